@@ -1,0 +1,14 @@
+// Package api holds the OpenAPI description of Esper's two token endpoints.
+//
+// It imports nothing but what embedding needs, so that a program which serves or checks the
+// description links no YAML or OpenAPI library through it.
+package api
+
+import _ "embed"
+
+// Spec is the OpenAPI 3.0 document in YAML, byte for byte the file api/openapi.yaml.
+// How it differs from the vendor's own documents, and on whose evidence, is in api/DEVIATIONS.md.
+// It is shared: copy it before changing it.
+//
+//go:embed openapi.yaml
+var Spec []byte

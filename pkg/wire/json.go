@@ -1,0 +1,63 @@
+// Package wire holds the values of the Esper API as the server really sends them: keys that must
+// not be printed, numbers that come as strings, UUIDs inside display strings, times in more than
+// one form.
+//
+// None of its types ever fails to decode a well-formed JSON value, because an answer that carries
+// a new key must not be lost to the form of a field beside it. What does not fit is the zero
+// value; [Ref] and [Time] keep the text they were given.
+//
+// All types are values without hidden state, safe for concurrent use as long as nobody decodes
+// into them.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// text decodes a JSON string; ok is false for any other kind of value, which is left to the caller.
+// It spares a nested json.Unmarshal, and its allocations, for a string without escapes.
+func text(b []byte) (s string, ok bool, err error) {
+	if len(b) < 2 || b[0] != '"' {
+		return "", false, nil
+	}
+	if in := b[1 : len(b)-1]; b[len(b)-1] == '"' && plain(in) {
+		return string(in), true, nil
+	}
+	err = json.Unmarshal(b, &s)
+	return s, err == nil, err
+}
+
+// plain reports whether the inside of a JSON string stands for itself.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return utf8.Valid(b)
+}
+
+// number reports whether b, a JSON value, is a number.
+func number(b []byte) bool {
+	return len(b) > 0 && (b[0] == '-' || '0' <= b[0] && b[0] <= '9')
+}
+
+// textOrRaw is what a type with a Raw field keeps: a string's text, nothing for null, and any
+// other value as it was written.
+func textOrRaw(b []byte) (raw string, isText bool, err error) {
+	s, isText, err := text(b)
+	if err != nil || isText || bytes.Equal(b, []byte("null")) {
+		return s, isText, err
+	}
+	return string(b), false, nil
+}
+
+// quote encodes s as a JSON string, and the empty string as null.
+func quote(s string) ([]byte, error) {
+	if s == "" {
+		return []byte("null"), nil
+	}
+	return json.Marshal(s)
+}
