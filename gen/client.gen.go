@@ -16,6 +16,26 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// ServerURLTenantTenantVariable is the `tenant` variable for ServerURLTenant
+type ServerURLTenantTenantVariable string
+
+// ServerURLTenantTenantVariableDefault is the default value for the `tenant` variable for ServerURLTenant
+const ServerURLTenantTenantVariableDefault = "foo"
+
+// NewServerURLTenant constructs the Server URL for Tenant, with the provided variables.
+func NewServerURLTenant(tenant ServerURLTenantTenantVariable) (string, error) {
+
+	u := "https://{tenant}-api.esper.cloud/api"
+
+	u = strings.ReplaceAll(u, "{tenant}", string(tenant))
+
+	if strings.Contains(u, "{") || strings.Contains(u, "}") {
+		return "", fmt.Errorf("after mapping variables, there were still `{` or `}` characters in the string: %#v", u)
+	}
+
+	return u, nil
+}
+
 // ErrorDetails Single faults as a list, as lists by field, or as one text; may be null.
 //
 // Example: ["Invalid access token"]
@@ -56,6 +76,8 @@ type ErrorStatus = wire.ID
 type KeyID = wire.ID
 
 // RefreshTokenID The refresh token that the key came from, as a string or as a number; may be null. A secret.
+//
+// Example: 12
 type RefreshTokenID = wire.Secret
 
 // ScopeList What the key may do; `renewToken` sends one string with spaces.
@@ -100,6 +122,8 @@ type TokenInfoV1 struct {
 	Scope ScopeList `json:"scope,omitempty"`
 
 	// SourceRefreshToken The refresh token that the key came from, as a string or as a number; may be null. A secret.
+	//
+	// Example: 12
 	SourceRefreshToken RefreshTokenID `json:"source_refresh_token,omitempty"`
 
 	// Token The key itself. A secret.

@@ -1,0 +1,88 @@
+package esper
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// maxBody bounds what is read of one answer, after decompression.
+const maxBody = 1 << 20
+
+// body is an answer's body, bounded. Until it is opened, above the middleware, it reads as empty
+// and ignores Close: it holds keys.
+type body struct {
+	rc     io.ReadCloser
+	seal   *seal
+	length int64         // the answer's Content-Length, -1 if unknown
+	left   int           // of maxBody
+	opened bool          // by the doer
+	closed bool          // by its reader
+	outer  io.ReadCloser // what a middleware put around it, to be closed with it
+}
+
+// sealBody hides the body of an answer from the middleware. A body from before, of an answer that
+// a middleware did not take, is closed.
+func (s *seal) sealBody(resp *http.Response) {
+	b := &body{rc: resp.Body, seal: s, length: resp.ContentLength, left: maxBody}
+	if before := s.body.Swap(b); before != nil {
+		_ = before.rc.Close()
+	}
+	resp.Body, resp.ContentLength = b, -1
+}
+
+// openBody gives the answer its body back, whatever the middleware put around it.
+func (s *seal) openBody(resp *http.Response) {
+	b := s.body.Load()
+	switch {
+	case b == nil: // a middleware answered by itself
+		b = &body{rc: resp.Body, seal: s, length: resp.ContentLength, left: maxBody}
+	case resp.Body != b:
+		b.outer = resp.Body
+	}
+	b.opened = true
+	resp.Body, resp.ContentLength = b, b.length
+}
+
+// Read returns ErrResponseTooLarge where the body goes beyond its bound.
+func (b *body) Read(p []byte) (int, error) {
+	if !b.opened {
+		return 0, io.EOF
+	}
+	if len(p) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.rc.Read(p)
+	if n > b.left {
+		n, b.left = b.left, 0
+		return n, ErrResponseTooLarge
+	}
+	b.left -= n
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself
+		err = b.seal.secrets.redactError(err)
+	}
+	return n, err
+}
+
+// Close ends the attempt.
+func (b *body) Close() error {
+	if !b.opened || b.closed {
+		return nil
+	}
+	b.closed = true
+	err := b.rc.Close()
+	if b.outer != nil {
+		_ = b.outer.Close()
+	}
+	b.seal.cancel()
+	return err
+}
+
+// readBody reads and closes the body; what was read before an error is returned with it.
+func readBody(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close() //nolint:errcheck // what was read counts
+	size := min(max(resp.ContentLength, 0), maxBody)
+	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := buf.ReadFrom(resp.Body)
+	return buf.Bytes(), err
+}

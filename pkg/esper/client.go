@@ -1,0 +1,110 @@
+package esper
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/gen"
+)
+
+// Client calls the token endpoints of one tenant. It is safe for concurrent use; make one and keep
+// it, since it holds the connections. Make it with [New] or [NewFromEnv].
+type Client struct {
+	generated gen.Client
+	doer      *doer
+	retry     Retry
+	logger    *slog.Logger
+	closeIdle func()
+}
+
+// New returns a client for environment, a tenant name ("foo") or a base URL
+// ("https://foo-api.esper.cloud/api"), whose key comes from tokens: [APIKey] for one that does not
+// change. Nothing is sent.
+//
+// The source is asked once an attempt. If it has TokenContext(context.Context) (*oauth2.Token,
+// error), that is called with the context of the call, so that a wait for a key ends with it. An
+// error of the source is returned as it is.
+//
+// The error is [ErrInvalidArgument] for anything that could not work, and never repeats its
+// arguments.
+func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client, error) {
+	s, err := newSettings(opts)
+	if err != nil {
+		return nil, err
+	}
+	base, err := parseEnvironment(environment, s.insecure)
+	if err != nil {
+		return nil, err
+	}
+	if tokens == nil {
+		return nil, invalid("the token source is nil; use APIKey for a key that does not change")
+	}
+	if k, ok := tokens.(apiKey); ok {
+		if _, err := k.Token(); err != nil {
+			return nil, err
+		}
+	}
+	c := &Client{retry: s.retry, logger: s.logger}
+	hop := &lastHop{origin: base, pooled: s.http.Transport}
+	if hop.pooled == nil {
+		hop.pooled = newTransport()
+	}
+	if t, ok := hop.pooled.(*http.Transport); ok {
+		hop.fresh = freshTransport(t)
+	}
+	httpClient := *s.http
+	httpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	httpClient.Transport = hop
+	c.closeIdle = (&http.Client{Transport: hop.pooled}).CloseIdleConnections
+	for _, wrap := range slices.Backward(s.middleware) {
+		httpClient.Transport = wrap(httpClient.Transport)
+	}
+	c.doer = &doer{base: base, key: newKeyFunc(tokens), http: &httpClient, timeout: s.timeout}
+	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe(s.userAgent)))
+	if err != nil {
+		return nil, err
+	}
+	c.generated = *generated
+	return c, nil
+}
+
+// NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in
+// ESPER_API_KEY, the variables that Esper's own command-line clients read.
+func NewFromEnv(opts ...Option) (*Client, error) {
+	const environment, key = "ESPER_ENVIRONMENT", "ESPER_API_KEY"
+	for _, name := range []string{environment, key} {
+		if os.Getenv(name) == "" {
+			return nil, invalid("the environment variable %s is not set", name)
+		}
+	}
+	return New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
+}
+
+// Generated returns a copy of the client that was generated from the API's description, for what
+// this package has no method for yet. It authenticates, seals secrets, limits time and size as the
+// methods here do, and follows no redirect; it does not retry, and the caller maps the status and
+// closes the body.
+func (c *Client) Generated() *gen.Client {
+	generated := c.generated
+	return &generated
+}
+
+// CloseIdleConnections closes the connections that no call uses at the moment, those of a
+// transport passed with [WithHTTPClient] included. The client remains usable.
+func (c *Client) CloseIdleConnections() {
+	c.closeIdle()
+}
+
+// describe sets the headers that tell the server what the client is and reads.
+func describe(userAgent string) gen.RequestEditorFn {
+	accept, agent := []string{"application/json"}, []string{userAgent}
+	return func(_ context.Context, req *http.Request) error {
+		req.Header["Accept"], req.Header["User-Agent"] = accept, agent
+		return nil
+	}
+}

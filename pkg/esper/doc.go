@@ -1,0 +1,30 @@
+// Package esper is a client for the token endpoints of the Esper device-management API: it tells
+// what an API key is and when it ends, and exchanges a key for a new one without losing it.
+//
+//	client, err := esper.New("foo", esper.APIKey(os.Getenv("ESPER_API_KEY")))
+//	info, err := client.TokenInfo(ctx)
+//	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
+//		EnterpriseID:   info.Enterprise.ID,
+//		DeveloperAppID: info.DeveloperApp.ID,
+//		AccessToken:    info.Token,
+//	})
+//
+// # Errors
+//
+// An answer that is not 2xx is an [*APIError]; errors.Is tells its kind ([ErrUnauthorized],
+// [ErrRateLimited], …). A failed [Client.RenewToken] is a [*RenewalError], whose Outcome says
+// whether the old key can still be counted on. Bad arguments are [ErrInvalidArgument], before
+// anything is sent.
+//
+// # Secrets
+//
+// A key joins a request below everything that logs, traces, retries or builds errors, so no error
+// text, log record, trace or middleware of this package has seen one. Keys are [Secret] values,
+// which do not print. The bodies kept in errors may hold a key: they are there for a program to
+// read and no way of printing the error shows them.
+//
+// # Deprecation
+//
+// The vendor says of both endpoints that they "will soon be deprecated" in favour of the Esper
+// Console. They still work.
+package esper

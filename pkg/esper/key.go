@@ -1,0 +1,84 @@
+package esper
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// Secret is a text that does not print; see [wire.Secret].
+type Secret = wire.Secret
+
+// NewSecret returns a Secret that holds s; the zero Secret for the empty string.
+func NewSecret(s string) Secret { return wire.NewSecret(s) }
+
+// APIKey returns a source that always answers with key, safe for concurrent use. [New] refuses one
+// whose key cannot be sent; its Token method answers such a key with [ErrInvalidArgument].
+func APIKey(key string) oauth2.TokenSource {
+	return apiKey{&oauth2.Token{AccessToken: key}}
+}
+
+// apiKey holds a pointer, which fmt prints as an address wherever it stands.
+type apiKey struct{ token *oauth2.Token }
+
+func (k apiKey) Token() (*oauth2.Token, error) {
+	if err := checkKey(k.token.AccessToken, "the API key"); err != nil {
+		return nil, err
+	}
+	return k.token, nil
+}
+
+// contextSource is a source whose wait for a key ends with the call that needs it.
+type contextSource interface {
+	TokenContext(ctx context.Context) (*oauth2.Token, error)
+}
+
+// keyFunc asks a source for the key of one attempt. A func shows nothing of the source to fmt.
+type keyFunc func(ctx context.Context) (string, error)
+
+func newKeyFunc(tokens oauth2.TokenSource) keyFunc {
+	ask := func(context.Context) (*oauth2.Token, error) { return tokens.Token() }
+	if s, ok := tokens.(contextSource); ok {
+		ask = s.TokenContext
+	}
+	return func(ctx context.Context) (string, error) {
+		token, err := ask(ctx)
+		if err != nil {
+			return "", err
+		}
+		if token == nil {
+			return "", invalid("the token source returned neither a token nor an error")
+		}
+		return token.AccessToken, checkKey(token.AccessToken, "the key from the token source")
+	}
+}
+
+// checkKey refuses what cannot travel in an Authorization header, or plainly is no key.
+func checkKey(key, name string) error {
+	switch {
+	case key == "":
+		return invalid("%s is empty", name)
+	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return invalid("%s holds a control character, perhaps the newline at the end of a file", name)
+	case key[0] == ' ' || key[len(key)-1] == ' ':
+		return invalid("%s begins or ends with a space, which would not arrive", name)
+	case strings.Contains(key, NewSecret(key).String()):
+		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
+	}
+	return nil
+}
+
+// checkUUID wants the 36 characters of RFC 9562: no braces, no urn, which would not fit the path.
+func checkUUID(id, name string) error {
+	switch {
+	case id == "":
+		return invalid("%s is empty; TokenInfo tells it", name)
+	case len(id) != len(uuid.UUID{}.String()) || uuid.Validate(id) != nil:
+		return invalid("%s is not a UUID such as f44373cb-1800-43c6-aab3-c81f8b1f435c; TokenInfo tells it", name)
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package esper
+
+import (
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+)
+
+var (
+	errOtherHost = errors.New("esper: the request was sent to another host than the base URL's; the key stays here")
+	errSentTwice = errors.New("esper: a middleware repeated a renewal, whose first sending may have been processed")
+	errNoSeal    = errors.New("esper: a middleware replaced the request's context; derive it from the request's own")
+)
+
+// lastHop adds the secrets to a request, just above net/http, and keeps the answer's echoes of
+// them from going up.
+type lastHop struct {
+	origin *url.URL
+	pooled http.RoundTripper
+	fresh  *http.Transport // for renewals; nil if pooled is no *http.Transport
+}
+
+func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
+	s, ok := req.Context().Value(sealKey{}).(*seal)
+	var err error
+	switch {
+	case !ok:
+		err = errNoSeal
+	case req.URL.Scheme != h.origin.Scheme || req.URL.Host != h.origin.Host:
+		err = errOtherHost
+	case s.once() && s.maySent.Load():
+		err = errSentTwice
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	resp, err := h.send(s, req)
+	if err != nil {
+		return nil, s.secrets.redactError(err)
+	}
+	s.scrub(resp)
+	s.sealBody(resp)
+	return resp, nil
+}
+
+// once reports whether the request exchanges a key, and so must not arrive twice.
+func (s *seal) once() bool { return !s.query.IsZero() }
+
+func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
+	if !s.once() {
+		s.maySent.Store(true)
+		return h.pooled.RoundTrip(s.unseal(req))
+	}
+	if h.fresh == nil {
+		// Only an error can tell that nothing was sent.
+		s.maySent.Store(true)
+		resp, err := h.pooled.RoundTrip(s.unseal(req))
+		if err != nil && noConnection(err) {
+			s.maySent.Store(false)
+		}
+		return resp, err
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.maySent.Store(true) }}
+	return h.fresh.RoundTrip(s.unseal(req.WithContext(httptrace.WithClientTrace(req.Context(), trace))))
+}
+
+// unseal returns a copy of req with the secrets in it.
+func (s *seal) unseal(req *http.Request) *http.Request {
+	out := req.WithContext(req.Context())
+	out.Header = maps.Clone(req.Header)
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	out.Header["Authorization"] = []string{"Bearer " + s.secrets[0].Reveal()}
+	if s.once() {
+		u := *req.URL
+		u.RawQuery = strings.Replace(u.RawQuery, sealedParam, s.query.Reveal(), 1)
+		out.URL = &u
+		out.Close = true
+		// Either of these makes net/http resend a POST by itself.
+		out.Header.Del("Idempotency-Key")
+		out.Header.Del("X-Idempotency-Key")
+	}
+	return out
+}
+
+// noConnection reports whether err proves that no connection was made.
+func noConnection(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
+}
+
+// scrub takes out of an answer's head what would carry a key up: echoes, and the target of a
+// redirect, which net/http would quote if it cannot parse it.
+func (s *seal) scrub(resp *http.Response) {
+	if resp.StatusCode/100 == 3 {
+		resp.Header.Del("Location")
+	}
+	resp.Status = s.secrets.redact(resp.Status)
+	for _, values := range resp.Header {
+		for i, v := range values {
+			values[i] = s.secrets.redact(v)
+		}
+	}
+}

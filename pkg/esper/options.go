@@ -1,0 +1,126 @@
+package esper
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// version is the module's version, in the User-Agent. A test holds it to CHANGELOG.md.
+const version = "0.1.0"
+
+// Option changes how a [Client] works. [New] checks all of them at once.
+type Option func(*settings)
+
+type settings struct {
+	http       *http.Client
+	middleware []func(http.RoundTripper) http.RoundTripper
+	timeout    time.Duration
+	retry      Retry
+	userAgent  string
+	logger     *slog.Logger
+	insecure   bool
+}
+
+// WithHTTPClient sets the HTTP client whose transport, cookie jar and timeout are used. It is
+// copied and never changed. A nil Transport means this package's own, whose pool suits many
+// callers, not http.DefaultTransport. CheckRedirect is not used: no redirect is followed.
+//
+// The transport is the last hop and sees keys: logging or tracing belongs in [WithMiddleware].
+// A renewal needs a fresh HTTP/1.1 connection, which is made from a clone of the transport if that
+// is an *http.Transport; any other kind is asked to close the connection afterwards, and must not
+// send a request twice.
+func WithHTTPClient(client *http.Client) Option {
+	return func(s *settings) { s.http = client }
+}
+
+// WithMiddleware wraps the transport for logging, tracing and metrics; the first is outermost.
+// A middleware sees no secret: the Authorization header and the access_token of a renewal are
+// added below it, and the answer's body, which holds keys, passes it unread (it reads as empty)
+// and unchanged. Status and headers are there, Location and echoed keys are not. It may answer
+// by itself, with a body of its own. A renewal is sent at most once, whatever it does.
+func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Option {
+	return func(s *settings) { s.middleware = append(s.middleware, middleware...) }
+}
+
+// WithTimeout limits one attempt, the reading of the body included. The default is 30 s.
+// It must be positive.
+func WithTimeout(d time.Duration) Option {
+	return func(s *settings) { s.timeout = d }
+}
+
+// WithRetry sets how often and how soon a call is tried again. What is tried again at all is
+// fixed: see [Client.TokenInfo] and [Client.RenewToken].
+func WithRetry(r Retry) Option {
+	return func(s *settings) { s.retry = r }
+}
+
+// WithUserAgent replaces the User-Agent "esper-go/<version>".
+func WithUserAgent(userAgent string) Option {
+	return func(s *settings) { s.userAgent = userAgent }
+}
+
+// WithLogger sets where one debug record an attempt goes: operation, method, path template,
+// status (0 without an answer), duration and attempt. Never a URL or a body. The default is none.
+func WithLogger(logger *slog.Logger) Option {
+	return func(s *settings) { s.logger = logger }
+}
+
+// WithInsecureHTTP allows an http base URL beyond loopback. The key is then readable on the network.
+func WithInsecureHTTP() Option {
+	return func(s *settings) { s.insecure = true }
+}
+
+// Retry says how often and how soon a call is tried again; a zero field means its default.
+// Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
+// up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once.
+type Retry struct {
+	MaxAttempts int           // including the first; default 4, and 1 means no retry
+	MinWait     time.Duration // the bound of the first wait; default 250 ms, or MaxWait if that is less
+	MaxWait     time.Duration // the bound of every wait; default 30 s, or MinWait if that is more
+}
+
+func newSettings(opts []Option) (settings, error) {
+	s := settings{timeout: 30 * time.Second, userAgent: "esper-go/" + version, logger: slog.New(slog.DiscardHandler)}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&s)
+		}
+	}
+	switch r := s.retry; {
+	case s.timeout <= 0:
+		return s, invalid("the timeout is %v; it must be positive", s.timeout)
+	case r.MaxAttempts < 0 || r.MinWait < 0 || r.MaxWait < 0:
+		return s, invalid("a field of Retry is negative")
+	case r.MaxWait > 0 && r.MinWait > r.MaxWait:
+		return s, invalid("Retry.MinWait is more than Retry.MaxWait")
+	case s.userAgent == "" || strings.ContainsFunc(s.userAgent, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return s, invalid("the user agent is empty or holds a control character")
+	case slices.ContainsFunc(s.middleware, func(m func(http.RoundTripper) http.RoundTripper) bool { return m == nil }):
+		return s, invalid("a middleware is nil")
+	}
+	s.retry = s.retry.withDefaults()
+	if s.http == nil {
+		s.http = &http.Client{}
+	}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+func (r Retry) withDefaults() Retry {
+	const attempts, minWait, maxWait = 4, 250 * time.Millisecond, 30 * time.Second
+	if r.MaxAttempts == 0 {
+		r.MaxAttempts = attempts
+	}
+	if r.MaxWait == 0 {
+		r.MaxWait = max(maxWait, r.MinWait)
+	}
+	if r.MinWait == 0 {
+		r.MinWait = min(minWait, r.MaxWait)
+	}
+	return r
+}

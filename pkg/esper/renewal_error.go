@@ -1,0 +1,76 @@
+package esper
+
+import (
+	"fmt"
+	"io"
+)
+
+// Outcome is what a failed renewal means for the key that was to be renewed.
+type Outcome int
+
+const (
+	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; ask
+	// TokenInfo with the old key. If it answers, the old key still works; if it answers
+	// ErrUnauthorized, the key was replaced and its successor is lost: make a new one in the
+	// Esper Console.
+	OutcomeUnknown Outcome = iota
+	// NotRenewed: the key is as it was, and the renewal may be tried again.
+	NotRenewed
+	// RenewedUnread: the server says that it made a new key, and the answer that holds it cannot
+	// be read. RenewalError.Body is what arrived of it.
+	RenewedUnread
+)
+
+// String returns the constant's name.
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeUnknown:
+		return "OutcomeUnknown"
+	case NotRenewed:
+		return "NotRenewed"
+	case RenewedUnread:
+		return "RenewedUnread"
+	}
+	return fmt.Sprintf("Outcome(%d)", int(o))
+}
+
+func (o Outcome) meaning() string {
+	switch o {
+	case NotRenewed:
+		return "the key was not renewed and is as it was"
+	case RenewedUnread:
+		return "the key was renewed, but no new key could be read from the answer; what arrived is in RenewalError.Body, keep it"
+	default:
+		return "it is unknown whether the key was renewed; do not repeat the renewal, ask TokenInfo whether the old key still works"
+	}
+}
+
+// RenewalError is a renewal that failed after its arguments were accepted. It wraps the cause, so
+// errors.As finds an [*APIError] and errors.Is a sentinel or a context's error through it.
+type RenewalError struct {
+	Outcome Outcome
+	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so no printing shows it
+	Err     error  // the cause; never nil in an error of this package
+}
+
+// Error says what happened, what it means for the key and what to do.
+func (e *RenewalError) Error() string {
+	if e.Err == nil {
+		return "esper: RenewToken: " + e.Outcome.meaning()
+	}
+	reason := e.Err.Error()
+	if inner, ok := e.Err.(interface{ reason() string }); ok {
+		reason = inner.reason() // without the operation, which stands in front already
+	}
+	return "esper: RenewToken: " + e.Outcome.meaning() + ": " + reason
+}
+
+// Unwrap returns the cause.
+func (e *RenewalError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the cause was a timeout.
+func (e *RenewalError) Timeout() bool { return timeout(e.Err) }
+
+// Format prints the error's text whatever the verb, so that none shows Body; on a value, not a
+// pointer, for the same reason.
+func (e RenewalError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

@@ -1,0 +1,111 @@
+package esper
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	accessTokenParam = "access_token"
+	// sealedParam stands in the URL for the access token, above the last hop.
+	sealedParam = accessTokenParam + "=sealed"
+)
+
+// seal carries the secrets of one attempt past everything between the doer and the last hop, as
+// the request's context. Whoever makes one has it ended, by closing the answer's body or itself.
+type seal struct {
+	context.Context
+	cancel  context.CancelFunc
+	secrets secrets // the key, and the access token of a renewal
+	query   Secret  // what sealedParam stands for, as it was encoded
+
+	claimed bool                 // by the request it was made for
+	method  string               // of that request
+	path    string               // of that request, below the base URL
+	maySent atomic.Bool          // a server may have got the request
+	body    atomic.Pointer[body] // of the answer
+}
+
+type sealKey struct{}
+
+// Value finds the seal itself under sealKey, also through contexts derived from it.
+func (s *seal) Value(key any) any {
+	if key == (sealKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// String is all that a printed context shows.
+func (s *seal) String() string { return "esper call" }
+
+// end gives up the attempt, and an answer that a middleware did not pass on.
+func (s *seal) end() {
+	if b := s.body.Load(); b != nil {
+		_ = b.rc.Close()
+	}
+	s.cancel()
+}
+
+// doer sends the requests of the generated client.
+type doer struct {
+	base    *url.URL
+	key     keyFunc
+	http    *http.Client
+	timeout time.Duration
+}
+
+func (d *doer) newSeal(ctx context.Context, key string) *seal {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	return &seal{Context: ctx, cancel: cancel, secrets: secrets{NewSecret(key)}}
+}
+
+// Do takes the access token out of the URL before anything sees the request. A call through
+// Client.Generated gets its key and its time limit here.
+func (d *doer) Do(req *http.Request) (*http.Response, error) {
+	s, ok := req.Context().Value(sealKey{}).(*seal)
+	if !ok || s.claimed {
+		key, err := d.key(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		s = d.newSeal(req.Context(), key)
+		req = req.Clone(s)
+	}
+	s.claimed = true
+	s.method, s.path = req.Method, strings.TrimPrefix(req.URL.Path, d.base.Path)
+	s.sealQuery(req.URL)
+	resp, err := d.http.Do(req)
+	if err != nil {
+		s.end()
+		return nil, s.secrets.redactError(err)
+	}
+	s.openBody(resp)
+	return resp, nil
+}
+
+// sealQuery moves the access token out of u. Other parameters stay, to the letter.
+func (s *seal) sealQuery(u *url.URL) {
+	if !strings.Contains(u.RawQuery, accessTokenParam) {
+		return
+	}
+	params := strings.Split(u.RawQuery, "&")
+	for i, param := range params {
+		name, value, _ := strings.Cut(param, "=")
+		if decoded, err := url.QueryUnescape(name); err != nil || decoded != accessTokenParam {
+			continue
+		}
+		token, err := url.QueryUnescape(value)
+		if err != nil {
+			token = value // malformed, and no less secret
+		}
+		s.secrets[1] = NewSecret(token)
+		s.query = NewSecret(param)
+		params[i] = sealedParam
+	}
+	u.RawQuery = strings.Join(params, "&")
+}
