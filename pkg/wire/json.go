@@ -17,7 +17,7 @@ import (
 )
 
 // text decodes a JSON string; ok is false for any other kind of value, which is left to the caller.
-// It spares a nested json.Unmarshal, and its allocations, for a string without escapes.
+// It spares a nested json.Unmarshal, and its allocations, for a string that stands for itself.
 func text(b []byte) (s string, ok bool, err error) {
 	if len(b) < 2 || b[0] != '"' {
 		return "", false, nil
@@ -25,18 +25,22 @@ func text(b []byte) (s string, ok bool, err error) {
 	if in := b[1 : len(b)-1]; b[len(b)-1] == '"' && plain(in) {
 		return string(in), true, nil
 	}
+	return unquote(b)
+}
+
+func unquote(b []byte) (s string, ok bool, err error) {
 	err = json.Unmarshal(b, &s)
 	return s, err == nil, err
 }
 
-// plain reports whether the inside of a JSON string stands for itself.
-func plain(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == '"' || c == '\\' {
+// plain reports whether the inside of a JSON string stands for itself: ASCII without escapes.
+func plain[T string | []byte](b T) bool {
+	for i := range len(b) {
+		if c := b[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			return false
 		}
 	}
-	return utf8.Valid(b)
+	return true
 }
 
 // number reports whether b, a JSON value, is a number.

@@ -8,8 +8,8 @@ import (
 
 // Scopes is what a key may do, in the order sent. It decodes from an array of strings, as token
 // information has it, or from one string with spaces (RFC 6749, section 3.3), as a renewal has it.
-// Members of the array that are neither string nor number are left out; any other JSON value gives
-// nil. It encodes as an array.
+// Members of the array that are neither string nor number, or empty, are left out; any other JSON
+// value gives nil. It encodes as an array, nil as null.
 type Scopes []string
 
 // Has reports whether scope is among them, to the letter.
@@ -29,6 +29,10 @@ func (s *Scopes) UnmarshalJSON(b []byte) error {
 		*s = nil
 		return nil
 	}
+	if list, ok := plainStrings(string(b)); ok {
+		*s = list
+		return nil
+	}
 	var ids []ID
 	if err := json.Unmarshal(b, &ids); err != nil {
 		return err
@@ -41,4 +45,21 @@ func (s *Scopes) UnmarshalJSON(b []byte) error {
 	}
 	*s = list
 	return nil
+}
+
+// plainStrings reads the JSON array in s if it holds only strings that stand for themselves, in
+// two allocations: one for s, whose parts the strings are, and one for the slice.
+func plainStrings(s string) ([]string, bool) {
+	list := make([]string, 0, strings.Count(s, `"`)/2)
+	for s = strings.TrimLeft(s[1:], " \t\r\n,"); s != "]"; s = strings.TrimLeft(s, " \t\r\n,") {
+		if s == "" || s[0] != '"' {
+			return nil, false
+		}
+		item, rest, found := strings.Cut(s[1:], `"`)
+		if !found || item == "" || !plain(item) {
+			return nil, false
+		}
+		list, s = append(list, item), rest
+	}
+	return list, true
 }

@@ -21,7 +21,7 @@ const placeholder = "[secret]"
 // text.
 type Secret struct {
 	shown string                // the placeholder, for a printer that looks at fields
-	value unique.Handle[string] // opaque to reflection, yet comparable
+	value unique.Handle[string] // behind a pointer that fmt does not follow, yet comparable
 }
 
 // NewSecret returns a Secret that holds s; the zero Secret for the empty string.

@@ -38,7 +38,7 @@ func parseTime(s string) time.Time {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t.UTC()
 	}
-	s = strings.TrimSpace(s)
+	s = strings.ToUpper(strings.TrimSpace(s)) // RFC 3339 allows t and z too; names have no case here
 	for _, suffix := range [...]string{" UTC", " GMT"} {
 		s = strings.TrimSuffix(s, suffix)
 	}
@@ -50,7 +50,7 @@ func parseTime(s string) time.Time {
 		"2006-01-02T15:04:05", "2006-01-02 15:04:05",
 		"2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00",
 		"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02",
-		"Mon, 02 Jan 2006 15:04:05", time.RFC1123Z, time.ANSIC,
+		"Mon, 2 Jan 2006 15:04:05", "Mon, 2 Jan 2006 15:04:05 -0700", time.ANSIC,
 	} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC()

@@ -1,0 +1,218 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/api"
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// kin-openapi knows date-time by itself, but leaves uuid to its user.
+func init() {
+	openapi3.DefineStringFormatValidator("uuid",
+		openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC9562))
+}
+
+const (
+	tokenInfoPath = "/v1/token-info/"
+	renewPath     = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/"
+)
+
+func load(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(api.Spec)
+	if err != nil {
+		t.Fatalf("load: %v", err)
+	}
+	return doc
+}
+
+func TestSpecIsTheFile(t *testing.T) {
+	file, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(api.Spec, file) {
+		t.Error("api.Spec is not openapi.yaml")
+	}
+}
+
+func TestSpecIsValid(t *testing.T) {
+	doc := load(t)
+	if !strings.HasPrefix(doc.OpenAPI, "3.0.") {
+		t.Errorf("openapi: %s, want 3.0.x", doc.OpenAPI)
+	}
+	err := doc.Validate(t.Context(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation())
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestValidationBites shows that the two tests around it can fail: an example of the wrong shape
+// and one of the wrong format are found.
+func TestValidationBites(t *testing.T) {
+	for _, tc := range []struct{ name, from, to string }{
+		{"uuid", "example: f44373cb-1800-43c6-aab3-c81f8b1f435c\n    DeveloperappId", "example: Esper\n    DeveloperappId"},
+		{"date-time", "expires_at: '2023-07-03T04:29:53.906020Z'", "expires_at: '2023-07-03 04:29'"},
+		{"type", "id: 571", "id: [571]"},
+		{"required", "token: example-new-key\n        expires_at", "expires_at"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changed := bytes.Replace(api.Spec, []byte(tc.from), []byte(tc.to), 1)
+			if bytes.Equal(changed, api.Spec) {
+				t.Fatalf("%q is not in the spec", tc.from)
+			}
+			doc, err := openapi3.NewLoader().LoadFromData(changed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if doc.Validate(t.Context(), openapi3.EnableExamplesValidation()) == nil {
+				t.Error("validation passed")
+			}
+		})
+	}
+}
+
+// TestExamples validates every example without kin-openapi's own walk, which has options to skip
+// them. The counts keep it from passing because nothing was found.
+func TestExamples(t *testing.T) {
+	doc := load(t)
+	got := map[string]int{}
+	check := func(kind, at string, schema *openapi3.Schema, example any) {
+		t.Helper()
+		got[kind]++
+		if err := schema.VisitJSON(example, openapi3.EnableFormatValidation()); err != nil {
+			t.Errorf("%s example at %s: %v", kind, at, err)
+		}
+	}
+	err := doc.WalkSchemas(func(at string, s *openapi3.SchemaRef) error {
+		if s.Value.Example != nil {
+			check("schema", at, s.Value, s.Value.Example)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range doc.Components.Parameters {
+		check("parameter", name, p.Value.Schema.Value, p.Value.Example)
+	}
+	for name, h := range doc.Components.Headers {
+		check("header", name, h.Value.Schema.Value, h.Value.Example)
+	}
+	used := map[*openapi3.Example]bool{}
+	bodies := func(at string, r *openapi3.Response) {
+		for name, example := range r.Content["application/json"].Examples {
+			check("media", at+" "+name, r.Content["application/json"].Schema.Value, example.Value.Value)
+			used[example.Value] = true
+		}
+	}
+	for name, r := range doc.Components.Responses {
+		bodies(name, r.Value)
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for status, r := range op.Responses.Map() {
+				if r.Ref == "" {
+					bodies(method+" "+path+" "+status, r.Value)
+				}
+			}
+		}
+	}
+	for name, example := range doc.Components.Examples {
+		if !used[example.Value] {
+			t.Errorf("the example %s is used by no response", name)
+		}
+	}
+	// Schema: 14 with a name, without the 3 whose examples are whole bodies; 10+9+4 properties,
+	// without the 4+2+2 that are references; 2 kinds of array items.
+	want := map[string]int{"schema": 28, "parameter": 3, "header": 1, "media": 8}
+	if !maps.Equal(got, want) {
+		t.Errorf("examples checked: %v, want %v", got, want)
+	}
+}
+
+func TestOperations(t *testing.T) {
+	doc := load(t)
+	ids := map[string]string{}
+	for path, item := range doc.Paths.Map() {
+		if !strings.HasSuffix(path, "/") {
+			t.Errorf("%s does not end in a slash, which gets 405", path)
+		}
+		for method, op := range item.Operations() {
+			ids[op.OperationID] = method + " " + path
+			if op.RequestBody != nil {
+				t.Errorf("%s has a request body", op.OperationID)
+			}
+			if !strings.Contains(op.Description, "soon be deprecated") || op.Deprecated {
+				t.Errorf("%s: the deprecation notice belongs in the description, and only there", op.OperationID)
+			}
+			success := map[string]string{"getTokenInfo": "200", "renewToken": "201"}[op.OperationID]
+			want := []string{success, "400", "401", "403", "404", "405", "429", "500", "default"}
+			if got := slices.Sorted(maps.Keys(op.Responses.Map())); !slices.Equal(got, want) {
+				t.Errorf("%s answers %v, want %v", op.OperationID, got, want)
+			}
+			for status, r := range op.Responses.Map() {
+				schema := r.Value.Content["application/json"].Schema
+				switch {
+				case schema.Ref == "":
+					t.Errorf("%s %s: the schema has no name", op.OperationID, status)
+				case status != success && schema.Ref != "#/components/schemas/ErrorResponse":
+					t.Errorf("%s %s: %s, want ErrorResponse", op.OperationID, status, schema.Ref)
+				}
+				if _, ok := r.Value.Headers["Retry-After"]; ok != (status == "429") {
+					t.Errorf("%s %s: Retry-After is there: %t", op.OperationID, status, ok)
+				}
+			}
+		}
+	}
+	want := map[string]string{"getTokenInfo": "GET " + tokenInfoPath, "renewToken": "POST " + renewPath}
+	if !maps.Equal(ids, want) {
+		t.Errorf("operations %v, want %v", ids, want)
+	}
+}
+
+func TestServerSecurityAndParameters(t *testing.T) {
+	doc := load(t)
+	if len(doc.Servers) != 1 || doc.Servers[0].URL != "https://{tenant}-api.esper.cloud/api" ||
+		doc.Servers[0].Variables["tenant"] == nil || doc.Servers[0].Variables["tenant"].Default != "foo" {
+		t.Errorf("servers: %+v", doc.Servers)
+	}
+	scheme := doc.Components.SecuritySchemes["apiKey"]
+	if scheme == nil || scheme.Value.Type != "http" || scheme.Value.Scheme != "bearer" {
+		t.Errorf("apiKey is not http bearer: %+v", scheme)
+	}
+	if len(doc.Security) != 1 || doc.Security[0]["apiKey"] == nil {
+		t.Errorf("security: %v, want apiKey everywhere", doc.Security)
+	}
+	if got := doc.Paths.Value(tokenInfoPath).Get.Parameters; len(got) != 0 {
+		t.Errorf("getTokenInfo has parameters: %v", got)
+	}
+	got := map[string]string{}
+	for _, p := range doc.Paths.Value(renewPath).Post.Parameters {
+		got[p.Value.Name] = p.Value.In + " " + p.Value.Schema.Value.Format
+		if !p.Value.Required || p.Value.Description == "" {
+			t.Errorf("%s: required %t, description %q", p.Value.Name, p.Value.Required, p.Value.Description)
+		}
+	}
+	want := map[string]string{"enterprise_id": "path uuid", "developerapp_id": "path uuid", "access_token": "query "}
+	if !maps.Equal(got, want) {
+		t.Errorf("parameters %v, want %v", got, want)
+	}
+}
+
+// decode reads JSON as kin-openapi's own filters do.
+func decode(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return v
+}

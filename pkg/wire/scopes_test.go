@@ -1,0 +1,63 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+func TestScopes(t *testing.T) {
+	all := wire.Scopes{"read", "write", "update", "introspection", "sdk", "register"}
+	for _, tc := range []struct {
+		text string
+		want wire.Scopes
+	}{
+		{`["read","write","update","introspection","sdk","register"]`, all},
+		{`"read write update introspection sdk register"`, all},
+		{`"  read\twrite "`, wire.Scopes{"read", "write"}},
+		{`["write","read","write"]`, wire.Scopes{"write", "read", "write"}},
+		{`["a b"]`, wire.Scopes{"a b"}},
+		{`["read", 1, 2.5, "", null, true, {"a": "b"}, ["c"], "last"]`, wire.Scopes{"read", "1", "2.5", "last"}},
+		{`[["read"]]`, wire.Scopes{}},
+		{`[]`, wire.Scopes{}},
+		{`""`, wire.Scopes{}},
+		{`null`, nil},
+		{`1`, nil},
+		{`true`, nil},
+		{`{"read": true}`, nil},
+	} {
+		got := decode(t, tc.text, slices.Equal[wire.Scopes])
+		if !slices.Equal(got, tc.want) || (got == nil) != (tc.want == nil) {
+			t.Errorf("%s: %#v, want %#v", tc.text, got, tc.want)
+		}
+		if again := decode(t, encode(t, got), slices.Equal[wire.Scopes]); !slices.Equal(again, got) {
+			t.Errorf("%s encoded and decoded: %q", tc.text, again)
+		}
+	}
+	old := wire.Scopes{"old"}
+	if err := json.Unmarshal([]byte(`null`), &old); err != nil || old != nil {
+		t.Errorf("null over a value: %q, %v", old, err)
+	}
+}
+
+func TestScopesEncodeAsArray(t *testing.T) {
+	for want, s := range map[string]wire.Scopes{`["read","write"]`: {"read", "write"}, `[]`: {}, `null`: nil} {
+		if got := encode(t, s); got != want {
+			t.Errorf("%#v: %s, want %s", s, got, want)
+		}
+	}
+}
+
+func TestScopesHas(t *testing.T) {
+	s := wire.Scopes{"read", "sdk"}
+	for scope, want := range map[string]bool{"read": true, "sdk": true, "Read": false, "rea": false, "": false, "read sdk": false} {
+		if got := s.Has(scope); got != want {
+			t.Errorf("Has(%q) = %t", scope, got)
+		}
+	}
+	if wire.Scopes(nil).Has("read") {
+		t.Error("nil has a scope")
+	}
+}

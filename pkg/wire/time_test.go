@@ -1,0 +1,100 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+func equalTime(a, b wire.Time) bool { return a.Raw == b.Raw && a.Equal(b.Time) }
+
+func TestTime(t *testing.T) {
+	whole := time.Date(2019, 11, 19, 15, 42, 16, 0, time.UTC)
+	micro := whole.Add(637203 * time.Microsecond)
+	minute := whole.Truncate(time.Minute)
+	for raw, want := range map[string]time.Time{
+		// RFC 3339, as the server sends it.
+		"2019-11-19T15:42:16.637203Z":         micro,
+		"2019-11-19T15:42:16Z":                whole,
+		"2019-11-19t15:42:16.637203z":         micro,
+		"2019-11-19T21:12:16.637203+05:30":    micro,
+		"2019-11-19T15:42:16.637203001-00:00": micro.Add(1),
+		// Python's isoformat and str.
+		"2019-11-19T15:42:16.637203":       micro,
+		"2019-11-19T15:42:16.637203+00:00": micro,
+		"2019-11-19T15:42:16":              whole,
+		"2019-11-19 15:42:16.637203":       micro,
+		"2019-11-19 15:42:16.637203+00:00": micro,
+		"2019-11-19 10:42:16-05:00":        whole,
+		"2019-11-19 15:42:16Z":             whole,
+		// An offset without its colon, or apart; UTC by name.
+		"2019-11-19T21:12:16.637203+0530":   micro,
+		"2019-11-19 21:12:16+0530":          whole,
+		"2019-11-19 15:42:16 +0000":         whole,
+		"2019-11-19 15:42:16.637203 +00:00": micro,
+		"2019-11-19 15:42:16 UTC":           whole,
+		// No seconds, no time of day.
+		"2019-11-19T15:42Z":      minute,
+		"2019-11-19 15:42+00:00": minute,
+		"2019-11-19T15:42":       minute,
+		"2019-11-19 15:42":       minute,
+		"2019-11-19":             whole.Truncate(24 * time.Hour),
+		// HTTP, mail and ctime.
+		"Tue, 19 Nov 2019 15:42:16 GMT":   whole,
+		"Tue, 19 Nov 2019 10:42:16 -0500": whole,
+		"Tue, 5 Nov 2019 15:42:16 +0000":  whole.AddDate(0, 0, -14),
+		"Tue Nov 19 15:42:16 2019":        whole,
+		"Tue Nov  5 15:42:16 2019":        whole.AddDate(0, 0, -14),
+		" 2019-11-19T15:42:16Z\n":         whole,
+		// Nothing that can be read.
+		"":                     {},
+		"soon":                 {},
+		"2019-13-19T15:42:16Z": {},
+		"2019-11-31T15:42:16Z": {},
+		"2019-11-19T25:42:16Z": {},
+		"1574178136":           {},
+		"19/11/2019":           {},
+	} {
+		got := decode(t, encode(t, raw), equalTime)
+		if !got.Equal(want) || got.Raw != raw || got.IsZero() != want.IsZero() || got.Location() != time.UTC {
+			t.Errorf("%q: %v with Raw %q, want %v", raw, got.Time, got.Raw, want)
+		}
+		if again := decode(t, encode(t, got), equalTime); !equalTime(again, got) {
+			t.Errorf("%q encoded and decoded: %v with Raw %q", raw, again.Time, again.Raw)
+		}
+	}
+}
+
+func TestTimeOfOtherValues(t *testing.T) {
+	for text, raw := range map[string]string{
+		`null`: "", `1574178136`: "1574178136", `true`: "true", `{"at": 1}`: `{"at": 1}`, `["2019-11-19"]`: `["2019-11-19"]`,
+	} {
+		if got := decode(t, text, equalTime); !got.IsZero() || got.Raw != raw {
+			t.Errorf("%s: %v with Raw %q, want the zero time and Raw %q", text, got.Time, got.Raw, raw)
+		}
+	}
+	old := wire.Time{Time: time.Now(), Raw: "old"}
+	if err := json.Unmarshal([]byte(`null`), &old); err != nil || old != (wire.Time{}) {
+		t.Errorf("null over a value: %v with Raw %q, %v", old.Time, old.Raw, err)
+	}
+}
+
+func TestTimeEncodes(t *testing.T) {
+	at := time.Date(2019, 11, 19, 15, 42, 16, 637203000, time.UTC)
+	for want, v := range map[string]wire.Time{
+		`"2019-11-19T15:42:16.637203Z"`: {Time: at},
+		`"2019-11-19 15:42"`:            {Time: at, Raw: "2019-11-19 15:42"},
+		`"soon"`:                        {Raw: "soon"},
+		`null`:                          {},
+	} {
+		if got := encode(t, v); got != want {
+			t.Errorf("%v with Raw %q: %s, want %s", v.Time, v.Raw, got, want)
+		}
+	}
+	made := wire.Time{Time: at}
+	if again := decode(t, encode(t, made), equalTime); !again.Equal(at) {
+		t.Errorf("a time without Raw encoded and decoded: %v", again)
+	}
+}
