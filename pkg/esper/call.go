@@ -15,7 +15,7 @@ import (
 // operation is one call of the API: how to send it, and after what to send it again.
 type operation struct {
 	name  string
-	ids   *strings.Replacer // turns the path into its template, for the log; nil if it has no ids
+	ids   []string // what is in the path for a parameter, and the parameter: for the log
 	send  func(ctx context.Context) (*http.Response, error)
 	again func(r result) bool
 }
@@ -111,14 +111,10 @@ func (c *Client) log(ctx context.Context, op operation, s *seal, status, attempt
 	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	path := s.path
-	if op.ids != nil {
-		path = op.ids.Replace(path)
-	}
 	c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
 		slog.String("operation", op.name),
 		slog.String("method", s.method),
-		slog.String("path", path),
+		slog.String("path", strings.NewReplacer(op.ids...).Replace(s.path)),
 		slog.Int("status", status),
 		slog.Duration("duration", time.Since(start)),
 		slog.Int("attempt", attempt))

@@ -77,7 +77,7 @@ func checkUUID(id, name string) error {
 	switch {
 	case id == "":
 		return invalid("%s is empty; TokenInfo tells it", name)
-	case len(id) != len(uuid.UUID{}.String()) || uuid.Validate(id) != nil:
+	case len(id) != 36 || uuid.Validate(id) != nil:
 		return invalid("%s is not a UUID such as f44373cb-1800-43c6-aab3-c81f8b1f435c; TokenInfo tells it", name)
 	}
 	return nil

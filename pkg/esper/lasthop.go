@@ -45,6 +45,7 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, s.secrets.redactError(err)
 	}
+	resp.Request = req // net/http put the unsealed one there
 	s.scrub(resp)
 	s.sealBody(resp)
 	return resp, nil

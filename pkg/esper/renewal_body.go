@@ -12,8 +12,8 @@ import (
 // counts, even if the document around it is malformed or cut short. It returns nil without one.
 func parseRenewal(body []byte) *RenewedToken {
 	var key Secret
-	eachMember(body, func(name string, value []byte) {
-		if name != "token" {
+	eachMember(body, func(name, value []byte) {
+		if unescaped(name) != "token" {
 			return
 		}
 		var s Secret
@@ -36,9 +36,9 @@ func parseRenewal(body []byte) *RenewedToken {
 // parseMembers reads what can be read of a document that json.Unmarshal refuses.
 func parseMembers(body []byte) *RenewedToken {
 	members := make(map[string]json.RawMessage)
-	eachMember(body, func(name string, value []byte) {
+	eachMember(body, func(name, value []byte) {
 		if json.Valid(value) {
-			members[name] = value
+			members[unescaped(name)] = value
 		}
 	})
 	renewed := new(RenewedToken)
@@ -49,10 +49,10 @@ func parseMembers(body []byte) *RenewedToken {
 }
 
 // eachMember calls visit with each member of the JSON object at the top of body whose value is
-// complete. It does not mind what encoding/json refuses elsewhere: values that are no JSON, stray
+// complete, and with its name as it was written. It does not mind what encoding/json refuses elsewhere: values that are no JSON, stray
 // or missing commas, an end that never came. The value is one for encoding/json only if it was one
 // before.
-func eachMember(body []byte, visit func(name string, value []byte)) {
+func eachMember(body []byte, visit func(name, value []byte)) {
 	b := trimStart(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	if len(b) == 0 || b[0] != '{' {
 		return
@@ -76,12 +76,18 @@ func eachMember(body []byte, visit func(name string, value []byte)) {
 		if end < 0 {
 			return
 		}
-		var decoded string
-		if json.Unmarshal(name, &decoded) == nil {
-			visit(decoded, rest[:end])
-		}
+		visit(name, rest[:end])
 		b = rest[end:]
 	}
+}
+
+// unescaped returns what a JSON string says, nothing if it is malformed.
+func unescaped(literal []byte) (s string) {
+	if bytes.IndexByte(literal, '\\') < 0 {
+		return string(literal[1 : len(literal)-1])
+	}
+	_ = json.Unmarshal(literal, &s)
+	return s
 }
 
 // valueLen returns the length of the JSON value at the beginning of b, -1 if it does not end in b.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/esper-go/esper-go/gen"
 )
@@ -83,7 +82,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	}
 	res := c.call(ctx, operation{
 		name: "RenewToken",
-		ids:  strings.NewReplacer(r.EnterpriseID, "{enterprise_id}", r.DeveloperAppID, "{developerapp_id}"),
+		ids:  []string{r.EnterpriseID, "{enterprise_id}", r.DeveloperAppID, "{developerapp_id}"},
 		send: func(ctx context.Context) (*http.Response, error) {
 			return c.generated.RenewToken(ctx, r.EnterpriseID, r.DeveloperAppID, &gen.RenewTokenParams{AccessToken: r.AccessToken.Reveal()})
 		},

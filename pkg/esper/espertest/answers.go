@@ -1,0 +1,151 @@
+package espertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// accessToken is the query parameter with the key to renew.
+const accessToken = "access_token"
+
+// timeLayout is how Django writes a moment in UTC.
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
+const user = "bindya"
+
+func scopes() []string {
+	return []string{"read", "write", "update", "introspection", "sdk", "register"}
+}
+
+// answer is an answer before any fault changes it.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// tokenInfo is schema TokenInfoV1 as the server fills it.
+type tokenInfo struct {
+	ID                 string   `json:"id"`
+	Enterprise         string   `json:"enterprise"`
+	User               string   `json:"user"`
+	DeveloperApp       string   `json:"developer_app"`
+	SourceRefreshToken *string  `json:"source_refresh_token"`
+	Token              string   `json:"token"`
+	ExpiresOn          string   `json:"expires_on"`
+	Scope              []string `json:"scope"`
+	CreatedOn          string   `json:"created_on"`
+	UpdatedOn          string   `json:"updated_on"`
+}
+
+// renewal is schema TokenRenewV0 as the server fills it.
+type renewal struct {
+	ID           int    `json:"id"`
+	User         string `json:"user"`
+	Enterprise   string `json:"enterprise"`
+	DeveloperApp string `json:"developerapp"`
+	Token        string `json:"token"`
+	ExpiresAt    string `json:"expires_at"`
+	Scope        string `json:"scope"`
+	CreatedOn    string `json:"created_on"`
+	UpdatedOn    string `json:"updated_on"`
+}
+
+// errorEnvelope is schema ErrorResponse in its documented form.
+type errorEnvelope struct {
+	Errors  []string `json:"errors"`
+	Message string   `json:"message"`
+	Status  int      `json:"status"`
+}
+
+// answer carries the call out, as the server does when nothing is in the way.
+func (s *Server) answer(c call) answer {
+	if c.route == nil {
+		a := refusal(c.refused, http.StatusText(c.refused))
+		if c.allow != "" {
+			a.header.Set("Allow", c.allow)
+		}
+		return a
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, ok := s.validKey(c.bearer)
+	if !ok {
+		return refusal(http.StatusUnauthorized, "Authorization information is missing or invalid.")
+	}
+	switch c.route.Operation.OperationID {
+	case "getTokenInfo":
+		return encode(c.success(), s.tokenInfo(c.bearer, k))
+	case "renewToken":
+		return s.renew(c)
+	}
+	return refusal(http.StatusNotImplemented, "The fake server does not have this operation.")
+}
+
+func (s *Server) tokenInfo(token string, k key) tokenInfo {
+	return tokenInfo{
+		ID:           strconv.Itoa(k.id),
+		Enterprise:   s.EnterpriseID,
+		User:         user,
+		DeveloperApp: s.DeveloperAppID,
+		Token:        token,
+		ExpiresOn:    k.expires.Format(timeLayout),
+		Scope:        scopes(),
+		CreatedOn:    k.created.Format(timeLayout),
+		UpdatedOn:    k.created.Format(timeLayout),
+	}
+}
+
+// renew makes a new key. The caller holds mu.
+func (s *Server) renew(c call) answer {
+	if !strings.EqualFold(c.params["enterprise_id"], s.EnterpriseID) ||
+		!strings.EqualFold(c.params["developerapp_id"], s.DeveloperAppID) {
+		return refusal(http.StatusForbidden, "You do not have permission to perform this action.")
+	}
+	old := c.query[accessToken]
+	if c.queryErr != nil || len(old) != 1 || old[0] == "" {
+		return refusal(http.StatusBadRequest, accessToken+": This field is required.")
+	}
+	if _, ok := s.validKey(old[0]); !ok {
+		return refusal(http.StatusBadRequest, "Invalid access token")
+	}
+	if !s.config.keepOldKey {
+		clear(s.keys)
+	}
+	s.renewals++
+	token := fmt.Sprintf("%s-renewed-%d", s.config.token, s.renewals)
+	k := s.addKey(token)
+	return encode(c.success(), renewal{
+		ID:           k.id,
+		User:         user,
+		Enterprise:   "Esper [" + s.EnterpriseID + "]",
+		DeveloperApp: "DeveloperApp object (" + s.DeveloperAppID + ")",
+		Token:        token,
+		ExpiresAt:    k.expires.Format(timeLayout),
+		Scope:        strings.Join(scopes(), " "),
+		CreatedOn:    k.created.Format(timeLayout),
+		UpdatedOn:    k.created.Format(timeLayout),
+	})
+}
+
+func refusal(status int, reason string) answer {
+	return encode(status, errorEnvelope{
+		Errors:  []string{reason},
+		Message: http.StatusText(status),
+		Status:  status,
+	})
+}
+
+func encode(status int, v any) answer {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // as Django writes it
+	_ = enc.Encode(v)        // strings and integers always encode
+	return answer{status: status, header: jsonHeader(), body: bytes.TrimSpace(body.Bytes())}
+}
+
+func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json"}} }

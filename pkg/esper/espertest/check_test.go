@@ -1,0 +1,139 @@
+package espertest_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// recorder is a testing.TB that keeps what it is told.
+type recorder struct {
+	testing.TB
+	mu       sync.Mutex
+	errors   []string
+	cleanups []func()
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.errors = append(r.errors, fmt.Sprintf(format, args...))
+}
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Helper()          {}
+
+func TestViolationFailsTheOwningTest(t *testing.T) {
+	tb := &recorder{TB: t}
+	s := espertest.NewServer(tb)
+	wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
+	if len(tb.errors) != 0 {
+		t.Errorf("a good request failed the test: %q", tb.errors)
+	}
+	wantEnvelope(t, mustSend(t, "GET", s.URL+"/v1/token-info", s.Token()), 405)
+	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "trailing slash") {
+		t.Errorf("the test was told %q, want the missing slash", tb.errors)
+	}
+	if len(tb.cleanups) != 1 {
+		t.Fatalf("%d cleanups, want 1", len(tb.cleanups))
+	}
+	tb.cleanups[0]()
+	if _, err := send("GET", infoURL(s), ""); err == nil {
+		t.Error("the server outlives its test")
+	}
+}
+
+const canary = "cAnArY &+%;=/key"
+
+// leaks reports whether text holds the canary, raw or percent-encoded.
+func leaks(text string) bool {
+	for _, form := range []string{canary, url.QueryEscape(canary), url.PathEscape(canary), "cAnArY"} {
+		if strings.Contains(text, form) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestViolations(t *testing.T) {
+	query := url.QueryEscape(canary)
+	const renew = "/v0/enterprise/f44373cb-1800-43c6-aab3-c81f8b1f435c/developerapp/5fa87c46-bef7-4c1f-9ca8-ebf022d118b6/renew-token"
+	const template = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token"
+	for name, c := range map[string]struct {
+		method, target, body string
+		status               int
+		want                 string
+	}{
+		"no slash":          {"GET", "/v1/token-info", "", 405, "GET /v1/token-info: the path lacks its trailing slash"},
+		"renewal, no slash": {"POST", renew + "?access_token=" + query, "", 405, "POST " + template + ": the path lacks its trailing slash"},
+		"GET renewal":       {"GET", renew + "/?access_token=" + query, "", 405, "GET " + template + "/: the path does not have this method"},
+		"POST info":         {"POST", "/v1/token-info/", "", 405, "POST /v1/token-info/: the path does not have this method"},
+		"unknown path":      {"GET", "/v1/" + url.PathEscape(canary) + "/", "", 404, "GET /api/v1/…/: there is no such path"},
+		"two slashes":       {"GET", "/v1/token-info//", "", 404, "GET /api/v1/token-info//: there is no such path"},
+		"no access token":   {"POST", renew + "/", "", 400, "POST " + template + "/: query parameter access_token is missing"},
+		"empty token":       {"POST", renew + "/?access_token=", "", 400, "POST " + template + "/: query parameter access_token "},
+		"raw semicolon":     {"POST", renew + "/?access_token=" + query + ";" + query, "", 400, "POST " + template + "/: the query is not well-formed"},
+		"no UUID": {
+			"POST", strings.Replace(renew, "f44373cb-", query, 1) + "/?access_token=" + query, "", 403,
+			"POST " + template + "/: path parameter enterprise_id breaks the schema's format uuid",
+		},
+		"a body": {"POST", renew + "/?access_token=" + query, "access_token=" + query, 201, "POST " + template + "/: the request has a body, the operation has none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := espertest.New(espertest.WithToken(canary))
+			defer s.Close()
+			req, err := http.NewRequest(c.method, s.URL+c.target, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.body == "" {
+				req.Body = http.NoBody
+			}
+			req.Header.Set("Authorization", "Bearer "+canary)
+			got, err := do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, got, c.status)
+			if c.status >= 400 {
+				wantEnvelope(t, got, c.status)
+			}
+			violations := s.Violations()
+			if len(violations) != 1 || !strings.HasPrefix(violations[0].Error(), c.want) {
+				t.Fatalf("violations = %v, want one: %s", violations, c.want)
+			}
+			if leaks(fmt.Sprintf("%v %+v %#v %q", violations, violations, violations[0], violations[0])) {
+				t.Errorf("a violation holds the key: %v", violations)
+			}
+		})
+	}
+}
+
+func TestAllow(t *testing.T) {
+	s := espertest.New()
+	defer s.Close()
+	if got := mustSend(t, "DELETE", infoURL(s), "").header.Get("Allow"); got != "GET" {
+		t.Errorf("Allow = %q, want GET", got)
+	}
+	if got := mustSend(t, "GET", "http://"+strings.Split(s.URL, "/")[2]+"/", ""); got.status != 404 {
+		t.Errorf("status = %d outside the base path, want 404", got.status)
+	}
+}
+
+func TestPrintingARequestShowsNoKey(t *testing.T) {
+	s := espertest.NewServer(t, espertest.WithToken(canary))
+	wantStatus(t, mustSend(t, "POST", renewURL(s, canary), canary), 201)
+	all := s.Requests()
+	if len(all) != 1 || all[0].Key.Reveal() != canary {
+		t.Fatalf("the canary did not arrive: %v", all)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(verb+" "+verb+" "+verb, all, all[0], &all[0]); leaks(text) {
+			t.Errorf("%s shows the key: %s", verb, text)
+		}
+	}
+}

@@ -1,0 +1,73 @@
+// Command fakeesper runs the fake Esper server of package espertest, for tests in any language:
+//
+//	go run ./pkg/esper/espertest/fakeesper -addr 127.0.0.1:0
+//
+// It prints one line of JSON with url, token, enterprise_id and developerapp_id, and serves until
+// it is interrupted. It exits with 1 if a request broke the API's description, after printing each
+// such violation to standard error, and with 2 if it could not start.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run serves until ctx ends and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("fakeesper", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addr := flags.String("addr", "127.0.0.1:0", "the `address` to listen on; port 0 is any free one")
+	token := flags.String("token", "", "the first `key`, not a real one (default a fake)")
+	keep := flags.Bool("keep-old-key", false, "let a renewed key go on working")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		return 2
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "fakeesper:", err)
+		return 2
+	}
+	opts := []espertest.Option{espertest.WithListener(listener), espertest.WithToken(*token)}
+	if *keep {
+		opts = append(opts, espertest.KeepOldKey())
+	}
+	server := espertest.New(opts...)
+	err = json.NewEncoder(stdout).Encode(struct {
+		URL            string `json:"url"`
+		Token          string `json:"token"`
+		EnterpriseID   string `json:"enterprise_id"`
+		DeveloperAppID string `json:"developerapp_id"`
+	}{server.URL, server.Token(), server.EnterpriseID, server.DeveloperAppID})
+	if err == nil {
+		<-ctx.Done()
+	}
+	server.Close()
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "fakeesper:", err)
+		return 2
+	}
+	violations := server.Violations()
+	for _, v := range violations {
+		_, _ = fmt.Fprintln(stderr, "fakeesper: violation:", v)
+	}
+	return min(len(violations), 1)
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hello is the line that the program prints.
+type hello struct {
+	URL, Token     string
+	EnterpriseID   string `json:"enterprise_id"`
+	DeveloperAppID string `json:"developerapp_id"`
+}
+
+func readHello(t *testing.T, r io.Reader) hello {
+	t.Helper()
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h hello
+	if err := json.Unmarshal(line, &h); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	return h
+}
+
+func request(t *testing.T, method, target, key string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+// serve runs the program in this process, lets use talk to it and returns its exit code.
+func serve(t *testing.T, use func(hello), args ...string) (code int, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, in := io.Pipe()
+	var errs bytes.Buffer
+	exit := make(chan int)
+	go func() {
+		exit <- run(ctx, args, in, &errs)
+	}()
+	use(readHello(t, out))
+	cancel()
+	return <-exit, errs.String()
+}
+
+func TestRun(t *testing.T) {
+	const key = "odd &+%;=/ key"
+	code, stderr := serve(t, func(h hello) {
+		if h.Token != key {
+			t.Errorf("token = %q", h.Token)
+		}
+		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
+			"/renew-token/?access_token=" + url.QueryEscape(h.Token)
+		if got := request(t, "POST", renew, h.Token); got != 201 {
+			t.Errorf("renewal: %d", got)
+		}
+		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Token); got != 200 {
+			t.Errorf("old key: %d, want it kept", got)
+		}
+	}, "-token", key, "-keep-old-key")
+	if code != 0 || stderr != "" {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestRunReportsViolations(t *testing.T) {
+	code, stderr := serve(t, func(h hello) { request(t, "GET", h.URL+"/v1/token-info", h.Token) })
+	if code != 1 || !strings.Contains(stderr, "violation: GET /v1/token-info: ") {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+// brokenPipe cannot be written to.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestRunErrors(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		stdout io.Writer
+		code   int
+	}{
+		{[]string{"-h"}, io.Discard, 0},
+		{[]string{"-what"}, io.Discard, 2},
+		{[]string{"-addr", "no address"}, io.Discard, 2},
+		{nil, brokenPipe{}, 2},
+	} {
+		var stderr bytes.Buffer
+		if code := run(t.Context(), c.args, c.stdout, &stderr); code != c.code || stderr.Len() == 0 {
+			t.Errorf("%q: exit %d, want %d; stderr %q", c.args, code, c.code, stderr.String())
+		}
+	}
+}
+
+func TestProgram(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	program := filepath.Join(t.TempDir(), "fakeesper.exe")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.CommandContext(ctx, program, "-addr", "127.0.0.1:0")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	h := readHello(t, stdout)
+	if got := request(t, "GET", h.URL+"/v1/token-info/", h.Token); got != 200 {
+		t.Errorf("status = %d", got)
+	}
+	if runtime.GOOS == "windows" { // which cannot interrupt a single process
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after an interrupt: %v", err)
+	}
+}
