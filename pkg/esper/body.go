@@ -1,9 +1,9 @@
 package esper
 
 import (
-	"bytes"
 	"io"
 	"net/http"
+	"slices"
 )
 
 // maxBody bounds what is read of one answer, after decompression.
@@ -81,8 +81,19 @@ func (b *body) Close() error {
 // readBody reads and closes the body; what was read before an error is returned with it.
 func readBody(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close() //nolint:errcheck // what was read counts
-	size := min(max(resp.ContentLength, 0), maxBody)
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	_, err := buf.ReadFrom(resp.Body)
-	return buf.Bytes(), err
+	size := min(max(resp.ContentLength+1, 512), maxBody+1)
+	buf := make([]byte, 0, size) // one more than announced, so that the end is seen without growing
+	for {
+		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			if err == io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself
+				err = nil
+			}
+			return buf, err
+		}
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, len(buf))
+		}
+	}
 }

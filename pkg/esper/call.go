@@ -76,6 +76,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (c *Client) attempt(ctx context.Context, op operation, n int) result {
+	if err := ctx.Err(); err != nil {
+		return result{err: &callError{op.name, err}, final: true}
+	}
 	key, err := c.doer.key(ctx)
 	if err != nil {
 		return result{err: err, final: true}

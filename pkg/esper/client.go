@@ -16,6 +16,7 @@ import (
 // it, since it holds the connections. Make it with [New] or [NewFromEnv].
 type Client struct {
 	generated gen.Client
+	tokenInfo *http.Request // the same each time, so built once; never sent itself
 	doer      *doer
 	retry     Retry
 	logger    *slog.Logger
@@ -65,12 +66,17 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 		httpClient.Transport = wrap(httpClient.Transport)
 	}
 	c.doer = &doer{base: base, key: newKeyFunc(tokens), http: &httpClient, timeout: s.timeout}
-	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe(s.userAgent)))
+	describe := describe(s.userAgent)
+	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe))
 	if err != nil {
 		return nil, err
 	}
 	c.generated = *generated
-	return c, nil
+	c.tokenInfo, err = gen.NewGetTokenInfoRequest(generated.Server)
+	if err != nil {
+		return nil, err
+	}
+	return c, describe(context.Background(), c.tokenInfo)
 }
 
 // NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in

@@ -45,6 +45,10 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, s.secrets.redactError(err)
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		_ = resp.Body.Close() // a connection without an end: reading it would outlive every timeout
+		resp.Body = http.NoBody
+	}
 	resp.Request = req // net/http put the unsealed one there
 	s.scrub(resp)
 	s.sealBody(resp)
@@ -79,15 +83,21 @@ func (s *seal) unseal(req *http.Request) *http.Request {
 	if out.Header == nil {
 		out.Header = make(http.Header)
 	}
+	maps.DeleteFunc(out.Header, func(name string, _ []string) bool {
+		switch http.CanonicalHeaderKey(name) { // a map takes names in any case, and net/http sends them all
+		case "Authorization":
+			return true
+		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http resend a POST by itself
+			return s.once()
+		}
+		return false
+	})
 	out.Header["Authorization"] = []string{"Bearer " + s.secrets[0].Reveal()}
 	if s.once() {
 		u := *req.URL
 		u.RawQuery = strings.Replace(u.RawQuery, sealedParam, s.query.Reveal(), 1)
 		out.URL = &u
 		out.Close = true
-		// Either of these makes net/http resend a POST by itself.
-		out.Header.Del("Idempotency-Key")
-		out.Header.Del("X-Idempotency-Key")
 	}
 	return out
 }

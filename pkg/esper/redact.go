@@ -3,6 +3,7 @@ package esper
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -53,29 +54,41 @@ func redactOne(text, key string) string {
 }
 
 // echoAt returns how many bytes at the beginning of text are key, or at least echoLen bytes of
-// key's beginning; 0 if neither.
+// key's beginning; 0 if neither. A byte such as % may stand for itself or begin the escape of
+// another %, so it follows every reading.
 func echoAt(text, key string) int {
-	i := 0
+	if text[0] != key[0] && strings.IndexByte(`%&+\`, text[0]) < 0 {
+		return 0
+	}
+	var a, b [4]int
+	ends, next := a[:1], b[:0] // where the part of key up to k may end in text
 	for k := range len(key) {
-		n := escapedAt(text[i:], key[k])
-		if n == 0 {
+		next = next[:0]
+		for _, end := range ends {
+			rest := text[end:]
+			if rest != "" && rest[0] == key[k] && !slices.Contains(next, end+1) {
+				next = append(next, end+1)
+			}
+			if n := escapedAt(rest, key[k]); n > 0 && !slices.Contains(next, end+n) {
+				next = append(next, end+n)
+			}
+		}
+		if len(next) == 0 {
 			if k >= echoLen {
-				return i
+				return slices.Max(ends)
 			}
 			return 0
 		}
-		i += n
+		ends, next = next, ends
 	}
-	return i
+	return slices.Max(ends)
 }
 
-// escapedAt returns how many bytes at the beginning of text stand for c; 0 if none do.
+// escapedAt returns how many bytes at the beginning of text are an escape of c; 0 if none are.
 func escapedAt(text string, c byte) int {
 	switch {
 	case text == "":
 		return 0
-	case text[0] == c:
-		return 1
 	case text[0] == '+' && c == ' ':
 		return 1
 	case text[0] == '%':
@@ -84,10 +97,12 @@ func escapedAt(text string, c byte) int {
 		return entityAt(text, c)
 	case text[0] != '\\' || len(text) < 2:
 		return 0
-	case text[1] == c:
-		return 2
 	}
-	return max(hexAt(text, `\u00`, 2, c), hexAt(text, `\x`, 2, c))
+	n := max(hexAt(text, `\u00`, 2, c), hexAt(text, `\x`, 2, c))
+	if n == 0 && text[1] == c {
+		n = 2
+	}
+	return n
 }
 
 func hexAt(text, prefix string, digits int, c byte) int {

@@ -13,12 +13,12 @@ import (
 func parseRenewal(body []byte) *RenewedToken {
 	var key Secret
 	eachMember(body, func(name, value []byte) {
-		if unescaped(name) != "token" {
+		if string(name) != `"token"` && (bytes.IndexByte(name, '\\') < 0 || unescaped(name) != "token") {
 			return
 		}
 		var s Secret
 		// U+FFFD is what a decoder puts in place of bytes it cannot read: such a key is not whole.
-		if s.UnmarshalJSON(value) == nil && !s.IsZero() && !strings.ContainsRune(s.Reveal(), utf8.RuneError) {
+		if json.Valid(value) && s.UnmarshalJSON(value) == nil && !s.IsZero() && !strings.ContainsRune(s.Reveal(), utf8.RuneError) {
 			key = s
 		}
 	})
@@ -82,10 +82,11 @@ func eachMember(body []byte, visit func(name, value []byte)) {
 }
 
 // unescaped returns what a JSON string says, nothing if it is malformed.
-func unescaped(literal []byte) (s string) {
+func unescaped(literal []byte) string {
 	if bytes.IndexByte(literal, '\\') < 0 {
 		return string(literal[1 : len(literal)-1])
 	}
+	var s string
 	_ = json.Unmarshal(literal, &s)
 	return s
 }

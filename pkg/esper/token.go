@@ -43,7 +43,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	const name = "TokenInfo"
 	r := c.call(ctx, operation{
 		name:  name,
-		send:  func(ctx context.Context) (*http.Response, error) { return c.generated.GetTokenInfo(ctx) },
+		send:  func(ctx context.Context) (*http.Response, error) { return c.doer.Do(c.tokenInfo.Clone(ctx)) },
 		again: againIdempotent,
 	})
 	if r.err != nil {

@@ -39,7 +39,8 @@ func freshTransport(t *http.Transport) *http.Transport {
 	fresh.Protocols.SetHTTP1(true)
 	fresh.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	if fresh.TLSClientConfig != nil {
-		fresh.TLSClientConfig.NextProtos = slices.DeleteFunc(fresh.TLSClientConfig.NextProtos, func(p string) bool { return p == "h2" })
+		protos := slices.Clone(fresh.TLSClientConfig.NextProtos) // which Clone above shares with t
+		fresh.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
 	}
 	return fresh
 }

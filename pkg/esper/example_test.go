@@ -1,0 +1,203 @@
+package esper_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// Read what the server knows of a key.
+func ExampleClient_TokenInfo() {
+	fake := espertest.New()
+	defer fake.Close()
+
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token())) // or esper.New("foo", …)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	info, err := client.TokenInfo(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(info.User, info.Enterprise.ID, info.Scope.Has("write"))
+	fmt.Println(time.Until(info.ExpiresOn.Time) > 24*time.Hour)
+	fmt.Println(info.Token) // a Secret does not print
+	// Output:
+	// bindya f44373cb-1800-43c6-aab3-c81f8b1f435c true
+	// true
+	// [secret]
+}
+
+// Renew a key. Store the new one before anything else.
+func ExampleClient_RenewToken() {
+	fake := espertest.New()
+	defer fake.Close()
+	ctx, store := context.Background(), func(esper.Secret) error { return nil }
+
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	info, err := client.TokenInfo(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
+		EnterpriseID:   info.Enterprise.ID,
+		DeveloperAppID: info.DeveloperApp.ID,
+		AccessToken:    info.Token,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := store(renewed.Token); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(renewed.ID, renewed.Enterprise.Raw, renewed.Token)
+	// Output: 571 Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c] [secret]
+}
+
+// Decide by the outcome of a failed renewal whether the old key can still be counted on.
+func ExampleRenewalError() {
+	fake := espertest.New()
+	defer fake.Close()
+	fake.Fail(1, espertest.Fault{Status: http.StatusInternalServerError})
+
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.RenewToken(context.Background(), esper.RenewRequest{
+		EnterpriseID:   fake.EnterpriseID,
+		DeveloperAppID: fake.DeveloperAppID,
+		AccessToken:    esper.NewSecret(fake.Token()),
+	})
+	var failed *esper.RenewalError
+	if errors.As(err, &failed) {
+		switch failed.Outcome {
+		case esper.NotRenewed:
+			fmt.Println("try again later")
+		case esper.OutcomeUnknown:
+			_, err := client.TokenInfo(context.Background())
+			fmt.Println("the old key works:", err == nil)
+		case esper.RenewedUnread:
+			fmt.Println("keep failed.Body, which may hold the key:", len(failed.Body), "bytes")
+		}
+	}
+	fmt.Println(errors.Is(err, esper.ErrServer), len(fake.Requests()))
+	// Output:
+	// the old key works: true
+	// true 2
+}
+
+// Tell the kinds of error apart.
+func ExampleAPIError() {
+	fake := espertest.New()
+	defer fake.Close()
+	client, err := esper.New(fake.URL, esper.APIKey("a-wrong-key"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.TokenInfo(context.Background())
+	if errors.Is(err, esper.ErrUnauthorized) {
+		fmt.Println("make a new key in the Esper Console")
+	}
+	var answer *esper.APIError
+	if errors.As(err, &answer) {
+		fmt.Println(answer.Operation, answer.StatusCode)
+	}
+	// Output:
+	// make a new key in the Esper Console
+	// TokenInfo 401
+}
+
+// Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is
+// in it; as the transport of WithHTTPClient it would record the access_token of a renewal.
+func ExampleWithMiddleware() {
+	fake := espertest.New()
+	defer fake.Close()
+
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()),
+		esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper { return otelhttp.NewTransport(next) }))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	info, err := client.TokenInfo(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(info.ID)
+	// Output: 570
+}
+
+// Call an operation through the generated client: authenticated and sealed like the others.
+func ExampleClient_Generated() {
+	fake := espertest.New()
+	defer fake.Close()
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp, err := client.Generated().GetTokenInfo(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status)
+	// Output: 200 OK
+}
+
+// Limit how long and how often a call is tried.
+func ExampleWithRetry() {
+	fake := espertest.New()
+	defer fake.Close()
+	fake.Fail(1, espertest.Fault{Status: http.StatusServiceUnavailable})
+
+	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()),
+		esper.WithTimeout(5*time.Second),
+		esper.WithRetry(esper.Retry{MaxAttempts: 3, MinWait: time.Millisecond, MaxWait: time.Second}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.TokenInfo(context.Background())
+	fmt.Println(err, len(fake.Requests()))
+	// Output: <nil> 2
+}
+
+// Through a proxy, or with a private certificate authority: bring the HTTP client.
+func ExampleWithHTTPClient() {
+	proxy := httptest.NewServer(http.NotFoundHandler())
+	defer proxy.Close()
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = esper.New("foo", esper.APIKey("example-key"), esper.WithHTTPClient(&http.Client{
+		Transport: &http.Transport{Proxy: http.ProxyURL(address), MaxIdleConnsPerHost: 64},
+	}))
+	fmt.Println(err)
+	// Output: <nil>
+}

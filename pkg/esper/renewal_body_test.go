@@ -1,0 +1,202 @@
+package esper_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// realFields is what fields shows of realRenewal.
+const realFields = `id=571 user=bindya enterprise=` + renewEnterprise + ` app=` + renewApp +
+	` expires=2023-07-03T04:29:53.90602Z scope=read,write,update,introspection,sdk,register` +
+	` created=2023-04-04T04:29:53.90602Z updated=2023-04-05T04:29:53.90602Z`
+
+func fields(r *esper.RenewedToken) string {
+	const layout = "2006-01-02T15:04:05.999999999Z07:00"
+	return fmt.Sprintf("id=%s user=%s enterprise=%s app=%s expires=%s scope=%s created=%s updated=%s", r.ID, r.User, r.Enterprise.ID,
+		r.DeveloperApp.ID, r.ExpiresAt.Format(layout), strings.Join(r.Scope, ","), r.CreatedOn.Format(layout), r.UpdatedOn.Format(layout))
+}
+
+func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
+	const (
+		token   = `"token": "` + newKey + `"`
+		expires = `"2023-07-03T04:29:53.906020Z"`
+		noDate  = "0001-01-01T00:00:00Z"
+		read    = "2023-07-03T04:29:53.90602Z"
+		scope   = `"read write update introspection sdk register"`
+		scopes  = "read,write,update,introspection,sdk,register"
+		noTimes = " expires=" + noDate + " scope= created=" + noDate + " updated=" + noDate
+		upToKey = "id=571 user=bindya enterprise=" + renewEnterprise + " app=" + renewApp + noTimes
+		onlyKey = "id= user= enterprise= app=" + noTimes
+	)
+	tests := []struct{ name, old, new, wantOld, wantNew string }{
+		{"as it is", "", "", "", ""},
+		{"id a string", `571`, `"571"`, "", ""},
+		{"id null", `571`, `null`, "id=571", "id="},
+		{"id an object", `571`, `{"token": "nested", "n": [1, {}]}`, "id=571", "id="},
+		{"id an array", `571`, `[571]`, "id=571", "id="},
+		{"id huge", `571`, strings.Repeat("9", 400), "id=571", "id=" + strings.Repeat("9", 400)},
+		{"id NaN", `571`, `NaN`, "id=571", "id="},
+		{"id -Infinity", `571`, `-Infinity`, "id=571", "id="},
+		{"id missing", `"id": 571, `, ``, "id=571", "id="},
+		{"id without value", `571`, ``, "id=571", "id="},
+		{"user a number", `"bindya"`, `12`, "bindya", "12"},
+		{"user null", `"bindya"`, `null`, "bindya", ""},
+		{"user true", `"bindya"`, `true`, "bindya", ""},
+		{"user in single quotes", `"bindya"`, `'bindya'`, "bindya", ""},
+		{"user with a raw newline", `bindya`, "bin\ndya", "bindya", ""},
+		{"user with invalid UTF-8", `bindya`, "bin\xffdya", "bindya", "bin\ufffddya"},
+		{"user quotes a token", `bindya`, `\"token\": \"other\"`, "bindya", `"token": "other"`},
+		{"enterprise a bare UUID", "Esper [" + renewEnterprise + "]", renewEnterprise, "", ""},
+		{"enterprise a number", `"Esper [` + renewEnterprise + `]"`, `7`, renewEnterprise, ""},
+		{"enterprise nested", `"Esper [` + renewEnterprise + `]"`, `{"id": "x", "token": "nested"}`, renewEnterprise, ""},
+		{"developerapp null", `"DeveloperApp object (` + renewApp + `)"`, `null`, renewApp, ""},
+		{"developerapp missing", ` "developerapp": "DeveloperApp object (` + renewApp + `)",`, ``, renewApp, ""},
+		{"date null", expires, `null`, read, noDate},
+		{"date a number", expires, `1688358593`, read, noDate},
+		{"date empty", expires, `""`, read, noDate},
+		{"date never", expires, `"never"`, read, noDate},
+		{"date of Python", expires, `"2023-07-03 04:29:53.906020+00:00"`, "", ""},
+		{"date without offset", expires, `"2023-07-03T04:29:53.906020"`, "", ""},
+		{"date elsewhere", expires, `"2023-07-03T06:29:53.906020+02:00"`, "", ""},
+		{"date an object", expires, `{"$date": 1}`, read, noDate},
+		{"scope an array", scope, `["read", "write"]`, scopes, "read,write"},
+		{"scope null", scope, `null`, scopes, ""},
+		{"scope nested", scope, `[["read"], {"a": 1}, "sdk"]`, scopes, "sdk"},
+		{"unknown fields", `{"id"`, `{"extra": {"token": "nested"}, "list": [{"token": "nested"}], "id"`, "", ""},
+		{"huge field before", `{"id"`, `{"big": "` + strings.Repeat("x", 900<<10) + `", "id"`, "", ""},
+		{"huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 900<<10) + `", "expires_at"`, "", ""},
+		{"too huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 2<<20) + `", "expires_at"`, realFields, upToKey},
+		{"deeply nested field", `{"id"`, `{"deep": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `, "id"`, "", ""},
+		{"token twice", token, `"token": "first", ` + token, "", ""},
+		{"token null and then real", token, `"token": null, ` + token, "", ""},
+		{"token real and then null", token, token + `, "token": null`, "", ""},
+		{"nested token before", `{"id"`, `{"old": {"token": "nested"}, "id"`, "", ""},
+		{"nested token after", `"scope"`, `"old": {"token": "nested"}, "scope"`, "", ""},
+		{"upper-case names", `"id": 571, "user"`, `"ID": 571, "User"`, "", ""},
+		{"another TOKEN", token, token + `, "TOKEN": "other"`, "", ""},
+		{"name escaped", `"token"`, `"\u0074ok\u0065n"`, "", ""},
+		{"key escaped", `NewMadeUp`, `\u004eew\u004dadeUp`, "", ""},
+		{"BOM", `{"id"`, "\ufeff" + `{"id"`, "", ""},
+		{"white space", `, `, " \r\n\t, \t", "", ""},
+		{"white space around", realRenewal, "\n\n " + realRenewal + " \r\n", "", ""},
+		{"commas doubled", `, `, ` ,, `, "", ""},
+		{"comma at the end", `Z"}`, `Z",}`, "", ""},
+		{"comma missing", `571, `, `571 `, "", ""},
+		{"comma missing between texts", `"bindya", `, `"bindya" `, "", ""},
+		{"garbage after", realRenewal, realRenewal + "<!-- proxy -->", "", ""},
+		{"second document after", realRenewal, realRenewal + `{"token": "other"}`, "", ""},
+		{"brace missing", `Z"}`, `Z"`, "", ""},
+		{"value without a name", `{"id"`, `{{"token": "nested"}, "id"`, "", ""},
+		{"only the key", realRenewal, "{" + token + "}", realFields, onlyKey},
+	}
+	var body string
+	base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) { answer(201, "application/json", body)(w, r) })
+	client := newClient(t, base)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			body = realRenewal
+			want := realFields
+			if tt.old != "" {
+				if !strings.Contains(body, tt.old) {
+					t.Fatal("the mutation changes nothing")
+				}
+				body = strings.ReplaceAll(body, tt.old, tt.new)
+			}
+			if tt.wantOld != "" {
+				want = strings.Replace(want, tt.wantOld, tt.wantNew, 1)
+			}
+			posts.Store(0)
+			renewed, err := client.RenewToken(t.Context(), renewRequest())
+			if got := fields(wantRenewed(t, renewed, err)); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			wantCount(t, "POSTs", posts.Load(), 1)
+		})
+	}
+}
+
+func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusAccepted} {
+		for _, contentType := range []string{"application/json", "text/plain", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "not a type;;"} {
+			t.Run(fmt.Sprintf("%d %q", status, contentType), func(t *testing.T) {
+				base, posts := counted(t, answer(status, contentType, realRenewal))
+				renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+				if got := fields(wantRenewed(t, renewed, err)); got != realFields {
+					t.Errorf("got  %s\nwant %s", got, realFields)
+				}
+				wantCount(t, "POSTs", posts.Load(), 1)
+			})
+		}
+	}
+}
+
+// A key is opaque: a number that stands for one is one, to the digit.
+func TestRenewToken_KeyIsANumber(t *testing.T) {
+	base, _ := counted(t, answer(201, "application/json", `{"token": 123456789012345678901234567890, "id": 571}`))
+	renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+	if err != nil || renewed.Token.Reveal() != "123456789012345678901234567890" || renewed.ID != "571" {
+		t.Errorf("got %+v, %v", renewed, err)
+	}
+}
+
+func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
+	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
+	for name, body := range map[string]string{
+		"empty":                     "",
+		"white space":               " \r\n",
+		"null":                      "null",
+		"text":                      `"null"`,
+		"the key alone":             `"` + newKey + `"`,
+		"HTML":                      `<html><body>"token": "` + newKey + `"</body></html>`,
+		"an array":                  `[` + realRenewal + `]`,
+		"a number":                  "201",
+		"an empty object":           "{}",
+		"a brace":                   "{",
+		"only a name":               `{"token"`,
+		"only a colon":              `{"token":`,
+		"cut in the key":            realRenewal[:strings.Index(realRenewal, newKey)+10],
+		"cut before the last quote": realRenewal[:strings.Index(realRenewal, newKey)+len(newKey)],
+		"cut in an escape":          `{"token": "` + newKey + `\"`,
+		"cut in a number":           `{"token": 1234567890`,
+		"no token":                  strings.Replace(realRenewal, `"token"`, `"tokens"`, 1),
+		"only nested":               `{"data": ` + realRenewal + `}`,
+		"only nested, malformed":    `{"data": [` + realRenewal + `, NaN}`,
+		"token null":                token(`null`),
+		"token empty":               token(`""`),
+		"token an object":           token(`{"token": "` + newKey + `"}`),
+		"token an array":            token(`["` + newKey + `"]`),
+		"token true":                token(`true`),
+		"token without value":       token(``),
+		"token a lone surrogate":    token(`"\ud83d` + newKey + `"`),
+		"token invalid UTF-8":       token("\"" + newKey + "\xff\""),
+		"token a replacement":       token("\"" + newKey + "\ufffd\""),
+		"token with a raw newline":  token("\"" + newKey + "\n\""),
+		"token with a wrong escape": token(`"` + newKey + `\x41"`),
+		"token NaN":                 token(`NaN`),
+		"token -Infinity":           token(`-Infinity`),
+		"token no number":           token(`12abc`),
+		"token a sign":              token(`-`),
+		"token unquoted":            token(newKey),
+		"UTF-16":                    "{\x00\"\x00t\x00o\x00k\x00e\x00n\x00\"\x00:\x00\"\x00a\x00\"\x00}\x00",
+		"opening braces":            strings.Repeat("{", 100000),
+		"names without end":         "{" + strings.Repeat(`"token"`, 10000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, posts := counted(t, answer(201, "application/json", body))
+			renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+			wantLost(t, renewed, err, esper.RenewedUnread, body)
+			if !errors.Is(err, esper.ErrInvalidResponse) {
+				t.Errorf("error %v, want ErrInvalidResponse", err)
+			}
+			if body != "" && strings.Contains(fmt.Sprintf("%v %+v %#v %q", err, err, err, err), newKey) {
+				t.Error("the error's text shows the new key")
+			}
+			wantCount(t, "POSTs", posts.Load(), 1)
+		})
+	}
+}

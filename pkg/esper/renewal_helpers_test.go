@@ -1,0 +1,205 @@
+package esper_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// Made-up keys of the length that real ones have.
+const (
+	oldKey = "OldMadeUpKeyOldMadeUpKeyOldM01"
+	newKey = "NewMadeUpKeyNewMadeUpKeyNewM02"
+
+	renewEnterprise = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
+	renewApp        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+)
+
+// realRenewal is a renewal's answer as shared/wire.md has it from the wire.
+const realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + renewEnterprise + `]",` +
+	` "developerapp": "DeveloperApp object (` + renewApp + `)", "token": "` + newKey + `",` +
+	` "expires_at": "2023-07-03T04:29:53.906020Z", "scope": "read write update introspection sdk register",` +
+	` "created_on": "2023-04-04T04:29:53.906020Z", "updated_on": "2023-04-05T04:29:53.906020Z"}`
+
+func renewRequest() esper.RenewRequest {
+	return esper.RenewRequest{EnterpriseID: renewEnterprise, DeveloperAppID: renewApp, AccessToken: esper.NewSecret(oldKey)}
+}
+
+func newClient(t testing.TB, base string, opts ...esper.Option) *esper.Client {
+	t.Helper()
+	client, err := esper.New(base, esper.APIKey(oldKey), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+// quickRetry waits next to nothing between attempts.
+func quickRetry(attempts int) esper.Option {
+	return esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond})
+}
+
+// counted serves handler and counts the requests that arrive.
+func counted(t testing.TB, handler http.HandlerFunc) (base string, requests *atomic.Int32) {
+	t.Helper()
+	requests = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		handler(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, requests
+}
+
+func answer(status int, contentType, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{contentType}
+		if contentType == "" {
+			w.Header()["Content-Type"] = nil // or net/http would guess one
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// wantLost checks that err is a renewal's, with this outcome and body.
+func wantLost(t testing.TB, renewed *esper.RenewedToken, err error, outcome esper.Outcome, body string) {
+	t.Helper()
+	var lost *esper.RenewalError
+	switch {
+	case renewed != nil:
+		t.Errorf("a renewed key, want %v", outcome)
+	case !errors.As(err, &lost):
+		t.Errorf("error %T %v, want *RenewalError", err, err)
+	case lost.Outcome != outcome:
+		t.Errorf("%v (%v), want %v", lost.Outcome, err, outcome)
+	case string(lost.Body) != body:
+		t.Errorf("kept %d bytes %.60q, want %d bytes %.60q", len(lost.Body), lost.Body, len(body), body)
+	case lost.Err == nil:
+		t.Error("a RenewalError without a cause")
+	}
+}
+
+// wantRenewed checks for success and returns what was renewed.
+func wantRenewed(t testing.TB, renewed *esper.RenewedToken, err error) *esper.RenewedToken {
+	t.Helper()
+	if err != nil || renewed == nil {
+		t.Fatalf("RenewToken: %v, %v", renewed, err)
+	}
+	if got := renewed.Token.Reveal(); got != newKey {
+		t.Fatalf("key %q, want %q", got, newKey)
+	}
+	return renewed
+}
+
+func wantCount(t testing.TB, what string, got, want int32) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %d, want %d", what, got, want)
+	}
+}
+
+// stub is a transport that is no *http.Transport.
+type stub func(*http.Request) (*http.Response, error)
+
+func (s stub) RoundTrip(req *http.Request) (*http.Response, error) { return s(req) }
+
+func (s stub) option() esper.Option { return esper.WithHTTPClient(&http.Client{Transport: s}) }
+
+// respond makes an answer; header holds name, value, name, value …
+func respond(status int, body io.Reader, header ...string) *http.Response {
+	resp := &http.Response{StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), ContentLength: -1, Body: io.NopCloser(body)}
+	for i := 0; i+1 < len(header); i += 2 {
+		resp.Header.Set(header[i], header[i+1])
+	}
+	return resp
+}
+
+// pipeTransport connects to serve in memory, so that a testing/synctest bubble holds both ends.
+// serve gets the connection after the head of a request was read from it.
+func pipeTransport(dialled *atomic.Int32, serve func(conn net.Conn)) *http.Transport {
+	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		dialled.Add(1)
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			if readHead(server) == nil {
+				serve(server)
+			}
+		}()
+		return client, nil
+	}}
+}
+
+// readHead reads a request without a body, and not beyond it.
+func readHead(conn net.Conn) error {
+	var head []byte
+	for buf := make([]byte, 4096); !bytes.HasSuffix(head, []byte("\r\n\r\n")); {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return err
+		}
+		head = append(head, buf[:n]...)
+	}
+	return nil
+}
+
+// head201 begins an answer whose body is sized, or chunked if length is negative.
+func head201(length int) string {
+	framing := "Transfer-Encoding: chunked"
+	if length >= 0 {
+		framing = fmt.Sprintf("Content-Length: %d", length)
+	}
+	return strings.Join([]string{"HTTP/1.1 201 Created", "Content-Type: application/json", framing, "", ""}, "\r\n")
+}
+
+// chunk encodes text as one chunk, the empty text as none.
+func chunk(text string) string {
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%x\r\n%s\r\n", len(text), text)
+}
+
+// reset makes the close of a server's connection a TCP reset.
+func reset(t testing.TB, conn net.Conn) {
+	t.Helper()
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if metered, ok := conn.(*meteredConn); ok {
+		conn = metered.Conn
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		t.Errorf("a %T cannot be reset", conn)
+		return
+	}
+	if err := errors.Join(tcp.SetLinger(0), tcp.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func meteredDial(traffic *wires) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &meteredConn{conn, traffic, false}, nil
+	}
+}

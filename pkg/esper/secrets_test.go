@@ -1,0 +1,291 @@
+package esper_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const canary = "canary-esper+key/with%odd&chars=;x y"
+
+// checkNoCanary wants neither canary's beginning nor a piece of its rest, in any encoding.
+func checkNoCanary(t *testing.T, what, text string) {
+	t.Helper()
+	for _, piece := range []string{"canary-e", "odd", "chars"} {
+		for _, form := range []string{piece, hex.EncodeToString([]byte(piece)), strings.Trim(fmt.Sprint([]byte(piece)), "[]"), strings.ReplaceAll(fmt.Sprintf("% #x", piece), " ", ", ")} {
+			if strings.Contains(strings.ToLower(text), form) {
+				t.Errorf("%s shows the key (%s): %s", what, form, text)
+				return
+			}
+		}
+	}
+}
+
+// checkPrinting prints v in every way.
+func checkPrinting(t *testing.T, what string, v any) {
+	t.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x"} {
+		checkNoCanary(t, what+" with "+verb, fmt.Sprintf(verb, v))
+	}
+	encoded, _ := json.Marshal(v) // not everything can be encoded
+	checkNoCanary(t, what+" as JSON", string(encoded))
+	if strings.Contains(string(encoded), `"Body"`) {
+		t.Errorf("%s as JSON has its body: %s", what, encoded)
+	}
+	for _, newHandler := range []func(io.Writer) slog.Handler{
+		func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+		func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+	} {
+		var log bytes.Buffer
+		slog.New(newHandler(&log)).Info("test", "v", v, slog.Group("g", slog.Any("v", v)))
+		checkNoCanary(t, what+" in a log", log.String())
+	}
+}
+
+// checkError prints err and everything below it.
+func checkError(t *testing.T, what string, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	checkNoCanary(t, what, err.Error())
+	checkPrinting(t, fmt.Sprintf("%s, %T", what, err), err)
+	switch e := err.(type) { //nolint:errorlint // each level is looked at
+	case interface{ Unwrap() error }:
+		checkError(t, what, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			checkError(t, what, inner)
+		}
+	case *url.Error:
+		checkNoCanary(t, what, e.URL)
+	}
+}
+
+// spy is a middleware that looks at everything it can get hold of.
+func spy(t *testing.T, kept *[]*http.Response) esper.Option {
+	var mu sync.Mutex
+	look := func(what string, values ...any) {
+		for _, v := range values {
+			checkPrinting(t, fmt.Sprintf("middleware, %s %T", what, v), v)
+		}
+	}
+	lookAt := func(what string, req *http.Request) {
+		if dump, err := httputil.DumpRequestOut(req, true); err != nil {
+			t.Error(err)
+		} else {
+			look(what, string(dump))
+		}
+		look(what, req, *req.URL, req.URL.String(), req.Header, req.Context()) //nolint:govet // only printed
+	}
+	return esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			lookAt("request", req)
+			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+				WroteHeaderField: func(name string, values []string) { look("trace of "+name, values) },
+				Got1xxResponse:   func(_ int, header textproto.MIMEHeader) error { look("trace", header); return nil },
+				WroteRequest:     func(info httptrace.WroteRequestInfo) { look("trace", info) },
+			}))
+			resp, err := next.RoundTrip(req)
+			if err != nil {
+				checkError(t, "middleware", err)
+				return nil, err
+			}
+			dump, err := httputil.DumpResponse(resp, true)
+			look("response", string(dump), resp, resp.Status, resp.Header, resp.Trailer, resp.Request, err)
+			lookAt("request of the response", resp.Request)
+			mu.Lock()
+			defer mu.Unlock()
+			*kept = append(*kept, resp)
+			return resp, nil
+		})
+	})
+}
+
+// checkCalls makes every call and looks at all that comes of it.
+func checkCalls(t *testing.T, environment string, opts ...esper.Option) {
+	t.Helper()
+	var log bytes.Buffer
+	var kept []*http.Response
+	for _, handler := range []slog.Handler{slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})} {
+		all := append([]esper.Option{spy(t, &kept), esper.WithLogger(slog.New(handler)), quickRetry(2), esper.WithTimeout(time.Second)}, opts...)
+		c := clientFor(t, environment, canary, all...)
+		info, err := c.TokenInfo(t.Context())
+		checkError(t, "TokenInfo", err)
+		checkPrinting(t, "TokenInfo", info)
+		renewed, err := c.RenewToken(t.Context(), renewal(canary))
+		checkError(t, "RenewToken", err)
+		checkPrinting(t, "RenewToken", renewed)
+		for name, call := range map[string]func() (*http.Response, error){
+			"Generated().GetTokenInfo": func() (*http.Response, error) { return c.Generated().GetTokenInfo(t.Context()) },
+			"Generated().RenewToken": func() (*http.Response, error) {
+				return c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{AccessToken: canary})
+			},
+		} {
+			resp, err := call()
+			checkError(t, name, err)
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				checkError(t, name+", body", err)
+				_ = resp.Body.Close()
+				checkPrinting(t, name+", response", resp)
+			}
+		}
+	}
+	checkNoCanary(t, "the debug log", log.String())
+	if log.Len() == 0 {
+		t.Error("nothing was logged")
+	}
+	for _, resp := range kept {
+		checkPrinting(t, "a kept response", resp)
+	}
+}
+
+// rawServer answers each connection's first request with answer, to the letter, and closes it.
+func rawServer(t *testing.T, answer string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close() //nolint:errcheck // the test is over
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					_, _ = io.WriteString(conn, answer)
+				}
+			})
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func TestSecretsStayOutOfEverything(t *testing.T) {
+	lower := strings.NewReplacer("%2B", "%2b", "%2F", "%2f", "%3D", "%3d", "%3B", "%3b").Replace(url.QueryEscape(canary))
+	echoes := map[string]string{
+		"raw": canary, "query": url.QueryEscape(canary), "path": url.PathEscape(canary), "lower": lower, "start": canary[:12],
+		"html": strings.ReplaceAll(canary, "&", "&amp;"), "json": strings.NewReplacer("&", `\u0026`, "+", `\u002B`, "/", `\/`).Replace(canary),
+		"mixed": strings.ReplaceAll(url.PathEscape(canary), "%20", "+"), "url": "/x/?access_token=" + lower + "&y=1", "twice": canary + canary[:9],
+	}
+	const end = "\r\nConnection: close\r\n\r\n"
+	for form, echo := range echoes {
+		quoted, _ := json.Marshal(echo) // cannot fail
+		for name, answer := range map[string]string{
+			"message":        "HTTP/1.1 400 Bad Request" + end + `{"message":` + string(quoted) + `}`,
+			"as it is":       "HTTP/1.1 401 No" + end + `{"message":"` + echo + `"}`,
+			"detail":         "HTTP/1.1 403 No" + end + `{"detail":"no ` + echo + ` here"}`,
+			"errors":         "HTTP/1.1 400 No" + end + `{"errors":["a",` + string(quoted) + `],"status":` + string(quoted) + `}`,
+			"error objects":  "HTTP/1.1 500 No" + end + `{"errors":[{"a":` + string(quoted) + `}],"message":1}`,
+			"error lists":    "HTTP/1.1 500 No" + end + `{"errors":{` + string(quoted) + `:["b"],"c":[` + string(quoted) + `]}}`,
+			"one error":      "HTTP/1.1 404 No" + end + `{"errors":` + string(quoted) + `}`,
+			"html":           "HTTP/1.1 502 No\r\nContent-Type: text/html" + end + "<html>" + echo,
+			"headers":        "HTTP/1.1 503 No\r\nX-Request-Id: " + echo + "\r\nSet-Cookie: a=" + echo + "\r\nContent-Type: " + echo + "\r\nRetry-After: " + echo + end,
+			"status text":    "HTTP/1.1 400 " + echo + end,
+			"location":       "HTTP/1.1 302 Found\r\nLocation: /" + echo + "\r\nContent-Location: /" + echo + "\r\nLink: <" + echo + ">" + end,
+			"bad location":   "HTTP/1.1 307 No\r\nLocation: http://[" + echo + end,
+			"location, 201":  "HTTP/1.1 201 No\r\nLocation: " + echo + end + `{"token":` + string(quoted) + `}`,
+			"status line":    echo + end,
+			"protocol":       "HTTP/" + echo + " 200 OK" + end,
+			"status code":    "HTTP/1.1 " + echo + end,
+			"header line":    "HTTP/1.1 200 OK\r\n" + echo + end,
+			"header name":    "HTTP/1.1 200 OK\r\n" + echo + ": x" + end,
+			"length":         "HTTP/1.1 200 OK\r\nContent-Length: " + echo + end,
+			"encoding":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + echo + end,
+			"chunk":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked" + end + echo + "\r\n",
+			"trailer":        "HTTP/1.1 200 OK\r\nTrailer: X-Echo\r\nTransfer-Encoding: chunked" + end + "2\r\n{}\r\n0\r\nX-Echo: " + echo + "\r\n\r\n",
+			"gzip":           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + end + echo,
+			"no JSON":        "HTTP/1.1 200 OK" + end + echo,
+			"cut short":      "HTTP/1.1 201 Created\r\nContent-Length: 999" + end + `{"token":"` + echo,
+			"early hints":    "HTTP/1.1 103 Early Hints\r\nLink: <" + echo + ">\r\n\r\nHTTP/1.1 500 No" + end,
+			"success":        "HTTP/1.1 200 OK" + end + `{"id":1,"token":` + string(quoted) + `,"source_refresh_token":` + string(quoted) + `}`,
+			"other in fault": "HTTP/1.1 200 OK" + end + `{"token":` + string(quoted) + `,"id":}`,
+		} {
+			t.Run(name+"/"+form, func(t *testing.T) {
+				t.Parallel()
+				checkCalls(t, rawServer(t, answer))
+			})
+		}
+	}
+}
+
+func TestSecretsStayOutOfFailures(t *testing.T) {
+	closed := rawServer(t, "")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	secure.StartTLS()
+	defer secure.Close()
+	refusing := newProbe(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusProxyAuthRequired) })
+	proxy, err := url.Parse(refusing.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := esper.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}})
+	checkCalls(t, closed)
+	checkCalls(t, "http://"+l.Addr().String())
+	checkCalls(t, secure.URL)
+	checkCalls(t, strings.Replace(closed, "http:", "https:", 1))
+	checkCalls(t, "https://esper.invalid", through)
+	checkCalls(t, "http://esper.invalid", through, esper.WithInsecureHTTP())
+	checkCalls(t, newProbe(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).URL, esper.WithTimeout(20*time.Millisecond))
+}
+
+func TestSecretValuesDoNotPrint(t *testing.T) {
+	c := clientFor(t, "foo", canary, esper.WithHTTPClient(&http.Client{}), esper.WithUserAgent("x"))
+	secret, source, request := esper.NewSecret(canary), esper.APIKey(canary), renewal(canary)
+	info := esper.TokenInfo{Token: secret, SourceRefreshToken: secret}
+	renewed := esper.RenewedToken{Token: secret}
+	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Body: []byte(canary)}
+	lost := &esper.RenewalError{Outcome: esper.RenewedUnread, Body: []byte(canary), Err: apiErr}
+	type inside struct {
+		V      any
+		hidden any
+	}
+	for _, v := range []any{
+		c, *c, c.Generated(), *c.Generated(), source, &source, esper.WithUserAgent("x"), []esper.Option{esper.WithTimeout(1)},
+		secret, &secret, info, &info, renewed, &renewed, request, &request, apiErr, *apiErr, lost, *lost,
+		context.WithValue(t.Context(), inside{}, secret), struct{ s esper.Secret }{secret}, struct{ s *esper.Secret }{&secret},
+		struct{ r esper.RenewRequest }{request}, struct{ i *esper.TokenInfo }{&info}, struct{ i esper.RenewedToken }{renewed},
+		map[esper.Secret]int{secret: 1}, map[string]esper.Secret{"k": secret}, []esper.Secret{secret}, [1]*esper.Secret{&secret},
+		struct{ err error }{lost}, struct{ err *esper.APIError }{apiErr},
+	} {
+		what := fmt.Sprintf("%T", v)
+		checkPrinting(t, what, v)
+		checkPrinting(t, what+" in a slice", []any{v})
+		checkPrinting(t, what+" in a map", map[string]any{"k": v})
+		checkPrinting(t, what+" in a struct", inside{v, v})
+		checkPrinting(t, what+" behind a pointer", &inside{&v, &v})
+	}
+	if secret.Reveal() != canary {
+		t.Error("Reveal does not return the key")
+	}
+}
