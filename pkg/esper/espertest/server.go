@@ -91,7 +91,9 @@ func NewServer(tb testing.TB, opts ...Option) *Server {
 func start(tb testing.TB, opts []Option) *Server {
 	c := config{token: defaultToken, lifetime: defaultLifetime}
 	for _, opt := range opts {
-		opt(&c)
+		if opt != nil {
+			opt(&c)
+		}
 	}
 	description, err := loadSpec(api.Spec)
 	if err != nil {

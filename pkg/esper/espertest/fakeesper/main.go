@@ -2,7 +2,7 @@
 //
 //	go run ./pkg/esper/espertest/fakeesper -addr 127.0.0.1:0
 //
-// It prints one line of JSON with url, token, enterprise_id and developerapp_id, and serves until
+// It prints one line of JSON with url, key, enterprise_id and developerapp_id, and serves until
 // it is interrupted. It exits with 1 if a request broke the API's description, after printing each
 // such violation to standard error, and with 2 if it could not start.
 package main
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	server := espertest.New(opts...)
 	err = json.NewEncoder(stdout).Encode(struct {
 		URL            string `json:"url"`
-		Token          string `json:"token"`
+		Key            string `json:"key"`
 		EnterpriseID   string `json:"enterprise_id"`
 		DeveloperAppID string `json:"developerapp_id"`
 	}{server.URL, server.Token(), server.EnterpriseID, server.DeveloperAppID})

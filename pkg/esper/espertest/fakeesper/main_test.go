@@ -20,7 +20,7 @@ import (
 
 // hello is the line that the program prints.
 type hello struct {
-	URL, Token     string
+	URL, Key       string
 	EnterpriseID   string `json:"enterprise_id"`
 	DeveloperAppID string `json:"developerapp_id"`
 }
@@ -72,15 +72,15 @@ func serve(t *testing.T, use func(hello), args ...string) (code int, stderr stri
 func TestRun(t *testing.T) {
 	const key = "odd &+%;=/ key"
 	code, stderr := serve(t, func(h hello) {
-		if h.Token != key {
-			t.Errorf("token = %q", h.Token)
+		if h.Key != key {
+			t.Errorf("token = %q", h.Key)
 		}
 		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
-			"/renew-token/?access_token=" + url.QueryEscape(h.Token)
-		if got := request(t, "POST", renew, h.Token); got != 201 {
+			"/renew-token/?access_token=" + url.QueryEscape(h.Key)
+		if got := request(t, "POST", renew, h.Key); got != 201 {
 			t.Errorf("renewal: %d", got)
 		}
-		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Token); got != 200 {
+		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
 			t.Errorf("old key: %d, want it kept", got)
 		}
 	}, "-token", key, "-keep-old-key")
@@ -90,7 +90,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunReportsViolations(t *testing.T) {
-	code, stderr := serve(t, func(h hello) { request(t, "GET", h.URL+"/v1/token-info", h.Token) })
+	code, stderr := serve(t, func(h hello) { request(t, "GET", h.URL+"/v1/token-info", h.Key) })
 	if code != 1 || !strings.Contains(stderr, "violation: GET /v1/token-info: ") {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
@@ -135,7 +135,7 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := readHello(t, stdout)
-	if got := request(t, "GET", h.URL+"/v1/token-info/", h.Token); got != 200 {
+	if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
 		t.Errorf("status = %d", got)
 	}
 	if runtime.GOOS == "windows" { // which cannot interrupt a single process
