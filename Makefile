@@ -1,0 +1,102 @@
+# `make help` lists what can be asked for. test and quickstart need Go, make and git, nothing else.
+
+# Tools that are run by their version, so that nobody installs them and go.mod does not carry them.
+GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT    := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+GO        ?= go
+# auto: with the race detector if a C compiler is at hand; -race: insist on it; empty: without.
+RACE      ?= auto
+TESTFLAGS ?=
+FUZZTIME  ?= 10s
+COVER_MIN ?= 90
+# What a program that imports pkg/esper may link besides the standard library and this module.
+SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5 github.com/google/uuid \
+	github.com/oapi-codegen/runtime golang.org/x/oauth2
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+quickstart: ## read a key's info and renew it, against an embedded fake unless ESPER_ENVIRONMENT is set
+	@$(GO) run ./pkg/examples/quickstart
+
+test: ## run every test, with the race detector where a C compiler is at hand (RACE=-race insists)
+	@race='$(RACE)'; \
+	if [ "$$race" = auto ]; then \
+		if $(GO) build -race runtime/cgo >/dev/null 2>&1; then race=-race; \
+		else race=; echo 'No working C compiler: testing without the race detector.'; fi; \
+	fi; \
+	echo "$(GO) test $$race $(TESTFLAGS) ./..."; \
+	$(GO) test $$race $(TESTFLAGS) ./...
+
+lint: ## check the format, vet for Linux, macOS and Windows, run golangci-lint and actionlint
+	@files=$$($(GO) run $(GOFUMPT) -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo 'Not formatted (make fmt mends it):'; echo "$$files"; exit 1; fi
+	GOOS=linux $(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	$(GO) run $(GOLANGCI_LINT) run ./...
+	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes=
+
+fmt: ## format the Go files
+	$(GO) run $(GOLANGCI_LINT) fmt ./...
+
+generate: ## regenerate gen/ from api/openapi.yaml and gen/overlay.yaml
+	$(GO) generate ./gen/...
+
+# The fresh copy is made elsewhere, from an empty start: whatever lies in gen/ now, committed or not, is compared with
+# it and changed by nothing here.
+check: ## fail if gen/ is not what the spec yields, or go.mod is not what the code needs
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	cp -R go.mod go.sum api gen "$$tmp" && rm -f "$$tmp"/gen/*.gen.go && \
+	(cd "$$tmp" && $(GO) generate ./gen/...) || exit 1; \
+	diff -ru gen "$$tmp/gen" || { echo 'gen/ is not what the spec yields: run make generate.'; exit 1; }
+	@stray=$$(ls -A gen | grep -vxE 'generate\.go|oapi-codegen\.yaml|overlay\.yaml|[a-z]+\.gen\.go'); \
+	if [ -n "$$stray" ]; then echo 'These do not belong in gen/:'; echo "$$stray"; exit 1; fi
+	@files=$$(git status --porcelain --untracked-files=all --ignored -- gen) || exit 1; \
+	if echo "$$files" | grep -E '^(\?\?|!!)'; then echo 'gen/ has files that git does not know.'; exit 1; fi
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+
+deps: ## fail if a program that imports pkg/esper would link more than the five modules it may
+	@for os in linux darwin windows; do \
+		found=$$(GOOS=$$os $(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}' ./pkg/esper) || exit 1; \
+		for module in $$(echo "$$found" | sort -u); do case ' $(SDK_MODULES) ' in \
+			*" $$module "*) echo "$$os $$module" ;; \
+			*) echo "$$os $$module: pkg/esper may not need this"; exit 1 ;; \
+		esac; done; \
+		std=$$(GOOS=$$os $(GO) list -deps ./pkg/esper) || exit 1; \
+		if echo "$$std" | grep -xE 'testing|net/http/httptest|encoding/gob'; then \
+			echo 'pkg/esper may not link what is for tests'; exit 1; fi; \
+	done
+
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@list=$$($(GO) test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
+	targets=$$(echo "$$list" | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2 ":" name[i]; n = 0 }'); \
+	if [ -z "$$targets" ]; then echo 'No fuzz target was found.'; exit 1; fi; \
+	failed=0; \
+	for target in $$targets; do \
+		echo "== $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || failed=1; \
+	done; \
+	exit $$failed
+
+bench: ## time TokenInfo and RenewToken beside a plain net/http client
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/esper
+
+cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (90) percent
+	@all=$$($(GO) list -f '{{if ne .Name "main"}}{{.ImportPath}}{{end}}' ./...) || exit 1; \
+	hand=$$(echo "$$all" | grep -vE '/gen$$|/pkg/examples/' | paste -sd, -); \
+	out=$$($(GO) test -coverpkg "$$hand" -coverprofile coverage.out ./... 2>&1) || { echo "$$out"; exit 1; }; \
+	$(GO) tool cover -func coverage.out | awk -v min=$(COVER_MIN) \
+		'$$NF + 0 < min && $$1 != "total:" { print } \
+		$$1 == "total:" { total = $$NF + 0; print } \
+		END { if (total < min) { print "That is less than " min " percent."; exit 1 } }'
+
+vuln: ## look up known vulnerabilities in what this module calls (asks the Go vulnerability database)
+	$(GO) run $(GOVULNCHECK) ./...
