@@ -1,0 +1,124 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// errOtherHost keeps the key from following a redirect.
+var errOtherHost = errors.New("renew: the request is not for the source's server; the key stays here")
+
+// Transport returns a RoundTripper that sends the key in use with each request, for any endpoint
+// of the source's server; a request for another host is refused, so that no redirect takes the key
+// along. Base does the sending, nil is http.DefaultTransport.
+//
+// After a 401 the store is read: if another process has replaced the key, a GET or HEAD is sent
+// once more with the new one. If the refused key is still the current one, the server is asked, and
+// if it does not know the key the error is [ErrKeyLost], for this request and all that follow. Any
+// other 401 is passed on.
+func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &transport{source: s, base: base}
+}
+
+type transport struct {
+	source *Source
+	base   http.RoundTripper
+}
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, sent := req.Context(), false
+	defer func() {
+		if !sent && req.Body != nil {
+			_ = req.Body.Close()
+		}
+	}()
+	if req.URL.Scheme != t.source.server.Scheme || req.URL.Host != t.source.server.Host {
+		return nil, errOtherHost
+	}
+	token, err := t.source.TokenContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sent = true
+	resp, err := t.send(req, token.AccessToken)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	newer, err := t.source.rejected(ctx, token.AccessToken)
+	if err != nil {
+		drain(resp)
+		return nil, err
+	}
+	if newer == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || req.Body != nil && req.Body != http.NoBody {
+		return resp, nil
+	}
+	drain(resp)
+	return t.send(req, newer)
+}
+
+func (t *transport) send(req *http.Request, key string) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.Header.Set("Authorization", "Bearer "+key)
+	resp, err := t.base.RoundTrip(out)
+	if err == nil {
+		resp.Request = req // not the one with the key in it
+	}
+	return resp, err
+}
+
+// drain lets the connection be used again.
+func drain(resp *http.Response) {
+	const most = 64 << 10
+	_, _ = io.CopyN(io.Discard, resp.Body, most)
+	_ = resp.Body.Close()
+}
+
+// rejected finds out what a 401 for key means. It returns another key if there is one by now,
+// nothing if the server knows key or cannot be asked, and ErrKeyLost if it refuses key.
+func (s *Source) rejected(ctx context.Context, key string) (newer string, err error) {
+	if h := s.current.Load(); h.doc.Key != key && h.lost == nil {
+		return h.doc.Key, nil
+	}
+	select {
+	case <-s.steps.DoChan("rejected", func() (any, error) { s.doubt(key); return nil, nil }):
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	switch h := s.current.Load(); {
+	case h.lost != nil:
+		return "", h.lost
+	case h.doc.Key != key:
+		return h.doc.Key, nil
+	}
+	return "", nil
+}
+
+// doubt looks whether key has been replaced, and asks the server about it if not: seldom, since an
+// endpoint may answer 401 for reasons of its own, and often.
+func (s *Source) doubt(key string) {
+	ctx, cancel := context.WithTimeout(context.Background(), stepTime)
+	defer cancel()
+	s.work <- struct{}{}
+	defer func() { <-s.work }()
+	h := s.current.Load()
+	if doc, found, err := s.load(ctx); err == nil && found && h.saved {
+		h = s.adopt(h, doc)
+	}
+	now := time.Now()
+	if h.doc.Key != key || h.lost != nil || now.Before(s.doubted.Add(doubtTime)) {
+		return
+	}
+	s.doubted = now
+	if err := s.check(ctx, h, "a request with it got 401"); errors.Is(err, ErrKeyLost) {
+		h = h.failed(now, 0)
+		h.lost = err
+		s.set(h)
+		s.report(h, err)
+	}
+}
