@@ -115,7 +115,7 @@ func TestBadArguments(t *testing.T) {
 	p := newProbe(t, nil)
 	c := clientFor(t, p.URL, "good", nil, esper.WithHTTPClient(nil), esper.WithLogger(nil), esper.WithMiddleware())
 	each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
-		checkRefused(t, "nil context", do(nil), "context is nil", "") //nolint:staticcheck // that is what is tested
+		checkRefused(t, "nil context", do(nil), "context is nil", "")
 	})
 	if _, err := esper.New(p.URL, nil); !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), "use APIKey") {
 		t.Errorf("nil source: %v", err)
@@ -139,6 +139,7 @@ func TestBadArguments(t *testing.T) {
 		"min over max":        {esper.WithRetry(esper.Retry{MinWait: 2, MaxWait: 1}), "more than"},
 		"empty user agent":    {esper.WithUserAgent(""), "user agent"},
 		"user agent, newline": {esper.WithUserAgent("a\r\nX: y"), "user agent"},
+		"middleware of nil":   {esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return nil }), "middleware returned nil"},
 		"nil middleware":      {esper.WithMiddleware(func(rt http.RoundTripper) http.RoundTripper { return rt }, nil), "middleware is nil"},
 	} {
 		_, err := esper.New(p.URL, esper.APIKey("good"), tc.opt)

@@ -14,17 +14,18 @@ const maxBody = 1 << 20
 type body struct {
 	rc     io.ReadCloser
 	seal   *seal
-	length int64         // the answer's Content-Length, -1 if unknown
-	left   int           // of maxBody
-	opened bool          // by the doer
-	closed bool          // by its reader
-	outer  io.ReadCloser // what a middleware put around it, to be closed with it
+	head   *http.Response // nil if a middleware answered by itself
+	length int64          // the answer's Content-Length, -1 if unknown
+	left   int            // of maxBody; -1 once the body went beyond it
+	opened bool           // by the doer
+	closed bool           // by its reader
+	outer  io.ReadCloser  // what a middleware put around it, to be closed with it
 }
 
 // sealBody hides the body of an answer from the middleware. A body from before, of an answer that
 // a middleware did not take, is closed.
 func (s *seal) sealBody(resp *http.Response) {
-	b := &body{rc: resp.Body, seal: s, length: resp.ContentLength, left: maxBody}
+	b := &body{rc: resp.Body, seal: s, head: resp, length: resp.ContentLength, left: maxBody}
 	if before := s.body.Swap(b); before != nil {
 		_ = before.rc.Close()
 	}
@@ -49,15 +50,21 @@ func (b *body) Read(p []byte) (int, error) {
 	if !b.opened {
 		return 0, io.EOF
 	}
+	if b.left < 0 {
+		return 0, ErrResponseTooLarge
+	}
 	if len(p) > b.left+1 {
 		p = p[:b.left+1]
 	}
 	n, err := b.rc.Read(p)
 	if n > b.left {
-		n, b.left = b.left, 0
+		n, b.left = b.left, -1
 		return n, ErrResponseTooLarge
 	}
 	b.left -= n
+	if err != nil && b.head != nil {
+		b.seal.secrets.redactHeader(b.head.Trailer) // which has just come
+	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself
 		err = b.seal.secrets.redactError(err)
 	}

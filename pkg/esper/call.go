@@ -85,7 +85,7 @@ func (c *Client) attempt(ctx context.Context, op operation, n int) result {
 	}
 	start := time.Now()
 	s := c.doer.newSeal(ctx, key)
-	resp, err := op.send(s)
+	resp, err := op.send(s) //nolint:bodyclose // read closes it
 	r := result{maySent: s.maySent.Load()}
 	if err != nil {
 		s.end()

@@ -64,6 +64,13 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	c.closeIdle = (&http.Client{Transport: hop.pooled}).CloseIdleConnections
 	for _, wrap := range slices.Backward(s.middleware) {
 		httpClient.Transport = wrap(httpClient.Transport)
+		if httpClient.Transport == nil { // net/http would take its own, without a last hop
+			return nil, invalid("a middleware returned nil")
+		}
+	}
+	if httpClient.Timeout > 0 { // kept by the attempt, whose context ends with the right error
+		s.timeout = min(s.timeout, httpClient.Timeout)
+		httpClient.Timeout = 0
 	}
 	c.doer = &doer{base: base, key: newKeyFunc(tokens), http: &httpClient, timeout: s.timeout}
 	describe := describe(s.userAgent)

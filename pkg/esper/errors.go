@@ -70,16 +70,14 @@ func (e *APIError) hint() string {
 		return "check the base URL, which ends in /api on the Esper cloud"
 	case e.StatusCode == http.StatusTooManyRequests && e.RetryAfter > 0:
 		return "wait " + e.RetryAfter.String()
-	case e.is(ErrRedirect):
+	case e.Is(ErrRedirect):
 		return "redirects are not followed, since they would hand over the key; check the base URL"
 	}
 	return ""
 }
 
 // Is reports whether target is the sentinel of e's status.
-func (e *APIError) Is(target error) bool { return e.is(target) }
-
-func (e *APIError) is(target error) bool {
+func (e *APIError) Is(target error) bool {
 	switch code := e.StatusCode; target {
 	case ErrBadRequest:
 		return code == http.StatusBadRequest

@@ -19,17 +19,20 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 // APIKey returns a source that always answers with key, safe for concurrent use. [New] refuses one
 // whose key cannot be sent; its Token method answers such a key with [ErrInvalidArgument].
 func APIKey(key string) oauth2.TokenSource {
-	return apiKey{&oauth2.Token{AccessToken: key}}
+	token := &oauth2.Token{AccessToken: key}
+	return apiKey{func() *oauth2.Token { return token }}
 }
 
-// apiKey holds a pointer, which fmt prints as an address wherever it stands.
-type apiKey struct{ token *oauth2.Token }
+// apiKey holds a func, which fmt prints as an address wherever it stands; of a pointer it would
+// show the target under a verb that does not fit, such as %s.
+type apiKey struct{ token func() *oauth2.Token }
 
 func (k apiKey) Token() (*oauth2.Token, error) {
-	if err := checkKey(k.token.AccessToken, "the API key"); err != nil {
+	token := k.token()
+	if err := checkKey(token.AccessToken, "the API key"); err != nil {
 		return nil, err
 	}
-	return k.token, nil
+	return token, nil
 }
 
 // contextSource is a source whose wait for a key ends with the call that needs it.

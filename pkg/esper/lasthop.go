@@ -78,7 +78,7 @@ func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 
 // unseal returns a copy of req with the secrets in it.
 func (s *seal) unseal(req *http.Request) *http.Request {
-	out := req.WithContext(req.Context())
+	out := req.WithContext(s.quiet(req.Context()))
 	out.Header = maps.Clone(req.Header)
 	if out.Header == nil {
 		out.Header = make(http.Header)
@@ -116,9 +116,5 @@ func (s *seal) scrub(resp *http.Response) {
 		resp.Header.Del("Location")
 	}
 	resp.Status = s.secrets.redact(resp.Status)
-	for _, values := range resp.Header {
-		for i, v := range values {
-			values[i] = s.secrets.redact(v)
-		}
-	}
+	s.secrets.redactHeader(resp.Header)
 }

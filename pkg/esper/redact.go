@@ -33,6 +33,15 @@ func (s secrets) redact(text string) string {
 	return text
 }
 
+// redactHeader redacts every value in place.
+func (s secrets) redactHeader(header map[string][]string) {
+	for _, values := range header {
+		for i, v := range values {
+			values[i] = s.redact(v)
+		}
+	}
+}
+
 func redactOne(text, key string) string {
 	var out strings.Builder
 	rest := text
@@ -98,11 +107,19 @@ func escapedAt(text string, c byte) int {
 	case text[0] != '\\' || len(text) < 2:
 		return 0
 	}
-	n := max(hexAt(text, `\u00`, 2, c), hexAt(text, `\x`, 2, c))
-	if n == 0 && text[1] == c {
-		n = 2
+	for skip := range min(4, len(text)-1) { // backslashes escaped once more, as net/http does in its errors
+		rest := text[skip:]
+		if rest[0] != '\\' {
+			return 0
+		}
+		if n := max(hexAt(rest, `\u00`, 2, c), hexAt(rest, `\x`, 2, c)); n > 0 {
+			return skip + n
+		}
+		if rest[1] == c {
+			return skip + 2
+		}
 	}
-	return n
+	return 0
 }
 
 func hexAt(text, prefix string, digits int, c byte) int {

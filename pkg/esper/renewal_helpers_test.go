@@ -200,6 +200,6 @@ func meteredDial(traffic *wires) func(ctx context.Context, network, address stri
 		if err != nil {
 			return nil, err
 		}
-		return &meteredConn{conn, traffic, false}, nil
+		return &meteredConn{conn, traffic.of(conn.LocalAddr()), false}, nil
 	}
 }

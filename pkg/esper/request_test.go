@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -206,7 +205,7 @@ func TestHTTP2AndFreshConnections(t *testing.T) {
 	mine := p.Client()
 	mine.Jar, mine.Timeout = jar, time.Minute
 	mine.CheckRedirect = func(*http.Request, []*http.Request) error { return nil }
-	before, transport := *mine, mine.Transport.(*http.Transport) //nolint:errcheck // httptest makes one
+	before, transport := *mine, mine.Transport.(*http.Transport)
 	protos := transport.TLSClientConfig.Clone().NextProtos
 	c := clientFor(t, p.URL, "key", esper.WithHTTPClient(mine), esper.WithMiddleware(meddler))
 	addresses := make(map[string]bool)

@@ -1,0 +1,247 @@
+package esper_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const someInfo = `{"id": "570", "enterprise": "` + renewEnterprise + `"}`
+
+// timed answers with the steps in turn, the last one again and again, and notes when it was asked.
+type timed struct {
+	steps []func() (*http.Response, error)
+	at    []time.Time
+}
+
+func (s *timed) RoundTrip(*http.Request) (*http.Response, error) {
+	s.at = append(s.at, time.Now())
+	return s.steps[min(len(s.at), len(s.steps))-1]()
+}
+
+// gaps returns the waits between the attempts.
+func (s *timed) gaps() (waits []time.Duration) {
+	for i := 1; i < len(s.at); i++ {
+		waits = append(waits, s.at[i].Sub(s.at[i-1]))
+	}
+	return waits
+}
+
+func step(status int, body string, header ...string) func() (*http.Response, error) {
+	return func() (*http.Response, error) { return respond(status, strings.NewReader(body), header...), nil }
+}
+
+func failure(err error) func() (*http.Response, error) {
+	return func() (*http.Response, error) { return nil, err }
+}
+
+// timedCall makes one TokenInfo in fake time and returns how long it took.
+func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option) (took time.Duration, err error) {
+	t.Helper()
+	client := newClient(t, "foo", append(opts, esper.WithHTTPClient(&http.Client{Transport: s}))...)
+	start := time.Now()
+	info, err := client.TokenInfo(ctx)
+	if err == nil && info.ID != "570" {
+		t.Errorf("info %+v", info)
+	}
+	return time.Since(start), err
+}
+
+func TestTokenInfo_WhatIsTriedAgain(t *testing.T) {
+	cutBody := func() (*http.Response, error) {
+		return respond(200, io.MultiReader(strings.NewReader(someInfo[:9]), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
+	}
+	type row struct {
+		step  func() (*http.Response, error)
+		again bool
+	}
+	tests := map[string]row{"connection error": {failure(errors.New("boom")), true}, "cut body": {cutBody, true}, "no JSON": {step(200, "<html>"), false}}
+	for _, status := range []int{429, 500, 502, 503, 504} {
+		tests[fmt.Sprint(status)] = row{step(status, "not now"), true}
+	}
+	for _, status := range []int{301, 400, 401, 403, 404, 405, 408, 409, 501, 505} {
+		tests[fmt.Sprint(status)] = row{step(status, "never"), false}
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &timed{steps: []func() (*http.Response, error){tt.step, step(200, someInfo)}}
+				if _, err := timedCall(t.Context(), t, s); (err == nil) != tt.again || (len(s.at) == 2) != tt.again {
+					t.Errorf("once: %d attempts, %v", len(s.at), err)
+				}
+				s = &timed{steps: []func() (*http.Response, error){tt.step}}
+				want := 1
+				if tt.again {
+					want = 4 // the default
+				}
+				if _, err := timedCall(t.Context(), t, s); err == nil || len(s.at) != want {
+					t.Errorf("for ever: %d attempts, want %d; %v", len(s.at), want, err)
+				}
+				s = &timed{steps: []func() (*http.Response, error){tt.step}}
+				if took, err := timedCall(t.Context(), t, s, esper.WithRetry(esper.Retry{MaxAttempts: 1})); err == nil || len(s.at) != 1 || took != 0 {
+					t.Errorf("MaxAttempts 1: %d attempts in %v, %v", len(s.at), took, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
+	for name, tt := range map[string]struct {
+		retry        esper.Retry
+		attempts     int
+		first, limit time.Duration
+	}{
+		"defaults":     {esper.Retry{}, 4, 250 * time.Millisecond, 30 * time.Second},
+		"own":          {esper.Retry{MaxAttempts: 6, MinWait: 100 * time.Millisecond, MaxWait: 400 * time.Millisecond}, 6, 100 * time.Millisecond, 400 * time.Millisecond},
+		"many":         {esper.Retry{MaxAttempts: 11}, 11, 250 * time.Millisecond, 30 * time.Second},
+		"long MinWait": {esper.Retry{MinWait: time.Minute}, 4, time.Minute, time.Minute},
+		"low MaxWait":  {esper.Retry{MaxWait: 10 * time.Millisecond}, 4, 10 * time.Millisecond, 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lowest, highest := make([]float64, tt.attempts-1), make([]float64, tt.attempts-1)
+				for trial := range 200 {
+					s := &timed{steps: []func() (*http.Response, error){step(503, "")}}
+					if _, err := timedCall(t.Context(), t, s, esper.WithRetry(tt.retry)); !errors.Is(err, esper.ErrServer) || len(s.at) != tt.attempts {
+						t.Fatalf("%d attempts, %v", len(s.at), err)
+					}
+					for n, wait := range s.gaps() {
+						bound := min(tt.first<<n, tt.limit)
+						if wait < 0 || wait > bound {
+							t.Errorf("wait %d is %v, its bound %v", n, wait, bound)
+						}
+						share := float64(wait) / float64(bound)
+						if lowest[n], highest[n] = min(lowest[n], share), max(highest[n], share); trial == 0 {
+							lowest[n] = share
+						}
+					}
+				}
+				if slices.Max(lowest) > 0.2 || slices.Min(highest) < 0.8 {
+					t.Errorf("of their bounds the waits are from %.2f to %.2f", lowest, highest)
+				}
+			})
+		})
+	}
+}
+
+func TestTokenInfo_RetryAfter(t *testing.T) {
+	const jitter, atOnce = -1, -2
+	in := func(d time.Duration) func() string {
+		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	}
+	is := func(text string) func() string { return func() string { return text } }
+	for name, tt := range map[string]struct {
+		value func() string
+		wait  time.Duration
+	}{
+		"1": {is("1"), time.Second}, "007": {is("007"), 7 * time.Second}, "MaxWait": {is("30"), 30 * time.Second},
+		"over MaxWait": {is("31"), atOnce}, "ten years": {is("315360000"), atOnce},
+		"date": {in(5 * time.Second), 5 * time.Second}, "RFC 850 date": {is("Saturday, 01-Jan-00 00:00:09 GMT"), 9 * time.Second},
+		"past date": {in(-time.Hour), jitter}, "present date": {in(0), jitter}, "far date": {in(time.Hour), atOnce},
+		"year 9999": {is("Fri, 31 Dec 9999 23:59:59 GMT"), atOnce}, "year 1": {is("Mon, 01 Jan 0001 00:00:00 GMT"), jitter},
+		"0": {is("0"), jitter}, "-1": {is("-1"), jitter}, "+1": {is("+1"), jitter}, "NaN": {is("NaN"), jitter}, "Inf": {is("Inf"), jitter},
+		"1e308": {is("1e308"), jitter}, "1.5": {is("1.5"), jitter}, "empty": {is(""), jitter}, "0x10": {is("0x10"), jitter}, "1_0": {is("1_0"), jitter},
+		"overflow": {is("9223372037"), jitter}, "digits": {is(strings.Repeat("9", 500)), jitter}, "word": {is("soon"), jitter}, "list": {is("1, 2"), jitter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, status := range []int{429, 503} {
+				synctest.Test(t, func(t *testing.T) {
+					s := &timed{steps: []func() (*http.Response, error){step(status, "", "Retry-After", tt.value()), step(200, someInfo)}}
+					took, err := timedCall(t.Context(), t, s)
+					var api *esper.APIError
+					switch {
+					case tt.wait == atOnce && (took != 0 || len(s.at) != 1 || !errors.As(err, &api) || api.RetryAfter <= 30*time.Second):
+						t.Errorf("took %v, %d attempts, %v; want an error at once", took, len(s.at), err)
+					case tt.wait == jitter && (took > 250*time.Millisecond || err != nil):
+						t.Errorf("took %v, %v; want the usual wait", took, err)
+					case tt.wait >= 0 && (took != tt.wait || err != nil):
+						t.Errorf("took %v, %v; want %v", took, err, tt.wait)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestTokenInfo_ContextEndsAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if want == context.Canceled {
+				time.AfterFunc(time.Second/2, cancel)
+			}
+			s := &timed{steps: []func() (*http.Response, error){step(503, "", "Retry-After", "20")}}
+			took, err := timedCall(ctx, t, s)
+			var api *esper.APIError
+			if !errors.Is(err, want) || !errors.As(err, &api) || api.StatusCode != 503 || took > time.Second || len(s.at) != 1 {
+				t.Errorf("%v after %v and %d attempts", err, took, len(s.at))
+			}
+			cancel()
+		}
+	})
+}
+
+func TestTokenInfo_EachAttemptHasItsTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		slow := stub(func(req *http.Request) (*http.Response, error) {
+			if n++; n == 3 {
+				time.Sleep(1900 * time.Millisecond)
+				return respond(200, strings.NewReader(someInfo)), nil
+			}
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})
+		start := time.Now()
+		_, err := newClient(t, "foo", slow.option(), esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
+		if took := time.Since(start); err != nil || n != 3 || took < 5900*time.Millisecond || took > 6*time.Second {
+			t.Errorf("%d attempts in %v, %v", n, took, err)
+		}
+	})
+}
+
+func TestLogger_OneRecordAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for level, want := range map[slog.Level]string{slog.LevelInfo: "", slog.LevelDebug: "TokenInfo GET /v1/token-info/ 503 1\nTokenInfo GET /v1/token-info/ 0 2\nTokenInfo GET /v1/token-info/ 200 3\n" +
+			"RenewToken POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ 429 1\nRenewToken POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ 201 2\n"} {
+			var out bytes.Buffer
+			logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
+			s := &timed{steps: []func() (*http.Response, error){step(503, ""), failure(errors.New(oldKey)), step(200, someInfo), step(429, oldKey), step(201, realRenewal)}}
+			client := newClient(t, "https://h.test/base%20path/api/", esper.WithLogger(logger), esper.WithHTTPClient(&http.Client{Transport: s}))
+			_, err := client.TokenInfo(t.Context())
+			renewed, renewErr := client.RenewToken(t.Context(), renewRequest())
+			if wantRenewed(t, renewed, renewErr); err != nil {
+				t.Error(err)
+			}
+			got := ""
+			for line := range strings.Lines(out.String()) {
+				var r map[string]any
+				if err := json.Unmarshal([]byte(line), &r); err != nil || r["level"] != "DEBUG" || r["duration"] != 0.0 {
+					t.Errorf("record %s: %v", line, err)
+				}
+				got += fmt.Sprintln(r["operation"], r["method"], r["path"], r["status"], r["attempt"])
+				if names := slices.Sorted(maps.Keys(r)); !slices.Equal(names, []string{"attempt", "duration", "level", "method", "msg", "operation", "path", "status", "time"}) {
+					t.Errorf("record %s has %v", line, names)
+				}
+			}
+			if got != want || strings.Contains(out.String(), oldKey) {
+				t.Errorf("at %v: %s", level, out.String())
+			}
+		}
+	})
+}
