@@ -38,9 +38,10 @@ func WithHTTPClient(client *http.Client) Option {
 
 // WithMiddleware wraps the transport for logging, tracing and metrics; the first is outermost.
 // A middleware sees no secret: the Authorization header and the access_token of a renewal are
-// added below it, and the answer's body, which holds keys, passes it unread (it reads as empty)
-// and unchanged, also past an answer that is put in place of the one from below. Status and headers are there, Location and echoed keys are not. It may answer
-// by itself, with a body of its own. A renewal is sent at most once, whatever it does.
+// added below it, and the body of an answer, which holds keys, passes it unread (it reads as empty)
+// and unchanged. Status and headers are there, Location and echoed keys are not. A middleware may
+// answer by itself, with a body of its own, if it has not asked the next one. A renewal is sent at
+// most once, whatever it does.
 func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Option {
 	return func(s *settings) { s.middleware = append(s.middleware, middleware...) }
 }
