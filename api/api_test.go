@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/esper-go/esper-go/api"
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/esper-go/esper-go/api"
 )
 
 // kin-openapi knows date-time by itself, but leaves uuid to its user.

@@ -58,7 +58,7 @@ func cannedServer(b *testing.B, status int, answer string) string {
 }
 
 func serveCanned(conn net.Conn, canned []byte) {
-	defer conn.Close() //nolint:errcheck // the benchmark has ended
+	defer conn.Close()
 	buf := make([]byte, 4096)
 	for n := 0; ; {
 		m, err := conn.Read(buf[n:])
@@ -126,7 +126,7 @@ func (c *floorClient) do(ctx context.Context, method, path string, want int, int
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err

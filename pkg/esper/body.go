@@ -87,14 +87,14 @@ func (b *body) Close() error {
 
 // readBody reads and closes the body; what was read before an error is returned with it.
 func readBody(resp *http.Response) ([]byte, error) {
-	defer resp.Body.Close() //nolint:errcheck // what was read counts
+	defer resp.Body.Close()
 	size := min(max(resp.ContentLength+1, 512), maxBody+1)
 	buf := make([]byte, 0, size) // one more than announced, so that the end is seen without growing
 	for {
 		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		if err != nil {
-			if err == io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself
+			if err == io.EOF {
 				err = nil
 			}
 			return buf, err

@@ -3,7 +3,6 @@ package esper_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,10 +57,8 @@ func gzipped(t *testing.T, text []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
-	if _, err := w.Write(text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
+	_, err := w.Write(text)
+	if err = errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
@@ -206,9 +203,9 @@ func TestBody_ConnectionIsUsedAgain(t *testing.T) {
 func TestBody_OfTheGeneratedClient(t *testing.T) {
 	var body string
 	base, _ := counted(t, func(w http.ResponseWriter, r *http.Request) { answer(200, "application/json", body)(w, r) })
-	var ctx context.Context //nolint:fatcontext // looked at, not passed on
+	var sent *http.Request
 	client := newClient(t, base, esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
-		return stub(func(req *http.Request) (*http.Response, error) { ctx = req.Context(); return next.RoundTrip(req) })
+		return stub(func(req *http.Request) (*http.Response, error) { sent = req; return next.RoundTrip(req) })
 	}))
 	for size, want := range map[int]error{mebibyte: nil, mebibyte + 1: esper.ErrResponseTooLarge, 2 * mebibyte: esper.ErrResponseTooLarge} {
 		body = strings.Repeat("x", size)
@@ -223,27 +220,21 @@ func TestBody_OfTheGeneratedClient(t *testing.T) {
 		if n, err := resp.Body.Read(make([]byte, 10)); n != 0 || err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("after the end: %d, %v", n, err)
 		}
-		if _, timed := ctx.Deadline(); !timed || ctx.Err() != nil {
-			t.Errorf("before Close: timed %t, %v", timed, ctx.Err())
+		if _, timed := sent.Context().Deadline(); !timed || sent.Context().Err() != nil {
+			t.Errorf("before Close: timed %t, %v", timed, sent.Context().Err())
 		}
-		if err := errors.Join(resp.Body.Close(), resp.Body.Close()); err != nil || ctx.Err() == nil {
-			t.Errorf("after Close: %v, context %v", err, ctx.Err())
+		if err := errors.Join(resp.Body.Close(), resp.Body.Close()); err != nil || sent.Context().Err() == nil {
+			t.Errorf("after Close: %v, context %v", err, sent.Context().Err())
 		}
 	}
 }
 
+// The body would be the connection, and reading it outlive every timeout.
 func TestBody_SwitchOfProtocolsIsNoBody(t *testing.T) {
 	base, requests := counted(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "x")
-		w.WriteHeader(http.StatusSwitchingProtocols)
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err == nil {
-			_, err = io.Copy(io.Discard, conn)
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			switchProtocols(t, conn)
 			conn.Close()
-		}
-		if err != nil {
-			t.Error(err)
 		}
 	})
 	_, err := newClient(t, base, quickRetry(2)).TokenInfo(t.Context())

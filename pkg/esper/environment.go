@@ -35,7 +35,10 @@ func parseEnvironment(environment string, insecure bool) (*url.URL, error) {
 	if strings.ContainsAny(environment, "?#") {
 		return nil, invalid("the base URL has a query or a fragment; pass only scheme, host and path")
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
+	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
+		return nil, invalid("the base URL's path is malformed")
+	}
 	return u, nil
 }
 

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -133,7 +135,8 @@ func FuzzRenewalBody(f *testing.F) {
 		if want, ok := members["token"].(string); ok && want != "" && !strings.ContainsRune(want, utf8.RuneError) && (got == nil || got.Token.Reveal() != want) {
 			t.Errorf("key %v, want %q", got, want)
 		}
-		if _, ok := members["token"]; !ok && got != nil {
+		named := func(name string) bool { return strings.EqualFold(name, "token") }
+		if got != nil && !slices.ContainsFunc(slices.Collect(maps.Keys(members)), named) {
 			t.Errorf("key %q from nowhere", got.Token.Reveal())
 		}
 		want, end := member(doc)
@@ -150,8 +153,10 @@ func FuzzRenewalBody(f *testing.F) {
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "0", "1", "-1", "+1", "007", "1.5", "1e308", "NaN", "9223372036", "9223372037", "18446744073709551616", " 1", "1 ",
-		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"} {
+	for _, seed := range []string{
+		"", "0", "1", "-1", "+1", "007", "1.5", "1e308", "NaN", "9223372036", "9223372037", "18446744073709551616", " 1", "1 ",
+		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT",
+	} {
 		f.Add(seed, int64(784111777))
 		f.Add(seed, int64(1<<40))
 	}

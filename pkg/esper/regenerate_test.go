@@ -106,7 +106,7 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 
 func goCommand(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...) //nolint:gosec // fixed arguments
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -119,7 +119,7 @@ func goCommand(t *testing.T, dir string, args ...string) string {
 
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
-	data, err := os.ReadFile(from) //nolint:gosec // of this repository
+	data, err := os.ReadFile(from)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,17 +11,25 @@ import (
 // parseRenewal reads the answer to a renewal, the key first: a top-level token that arrived whole
 // counts, even if the document around it is malformed or cut short. It returns nil without one.
 func parseRenewal(body []byte) *RenewedToken {
-	var key Secret
+	var key, folded Secret // folded: under a name such as Token, which encoding/json would take too
 	eachMember(body, func(name, value []byte) {
-		if string(name) != `"token"` && (bytes.IndexByte(name, '\\') < 0 || unescaped(name) != "token") {
+		exact := string(name) == `"token"` || bytes.IndexByte(name, '\\') >= 0 && unescaped(name) == "token"
+		if !exact && !bytes.EqualFold(name, []byte(`"token"`)) {
 			return
 		}
 		var s Secret
 		// U+FFFD is what a decoder puts in place of bytes it cannot read: such a key is not whole.
 		if json.Valid(value) && s.UnmarshalJSON(value) == nil && !s.IsZero() && !strings.ContainsRune(s.Reveal(), utf8.RuneError) {
-			key = s
+			if exact {
+				key = s
+			} else {
+				folded = s
+			}
 		}
 	})
+	if key.IsZero() && json.Valid(body) { // in a document cut short, the exact name may be still to come
+		key = folded
+	}
 	if key.IsZero() {
 		return nil
 	}
@@ -49,9 +57,9 @@ func parseMembers(body []byte) *RenewedToken {
 }
 
 // eachMember calls visit with each member of the JSON object at the top of body whose value is
-// complete, and with its name as it was written. It does not mind what encoding/json refuses elsewhere: values that are no JSON, stray
-// or missing commas, an end that never came. The value is one for encoding/json only if it was one
-// before.
+// complete, and with its name as it was written. It does not mind what encoding/json refuses
+// elsewhere: values that are no JSON (which visit may get to see), stray or missing commas, an end
+// that never came.
 func eachMember(body []byte, visit func(name, value []byte)) {
 	b := trimStart(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	if len(b) == 0 || b[0] != '{' {

@@ -78,6 +78,8 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"nested token before", `{"id"`, `{"old": {"token": "nested"}, "id"`, "", ""},
 		{"nested token after", `"scope"`, `"old": {"token": "nested"}, "scope"`, "", ""},
 		{"upper-case names", `"id": 571, "user"`, `"ID": 571, "User"`, "", ""},
+		{"only TOKEN", token, strings.Replace(token, "token", "TOKEN", 1), "", ""},
+		{"another TOKEN first", token, `"TOKEN": "other", ` + token, "", ""},
 		{"another TOKEN", token, token + `, "TOKEN": "other"`, "", ""},
 		{"name escaped", `"token"`, `"\u0074ok\u0065n"`, "", ""},
 		{"key escaped", `NewMadeUp`, `\u004eew\u004dadeUp`, "", ""},

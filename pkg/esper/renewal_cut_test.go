@@ -53,7 +53,7 @@ type wire struct{ sent, read atomic.Int64 }
 
 func (w *wires) of(client net.Addr) *wire {
 	v, _ := w.m.LoadOrStore(client.String(), new(wire))
-	return v.(*wire) //nolint:errcheck // nothing else is in there
+	return v.(*wire)
 }
 
 // waitRead returns when the client with this address has read all that it was sent.

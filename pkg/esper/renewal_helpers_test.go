@@ -121,8 +121,10 @@ func (s stub) option() esper.Option { return esper.WithHTTPClient(&http.Client{T
 
 // respond makes an answer; header holds name, value, name, value …
 func respond(status int, body io.Reader, header ...string) *http.Response {
-	resp := &http.Response{StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), ContentLength: -1, Body: io.NopCloser(body)}
+	resp := &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), ContentLength: -1, Body: io.NopCloser(body),
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		resp.Header.Set(header[i], header[i+1])
 	}
@@ -201,5 +203,15 @@ func meteredDial(traffic *wires) func(ctx context.Context, network, address stri
 			return nil, err
 		}
 		return &meteredConn{conn, traffic.of(conn.LocalAddr()), false}, nil
+	}
+}
+
+// switchProtocols answers with 101 and waits for the client to hang up.
+func switchProtocols(t testing.TB, conn net.Conn) {
+	t.Helper()
+	_, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	err = errors.Join(err, conn.SetReadDeadline(time.Now().Add(3*time.Second)))
+	if _, readErr := io.Copy(io.Discard, conn); err != nil || readErr != nil {
+		t.Errorf("%v; the client did not hang up: %v", err, readErr)
 	}
 }

@@ -92,10 +92,7 @@ func TestRenewToken_UnknownAfterTheRequestArrived(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 201 Created\r\nX: "+strings.Repeat("x", 11<<20))
 		},
 		"only an informational": func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\n\r\n") },
-		"a switch of protocols": func(conn net.Conn) {
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-			_, _ = io.Copy(io.Discard, conn) // until the client hangs up
-		},
+		"a switch of protocols": func(conn net.Conn) { switchProtocols(t, conn) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			base, posts := counted(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -182,7 +182,7 @@ func TestTokenInfo_ContextEndsAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if want == context.Canceled {
+			if errors.Is(want, context.Canceled) {
 				time.AfterFunc(time.Second/2, cancel)
 			}
 			s := &timed{steps: []func() (*http.Response, error){step(503, "", "Retry-After", "20")}}

@@ -9,8 +9,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/esper-go/esper-go/pkg/wire"
 	"github.com/google/uuid"
+
+	"github.com/esper-go/esper-go/pkg/wire"
 )
 
 var corpus = []string{
