@@ -70,12 +70,14 @@ func decode(data []byte, server string) (document, error) {
 	switch err := json.Unmarshal(data, &d); {
 	case len(bytes.TrimSpace(data)) == 0:
 		return d, errors.New("it is empty; restore it, or remove it to start with WithInitialToken")
+	case d.Format == documentFormat && d.Version > documentVersion: // whatever else is in it
+		return d, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
 	case err != nil:
 		return d, errors.New("it is no key document, or damaged; restore it, or move it away to start with WithInitialToken")
 	case d.Format != documentFormat:
 		return d, errors.New("it is not a key document of this package")
 	case d.Version != documentVersion:
-		return d, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
+		return d, fmt.Errorf("it has format version %d, which never was", d.Version)
 	case d.Server != server:
 		return d, fmt.Errorf("its key belongs to %s, not to %s", d.Server, server)
 	case d.Key == "":
@@ -102,11 +104,10 @@ func (d *document) learn(info *esper.TokenInfo) {
 
 // renewed makes d the document of the key that the server has just made.
 func (d *document) renewed(answer *esper.RenewedToken) {
-	const skew = 25 * time.Hour // beyond a wrong time zone, created_on is not the time of the renewal
 	now := wallClock()
 	d.Attempt, d.Key, d.RenewedAt = nil, answer.Token.Reveal(), now
 	d.IssuedAt, d.ExpiresAt = answer.CreatedOn.Time, answer.ExpiresAt.Time
-	if now.Sub(d.IssuedAt).Abs() > skew {
+	if now.Sub(d.IssuedAt).Abs() > skew { // created_on is not the time of the renewal
 		d.IssuedAt = now
 	}
 }

@@ -21,14 +21,25 @@ const (
 	// maxFile bounds what is read: a document is about 1 KiB, or 2 MiB with an answer that could
 	// not be read.
 	maxFile = 4 << 20
+
+	temporaryMark = ".tmp-"
+	temporaryLife = time.Hour // far longer than any Save
+
+	busyTries, busyWait = 100, 20 * time.Millisecond
 )
 
 // File returns a store in the file at path, for all processes of one user on one host. It is one
 // JSON document that a person can read, replaced as a whole; beside it lies path + ".lock", whose
 // content means nothing and which may stay. The folder is made with mode 0700 if it is missing, the
 // file with 0600; wider modes are refused, except on Windows, which has none. If path is a symbolic
-// link, the file that it leads to is replaced, and the link stays.
-func File(path string) Store { return file{path} }
+// link, the file that it leads to is replaced, and the link stays. A relative path starts at the
+// working directory of this moment.
+func File(path string) Store {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	return file{path}
+}
 
 type file struct{ path string }
 
@@ -43,15 +54,10 @@ func (f file) Load(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := os.Open(target)
+	info, err := os.Stat(target) // before it is opened: a pipe would wait there for a writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close() //nolint:errcheck // it was only read
-	info, err := in.Stat()
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +70,27 @@ func (f file) Load(ctx context.Context) ([]byte, error) {
 	if err := checkFolder(filepath.Dir(target)); err != nil {
 		return nil, err
 	}
-	document, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	var document []byte
+	err = again(ctx, func() (err error) {
+		document, err = read(target)
+		return err
+	})
 	if len(document) > maxFile {
 		return nil, fmt.Errorf("%s is larger than any key document", target)
 	}
 	return document, err
 }
 
-func (f file) Save(ctx context.Context, document []byte) (err error) {
+func read(target string) ([]byte, error) {
+	in, err := os.Open(target)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	return io.ReadAll(io.LimitReader(in, maxFile+1))
+}
+
+func (f file) Save(ctx context.Context, document []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -79,30 +98,62 @@ func (f file) Save(ctx context.Context, document []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	folder := filepath.Dir(target)
-	if err := makeFolder(folder); err != nil {
+	if err := makeFolder(filepath.Dir(target)); err != nil {
 		return err
 	}
-	// No library for this: those at hand leave out Windows, or the folder's fsync, without which a
-	// power cut can bring the old file back.
-	temporary, err := os.CreateTemp(folder, filepath.Base(target)+".tmp-*") // with mode 0600
+	temporary, err := writeTemporary(target, document)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temporary.Name())
+	return replace(ctx, temporary, target)
+}
+
+// No library for this: those at hand leave out Windows, or the folder's fsync, without which a
+// power cut can bring the old file back.
+func writeTemporary(target string, document []byte) (name string, err error) {
+	out, err := os.CreateTemp(filepath.Dir(target), filepath.Base(target)+temporaryMark+"*") // with mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = out.Write(document)
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		_ = os.Remove(out.Name())
+	}
+	return out.Name(), err
+}
+
+func replace(ctx context.Context, temporary, target string) error {
+	if err := again(ctx, func() error { return os.Rename(temporary, target) }); err != nil {
+		_ = os.Remove(temporary)
+		return err
+	}
+	sweep(target)
+	return syncFolder(filepath.Dir(target))
+}
+
+// sweep removes the temporary files of processes that died over them: there may be a key in them.
+func sweep(target string) {
+	eachTemporary(target, func(path string, info os.FileInfo) {
+		if time.Since(info.ModTime()) > temporaryLife {
+			_ = os.Remove(path) // or the next Save does
 		}
-	}()
-	_, err = temporary.Write(document)
-	err = errors.Join(err, temporary.Sync(), temporary.Close())
-	if err != nil {
-		return err
+	})
+}
+
+// again lets Windows try for a while: there a file cannot be replaced while somebody reads it, nor
+// be read in the moment in which it is replaced.
+func again(ctx context.Context, f func() error) error {
+	for n := 0; ; n++ {
+		err := f()
+		if err == nil || runtime.GOOS != "windows" || errors.Is(err, fs.ErrNotExist) || n == busyTries {
+			return err
+		}
+		select {
+		case <-time.After(busyWait):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
 	}
-	if err := os.Rename(temporary.Name(), target); err != nil {
-		return err
-	}
-	return syncFolder(folder)
 }
 
 func (f file) Lock(ctx context.Context) (unlock func(), err error) {
@@ -122,21 +173,28 @@ func (f file) Lock(ctx context.Context) (unlock func(), err error) {
 
 // target is the file that path leads to, which need not exist.
 func (f file) target() (string, error) {
-	target, err := filepath.EvalSymlinks(f.path)
-	if err == nil {
-		return target, nil
+	path := f.path
+	for {
+		target, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			return target, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: %w", path, err) // the error may name nothing
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			return path, nil //nolint:nilerr // no link: a file that is still to be made
+		}
+		if !filepath.IsAbs(link) {
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", path, err)
+			}
+			link = filepath.Join(folder, link)
+		}
+		path = link
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	link, err := os.Readlink(f.path)
-	if err != nil {
-		return f.path, nil // no link: a file that is still to be made
-	}
-	if !filepath.IsAbs(link) {
-		link = filepath.Join(filepath.Dir(f.path), link)
-	}
-	return link, nil
 }
 
 func makeFolder(folder string) error {

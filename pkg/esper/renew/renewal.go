@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -16,11 +15,15 @@ func (s *Source) advance(ctx context.Context) {
 	s.work <- struct{}{}
 	defer func() { <-s.work }()
 	before := s.current.Load()
-	err := s.try(ctx)
+	acted, err := s.try(ctx)
 	now, h := time.Now(), s.current.Load()
-	if err == nil {
+	switch {
+	case !acted:
+		s.set(h.asleep(now))
+		return
+	case err == nil:
 		s.set(h.wake(now))
-	} else {
+	default:
 		least := time.Duration(0)
 		if api := (*esper.APIError)(nil); errors.As(err, &api) {
 			least = min(api.RetryAfter, failMax)
@@ -34,124 +37,132 @@ func (s *Source) advance(ctx context.Context) {
 	s.report(before, err)
 }
 
-// report tells Status, the log and OnRenew.
-func (s *Source) report(before *held, err error) {
-	s.mu.Lock()
-	s.lastErr = err
-	s.mu.Unlock()
-	status := s.Status()
-	renewed := s.current.Load().doc.Key != before.doc.Key
-	if renewed {
-		s.logger.Info("the Esper API key was replaced by a new one", slog.Time("expires", status.ExpiresAt), slog.Bool("saved", status.Saved))
-	}
-	if err != nil {
-		s.logger.Error("the Esper API key could not be renewed or saved", slog.Any("error", err),
-			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
-	}
-	if s.onRenew != nil && (renewed || err != nil) {
-		s.onRenew(status)
-	}
-}
-
-// try looks at the store, and goes on under its lock if there is something to do.
-func (s *Source) try(ctx context.Context) error {
-	h := s.current.Load()
-	doc, found, err := s.load(ctx)
-	if err == nil && found && h.saved {
-		h = s.adopt(h, doc)
-	}
+// try looks at the store, and goes on under its lock if there is something to do. It has not acted
+// if a failure keeps it from that: then only another key in the store changes anything.
+func (s *Source) try(ctx context.Context) (acted bool, err error) {
+	h, err := s.look(ctx)
 	now := time.Now()
 	switch {
-	case h.lost != nil:
-		return h.lost // nothing is sent with a key that is refused; a new one in the store ends this
-	case err != nil && now.Before(h.mandatory):
-		return err
-	case h.saved && now.Before(h.advisory) && !h.pending(now):
-		return nil
+	case h.waiting(now):
+		return false, nil
+	case err != nil && h.saved && now.Before(h.mandatory):
+		return true, err // there is time to mend the store; beyond it, the service counts more
+	case err == nil && h.saved && !h.owed && now.Before(h.advisory) && !h.pending(now):
+		return true, nil
 	}
 	unlock, err := s.store.Lock(ctx)
 	if err != nil {
-		return fmt.Errorf("renew: the store's lock: %w", err)
+		return true, fmt.Errorf("renew: the store's lock: %w", err)
 	}
 	defer unlock()
-	return s.locked(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdTime)
+	defer cancel()
+	return true, s.locked(ctx)
 }
 
 // locked holds the store's lock, so that no other process renews; one may have done so meanwhile.
 func (s *Source) locked(ctx context.Context) error {
-	h := s.current.Load()
-	doc, found, err := s.load(ctx)
-	if !h.saved {
-		err = s.place(ctx, h, doc, found, err)
-		if h = s.current.Load(); err != nil && time.Now().Before(h.mandatory) {
-			return err
-		}
-	} else if err == nil && found {
-		h = s.adopt(h, doc)
-	} else if now := time.Now(); now.Before(h.mandatory) {
-		if err == nil {
-			err = fmt.Errorf("renew: the document is gone from %s", s.storeName())
-		}
-		return err // there is time to mend the store; beyond it, the service counts more
+	h, err := s.look(ctx)
+	switch {
+	case !h.saved:
+		err = s.place(ctx, h)
+	case err == nil && h.owed:
+		err = s.note(ctx, h)
 	}
+	h = s.current.Load()
 	now := time.Now()
+	if err != nil && now.Before(h.mandatory) {
+		return err
+	}
 	if h.pending(now) {
-		if err := s.check(ctx, h, "an earlier renewal did not end"); err != nil {
+		if err := s.check(ctx, h, "an earlier renewal did not end"); err != nil || !s.still(h) {
 			return err
 		}
 		h = h.looked()
 		s.set(h)
 	}
-	if now.Before(h.advisory) || now.Before(h.pauseEnd()) {
-		return nil
+	switch wait := h.pauseEnd(now); {
+	case now.Before(h.advisory):
+		return err
+	case now.Before(wait):
+		if err == nil && !now.Before(h.mandatory) {
+			err = fmt.Errorf("renew: the renewal begun at %s did not end; the next waits until it cannot be under way any more", h.doc.Attempt.StartedAt.Format(time.RFC3339))
+		}
+		return err
 	}
 	return s.renew(ctx, h)
 }
 
 // renew sends the renewal: journal, POST, store.
 func (s *Source) renew(ctx context.Context, h *held) error {
-	journal := h.doc
-	journal.Attempt = newAttempt()
-	err := s.save(ctx, journal)
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < postTime {
+		return errors.New("renew: not begun, since the look at the key took so long that the lock could end meanwhile")
+	}
+	past, journal := h.doc.Attempt, newAttempt()
+	if past != nil { // an answer is kept until there is a new key
+		journal.Answer, journal.AnswerBase64 = past.Answer, past.AnswerBase64
+	}
+	err := s.note(ctx, h.noting(journal))
+	if !s.still(h) {
+		return nil
+	}
 	if err != nil && time.Now().Before(h.mandatory) {
+		s.set(h)
 		return fmt.Errorf("renew: not begun, since it could not be noted: %w", err)
 	}
-	h = h.with(journal)
+	h = s.current.Load()
+	renewed, err := s.post(ctx, h.doc)
 	if err == nil {
-		h.saved, h.from = true, ""
-	}
-	s.set(h)
-	renewed, err := s.post(ctx, journal)
-	if err == nil {
-		next := journal
+		next := h.doc
 		next.renewed(renewed)
 		return s.succeed(ctx, h, next)
 	}
 	var failed *esper.RenewalError
 	if !errors.As(err, &failed) || failed.Outcome == esper.NotRenewed {
-		clean := journal
-		clean.Attempt = nil
-		s.set(h.with(clean))
-		saveErr := s.save(ctx, clean)
-		if errors.Is(err, esper.ErrUnauthorized) {
-			if lost := s.check(ctx, h.with(clean), "the server refuses to renew it"); lost != nil {
-				return lost
-			}
+		if past != nil && past.Answer == "" && past.AnswerBase64 == nil {
+			past = nil
 		}
-		return errors.Join(err, saveErr)
+		return s.refused(ctx, h.noting(past), err)
 	}
 	if failed.Outcome == esper.RenewedUnread {
-		kept := *journal.Attempt
+		kept := *h.doc.Attempt
 		kept.keep(failed.Body)
-		journal.Attempt = &kept
-		h = h.with(journal)
-		s.set(h)
-		err = errors.Join(err, s.save(ctx, journal))
+		if saveErr := s.note(ctx, h.noting(&kept)); saveErr != nil {
+			err = errors.Join(err, saveErr)
+		}
 	}
-	if checkErr := s.check(ctx, h, err.Error()); checkErr != nil {
+	return s.ask(ctx, h, "it is unknown whether a renewal replaced it", err)
+}
+
+// refused is for a renewal that was not carried out: h is as before it.
+func (s *Source) refused(ctx context.Context, h *held, err error) error {
+	unauthorized := errors.Is(err, esper.ErrUnauthorized)
+	if saveErr := s.note(ctx, h); saveErr != nil {
+		err = errors.Join(err, saveErr)
+	}
+	if unauthorized {
+		return s.ask(ctx, h, "it also refuses to renew it", err)
+	}
+	if !s.still(h) {
+		return nil
+	}
+	return err
+}
+
+// ask checks the key after the renewal that failed with err, and returns what there is to say.
+func (s *Source) ask(ctx context.Context, h *held, why string, err error) error {
+	if !s.still(h) {
+		return nil
+	}
+	if checkErr := s.check(ctx, s.current.Load(), why); checkErr != nil {
 		return errors.Join(checkErr, err)
 	}
-	s.set(h.looked())
+	if !s.still(h) {
+		return nil
+	}
+	if h = s.current.Load(); h.doc.Attempt != nil {
+		s.set(h.looked())
+	}
 	return err
 }
 
@@ -176,47 +187,20 @@ func (s *Source) succeed(ctx context.Context, h *held, next document) error {
 	if !h.saved {
 		replaced.from = h.from
 	}
-	doc, found, err := s.load(ctx)
-	err = s.place(ctx, replaced, doc, found, err)
-	if known || err != nil {
+	if err := s.place(ctx, replaced); known || err != nil || !s.still(replaced) {
 		return err
 	}
-	h = s.current.Load()
-	info, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(h.doc.Key)))
+	info, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(next.Key)))
 	if err != nil {
-		return nil // the end is assumed, and asked for again by the next renewal at the latest
+		return nil //nolint:nilerr // the end is assumed, and told by the next renewal at the latest
 	}
-	told := h.doc
-	told.learn(info)
-	err = s.save(ctx, told)
-	s.set(newHeld(told, s.before))
-	return err
+	next.learn(info)
+	return s.note(ctx, s.current.Load().with(next, s.before))
 }
 
-// place stores h, whose key is new and not stored, after a look at what load found: only the key
-// that it replaces, or nothing, gives way. A key that came in by another way stays if it works.
-func (s *Source) place(ctx context.Context, h *held, doc document, found bool, loadErr error) error {
-	s.set(h)
-	if loadErr == nil && found && doc.Key != h.from && doc.Key != h.doc.Key {
-		if _, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(doc.Key))); !errors.Is(err, esper.ErrUnauthorized) {
-			s.set(newHeld(doc, s.before))
-			return nil
-		}
-	}
-	if loadErr != nil {
-		return fmt.Errorf("renew: the new key is in use, and dies with this process, since it cannot be saved: %w", loadErr)
-	}
-	if err := s.save(ctx, h.doc); err != nil {
-		return fmt.Errorf("renew: the new key is in use, and dies with this process, since it cannot be saved: %w", err)
-	}
-	stored := *h
-	stored.saved, stored.from = true, ""
-	s.set(&stored)
-	return nil
-}
-
-// check asks whether the key still works, after something that makes that doubtful. It returns nil
-// if so, an error that is ErrKeyLost if it is refused, and any other if that cannot be told now.
+// check asks whether the key still works, after something that makes that doubtful. It returns an
+// error that is ErrKeyLost if it is refused and the store has no other, and any other if that cannot
+// be told now. If the store has another, that is in use afterwards.
 func (s *Source) check(ctx context.Context, h *held, why string) error {
 	_, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(h.doc.Key)))
 	switch {
@@ -225,13 +209,24 @@ func (s *Source) check(ctx context.Context, h *held, why string) error {
 	case !errors.Is(err, esper.ErrUnauthorized):
 		return fmt.Errorf("renew: cannot tell whether the key still works (%s): %w", why, err)
 	}
-	since := ""
+	doc, found, loadErr := s.load(ctx)
+	if loadErr == nil && found && doc.Key != h.doc.Key && doc.Key != h.from {
+		s.adopt(h, doc)
+		return nil
+	}
+	if rescueErr := s.rescue(ctx, h); rescueErr != nil || !s.still(h) {
+		return rescueErr
+	}
+	about := why
 	if a := h.doc.Attempt; a != nil {
-		since = fmt.Sprintf(", begun at %s by process %d on %s", a.StartedAt.Format(time.RFC3339), a.PID, a.Host)
+		about += fmt.Sprintf("; begun at %s by process %d on %s", a.StartedAt.Format(time.RFC3339), a.PID, a.Host)
 		if a.Answer != "" || a.AnswerBase64 != nil {
-			since += "; the answer, which may hold its successor, is in " + s.storeName()
+			about += "; the answer, which may hold its successor, is in the journal in " + s.storeName()
 		}
 	}
-	return fmt.Errorf("%w: the server refuses it (%s%s); make a new key in the Esper Console, move %s away and start with the new key: %w",
-		ErrKeyLost, why, since, s.storeName(), err)
+	if now := time.Now(); !now.Before(h.doc.ExpiresAt) {
+		about += "; it expired at " + h.doc.ExpiresAt.Format(time.RFC3339)
+	}
+	return fmt.Errorf("%w: at %s the server refused it (%s); make a new key in the Esper Console, move %s away and start with the new key: %w",
+		ErrKeyLost, wallClock().Format(time.RFC3339), about, s.storeName(), err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,7 @@ type Source struct {
 }
 
 // Token is TokenContext without a limit of the caller's; the wait for a renewal is bounded all the
-// same, by two minutes.
+// same, by five minutes.
 func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.Background()) }
 
 // TokenContext returns the key in use. A valid key is returned at once: without a lock, an
@@ -57,14 +58,14 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	h := s.current.Load()
 	now := time.Now()
-	if now.Before(h.hot) {
+	if uint64(now.UnixNano()-h.hotFrom) < h.hotFor { //nolint:gosec // wraps around on purpose
 		return h.token, nil
 	}
 	return s.slow(ctx, h, now)
 }
 
 func (s *Source) slow(ctx context.Context, h *held, now time.Time) (*oauth2.Token, error) {
-	due := !now.Before(h.next)
+	due := h.due(now)
 	if h.lost == nil && now.Before(h.mandatory) {
 		if due && !s.busy.Load() {
 			s.step()
@@ -85,7 +86,11 @@ func (s *Source) slow(ctx context.Context, h *held, now time.Time) (*oauth2.Toke
 	if h.lost != nil {
 		return nil, h.lost
 	}
-	return nil, fmt.Errorf("renew: the key expired at %s, and could not be renewed: %w", h.doc.ExpiresAt.Format(time.RFC3339), s.lastError())
+	reason := s.lastError()
+	if reason == nil {
+		reason = errors.New("nothing has been tried so far")
+	}
+	return nil, fmt.Errorf("renew: the key expired at %s, and could not be renewed: %w", h.doc.ExpiresAt.Format(time.RFC3339), reason)
 }
 
 // step does what is due, once however many ask for it, and regardless of whether they go on
@@ -119,12 +124,13 @@ func (s *Source) Run(ctx context.Context) error {
 		case <-s.changed:
 			timer.Stop()
 		case <-timer.C:
-			if !time.Now().Before(s.current.Load().next) {
-				select {
-				case <-s.step():
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+			if !s.current.Load().due(time.Now()) {
+				continue
+			}
+			select {
+			case <-s.step():
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
 	}
@@ -147,9 +153,28 @@ func (s *Source) Status() Status {
 		IssuedAt:    h.doc.IssuedAt,
 		ExpiresAt:   h.doc.ExpiresAt,
 		RenewedAt:   h.doc.RenewedAt,
-		NextAttempt: h.nextAttempt(),
+		NextAttempt: h.nextAttempt(time.Now()),
 		Saved:       h.saved,
 		LastError:   s.lastError(),
+	}
+}
+
+// report tells Status, the log and OnRenew.
+func (s *Source) report(before *held, err error) {
+	s.mu.Lock()
+	s.lastErr = err
+	s.mu.Unlock()
+	status := s.Status()
+	renewed := s.current.Load().doc.Key != before.doc.Key
+	if renewed {
+		s.logger.Info("the Esper API key was replaced by a new one", slog.Time("expires", status.ExpiresAt), slog.Bool("saved", status.Saved))
+	}
+	if err != nil {
+		s.logger.Error("the Esper API key could not be renewed or saved", slog.Any("error", err),
+			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
+	}
+	if s.onRenew != nil && (renewed || err != nil) {
+		s.onRenew(status)
 	}
 }
 

@@ -2,16 +2,19 @@ package renew
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 // set takes h into use. What callers get at once is worked out here.
 func (s *Source) set(h *held) {
 	out := *h
-	out.hot = time.Time{}
-	if out.lost == nil {
-		out.hot = earlier(out.next, out.mandatory)
+	now := wallClock()
+	out.hotFrom, out.hotFor = now.UnixNano(), 0
+	if hot := earlier(out.next, out.mandatory).Sub(now); hot > 0 && out.lost == nil {
+		out.hotFor = uint64(hot)
 	}
 	s.current.Store(&out)
 	select {
@@ -20,17 +23,92 @@ func (s *Source) set(h *held) {
 	}
 }
 
-// adopt takes what the store holds into use and returns that: another process's key, or the
-// journal for the same one.
+// look takes what the store holds into use and returns that: another process's key, or the journal
+// for the same one. A key that the store lacks stays, until it is lost.
+func (s *Source) look(ctx context.Context) (*held, error) {
+	h := s.current.Load()
+	doc, found, err := s.load(ctx)
+	switch {
+	case err != nil:
+		return h, err
+	case !h.saved && (h.lost == nil || doc.Key == h.from):
+		return h, nil
+	case !found:
+		return h, fmt.Errorf("renew: the document is gone from %s", s.storeName())
+	}
+	return s.adopt(h, doc), nil
+}
+
 func (s *Source) adopt(h *held, doc document) *held {
 	if doc.Key != h.doc.Key {
 		h = newHeld(doc, s.before)
 	} else {
-		h = h.with(doc)
+		own := h.doc.Attempt
+		owed := h.owed && (doc.Attempt == nil || !doc.Attempt.StartedAt.After(own.StartedAt))
+		if owed {
+			doc.Attempt = own
+		}
+		h = h.with(doc, s.before)
+		h.owed = owed
 	}
 	s.set(h)
 	return h
 }
+
+// note saves h, whose key may be the store's already, unless the store has got another key since it
+// was looked at: that is newer, and is taken into use.
+func (s *Source) note(ctx context.Context, h *held) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	doc, found, err := s.load(ctx)
+	if err == nil && found && doc.Key != h.doc.Key && (h.saved || doc.Key != h.from) {
+		s.adopt(h, doc)
+		return nil
+	}
+	if err == nil {
+		err = s.save(ctx, h.doc)
+	}
+	out := *h
+	out.owed = err != nil && h.doc.Attempt != nil
+	if err == nil {
+		out.saved, out.from = true, ""
+	}
+	s.set(&out)
+	return err
+}
+
+// place stores h, whose key is new and not stored, and takes it into use: only the key that it
+// replaces, or nothing, gives way. A key that came in by another way stays if it works.
+func (s *Source) place(ctx context.Context, h *held) error {
+	loadCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
+	doc, found, err := s.load(loadCtx)
+	if err == nil && found && doc.Key != h.from && doc.Key != h.doc.Key {
+		_, infoErr := s.client.TokenInfo(withKey(ctx, esper.NewSecret(doc.Key)))
+		switch {
+		case infoErr == nil:
+			s.set(newHeld(doc, s.before))
+			return nil
+		case !errors.Is(infoErr, esper.ErrUnauthorized):
+			err = fmt.Errorf("another key came into %s, and it cannot be told whether it works: %w", s.storeName(), infoErr)
+		}
+	}
+	if err == nil {
+		err = s.save(ctx, h.doc)
+	}
+	out := *h
+	if err == nil {
+		out.saved, out.from = true, ""
+	}
+	s.set(&out)
+	if err != nil {
+		return fmt.Errorf("renew: the new key is in use, and dies with this process, since it cannot be saved: %w", err)
+	}
+	return nil
+}
+
+// still reports whether the key in use is h's.
+func (s *Source) still(h *held) bool { return s.current.Load().doc.Key == h.doc.Key }
 
 // load reads the store; found is false if nothing was ever stored.
 func (s *Source) load(ctx context.Context) (doc document, found bool, err error) {

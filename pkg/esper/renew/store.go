@@ -19,7 +19,7 @@ type Store interface {
 	// it. It does not keep the slice.
 	Save(ctx context.Context, document []byte) error
 	// Lock waits until no other holder, in this process or elsewhere, has the lock. The lock of a
-	// process that dies is freed, by the system or after a lease that is longer than the two
+	// process that dies is freed, by the system or after a lease that is longer than the three
 	// minutes for which a Source holds it at most. It does not keep Load and Save out.
 	Lock(ctx context.Context) (unlock func(), err error)
 }
@@ -37,7 +37,10 @@ type memory struct {
 func (m *memory) Load(ctx context.Context) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.document), ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return slices.Clone(m.document), nil
 }
 
 func (m *memory) Save(ctx context.Context, document []byte) error {
@@ -51,6 +54,9 @@ func (m *memory) Save(ctx context.Context, document []byte) error {
 }
 
 func (m *memory) Lock(ctx context.Context) (unlock func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err // select would choose at random
+	}
 	select {
 	case m.lock <- struct{}{}:
 		return sync.OnceFunc(func() { <-m.lock }), nil

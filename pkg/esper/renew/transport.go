@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -64,7 +65,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t *transport) send(req *http.Request, key string) (*http.Response, error) {
 	out := req.Clone(req.Context())
-	out.Header.Set("Authorization", "Bearer "+key)
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	maps.DeleteFunc(out.Header, func(name string, _ []string) bool { // in any case: net/http would send each
+		return http.CanonicalHeaderKey(name) == "Authorization"
+	})
+	out.Header["Authorization"] = []string{"Bearer " + key}
 	resp, err := t.base.RoundTrip(out)
 	if err == nil {
 		resp.Request = req // not the one with the key in it
@@ -86,7 +93,7 @@ func (s *Source) rejected(ctx context.Context, key string) (newer string, err er
 		return h.doc.Key, nil
 	}
 	select {
-	case <-s.steps.DoChan("rejected", func() (any, error) { s.doubt(key); return nil, nil }):
+	case <-s.steps.DoChan("rejected "+key, func() (any, error) { s.doubt(key); return nil, nil }):
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -106,19 +113,35 @@ func (s *Source) doubt(key string) {
 	defer cancel()
 	s.work <- struct{}{}
 	defer func() { <-s.work }()
+	before := s.current.Load()
+	err := s.refuted(ctx, key)
 	h := s.current.Load()
-	if doc, found, err := s.load(ctx); err == nil && found && h.saved {
-		h = s.adopt(h, doc)
-	}
-	now := time.Now()
-	if h.doc.Key != key || h.lost != nil || now.Before(s.doubted.Add(doubtTime)) {
-		return
-	}
-	s.doubted = now
-	if err := s.check(ctx, h, "a request with it got 401"); errors.Is(err, ErrKeyLost) {
-		h = h.failed(now, 0)
+	if errors.Is(err, ErrKeyLost) {
+		h = h.failed(time.Now(), 0)
 		h.lost = err
 		s.set(h)
-		s.report(h, err)
+		s.report(before, err)
+	} else if h.doc.Key != before.doc.Key {
+		s.report(before, nil)
 	}
+}
+
+// refuted returns ErrKeyLost if the server refuses key and there is no other. Another process may be
+// about to store one, and holds the lock meanwhile.
+func (s *Source) refuted(ctx context.Context, key string) error {
+	h, err := s.look(ctx)
+	ask := !time.Now().Before(s.doubted.Add(doubtTime))
+	if h.doc.Key != key || h.lost != nil || !ask && h.doc.Attempt == nil {
+		return err
+	}
+	unlock, err := s.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if h, err = s.look(ctx); err != nil || h.doc.Key != key || !ask {
+		return err
+	}
+	s.doubted = time.Now()
+	return s.check(ctx, h, "a request with it got 401")
 }

@@ -1,0 +1,236 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const (
+	stubBase       = "https://foo-api.esper.cloud/api/"
+	stubEnterprise = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
+	stubApp        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+	stubFirst      = "first-made-up-key"
+	day            = 24 * time.Hour
+)
+
+// stub is an Esper server without a network, for bubbles of testing/synctest. Its keys are
+// stubFirst, key-1, key-2, …
+type stub struct {
+	lifetime time.Duration
+	keepOld  bool          // a renewed key goes on working
+	ahead    time.Duration // the server's clock, compared with this one
+	// fault, if set, stands in for act, which is the normal answer. Op is "info", "renew" or "other".
+	fault func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
+	body  func(key string, created, expires time.Time) string // of a renewal's answer, if set
+	info  func(key string, created, expires time.Time) string // of TokenInfo's
+
+	mu     sync.Mutex
+	keys   map[string][2]time.Time // created, expires
+	newest string
+	count  map[string]int
+	posts  []time.Time
+	seen   []http.Header
+}
+
+func newStub(lifetime time.Duration) *stub {
+	s := &stub{lifetime: lifetime, keys: map[string][2]time.Time{}, count: map[string]int{}}
+	s.add(stubFirst)
+	return s
+}
+
+func (s *stub) now() time.Time { return time.Now().UTC().Add(s.ahead) }
+
+func (s *stub) add(key string) {
+	s.keys[key] = [2]time.Time{s.now(), s.now().Add(s.lifetime)}
+	s.newest = key
+}
+
+func (s *stub) counted(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[op]
+}
+
+func (s *stub) posted() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Time(nil), s.posts...)
+}
+
+// valid reports whether the server takes key.
+func (s *stub) valid(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, ok := s.keys[key]
+	return ok && s.now().Before(k[1])
+}
+
+// revoke makes the server know no key but these.
+func (s *stub) revoke(keep ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.keys)
+	for _, key := range keep {
+		s.add(key)
+	}
+}
+
+func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
+	op := "other"
+	if strings.HasSuffix(req.URL.Path, "/renew-token/") {
+		op = "renew"
+	} else if strings.HasSuffix(req.URL.Path, "/token-info/") {
+		op = "info"
+	}
+	s.mu.Lock()
+	s.count[op]++
+	if op == "renew" {
+		s.posts = append(s.posts, time.Now())
+	}
+	s.seen = append(s.seen, req.Header)
+	s.mu.Unlock()
+	act := func() *http.Response { return s.act(req, op) }
+	if s.fault != nil {
+		return s.fault(req, op, act)
+	}
+	return act(), req.Context().Err()
+}
+
+func (s *stub) act(req *http.Request, op string) *http.Response {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
+	k, ok := s.keys[key]
+	if !ok || !s.now().Before(k[1]) {
+		return reply(401, `{"errors": [], "message": "refused: `+key+`", "status": 401}`)
+	}
+	switch op {
+	case "info":
+		if s.info != nil {
+			return reply(200, s.info(key, k[0], k[1]))
+		}
+		return reply(200, infoBody(key, k[0], k[1]))
+	case "renew":
+		if !s.keepOld {
+			clear(s.keys)
+		}
+		s.count["renewed"]++
+		next := fmt.Sprintf("key-%d", s.count["renewed"])
+		if strings.Contains(key, "canary") {
+			next = fmt.Sprintf("canary key+%d/%%", s.count["renewed"])
+		}
+		s.add(next)
+		if s.body != nil {
+			return reply(201, s.body(next, s.keys[next][0], s.keys[next][1]))
+		}
+		return reply(201, renewalBody(next, s.keys[next][0], s.keys[next][1]))
+	}
+	return reply(200, "fine")
+}
+
+func infoBody(key string, created, expires time.Time) string {
+	return fmt.Sprintf(`{"id": "570", "enterprise": %q, "user": "bindya", "developer_app": %q, "token": %q, "expires_on": %s, "created_on": %s}`,
+		stubEnterprise, stubApp, key, stamp(expires), stamp(created))
+}
+
+func renewalBody(key string, created, expires time.Time) string {
+	return fmt.Sprintf(`{"id": 571, "enterprise": "Esper [%s]", "developerapp": "DeveloperApp object (%s)", "token": %q, "expires_at": %s, "created_on": %s}`,
+		stubEnterprise, stubApp, key, stamp(expires), stamp(created))
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "null"
+	}
+	return `"` + t.UTC().Format("2006-01-02T15:04:05.000000Z") + `"`
+}
+
+func reply(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}
+}
+
+var errStub = errors.New("the connection was reset")
+
+// only makes a fault for one operation.
+func only(op string, f func(act func() *http.Response) (*http.Response, error)) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
+	return func(_ *http.Request, got string, act func() *http.Response) (*http.Response, error) {
+		if got == op {
+			return f(act)
+		}
+		return act(), nil
+	}
+}
+
+// opened begins with stubFirst, or what is in store.
+func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
+	t.Helper()
+	opts = append([]Option{
+		WithInitialToken(esper.NewSecret(stubFirst)),
+		WithClientOptions(esper.WithHTTPClient(&http.Client{Transport: server})),
+	}, opts...)
+	source, err := Open(context.Background(), "foo", store, opts...)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return source
+}
+
+// put stores a document, with stubFirst unless it has another key.
+func put(t testing.TB, store Store, d document) {
+	t.Helper()
+	if d.Key == "" {
+		d.Key = stubFirst
+	}
+	d.Server, d.EnterpriseID, d.DeveloperAppID = stubBase, stubEnterprise, stubApp
+	data, err := d.encode()
+	if err == nil {
+		err = store.Save(context.Background(), data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stored(t testing.TB, store Store) document {
+	t.Helper()
+	data, err := store.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := decode(data, stubBase)
+	if err != nil {
+		t.Fatalf("%v: %s", err, data)
+	}
+	return d
+}
+
+// wantKey asks for the key.
+func wantKey(t testing.TB, s *Source, want string) {
+	t.Helper()
+	token, err := s.Token()
+	if err != nil {
+		t.Fatalf("Token: %v, want %s", err, want)
+	}
+	if token.AccessToken != want {
+		t.Fatalf("Token: %s, want %s", token.AccessToken, want)
+	}
+}
+
+// works asks for the key, lets a renewal in the background that this may begin come to its end, and
+// reports whether the key then in use is one that the server takes.
+func works(server *stub, s *Source) bool {
+	_, _ = s.Token()
+	synctest.Wait()
+	token, err := s.Token()
+	return err == nil && server.valid(token.AccessToken)
+}

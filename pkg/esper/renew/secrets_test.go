@@ -1,0 +1,140 @@
+package renew
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// canary has all that is written differently somewhere; the stub makes keys from it that begin alike.
+const canary = "canary key+0/%"
+
+// checkNoCanary looks for a key as it is and percent-encoded.
+func checkNoCanary(t testing.TB, what, text string) {
+	t.Helper()
+	for _, form := range []string{"canary key", url.QueryEscape("canary key"), url.PathEscape("canary key")} {
+		if strings.Contains(text, form) {
+			t.Errorf("%s shows the key: %.500s", what, text)
+			return
+		}
+	}
+}
+
+// checkStatus prints a status in every way, with its error.
+func checkStatus(t testing.TB, s Status) {
+	t.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		checkNoCanary(t, "a status", fmt.Sprintf(verb, s))
+		checkNoCanary(t, "an error", fmt.Sprintf(verb, s.LastError))
+	}
+	text, _ := json.Marshal(s)
+	checkNoCanary(t, "a status as JSON", string(text))
+}
+
+// withCanary begins with canary, in the store.
+func withCanary(t *testing.T, server *stub, opts ...Option) (*faulty, *Source) {
+	t.Helper()
+	store := &faulty{Store: Memory()}
+	server.revoke(canary)
+	put(t, store, document{Key: canary, IssuedAt: wallClock(), ExpiresAt: wallClock().Add(server.lifetime)})
+	return store, opened(t, server, store, opts...)
+}
+
+// get sends a request through the source's transport and returns its status, and closes the body.
+func get(t *testing.T, source *Source, server *stub, method string) (int, error) {
+	t.Helper()
+	var body io.ReadCloser
+	if method == http.MethodPost {
+		body = io.NopCloser(strings.NewReader("body"))
+	}
+	resp, err := source.Transport(server).RoundTrip(request(t, method, device, body))
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+func TestNoSecretShows(t *testing.T) {
+	echo := func(status int) func(act func() *http.Response) (*http.Response, error) {
+		return func(func() *http.Response) (*http.Response, error) {
+			return reply(status, `{"message": "no: `+canary+`", "errors": ["`+url.QueryEscape(canary)+`"]}`), nil
+		}
+	}
+	for name, renewal := range map[string]func(act func() *http.Response) (*http.Response, error){
+		"works": func(act func() *http.Response) (*http.Response, error) { return act(), nil },
+		"400":   echo(400), "401": echo(401), "403": echo(403), "429": echo(429), "500": echo(500),
+		"201": echo(201),
+		"half": func(func() *http.Response) (*http.Response, error) {
+			return reply(201, `{"token": "canary key+9/%`), nil
+		},
+		"reset": func(func() *http.Response) (*http.Response, error) { return nil, fmt.Errorf("Post %q: reset", canary) },
+		"lost":  func(act func() *http.Response) (*http.Response, error) { act(); return nil, errStub },
+	} {
+		for _, disk := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				var told recorder
+				server := newStub(90 * day)
+				store, source := withCanary(t, server, logTo(&log), told.option())
+				if !disk {
+					store.set(nil, func([]byte) error { return errDisk })
+				}
+				server.fault = only("renew", renewal)
+				time.Sleep(80 * day)
+				for range 11 * 6 {
+					if _, err := source.Token(); err != nil {
+						checkNoCanary(t, name, err.Error())
+					}
+					synctest.Wait()
+					checkStatus(t, source.Status())
+					time.Sleep(4 * time.Hour)
+				}
+				if _, err := get(t, source, server, http.MethodGet); err != nil {
+					checkNoCanary(t, name, err.Error())
+				}
+				for _, s := range told {
+					checkStatus(t, s)
+				}
+				if len(told) == 0 || log.Len() == 0 {
+					t.Errorf("%s: nothing was told", name)
+				}
+				checkNoCanary(t, "the log", log.String())
+			})
+		}
+	}
+}
+
+// TestUnsavedKeyIsLost: the server ends a key that could not be stored. A key from the operator, and
+// not the one that it had replaced, is taken into use.
+func TestUnsavedKeyIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store, source := advisory(t, nil)
+		store.set(nil, func(data []byte) error {
+			if strings.Contains(string(data), "key-1") {
+				return errDisk
+			}
+			return nil
+		})
+		wantKey(t, source, stubFirst)
+		synctest.Wait()
+		wantKey(t, source, "key-1")
+		server.revoke()
+		if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrKeyLost) {
+			t.Fatal(err)
+		}
+		if n := renewFor(t, server, source, day, time.Minute); n != 0 || !errors.Is(source.Status().LastError, ErrKeyLost) {
+			t.Errorf("%d renewals, %v", n, source.Status().LastError)
+		}
+		server.revoke("operator")
+		put(t, store, document{Key: "operator", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+		time.Sleep(time.Minute)
+		wantKey(t, source, "operator")
+	})
+}

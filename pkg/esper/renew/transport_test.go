@@ -1,0 +1,243 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const device = stubBase + "v1/device/?state=1"
+
+// closing notes whether it was closed.
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+func request(t *testing.T, method, url string, body io.ReadCloser) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestTransportAuthenticates(t *testing.T) {
+	server := newStub(90 * day)
+	source := opened(t, server, Memory())
+	req := request(t, http.MethodGet, device, nil)
+	req.Header["authorization"] = []string{"Bearer mine"} // in a form that net/http would send as well
+	req.Header.Set("Authorization", "Bearer mine")
+	resp, err := source.Transport(server).RoundTrip(req)
+	if err != nil || resp.StatusCode != 200 || resp.Request != req {
+		t.Fatal(resp, err)
+	}
+	sent := server.seen[len(server.seen)-1]
+	if len(sent) != 1 || len(sent["Authorization"]) != 1 || sent.Get("Authorization") != "Bearer "+stubFirst {
+		t.Errorf("sent %v", sent)
+	}
+	if req.Header.Get("Authorization") != "Bearer mine" || len(req.Header) != 2 {
+		t.Errorf("the request was changed: %v", req.Header)
+	}
+	req.Header = nil
+	if resp, err = source.Transport(server).RoundTrip(req); err != nil || resp.StatusCode != 200 || req.Header != nil {
+		t.Error("a request without headers:", err)
+	}
+}
+
+func TestTransportKeepsTheKeyAtHome(t *testing.T) {
+	server := newStub(90 * day)
+	source := opened(t, server, Memory())
+	for _, url := range []string{
+		"https://evil.example/api/", "http://foo-api.esper.cloud/api/", "https://foo-api.esper.cloud:8443/", "https://foo-api.esper.cloud.evil.example/",
+	} {
+		body := &closing{Reader: strings.NewReader("x")}
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, url, body)); !errors.Is(err, errOtherHost) || !body.closed {
+			t.Errorf("%s: %v, body closed %v", url, err, body.closed)
+		}
+	}
+	// A redirect.
+	server.fault = only("other", func(func() *http.Response) (*http.Response, error) {
+		resp := reply(302, "")
+		resp.Header.Set("Location", "https://evil.example/")
+		return resp, nil
+	})
+	resp, err := (&http.Client{Transport: source.Transport(server)}).Do(request(t, http.MethodGet, device, nil))
+	if !errors.Is(err, errOtherHost) || strings.Contains(err.Error(), stubFirst) {
+		t.Error(err)
+	}
+	if resp != nil {
+		_ = resp.Body.Close()
+	}
+	if n := server.counted("other"); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func TestTransportWithoutKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(90 * day)
+		source := opened(t, server, Memory())
+		time.Sleep(90 * day) // the key has ended
+		body := &closing{Reader: strings.NewReader("x")}
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed || !strings.Contains(err.Error(), "it expired at 2000-03-31T00:00:00Z") {
+			t.Errorf("%v, body closed %v", err, body.closed)
+		}
+		if n := server.counted("other"); n != 0 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+func TestTransportNilBase(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+	}))
+	defer server.Close()
+	store := Memory()
+	data, _ := document{Server: server.URL + "/", Key: stubFirst, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(day)}.encode()
+	if err := store.Save(t.Context(), data); err != nil {
+		t.Fatal(err)
+	}
+	source, err := Open(t.Context(), server.URL, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: source.Transport(nil)}).Do(request(t, http.MethodGet, server.URL+"/x", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, _ := io.ReadAll(resp.Body); string(got) != "Bearer "+stubFirst {
+		t.Errorf("got %s", got)
+	}
+}
+
+// replaced has another process replace the key, which the source does not know yet.
+func replaced(t *testing.T, server *stub, store Store) {
+	t.Helper()
+	server.revoke("other")
+	put(t, store, document{Key: "other", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+}
+
+func TestTransportAfterAnotherProcess(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), Memory()
+			source := opened(t, server, store)
+			replaced(t, server, store)
+			want, requests := 200, 2
+			if method == http.MethodPost || method == http.MethodDelete {
+				want, requests = 401, 1
+			}
+			status, err := get(t, source, server, method)
+			if err != nil || status != want || server.counted("other") != requests {
+				t.Errorf("%s: %d %v, %d requests", method, status, err, server.counted("other"))
+			}
+			if status, err = get(t, source, server, method); status != 200 || err != nil {
+				t.Errorf("%s, again: %d %v", method, status, err)
+			}
+			if n := server.counted("info"); n != 1 {
+				t.Errorf("%s: %d questions, want none after Open's", method, n)
+			}
+		})
+	}
+}
+
+// TestTransportWaitsForTheOther: another process has just replaced the key, and is about to store
+// the new one. It holds the lock.
+func TestTransportWaitsForTheOther(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), Memory()
+			source := opened(t, server, store)
+			if asked { // not long ago
+				server.fault = only("other", fails(401))
+				if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
+					t.Fatal(status, err)
+				}
+				server.fault = nil
+			}
+			unlock, _ := store.Lock(t.Context())
+			put(t, store, document{IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day), Attempt: newAttempt()})
+			server.revoke("other")
+			go func() {
+				time.Sleep(10 * time.Second)
+				replaced(t, server, store)
+				unlock()
+			}()
+			status, err := get(t, source, server, http.MethodGet)
+			if status != 200 || err != nil {
+				t.Errorf("asked %v: %d %v", asked, status, err)
+			}
+		})
+	}
+}
+
+func TestTransportKeyRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(90 * day)
+		source := opened(t, server, Memory())
+		server.revoke()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrKeyLost) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		others := server.counted("other")
+		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") != 2 || server.counted("renew") != 0 {
+			t.Errorf("%v, %v", err, server.count)
+		}
+	})
+}
+
+func TestTransportRefusalOfOneEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(90 * day)
+		source := opened(t, server, Memory(), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		server.fault = only("other", fails(401))
+		for range 1000 { // ten minutes
+			if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
+				t.Fatal(status, err)
+			}
+			time.Sleep(600 * time.Millisecond)
+		}
+		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 1000 {
+			t.Errorf("%d questions, want 20; %d requests", n, server.counted("other"))
+		}
+		wantKey(t, source, stubFirst)
+		// TokenInfo does not answer: passed on, for a caller in a hurry with its context's error.
+		server.fault = func(req *http.Request, op string, _ func() *http.Response) (*http.Response, error) {
+			if op == "info" {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			return reply(401, ""), nil
+		}
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
+			t.Error(status, err)
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// weather breaks what a server answers, at random.
+type weather struct {
+	t        *testing.T
+	server   *stub
+	rand     *rand.Rand
+	often    int       // how many in a hundred requests go wrong
+	lost     time.Time // when the server replaced the key and lost the answer
+	unsure   time.Time // of the last renewal with unknown outcome
+	answered bool      // TokenInfo, since then
+	failed   int       // renewals that went wrong
+}
+
+func (w *weather) fault(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
+	kind := -1
+	if w.roll(100) < w.often {
+		kind = w.roll(8)
+	}
+	if op == "renew" {
+		if !w.unsure.IsZero() && (time.Since(w.unsure) < pause || !w.answered) {
+			w.t.Errorf("%v: a renewal %v after one of unknown outcome, the key checked %v", time.Now(), time.Since(w.unsure), w.answered)
+		}
+		w.unsure = time.Time{}
+	}
+	if kind < 0 {
+		w.answered = w.answered || op == "info"
+		return act(), nil
+	}
+	if op == "renew" {
+		w.failed++
+		if kind >= 2 {
+			w.unsure, w.answered = time.Now(), false
+		}
+		if kind >= 5 {
+			act()
+			if !w.server.keepOld {
+				w.lost = time.Now()
+			}
+		}
+	}
+	switch kind {
+	case 0:
+		return nil, &net.OpError{Op: "dial", Err: errStub}
+	case 1:
+		resp := reply(429, "")
+		resp.Header.Set("Retry-After", "120")
+		return resp, nil
+	case 2, 5:
+		return reply(500+w.roll(5), "<html>"), nil
+	case 3, 6:
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	case 4:
+		return nil, errStub
+	}
+	return reply(200, "<html>"), nil
+}
+
+func (w *weather) roll(n int) int {
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	return w.rand.IntN(n)
+}
+
+// live asks for the key every hour or so for a time, and has an operator put a new one into the
+// store after a loss. It counts those.
+func (w *weather) live(source *Source, store Store, total time.Duration) (operator int) {
+	for end := time.Now().Add(total); time.Now().Before(end); time.Sleep(time.Duration(w.roll(120)) * time.Minute) {
+		_, _ = source.Token()
+		synctest.Wait() // for a renewal in the background
+		token, err := source.Token()
+		synctest.Wait()
+		if err == nil && w.server.valid(token.AccessToken) {
+			if !w.lost.IsZero() && time.Since(w.lost) > time.Minute {
+				w.t.Errorf("%v: the key works, though it was lost", time.Now())
+			}
+			continue
+		}
+		status := source.Status()
+		if w.lost.IsZero() {
+			w.t.Fatalf("%v: no valid key: %v; %+v", time.Now(), err, status)
+		}
+		if err != nil {
+			checkNoCanary(w.t, "an error", err.Error())
+		}
+		checkStatus(w.t, status)
+		if !errors.Is(err, ErrKeyLost) { // it cannot tell yet
+			if time.Since(w.lost) > day {
+				w.t.Fatalf("%v: lost since %v, and not told: %+v", time.Now(), w.lost, status)
+			}
+			continue
+		}
+		operator++
+		w.lost, w.unsure = time.Time{}, time.Time{}
+		key := fmt.Sprintf("%s-operator-%d", canary, operator)
+		w.server.revoke(key)
+		put(w.t, store, document{Key: key, IssuedAt: wallClock(), ExpiresAt: wallClock().Add(w.server.lifetime)})
+		time.Sleep(2 * time.Minute)
+	}
+	return operator
+}
+
+func TestYear(t *testing.T) {
+	for seed := range uint64(12) {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			var told recorder
+			server := newStub(90 * day)
+			server.keepOld = seed%2 == 0
+			store, source := withCanary(t, server, logTo(&log), told.option())
+			w := &weather{t: t, server: server, rand: rand.New(rand.NewPCG(seed, 1)), often: 20 * int(seed%4+1)}
+			server.fault = w.fault
+			operator := w.live(source, store, 365*day)
+
+			// A key of 90 days is renewed after 67½ to 72 days: 5 times a year. The renewals of which
+			// the source never learnt are additional, as are the operator's keys.
+			posts, renewed := server.counted("renew"), server.counted("renew")-w.failed
+			if renewed < 5-operator || renewed > 5+operator {
+				t.Errorf("seed %d: %d renewals, with %d keys by the operator", seed, renewed, operator)
+			}
+			// A good renewal is not due again, so all others are those that failed.
+			t.Logf("seed %d, old key stays %v, %d %% faults: %d POSTs = %d renewals + %d failures, %d losses",
+				seed, server.keepOld, w.often, posts, renewed, w.failed, operator)
+			for _, s := range told {
+				checkStatus(t, s)
+			}
+			checkNoCanary(t, "the log", log.String())
+			server.fault = nil
+			time.Sleep(30 * time.Minute)
+			synctest.Wait()
+		})
+	}
+}
+
+// TestMonthOfRun has nobody ask but Run, with keys that live 9 days: it looks at the store each
+// minute, and a year of that takes long.
+func TestMonthOfRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(9 * day)
+		server.keepOld = true
+		_, source := withCanary(t, server)
+		w := &weather{t: t, server: server, rand: rand.New(rand.NewPCG(99, 1)), often: 50}
+		server.fault = w.fault
+		ctx, cancel := context.WithTimeout(t.Context(), 40*day)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- source.Run(ctx) }()
+		for range 40 * 24 {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if token := source.current.Load().token; !server.valid(token.AccessToken) {
+				t.Fatalf("%v: no valid key: %+v", time.Now(), source.Status())
+			}
+		}
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		// Every 6¾ to 7⅕ days.
+		if renewed := server.counted("renew") - w.failed; renewed != 5 {
+			t.Errorf("%d renewals in 40 days, want 5", renewed)
+		}
+		t.Logf("%d POSTs, %d of which failed", server.counted("renew"), w.failed)
+	})
+}
