@@ -53,7 +53,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 		}
 	}
 	h := newHeld(doc, s.before)
-	if doc.Attempt == nil {
+	if h.unsure = doc.Attempt != nil; !h.unsure {
 		h = h.wake(time.Now())
 	}
 	s.set(h)

@@ -51,7 +51,8 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 // TokenContext returns the key in use. A valid key is returned at once: without a lock, an
 // allocation or a look at the disk; if it is time for a renewal, that begins in the background.
 // Within the last minutes of a key's life, and after it, the call waits for the renewal, no longer
-// than ctx; the renewal goes on without it. The token is shared, do not change it.
+// than ctx; the renewal goes on without it. So does the first call after a crash in the middle of a
+// renewal, until it is known what became of that. The token is shared, do not change it.
 //
 // The errors are ctx's, [ErrKeyLost], and what kept an expired key from being renewed; until the
 // next attempt is due (see [Status]) that is returned again at once.
@@ -66,7 +67,7 @@ func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 
 func (s *Source) slow(ctx context.Context, h *held, now time.Time) (*oauth2.Token, error) {
 	due := h.due(now)
-	if h.lost == nil && now.Before(h.mandatory) {
+	if h.lost == nil && now.Before(h.mandatory) && !h.unsure {
 		if due && !s.busy.Load() {
 			s.step()
 		}

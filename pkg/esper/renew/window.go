@@ -28,13 +28,14 @@ const (
 
 // held is the key in use. It is replaced, never changed.
 type held struct {
-	token *oauth2.Token
-	doc   document
-	saved bool      // the store has the key
-	from  string    // not saved: the key that this one replaces
-	owed  bool      // the store lacks doc.Attempt, or the answer in it
-	lost  error     // terminal: the key is refused and no other is known
-	check time.Time // the attempt, by its start, after which the key was found to work
+	token  *oauth2.Token
+	doc    document
+	saved  bool      // the store has the key
+	from   string    // not saved: the key that this one replaces
+	owed   bool      // the store lacks doc.Attempt, or the answer in it
+	lost   error     // terminal: the key is refused and no other is known
+	unsure bool      // an attempt of a process before this one has not been looked into
+	check  time.Time // the attempt, by its start, after which the key was found to work
 
 	made      time.Time // when the windows were worked out
 	advisory  time.Time // from here on a renewal is tried in the background
@@ -154,7 +155,7 @@ func (h *held) usable(now time.Time) bool {
 // wake returns h with its next action after a good look at the store.
 func (h *held) wake(now time.Time) *held {
 	out := *h
-	out.retry, out.fails = time.Time{}, 0
+	out.retry, out.fails, out.unsure = time.Time{}, 0, false
 	out.next = earlier(out.nextAttempt(now), now.Add(pollTime)).Round(0)
 	return &out
 }
@@ -174,6 +175,7 @@ func (h *held) asleep(now time.Time) *held {
 func (h *held) failed(now time.Time, least time.Duration) *held {
 	out := *h
 	out.fails++
+	out.unsure = false
 	waits := backoff.ExponentialBackOff{InitialInterval: failMin, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: failMax}
 	var wait time.Duration
 	for range min(out.fails, 10) {
