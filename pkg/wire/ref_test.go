@@ -30,9 +30,9 @@ func TestRef(t *testing.T) {
 		{"A" + u, ""},
 		{u + "Z", ""},
 		{"x-" + u, ""},
-		{u[:35], ""},                                 // one short
-		{"g" + u[1:], ""},                            // no hex digit
-		{"f44373cb1-800-43c6-aab3-c81f8b1f435c", ""}, // a dash out of place
+		{u[:35], ""},      // one short
+		{"g" + u[1:], ""}, // no hex digit
+		{"f44373cb1-800-43c6-aab3-c81f8b1f435c", ""},     // a dash out of place
 		{"f44373cb-1800-43c6-aab3-c81f8b1f435c" + u, ""}, // two run together
 		{"{f44373cb-1800-43c6-aab3-c81f8b1f435c0}", ""},
 		{"[" + u + "] " + "f44373cb-1800-43c6-aab3-c", u}, // a broken one after it
