@@ -22,20 +22,28 @@ func TestRef(t *testing.T) {
 		{"Entreprise é\t\"" + u + "\"", u},
 		{"00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000"},
 		{"Esper", ""},
-		{"f44373cb180043c6aab3c81f8b1f435c", ""},         // no dashes
-		{"f44373cb180043c6aab3c81f8b1f435c01234567", ""}, // a 40-digit hash
-		{u + "0123", ""},                                 // 40 long
+		// no dashes
+		{"f44373cb180043c6aab3c81f8b1f435c", ""},
+		// a 40-digit hash
+		{"f44373cb180043c6aab3c81f8b1f435c01234567", ""},
+		// 40 long
+		{u + "0123", ""},
 		{"0123" + u, ""},
 		{u + "-0123", ""},
 		{"A" + u, ""},
 		{u + "Z", ""},
 		{"x-" + u, ""},
-		{u[:35], ""},      // one short
-		{"g" + u[1:], ""}, // no hex digit
-		{"f44373cb1-800-43c6-aab3-c81f8b1f435c", ""},     // a dash out of place
-		{"f44373cb-1800-43c6-aab3-c81f8b1f435c" + u, ""}, // two run together
+		// one short
+		{u[:35], ""},
+		// no hex digit
+		{"g" + u[1:], ""},
+		// a dash out of place
+		{"f44373cb1-800-43c6-aab3-c81f8b1f435c", ""},
+		// two run together
+		{"f44373cb-1800-43c6-aab3-c81f8b1f435c" + u, ""},
 		{"{f44373cb-1800-43c6-aab3-c81f8b1f435c0}", ""},
-		{"[" + u + "] " + "f44373cb-1800-43c6-aab3-c", u}, // a broken one after it
+		// a broken one after it
+		{"[" + u + "] " + "f44373cb-1800-43c6-aab3-c", u},
 	} {
 		got := decode(t, encode(t, tc.raw), same[wire.Ref])
 		if want := (wire.Ref{ID: tc.id, Raw: tc.raw}); got != want {
