@@ -46,7 +46,11 @@ func redactOne(text, key string) string {
 	var out strings.Builder
 	rest := text
 	for i := 0; i < len(rest); {
-		n := echoAt(rest[i:], key)
+		n := 0
+		switch c := rest[i]; c {
+		case key[0], '%', '&', '+', '\\': // nothing else begins a key, as it is or escaped
+			n = echoAt(rest[i:], key)
+		}
 		if n == 0 {
 			i++
 			continue
@@ -66,9 +70,6 @@ func redactOne(text, key string) string {
 // key's beginning; 0 if neither. A byte such as % may stand for itself or begin the escape of
 // another %, so it follows every reading.
 func echoAt(text, key string) int {
-	if text[0] != key[0] && strings.IndexByte(`%&+\`, text[0]) < 0 {
-		return 0
-	}
 	var a, b [4]int
 	ends, next := a[:1], b[:0] // where the part of key up to k may end in text
 	for k := range len(key) {
