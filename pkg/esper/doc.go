@@ -21,7 +21,7 @@
 // A key joins a request below everything that logs, traces, retries or builds errors, so no error
 // text, log record, trace or middleware of this package has seen one. Keys are [Secret] values,
 // which do not print. The bodies kept in errors may hold a key: they are there for a program to
-// read and no way of printing the error shows them.
+// read, and printing the error does not show them.
 //
 // # Deprecation
 //
