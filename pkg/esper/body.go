@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 )
 
 // maxBody bounds what is read of one answer, after decompression.
@@ -19,27 +20,35 @@ type body struct {
 	left   int            // of maxBody; -1 once the body went beyond it
 	opened bool           // by the doer
 	closed bool           // by its reader
+	passed atomic.Bool    // closed by a middleware, while it was sealed
+	freed  atomic.Bool    // rc is closed
+	before *body          // of an answer that came earlier in the same attempt
 	outer  io.ReadCloser  // what a middleware put around it, to be closed with it
 }
 
-// sealBody hides the body of an answer from the middleware. A body from before, of an answer that
-// a middleware did not take, is closed.
+// sealBody hides the body of an answer from the middleware. A body from before is closed if a
+// middleware has closed it, as one does that tries again; one that sends two requests at once may
+// yet return the first answer. What is left over is closed with the attempt.
 func (s *seal) sealBody(resp *http.Response) {
 	b := &body{rc: resp.Body, seal: s, head: resp, length: resp.ContentLength, left: maxBody}
-	if before := s.body.Swap(b); before != nil {
-		_ = before.rc.Close()
+	for b.before = s.body.Load(); !s.body.CompareAndSwap(b.before, b); b.before = s.body.Load() {
+	}
+	if b.before != nil && b.before.passed.Load() {
+		_ = b.before.free()
 	}
 	resp.Body, resp.ContentLength = b, -1
 }
 
 // openBody gives the answer its body back, whatever the middleware put around it.
 func (s *seal) openBody(resp *http.Response) {
-	b := s.body.Load()
-	switch {
-	case b == nil: // a middleware answered by itself
-		b = &body{rc: resp.Body, seal: s, length: resp.ContentLength, left: maxBody}
-	case resp.Body != b:
-		b.outer = resp.Body
+	b, ok := resp.Body.(*body)
+	if !ok {
+		b = s.body.Load()
+		if b == nil { // a middleware answered by itself
+			b = &body{rc: resp.Body, seal: s, length: resp.ContentLength, left: maxBody}
+		} else {
+			b.outer = resp.Body
+		}
 	}
 	b.opened = true
 	resp.Body, resp.ContentLength = b, b.length
@@ -66,23 +75,35 @@ func (b *body) Read(p []byte) (int, error) {
 		b.seal.secrets.redactHeader(b.head.Trailer) // which has just come
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself
-		err = b.seal.secrets.redactError(err)
+		err = b.seal.ended(b.seal.secrets.redactError(err))
 	}
 	return n, err
 }
 
 // Close ends the attempt.
 func (b *body) Close() error {
-	if !b.opened || b.closed {
+	if !b.opened {
+		b.passed.Store(true)
+		return nil
+	}
+	if b.closed {
 		return nil
 	}
 	b.closed = true
-	err := b.rc.Close()
+	err := b.free()
 	if b.outer != nil {
 		_ = b.outer.Close()
 	}
-	b.seal.cancel()
+	b.seal.end()
 	return err
+}
+
+// free closes what net/http gave, once.
+func (b *body) free() error {
+	if !b.freed.CompareAndSwap(false, true) {
+		return nil
+	}
+	return b.rc.Close()
 }
 
 // readBody reads and closes the body; what was read before an error is returned with it.

@@ -25,8 +25,9 @@ type result struct {
 	status  int    // 0 without an answer
 	body    []byte // what was read of the answer, also if err is set
 	err     error  // nil if the answer is 2xx and was read to its end
-	maySent bool   // a server may have got the request
-	final   bool   // nothing was sent, nor will be if it is tried again
+	known   secrets
+	maySent bool // a server may have got the request
+	final   bool // nothing was sent, nor will be if it is tried again
 }
 
 func (r result) success() bool { return r.status/100 == 2 }
@@ -86,7 +87,7 @@ func (c *Client) attempt(ctx context.Context, op operation, n int) result {
 	start := time.Now()
 	s := c.doer.newSeal(ctx, key)
 	resp, err := op.send(s) //nolint:bodyclose // read closes it
-	r := result{maySent: s.maySent.Load()}
+	r := result{maySent: s.maySent.Load(), known: s.secrets}
 	if err != nil {
 		s.end()
 		r.err = &callError{op.name, err}

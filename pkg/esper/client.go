@@ -115,9 +115,9 @@ func (c *Client) CloseIdleConnections() {
 
 // describe sets the headers that tell the server what the client is and reads.
 func describe(userAgent string) gen.RequestEditorFn {
-	accept, agent := []string{"application/json"}, []string{userAgent}
 	return func(_ context.Context, req *http.Request) error {
-		req.Header["Accept"], req.Header["User-Agent"] = accept, agent
+		req.Header.Set("Accept", "application/json")
+		req.Header.Set("User-Agent", userAgent)
 		return nil
 	}
 }

@@ -25,6 +25,9 @@ func parseEnvironment(environment string, insecure bool) (*url.URL, error) {
 	if !strings.Contains(environment, "://") {
 		return nil, invalid(`the environment is neither a tenant name ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
 	}
+	if strings.ContainsAny(environment, " \\") {
+		return nil, invalid("the base URL holds a space or a backslash")
+	}
 	u, err := url.Parse(environment)
 	if err != nil {
 		return nil, invalid("the base URL cannot be parsed; check it for spaces, control characters and a malformed host or port")
@@ -46,13 +49,8 @@ func tenantURL(tenant string) (*url.URL, error) {
 	if len(tenant) > maxTenant {
 		return nil, invalid("the tenant name has %d characters, at most %d fit into a host name", len(tenant), maxTenant)
 	}
-	for _, c := range []byte(tenant) {
-		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return nil, invalid("the tenant name may hold only letters, digits and hyphens")
-		}
-	}
-	if tenant[0] == '-' || tenant[len(tenant)-1] == '-' {
-		return nil, invalid("the tenant name begins or ends with a hyphen")
+	if !validLabel(tenant) || strings.Contains(tenant, "_") {
+		return nil, invalid("the tenant name may hold only letters, digits and, between them, hyphens")
 	}
 	base, err := gen.NewServerURLTenant(gen.ServerURLTenantTenantVariable(strings.ToLower(tenant)))
 	if err != nil {
@@ -68,8 +66,8 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 		return invalid("the base URL has no host")
 	case u.User != nil:
 		return invalid("the base URL holds a user name; remove it, the key is the only credential")
-	case strings.ContainsAny(host, " %*\\<>\"`{}|^") || strings.HasPrefix(host, ".") || strings.Contains(host, ".."):
-		return invalid("the base URL's host is malformed")
+	case !validHost(host):
+		return invalid("the base URL's host is neither a host name nor an IP address; check for an unset or unexpanded variable")
 	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !validPort(u.Port()):
 		return invalid("the base URL's port is not a number from 1 to 65535")
 	case dotSegments(u.Path):
@@ -80,6 +78,38 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 		return invalid("the base URL is http, which shows the key to the network; use https (or WithInsecureHTTP, for a test network)")
 	}
 	return invalid("the base URL's scheme must be https")
+}
+
+// validHost wants the labels of RFC 1123, or an address; a name in another script is to be given as
+// punycode. Underscores are no part of it, but are in use on private networks.
+func validHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == ""
+	}
+	name := strings.TrimSuffix(host, ".")
+	if len(name) > 253 || strings.Contains(host, ":") {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(name, ".") {
+		if !validLabel(label) {
+			return false
+		}
+		last = label
+	}
+	return strings.Trim(last, "0123456789") != "" // else it is an address with a mistake
+}
+
+func validLabel(label string) bool {
+	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(label) {
+		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
 }
 
 func validPort(port string) bool {

@@ -47,7 +47,7 @@ func (e *APIError) Error() string { return "esper: " + e.Operation + ": " + e.re
 func (e *APIError) reason() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s", e.StatusCode, http.StatusText(e.StatusCode))
-	if e.Message != "" {
+	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
 		b.WriteString(": " + e.Message)
 	}
 	if len(e.Details) > 0 {
@@ -66,8 +66,8 @@ func (e *APIError) hint() string {
 	switch {
 	case e.StatusCode == http.StatusUnauthorized:
 		return "the key is wrong, has expired or was replaced; if no newer one is stored, make one in the Esper Console"
-	case e.StatusCode == http.StatusMethodNotAllowed:
-		return "check the base URL, which ends in /api on the Esper cloud"
+	case e.StatusCode == http.StatusMethodNotAllowed, e.StatusCode == http.StatusNotFound:
+		return "check the tenant, or the base URL, which ends in /api on the Esper cloud"
 	case e.StatusCode == http.StatusTooManyRequests && e.RetryAfter > 0:
 		return "wait " + e.RetryAfter.String()
 	case e.Is(ErrRedirect):

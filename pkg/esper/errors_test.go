@@ -139,14 +139,14 @@ func TestErrorTextsAreBounded(t *testing.T) {
 }
 
 func TestErrorHints(t *testing.T) {
-	for status, hint := range map[int]string{401: "Esper Console", 405: "check the base URL", 429: "wait 1m0s", 302: "check the base URL"} {
+	for status, hint := range map[int]string{401: "Esper Console", 404: "or the base URL", 405: "or the base URL", 429: "wait 1m0s", 302: "check the base URL"} {
 		err := &esper.APIError{Operation: "TokenInfo", StatusCode: status, RetryAfter: time.Minute}
 		if !strings.Contains(err.Error(), hint) || !strings.HasPrefix(err.Error(), "esper: TokenInfo: ") {
 			t.Errorf("%d: %q lacks %q", status, err, hint)
 		}
 	}
 	for outcome, want := range map[esper.Outcome][2]string{
-		esper.NotRenewed:     {"NotRenewed", "is as it was"},
+		esper.NotRenewed:     {"NotRenewed", "nothing was renewed"},
 		esper.OutcomeUnknown: {"OutcomeUnknown", "do not repeat"},
 		esper.RenewedUnread:  {"RenewedUnread", "RenewalError.Body"},
 		7:                    {"Outcome(7)", "do not repeat"},

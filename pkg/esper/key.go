@@ -3,6 +3,8 @@ package esper
 import (
 	"context"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
@@ -65,8 +67,12 @@ func checkKey(key, name string) error {
 	switch {
 	case key == "":
 		return invalid("%s is empty", name)
-	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return invalid("%s holds a control character, perhaps the newline at the end of a file", name)
+	case !utf8.ValidString(key):
+		return invalid("%s is not UTF-8 text", name)
+	case strings.ContainsFunc(key, invisible):
+		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file or the mark at its beginning", name)
+	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
+		return invalid("%s begins with Bearer, which is added here; pass the key alone", name)
 	case key[0] == ' ' || key[len(key)-1] == ' ':
 		return invalid("%s begins or ends with a space, which would not arrive", name)
 	case strings.Contains(key, NewSecret(key).String()):
@@ -84,4 +90,9 @@ func checkUUID(id, name string) error {
 		return invalid("%s is not a UUID such as f44373cb-1800-43c6-aab3-c81f8b1f435c; TokenInfo tells it", name)
 	}
 	return nil
+}
+
+// invisible reports whether r is a control or format character, or a space that is not the plain one.
+func invisible(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.IsSpace(r) && r != ' '
 }

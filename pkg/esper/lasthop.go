@@ -11,9 +11,10 @@ import (
 )
 
 var (
-	errOtherHost = errors.New("esper: the request was sent to another host than the base URL's; the key stays here")
-	errSentTwice = errors.New("esper: a middleware repeated a renewal, whose first sending may have been processed")
-	errNoSeal    = errors.New("esper: a middleware replaced the request's context; derive it from the request's own")
+	errOtherHost  = errors.New("esper: the request was sent to another host than the base URL's; the key stays here")
+	errSentTwice  = errors.New("esper: a middleware repeated a renewal, whose first sending may have been processed")
+	errNoResponse = errors.New("esper: the transport returned neither a response nor an error")
+	errNoSeal     = errors.New("esper: a middleware replaced the request's context; derive it from the request's own")
 )
 
 // lastHop adds the secrets to a request, just above net/http, and keeps the answer's echoes of
@@ -32,7 +33,7 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = errNoSeal
 	case req.URL.Scheme != h.origin.Scheme || req.URL.Host != h.origin.Host:
 		err = errOtherHost
-	case s.once() && s.maySent.Load():
+	case s.once() && !s.sending.CompareAndSwap(false, true):
 		err = errSentTwice
 	}
 	if err != nil {
@@ -43,7 +44,16 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := h.send(s, req)
 	if err != nil {
+		if !s.maySent.Load() {
+			s.sending.Store(false)
+		}
 		return nil, s.secrets.redactError(err)
+	}
+	if resp == nil {
+		return nil, errNoResponse
+	}
+	if resp.Body == nil { // net/http allows it where there is none
+		resp.Body = http.NoBody
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		_ = resp.Body.Close() // a connection without an end: reading it would outlive every timeout
@@ -73,7 +83,13 @@ func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.maySent.Store(true) }}
-	return h.fresh.RoundTrip(s.unseal(req.WithContext(httptrace.WithClientTrace(req.Context(), trace))))
+	resp, err := h.fresh.RoundTrip(s.unseal(req.WithContext(httptrace.WithClientTrace(req.Context(), trace))))
+	if err == nil && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		resp.Body, resp.ContentLength, resp.Uncompressed = newGunzip(resp.Body), -1, true
+		resp.Header.Del("Content-Encoding")
+		resp.Header.Del("Content-Length")
+	}
+	return resp, err
 }
 
 // unseal returns a copy of req with the secrets in it.

@@ -11,7 +11,7 @@ import (
 // version is the module's version, in the User-Agent. A test holds it to CHANGELOG.md.
 const version = "0.1.0"
 
-// Option changes how a [Client] works. [New] checks all of them at once.
+// Option changes how a [Client] works. [New] checks them.
 type Option func(*settings)
 
 type settings struct {

@@ -42,6 +42,26 @@ func (s secrets) redactHeader(header map[string][]string) {
 	}
 }
 
+// redactFields takes secrets out of the fields of an answer that are none: a value of another kind
+// than the field's, kept as raw JSON, may hold one, and a server may repeat one anywhere. Of a plain
+// text only a whole secret counts, since a short or partial one may be part of any date or name.
+func (s secrets) redactFields(list []string, fields ...*string) {
+	for i := range list {
+		fields = append(fields, &list[i])
+	}
+	for _, secret := range s {
+		key := secret.Reveal()
+		if len(key) < echoLen {
+			continue
+		}
+		for _, field := range fields {
+			if strings.HasPrefix(*field, "{") || strings.HasPrefix(*field, "[") || strings.Contains(*field, key) {
+				*field = redactOne(*field, key)
+			}
+		}
+	}
+}
+
 func redactOne(text, key string) string {
 	var out strings.Builder
 	rest := text

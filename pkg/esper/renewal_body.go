@@ -27,14 +27,14 @@ func parseRenewal(body []byte) *RenewedToken {
 			}
 		}
 	})
-	if key.IsZero() && json.Valid(body) { // in a document cut short, the exact name may be still to come
+	if key.IsZero() && json.Valid(trimStart(body)) { // in a document cut short, the exact name may be still to come
 		key = folded
 	}
 	if key.IsZero() {
 		return nil
 	}
 	renewed := new(RenewedToken)
-	if json.Unmarshal(body, renewed) != nil {
+	if json.Unmarshal(trimStart(body), renewed) != nil {
 		renewed = parseMembers(body)
 	}
 	renewed.Token = key
@@ -61,7 +61,7 @@ func parseMembers(body []byte) *RenewedToken {
 // elsewhere: values that are no JSON (which visit may get to see), stray or missing commas, an end
 // that never came.
 func eachMember(body []byte, visit func(name, value []byte)) {
-	b := trimStart(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	b := trimStart(body)
 	if len(b) == 0 || b[0] != '{' {
 		return
 	}
@@ -135,7 +135,10 @@ func valueLen(b []byte) int {
 	return -1
 }
 
-func trimStart(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+// trimStart drops white space and a byte order mark.
+func trimStart(b []byte) []byte {
+	return bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
+}
 
 // isObject reports whether body begins as a JSON object.
 func isObject(body []byte) bool {
@@ -153,5 +156,5 @@ func unreadable(body []byte) error {
 	case !json.Valid(body):
 		return fmt.Errorf("%w: the body (%d bytes) is malformed or cut short", ErrInvalidResponse, len(body))
 	}
-	return fmt.Errorf("%w: the body (%d bytes) lacks what it must have", ErrInvalidResponse, len(body))
+	return fmt.Errorf("%w: the body (%d bytes) has no usable token", ErrInvalidResponse, len(body))
 }

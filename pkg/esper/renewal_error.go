@@ -14,10 +14,11 @@ const (
 	// ErrUnauthorized, the key was replaced and its successor is lost: make a new one in the
 	// Esper Console.
 	OutcomeUnknown Outcome = iota
-	// NotRenewed: the key is as it was, and the renewal may be tried again.
+	// NotRenewed: this call replaced nothing. After 429, or without a connection, it may be tried
+	// again later; after another 4xx the request or the key is wrong, perhaps replaced before.
 	NotRenewed
-	// RenewedUnread: the server says that it made a new key, and the answer that holds it cannot
-	// be read. RenewalError.Body is what arrived of it.
+	// RenewedUnread: the answer was 2xx, so a new key was probably made, but none can be read from
+	// it. RenewalError.Body is what arrived: keep it, and ask TokenInfo with the old key.
 	RenewedUnread
 )
 
@@ -37,9 +38,9 @@ func (o Outcome) String() string {
 func (o Outcome) meaning() string {
 	switch o {
 	case NotRenewed:
-		return "the key was not renewed and is as it was"
+		return "nothing was renewed"
 	case RenewedUnread:
-		return "the key was renewed, but no new key could be read from the answer; what arrived is in RenewalError.Body, keep it"
+		return "the answer was 2xx, so the key was probably renewed, but no new key can be read from it; keep RenewalError.Body, which is what arrived, and ask TokenInfo whether the old key still works"
 	default:
 		return "it is unknown whether the key was renewed; do not repeat the renewal, ask TokenInfo whether the old key still works"
 	}

@@ -2,6 +2,8 @@ package esper
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,6 +28,7 @@ type seal struct {
 	claimed bool                 // by the request it was made for
 	method  string               // of that request
 	path    string               // of that request, below the base URL
+	sending atomic.Bool          // a renewal is on its way, or was
 	maySent atomic.Bool          // a server may have got the request
 	body    atomic.Pointer[body] // of the answer
 }
@@ -43,10 +46,10 @@ func (s *seal) Value(key any) any {
 // String is all that a printed context shows.
 func (s *seal) String() string { return "esper call" }
 
-// end gives up the attempt, and an answer that a middleware did not pass on.
+// end gives up the attempt, and the answers that a middleware did not pass on.
 func (s *seal) end() {
-	if b := s.body.Load(); b != nil {
-		_ = b.rc.Close()
+	for b := s.body.Load(); b != nil; b = b.before {
+		_ = b.free()
 	}
 	s.cancel()
 }
@@ -81,8 +84,9 @@ func (d *doer) Do(req *http.Request) (*http.Response, error) {
 	s.sealQuery(req.URL)
 	resp, err := d.http.Do(req)
 	if err != nil {
+		err = s.ended(s.secrets.redactError(err))
 		s.end()
-		return nil, s.secrets.redactError(err)
+		return nil, err
 	}
 	s.openBody(resp)
 	return resp, nil
@@ -108,4 +112,12 @@ func (s *seal) sealQuery(u *url.URL) {
 		params[i] = sealedParam
 	}
 	u.RawQuery = strings.Join(params, "&")
+}
+
+// ended adds the context's own error where net/http reports the cause that a caller gave it.
+func (s *seal) ended(err error) error {
+	if end := s.Err(); end != nil && !errors.Is(err, end) {
+		return fmt.Errorf("%w: %w", end, err)
+	}
+	return err
 }

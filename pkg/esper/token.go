@@ -10,12 +10,15 @@ import (
 )
 
 type (
-	// TokenInfo is what the server knows of a key; a field it did not send, or sent in a form that
-	// nobody foresaw, is zero. Token and SourceRefreshToken are secrets. ExpiresOn is zero if the
+	// TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID,
+	// Enterprise, DeveloperApp, User, Scope, Token, SourceRefreshToken, ExpiresOn, CreatedOn and
+	// UpdatedOn. A field that the server did not send, or sent in a form that nobody foresaw, is zero. Token and SourceRefreshToken are secrets. ExpiresOn is zero if the
 	// server does not say when the key ends, which does not mean never.
 	TokenInfo = gen.TokenInfoV1
-	// RenewedToken is a new key. Token is always set; any other field may be zero, so ask
-	// [Client.TokenInfo] with the new key where ExpiresAt is.
+	// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp,
+	// User, Scope, Token, ExpiresAt (so named by the server, which says expires_on in the other
+	// answer), CreatedOn and UpdatedOn. Token is always set; any other field may be zero. If ExpiresAt
+	// is, ask [Client.TokenInfo] with the new key.
 	RenewedToken = gen.TokenRenewV0
 )
 
@@ -36,7 +39,8 @@ func (r RenewRequest) check() error {
 
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
 //
-// It is tried again after a connection error, and after 429, 500, 502, 503 and 504. An answer that
+// It is tried again after a connection error, the timeout of an attempt and an answer that was cut
+// off, and after 429, 500, 502, 503 and 504. An answer that
 // is not 2xx is an [*APIError]; a 2xx without a JSON object is [ErrInvalidResponse], one over
 // 1 MiB [ErrResponseTooLarge].
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
@@ -49,9 +53,13 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	info := new(TokenInfo)
-	if !isObject(r.body) || json.Unmarshal(r.body, info) != nil {
+	info, body := new(TokenInfo), trimStart(r.body)
+	if !isObject(body) || json.Unmarshal(body, info) != nil {
 		return nil, &callError{name, unreadable(r.body)}
+	}
+	for _, known := range []secrets{r.known, {info.Token, info.SourceRefreshToken}} {
+		known.redactFields(info.Scope, (*string)(&info.User), &info.Enterprise.Raw, &info.DeveloperApp.Raw,
+			&info.ExpiresOn.Raw, &info.CreatedOn.Raw, &info.UpdatedOn.Raw)
 	}
 	return info, nil
 }
@@ -92,6 +100,10 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		return nil, &RenewalError{Outcome: outcome(res), Body: res.body, Err: res.err}
 	}
 	if renewed := parseRenewal(res.body); renewed != nil {
+		for _, known := range []secrets{res.known, {renewed.Token}} {
+			known.redactFields(renewed.Scope, (*string)(&renewed.User), &renewed.Enterprise.Raw, &renewed.DeveloperApp.Raw,
+				&renewed.ExpiresAt.Raw, &renewed.CreatedOn.Raw, &renewed.UpdatedOn.Raw)
+		}
 		return renewed, nil
 	}
 	if res.err == nil {

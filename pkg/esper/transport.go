@@ -1,7 +1,13 @@
 package esper
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -34,6 +40,12 @@ func newTransport() *http.Transport {
 func freshTransport(t *http.Transport) *http.Transport {
 	fresh := t.Clone()
 	fresh.DisableKeepAlives = true
+	fresh.DisableCompression = true // an answer that only claims to be gzip would be lost; see gunzip
+	if dial := fresh.DialTLSContext; dial != nil {
+		fresh.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return http1Only(dial(ctx, network, addr))
+		}
+	}
 	fresh.ForceAttemptHTTP2 = false
 	fresh.Protocols = new(http.Protocols)
 	fresh.Protocols.SetHTTP1(true)
@@ -43,4 +55,42 @@ func freshTransport(t *http.Transport) *http.Transport {
 		fresh.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
 	}
 	return fresh
+}
+
+var errHTTP2 = errors.New("esper: DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
+
+// http1Only refuses a connection of the caller's own making on which a renewal would be garbage.
+func http1Only(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
+		_ = conn.Close()
+		return nil, errHTTP2
+	}
+	return conn, nil
+}
+
+// gunzip decompresses what begins as gzip does, and leaves anything else as it was sent: a label
+// that is wrong must not cost the key.
+type gunzip struct {
+	io.Closer
+	raw *bufio.Reader
+	out io.Reader // nil until the first Read
+}
+
+func newGunzip(rc io.ReadCloser) *gunzip { return &gunzip{Closer: rc, raw: bufio.NewReader(rc)} }
+
+func (g *gunzip) Read(p []byte) (int, error) {
+	if g.out == nil {
+		g.out = g.raw
+		if head, _ := g.raw.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
+			z, err := gzip.NewReader(g.raw)
+			if err != nil {
+				return 0, err
+			}
+			g.out = z
+		}
+	}
+	return g.out.Read(p)
 }
