@@ -33,9 +33,9 @@ const (
 // content means nothing and which may stay. The folder is made with mode 0700 if it is missing, the
 // file with 0600; wider modes are refused, except on Windows, which has none. If path is a symbolic
 // link, the file that it leads to is replaced, and the link stays. A relative path starts at the
-// working directory of this moment.
+// working directory of this moment; an empty one is refused by [Open].
 func File(path string) Store {
-	if absolute, err := filepath.Abs(path); err == nil {
+	if absolute, err := filepath.Abs(path); err == nil && path != "" { // Open refuses an empty path
 		path = absolute
 	}
 	return file{path}

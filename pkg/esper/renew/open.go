@@ -30,6 +30,8 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 		return nil, fmt.Errorf("renew: %w: the context is nil", esper.ErrInvalidArgument)
 	case store == nil:
 		return nil, fmt.Errorf("renew: %w: the store is nil; use File or Memory", esper.ErrInvalidArgument)
+	case store == file{}:
+		return nil, fmt.Errorf("renew: %w: the path given to File is empty", esper.ErrInvalidArgument)
 	case s.before < 0:
 		return nil, fmt.Errorf("renew: %w: WithRenewBefore is negative", esper.ErrInvalidArgument)
 	}

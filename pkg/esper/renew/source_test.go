@@ -210,6 +210,7 @@ func TestOpen(t *testing.T) {
 				}
 			}, text: "belongs to no developer app"},
 			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},
+			{name: "file without a path", env: "foo", store: File(""), want: esper.ErrInvalidArgument, text: "the path given to File is empty"},
 			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
 			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},
 			{name: "client option", env: "foo", store: Memory(), opts: []Option{WithClientOptions(esper.WithTimeout(-1)), nil}, want: esper.ErrInvalidArgument},

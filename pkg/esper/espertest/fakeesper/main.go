@@ -41,6 +41,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else if err != nil {
 		return 2
 	}
+	if flags.NArg() > 0 {
+		_, _ = fmt.Fprintln(stderr, "fakeesper: there are no arguments beside the flags, and here is", flags.Arg(0))
+		return 2
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "fakeesper:", err)

@@ -110,6 +110,7 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-h"}, io.Discard, 0},
 		{[]string{"-what"}, io.Discard, 2},
 		{[]string{"-addr", "no address"}, io.Discard, 2},
+		{[]string{"extra"}, io.Discard, 2},
 		{nil, brokenPipe{}, 2},
 	} {
 		var stderr bytes.Buffer
