@@ -49,7 +49,7 @@ func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 			if len(server.posted()) > n {
 				n = len(server.posted())
 				status := source.Status()
-				if status.LastError == nil || !strings.Contains(status.LastError.Error(), "not renewed") || !status.Saved {
+				if status.LastError == nil || !strings.Contains(status.LastError.Error(), "nothing was renewed") || !status.Saved {
 					t.Fatalf("Status: %+v", status)
 				}
 				gaps = append(gaps, time.Until(status.NextAttempt))
