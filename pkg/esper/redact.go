@@ -46,20 +46,25 @@ func (s secrets) redactHeader(header map[string][]string) {
 // than the field's, kept as raw JSON, may hold one, and a server may repeat one anywhere. Of a plain
 // text only a whole secret counts, since a short or partial one may be part of any date or name.
 func (s secrets) redactFields(list []string, fields ...*string) {
-	for i := range list {
-		fields = append(fields, &list[i])
-	}
 	for _, secret := range s {
 		key := secret.Reveal()
 		if len(key) < echoLen {
 			continue
 		}
 		for _, field := range fields {
-			if strings.HasPrefix(*field, "{") || strings.HasPrefix(*field, "[") || strings.Contains(*field, key) {
-				*field = redactOne(*field, key)
-			}
+			*field = redactField(*field, key)
+		}
+		for i := range list {
+			list[i] = redactField(list[i], key)
 		}
 	}
+}
+
+func redactField(text, key string) string {
+	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.Contains(text, key) {
+		return redactOne(text, key)
+	}
+	return text
 }
 
 func redactOne(text, key string) string {
