@@ -10,7 +10,8 @@ GO        ?= go
 # auto: with the race detector if a C compiler is at hand; -race: insist on it; empty: without.
 RACE      ?= auto
 TESTFLAGS ?=
-FUZZTIME  ?= 10s
+# Tries a target, or a time (10m).
+FUZZTIME  ?= 30000x
 COVER_MIN ?= 90
 # What a program that imports pkg/esper may link besides the standard library and this module.
 SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5 github.com/google/uuid \
@@ -75,14 +76,18 @@ deps: ## fail if a program that imports pkg/esper would link more than the five 
 			echo 'pkg/esper may not link what is for tests'; exit 1; fi; \
 	done
 
-fuzz: ## run every fuzz target for FUZZTIME (10s) each
+# A time limit sometimes ends in "context deadline exceeded" although nothing was found (a race in Go's own
+# coordinator); a find always says where it was written. A number of tries has no such end.
+fuzz: ## run every fuzz target, FUZZTIME (30000x) each
 	@list=$$($(GO) test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
 	targets=$$(echo "$$list" | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2 ":" name[i]; n = 0 }'); \
 	if [ -z "$$targets" ]; then echo 'No fuzz target was found.'; exit 1; fi; \
-	failed=0; \
+	log=$$(mktemp) && trap 'rm -f "$$log"' EXIT && failed=0; \
 	for target in $$targets; do \
 		echo "== $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" || failed=1; \
+		$(GO) test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZTIME) "$${target%%:*}" >"$$log" 2>&1 || \
+			{ grep -q '^ *context deadline exceeded$$' "$$log" && ! grep -q 'Failing input' "$$log"; } || failed=1; \
+		cat "$$log"; \
 	done; \
 	exit $$failed
 
