@@ -3,7 +3,13 @@
 //	go run ./pkg/esper/espertest/fakeesper -addr 127.0.0.1:0
 //
 // It prints one line of JSON with url, key, enterprise_id and developerapp_id, and serves until
-// it is interrupted. It exits with 1 if a request broke the API's description, after printing each
+// it is interrupted. To see a client when things go wrong, -fail makes it answer otherwise; the fields
+// are those of espertest.Fault, and times is for how many requests, for all if it is left out:
+//
+//	go run ./pkg/esper/espertest/fakeesper -fail '{"times":1,"status":429,"header":{"Retry-After":["7"]},
+//		"body":"{\"message\":\"Slow down\"}","delay":"1s","reset":"in-body","handled":true}'
+//
+// reset is before-header or in-body. It exits with 1 if a request broke the API's description, after printing each
 // such violation to standard error, and with 2 if it could not start.
 package main
 
@@ -35,6 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:0", "the `address` to listen on; port 0 is any free one")
 	token := flags.String("token", "", "the first `key`, not a real one (default a fake)")
+	var fail fault
+	flags.Func("fail", "answer with this `fault`, written as JSON, in place of the normal answer", fail.parse)
 	keep := flags.Bool("keep-old-key", false, "let a renewed key go on working")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -55,6 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		opts = append(opts, espertest.KeepOldKey())
 	}
 	server := espertest.New(opts...)
+	server.Fail(fail.times, fail.Fault)
 	err = json.NewEncoder(stdout).Encode(struct {
 		URL            string `json:"url"`
 		Key            string `json:"key"`

@@ -38,19 +38,38 @@ func readHello(t *testing.T, r io.Reader) hello {
 	return h
 }
 
-func request(t *testing.T, method, target, key string) int {
+// send makes a request on a connection of its own.
+func send(t *testing.T, method, target, key string) (*http.Response, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+}
+
+// request returns the status of the answer.
+func request(t *testing.T, method, target, key string) int {
+	t.Helper()
+	res, err := send(t, method, target, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	return res.StatusCode
+}
+
+// get returns the answer to getTokenInfo with its body, and how reading that ended.
+func get(t *testing.T, h hello) (res *http.Response, body string, err error) {
+	t.Helper()
+	res, err = send(t, "GET", h.URL+"/v1/token-info/", h.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	return res, string(b), err
 }
 
 // serve runs the program in this process, lets use talk to it and returns its exit code.
@@ -96,6 +115,58 @@ func TestRunReportsViolations(t *testing.T) {
 	}
 }
 
+func TestRunFails(t *testing.T) {
+	code, stderr := serve(t, func(h hello) {
+		res, body, err := get(t, h)
+		if res.StatusCode != 429 || res.Header.Get("Retry-After") != "7" || body != "slow down" || err != nil {
+			t.Errorf("answer %d %v %q, %v", res.StatusCode, res.Header, body, err)
+		}
+		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
+			t.Errorf("after the one fault: %d", got)
+		}
+	}, "-fail", `{"times":1,"status":429,"header":{"Retry-After":["7"]},"body":"slow down"}`)
+	if code != 0 || stderr != "" {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+}
+
+func TestRunFailsAlways(t *testing.T) {
+	_, _ = serve(t, func(h hello) {
+		for range 3 {
+			if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 503 {
+				t.Errorf("status = %d", got)
+			}
+		}
+	}, "-fail", `{"status":503}`)
+}
+
+func TestRunFailsInBody(t *testing.T) {
+	_, _ = serve(t, func(h hello) {
+		res, body, err := get(t, h)
+		if res.StatusCode != 200 || body != "ab" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("answer %d %q, %v", res.StatusCode, body, err)
+		}
+	}, "-fail", `{"body":"abcd","reset":"in-body"}`)
+}
+
+func TestRunFailsBeforeHeader(t *testing.T) {
+	_, _ = serve(t, func(h hello) {
+		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
+			"/renew-token/?access_token=" + h.Key
+		started := time.Now()
+		if res, err := send(t, "POST", renew, h.Key); err == nil {
+			_ = res.Body.Close()
+			t.Errorf("status = %d, want a reset", res.StatusCode)
+		}
+		if d := time.Since(started); d < 50*time.Millisecond {
+			t.Errorf("the delay was %v", d)
+		}
+		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 401 {
+			t.Errorf("old key: %d, want it replaced, for the renewal was handled", got)
+		}
+	}, "-fail", `{"times":1,"delay":"50ms","reset":"before-header","handled":true}`)
+}
+
 // brokenPipe cannot be written to.
 type brokenPipe struct{}
 
@@ -111,6 +182,18 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-what"}, io.Discard, 2},
 		{[]string{"-addr", "no address"}, io.Discard, 2},
 		{[]string{"extra"}, io.Discard, 2},
+		{[]string{"-fail", ""}, io.Discard, 2},
+		{[]string{"-fail", "429"}, io.Discard, 2},
+		{[]string{"-fail", `{"status":429`}, io.Discard, 2},
+		{[]string{"-fail", `{"status":429}{}`}, io.Discard, 2},
+		{[]string{"-fail", `{"statsu":429}`}, io.Discard, 2},
+		{[]string{"-fail", `{"status":0}`}, io.Discard, 2},
+		{[]string{"-fail", `{"status":100}`}, io.Discard, 2},
+		{[]string{"-fail", `{"status":1000}`}, io.Discard, 2},
+		{[]string{"-fail", `{"status":"429"}`}, io.Discard, 2},
+		{[]string{"-fail", `{"delay":"1"}`}, io.Discard, 2},
+		{[]string{"-fail", `{"delay":"-1s"}`}, io.Discard, 2},
+		{[]string{"-fail", `{"reset":"later"}`}, io.Discard, 2},
 		{nil, brokenPipe{}, 2},
 	} {
 		var stderr bytes.Buffer
