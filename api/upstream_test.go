@@ -1,0 +1,223 @@
+package api_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// upstream is upstream.json: what the vendor declares, place by place, and where openapi.yaml differs on purpose.
+// A place is a JSON pointer into openapi.yaml with its references followed and its parameters named.
+type upstream struct {
+	Prose  map[string]string // rows of DEVIATIONS.md that no machine can compare, and why
+	Places []struct {
+		Under       string
+		Vendor      []fact
+		Differences []difference
+	}
+}
+
+type fact struct {
+	At, Source string
+	Is         any // null where the source does not say it
+}
+
+type difference struct {
+	ID, At string
+	Here   any // null where openapi.yaml does not say it
+}
+
+func vendor(t *testing.T) upstream {
+	t.Helper()
+	data, err := os.ReadFile("upstream.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var u upstream
+	if err := json.Unmarshal(data, &u); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// row is a line of DEVIATIONS.md.
+type row struct{ where, vendor, here string }
+
+func deviations(t *testing.T) (map[string]row, string) {
+	t.Helper()
+	text, err := os.ReadFile("DEVIATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]row{}
+	for _, cells := range rowPattern.FindAllStringSubmatch(string(text), -1) {
+		rows[cells[1]] = row{cells[2], cells[3], cells[4]}
+	}
+	return rows, string(text)
+}
+
+func tree(t *testing.T) map[string]any {
+	t.Helper()
+	text, err := load(t).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root map[string]any
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// compare returns what the vendor's facts, the differences on purpose, the rows of DEVIATIONS.md and openapi.yaml
+// do not agree on, and the list of the differences that they agree on.
+func compare(u upstream, rows map[string]row, spec map[string]any) (problems, found []string) {
+	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	theirs, expected, named := map[string]any{}, map[string]any{}, map[string]bool{}
+	said := map[string][]any{} // what the sources say of a place, one by one
+	for _, p := range u.Places {
+		if name, ok := strings.CutPrefix(p.Under, "/components/schemas/"); ok {
+			named[name] = true
+		}
+		for _, f := range p.Vendor {
+			said[p.Under+f.At] = append(said[p.Under+f.At], f.Is)
+			put(theirs, p.Under+f.At, clone(f.Is))
+			put(expected, p.Under+f.At, clone(f.Is))
+		}
+	}
+	ours := declared(spec, named)
+	why, explained := map[string]string{}, map[string]bool{}
+	for _, p := range u.Places {
+		for _, d := range p.Differences {
+			place := p.Under + d.At
+			sides := said[place]
+			if sides == nil {
+				sides = []any{at(expected, place)}
+			}
+			if !slices.ContainsFunc(sides, func(side any) bool { return !reflect.DeepEqual(side, d.Here) }) {
+				report("%s explains nothing: the vendor has %s at %s too", d.ID, asJSON(d.Here), place)
+			}
+			for _, text := range leafTexts(sides, nil) {
+				if !strings.Contains(rows[d.ID].vendor, text) {
+					report("%s: the vendor's cell in DEVIATIONS.md does not name %s", d.ID, text)
+				}
+			}
+			if member, _ := d.Here.(map[string]any); (member["nullable"] == true) != strings.Contains(rows[d.ID].here, "null") {
+				report("%s: here and DEVIATIONS.md do not agree on null", d.ID)
+			}
+			put(expected, place, clone(d.Here))
+			why[place] = d.ID
+			explained[d.ID] = explained[d.ID] || ours.where[place] == rows[d.ID].where
+			found = append(found, fmt.Sprintf("%s %s: the vendor %s, here %s", d.ID, place, asJSON(sides...), asJSON(d.Here)))
+		}
+	}
+	for place, sides := range said {
+		if len(sides) > 1 && why[place] == "" {
+			report("the sources differ at %s and no row says so: %s", place, asJSON(sides...))
+		}
+	}
+	for id := range rows {
+		if (u.Prose[id] == "") == !explained[id] {
+			report("%s (%s) has to explain a difference there, or to be prose: one of both", id, rows[id].where)
+		}
+	}
+	for id := range maps.Keys(u.Prose) {
+		explained[id] = true
+	}
+	for id := range explained {
+		if rows[id].where == "" {
+			report("%s has no row in DEVIATIONS.md", id)
+		}
+	}
+	want, vendors := declared(expected, named), declared(theirs, named)
+	for place := range merged(want.leaves, ours.leaves) {
+		if want.leaves[place] != ours.leaves[place] {
+			report("%s (%s): the vendor has %s, here is %s, the differences that are explained allow %s", place,
+				cmp.Or(ours.where[place], "not here"), cmp.Or(vendors.leaves[place], "nothing"),
+				cmp.Or(ours.leaves[place], "nothing"), cmp.Or(want.leaves[place], "nothing"))
+		}
+	}
+	slices.Sort(problems)
+	return problems, found
+}
+
+func TestUpstream(t *testing.T) {
+	u := vendor(t)
+	rows, text := deviations(t)
+	problems, found := compare(u, rows, tree(t))
+	for _, problem := range problems {
+		t.Error(problem)
+	}
+	t.Logf("%d differences, all explained:\n%s", len(found), strings.Join(found, "\n"))
+	for id, reason := range u.Prose {
+		t.Logf("%s is prose: %s", id, reason)
+	}
+	if len(u.Prose) > 4 {
+		t.Errorf("%d rows are prose: most can be compared", len(u.Prose))
+	}
+	for _, p := range u.Places {
+		for _, f := range p.Vendor {
+			marks := regexp.MustCompile(`\[\w+\]`).FindAllString(f.Source, -1)
+			if len(marks) == 0 || strings.Join(marks, " ") != f.Source {
+				t.Errorf("%s%s: source %q", p.Under, f.At, f.Source)
+			}
+			for _, mark := range marks {
+				if !strings.Contains(text, "\n| "+mark+" |") {
+					t.Errorf("%s%s: DEVIATIONS.md does not know %s", p.Under, f.At, mark)
+				}
+			}
+		}
+	}
+}
+
+func merged(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+func clone(v any) any {
+	var c any
+	if err := json.Unmarshal([]byte(asJSON(v)), &c); err != nil {
+		panic(err) // it came out of JSON
+	}
+	return c
+}
+
+func asJSON(values ...any) string {
+	texts := make([]string, 0, len(values))
+	for _, v := range values {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // it came out of JSON
+		}
+		texts = append(texts, string(text))
+	}
+	return strings.Join(texts, " or ")
+}
+
+// leafTexts collects the texts in a value, without references and addresses.
+func leafTexts(v any, to []string) []string {
+	switch v := v.(type) {
+	case string:
+		if !strings.ContainsAny(v, "/#") {
+			to = append(to, v)
+		}
+	case []any:
+		for _, item := range v {
+			to = leafTexts(item, to)
+		}
+	case map[string]any:
+		for _, item := range v {
+			to = leafTexts(item, to)
+		}
+	}
+	return to
+}
