@@ -29,7 +29,7 @@ type command struct {
 
 type answer struct {
 	Status     int            `json:"status"`
-	Value      json.Marshaler `json:"value,omitempty"`
+	Value      any            `json:"value,omitempty"`
 	Error      json.Marshaler `json:"error,omitempty"`
 	RetryAfter string         `json:"retry_after,omitempty"`
 	Failure    string         `json:"failure,omitempty"`
@@ -102,9 +102,15 @@ func call(c command) (answer, error) {
 func show(res any) (answer, error) {
 	switch r := res.(type) {
 	case *client.TokenInfoV1:
-		return answer{Status: http.StatusOK, Value: r}, nil
+		value, err := withDates(r, map[string]client.OptNilDateTime{
+			"expires_on": r.ExpiresOn, "created_on": r.CreatedOn, "updated_on": r.UpdatedOn,
+		})
+		return answer{Status: http.StatusOK, Value: value}, err
 	case *client.TokenRenewV0:
-		return answer{Status: http.StatusCreated, Value: r}, nil
+		value, err := withDates(r, map[string]client.OptNilDateTime{
+			"expires_at": r.ExpiresAt, "created_on": r.CreatedOn, "updated_on": r.UpdatedOn,
+		})
+		return answer{Status: http.StatusCreated, Value: value}, err
 	case *client.TooManyRequestsHeaders:
 		return answer{Status: http.StatusTooManyRequests, Error: &r.Response, RetryAfter: r.RetryAfter.Value}, nil
 	case *client.GetTokenInfoBadRequest:
@@ -129,4 +135,23 @@ func show(res any) (answer, error) {
 		return answer{Status: http.StatusInternalServerError, Error: r}, nil
 	}
 	return answer{}, fmt.Errorf("an answer of type %T", res)
+}
+
+// withDates writes v as JSON with the dates as they were decoded: ogen's own encoder leaves out what is
+// below a second.
+func withDates(v json.Marshaler, dates map[string]client.OptNilDateTime) (map[string]any, error) {
+	b, err := v.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]any
+	if err := json.Unmarshal(b, &object); err != nil {
+		return nil, err
+	}
+	for name, date := range dates {
+		if value, ok := date.Get(); ok {
+			object[name] = value
+		}
+	}
+	return object, nil
 }
