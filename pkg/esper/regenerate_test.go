@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -22,10 +24,23 @@ const thirdOperation = `paths:
         - $ref: '#/components/parameters/AccessToken'
       responses:
         '200':
-          description: Nothing.
+          description: The key, with the new field.
+          content:
+            application/json:
+              schema:
+                $ref: '#/components/schemas/TokenInfoV1'
 `
 
-// callThird calls it, and sees what a middleware and the server see.
+// newField is what the server sends with a key by now.
+const newField = `      properties:
+        device_limit:
+          type: integer
+          description: A field that only this test knows.
+          example: 25
+`
+
+// callThird calls the new operation, reads the new field from it and through the facade, and sees what a middleware
+// and the server see.
 const callThird = `package main
 
 import (
@@ -40,24 +55,38 @@ import (
 
 func main() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Println("server", r.Method, r.URL.Path, r.Header.Get("Authorization"), r.URL.Query().Get("access_token"))
+		fmt.Printf("server %s %s %q %q\n", r.Method, r.URL.Path, r.Header.Get("Authorization"), r.URL.Query().Get("access_token"))
+		w.Header().Set("Content-Type", "application/json")
+		limit := 25
+		if r.URL.Path == "/api/v1/token-info/" {
+			limit = 50
+		}
+		fmt.Fprintf(w, "{\"id\": 570, \"enterprise\": \"e\", \"device_limit\": %d}", limit)
 	}))
 	defer server.Close()
 	watch := func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
-			fmt.Println("middleware", req.Header.Get("Authorization"), req.URL.RawQuery)
+			fmt.Printf("middleware %q %q\n", req.Header.Get("Authorization"), req.URL.RawQuery)
 			return next.RoundTrip(req)
 		})
 	}
+	ctx := context.Background()
 	client, err := esper.New(server.URL+"/api", esper.APIKey("third-key"), esper.WithMiddleware(watch))
+	must(err)
+	resp, err := client.Generated().GetProbe(ctx, "7", &gen.GetProbeParams{AccessToken: "third-token"})
+	must(err)
+	probe, err := gen.ParseGetProbeResponse(resp)
+	must(err)
+	fmt.Println("probe", probe.StatusCode(), probe.JSON200.ID, probe.JSON200.DeviceLimit)
+	info, err := client.TokenInfo(ctx)
+	must(err)
+	fmt.Println("info", info.ID, info.DeviceLimit)
+}
+
+func must(err error) {
 	if err != nil {
 		panic(err)
 	}
-	resp, err := client.Generated().GetProbe(context.Background(), "7", &gen.GetProbeParams{AccessToken: "third-token"})
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println("status", resp.StatusCode, resp.Body.Close())
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -65,10 +94,10 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 `
 
-// A new operation is callable after regenerating, authenticated and sealed, with no hand edit.
+// A new operation and a new field are there after make generate, authenticated and sealed, with no hand edit.
 func TestRegenerateWithThirdOperation(t *testing.T) {
 	root, tree := filepath.Join("..", ".."), t.TempDir()
-	for _, name := range []string{"go.mod", "go.sum", "tools.go"} {
+	for _, name := range []string{"go.mod", "go.sum", "tools.go", "Makefile"} {
 		copyFile(t, filepath.Join(root, name), filepath.Join(tree, name))
 	}
 	for _, dir := range []string{"api", "gen", "pkg/wire", "pkg/esper"} {
@@ -86,33 +115,53 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 		}
 	}
 	spec := filepath.Join(tree, "api", "openapi.yaml")
-	before, err := os.ReadFile(spec)
+	data, err := os.ReadFile(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, spec, strings.Replace(string(before), "paths:\n", thirdOperation, 1))
+	start, info, ok := strings.Cut(string(data), "    TokenInfoV1:\n")
+	if !ok {
+		t.Fatal("openapi.yaml has no TokenInfoV1")
+	}
+	start = strings.Replace(start, "paths:\n", thirdOperation, 1)
+	info = strings.Replace(info, "      properties:\n", newField, 1)
+	writeFile(t, spec, start+"    TokenInfoV1:\n"+info)
 	if err := os.Mkdir(filepath.Join(tree, "third"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(tree, "third", "main.go"), callThird)
 
-	goCommand(t, tree, "generate", "./gen/...")
-	got := goCommand(t, tree, "run", "./third")
-	want := "middleware  access_token=sealed\nserver GET /api/v0/probe/7/ Bearer third-key third-token\nstatus 200 <nil>\n"
+	if runtime.GOOS == "windows" { // there is no make: what it would run
+		makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+		if err != nil || !regexp.MustCompile(`(?m)^generate:.*\n\t\$\(GO\) generate \./gen/\.\.\.$`).Match(makefile) {
+			t.Fatalf("make generate runs something else than this test does on Windows (%v)", err)
+		}
+		command(t, tree, "go", "generate", "./gen/...")
+	} else {
+		command(t, tree, "make", "generate")
+	}
+	got := command(t, tree, "go", "run", "./third")
+	want := `middleware "" "access_token=sealed"
+server GET /api/v0/probe/7/ "Bearer third-key" "third-token"
+probe 200 570 25
+middleware "" ""
+server GET /api/v1/token-info/ "Bearer third-key" ""
+info 570 50
+`
 	if got != want {
 		t.Errorf("the new operation:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-func goCommand(t *testing.T, dir string, args ...string) string {
+func command(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir = dir
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.String())
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out)
 }
