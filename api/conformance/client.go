@@ -105,9 +105,6 @@ func (c *client) steps() []string {
 
 // build makes the client in its working folder, unless it lies there, made from the same files.
 func (d *driver) build(ctx context.Context, c client) error {
-	if err := c.needs(ctx); err != nil {
-		return err
-	}
 	sum, err := c.sum()
 	if err != nil {
 		return err
@@ -141,34 +138,31 @@ func (d *driver) build(ctx context.Context, c client) error {
 	return os.WriteFile(stamp, []byte(sum), 0o600)
 }
 
-// sh runs a command line.
+// sh runs a command line, which finds what a set-up has installed into .venv.
 func (d *driver) sh(ctx context.Context, dir, line string, log *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, d.commandTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", line) //nolint:gosec // the repository's own
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
-	ownGroup(cmd)
+	shell := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "sh", append([]string{"-c"}, args...)...) //nolint:gosec // the repository's own
+		cmd.Dir = dir
+		path := filepath.Join(dir, ".venv", "bin") + string(filepath.ListSeparator) + os.Getenv("PATH")
+		cmd.Env = append(os.Environ(), "PATH="+path)
+		ownGroup(cmd)
+		return cmd
+	}
+	plain := regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`) // neither a path, nor an assignment, nor syntax
+	word, _, _ := strings.Cut(line, " ")
+	// The shell looks, for it knows its own commands too.
+	if plain.MatchString(word) && shell(`command -v "$1"`, "sh", word).Run() != nil {
+		return fmt.Errorf("it needs %s, which is not on the PATH", word)
+	}
+	cmd := shell(line)
+	cmd.Stdout, cmd.Stderr = log, log
 	err := cmd.Run()
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("killed after %v", d.commandTime)
 	}
 	return err
-}
-
-// needs returns an error that names the first command which is not there.
-func (c *client) needs(ctx context.Context) error {
-	plain := regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`) // neither a path, nor an assignment, nor syntax
-	for _, line := range append(c.steps(), c.Run[0]) {
-		word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if !plain.MatchString(word) {
-			continue
-		}
-		// The shell knows its own commands too.
-		if err := exec.CommandContext(ctx, "sh", "-c", `command -v "$1"`, "sh", word).Run(); err != nil { //nolint:gosec // an argument
-			return fmt.Errorf("it needs %s, which is not on the PATH", word)
-		}
-	}
-	return nil
 }
 
 // sum is a hash of all that the client is made from.

@@ -65,10 +65,8 @@ func (d *driver) run(ctx context.Context, names []string) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(tmp) //nolint:errcheck // nothing can be done about it
-	d.fake = filepath.Join(tmp, "fakeesper.exe")
-	build := exec.CommandContext(ctx, "go", "build", "-o", d.fake, fakePackage) //nolint:gosec // no input from outside
-	if out, err := build.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("building the fake server: %w\n%s", err, out)
+	if err := d.buildFake(ctx, tmp); err != nil {
+		return false, err
 	}
 
 	ok := true
@@ -87,6 +85,16 @@ func (d *driver) run(ctx context.Context, names []string) (bool, error) {
 		err = os.WriteFile(filepath.Join(d.dir, "RESULTS.md"), []byte(writeResults(matrix, columns)), 0o644) //nolint:gosec // it is published
 	}
 	return ok && err == nil, err
+}
+
+// buildFake builds the fake server into dir.
+func (d *driver) buildFake(ctx context.Context, dir string) error {
+	d.fake = filepath.Join(dir, "fakeesper.exe")
+	build := exec.CommandContext(ctx, "go", "build", "-o", d.fake, fakePackage) //nolint:gosec // no input from outside
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the fake server: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // try builds a client and runs the scenarios. Whatever is wrong with it is in the column.
@@ -118,13 +126,14 @@ func (d *driver) try(ctx context.Context, c client, all []scenario) column {
 			}
 		}
 		got, broken, err := d.call(ctx, p, s)
+		var missing []string
 		if broken { // and the next scenario gets a program of its own
 			p.kill()
 			p = nil
-		}
-		missing, mismatch := s.check(got, c.Lacks)
-		if err == nil {
-			err = mismatch
+		} else {
+			var mismatch error
+			missing, mismatch = s.check(got, c.Lacks)
+			err = errors.Join(mismatch, err)
 		}
 		col.cells = append(col.cells, newCell(missing, err))
 	}
@@ -139,7 +148,7 @@ func (d *driver) try(ctx context.Context, c client, all []scenario) column {
 func (d *driver) call(ctx context.Context, p *program, s scenario) (got reply, broken bool, err error) {
 	f, err := d.startFake(ctx, s)
 	if err != nil {
-		return got, false, err
+		return got, true, err
 	}
 	got, err = p.ask(ctx, command{
 		Operation:      s.operation,
