@@ -3,6 +3,7 @@ package esper
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -42,23 +43,35 @@ type contextSource interface {
 	TokenContext(ctx context.Context) (*oauth2.Token, error)
 }
 
+// credential is a key that was found fit to send, and the value of its Authorization field.
+type credential struct{ key, bearer Secret }
+
 // keyFunc asks a source for the key of one attempt. A func shows nothing of the source to fmt.
-type keyFunc func(ctx context.Context) (string, error)
+type keyFunc func(ctx context.Context) (*credential, error)
 
 func newKeyFunc(tokens oauth2.TokenSource) keyFunc {
 	ask := func(context.Context) (*oauth2.Token, error) { return tokens.Token() }
 	if s, ok := tokens.(contextSource); ok {
 		ask = s.TokenContext
 	}
-	return func(ctx context.Context) (string, error) {
+	var last atomic.Pointer[credential] // a source answers with the same key for weeks
+	return func(ctx context.Context) (*credential, error) {
 		token, err := ask(ctx)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if token == nil {
-			return "", invalid("the token source returned neither a token nor an error")
+			return nil, invalid("the token source returned neither a token nor an error")
 		}
-		return token.AccessToken, checkKey(token.AccessToken, "the key from the token source")
+		if c := last.Load(); c != nil && c.key.Reveal() == token.AccessToken {
+			return c, nil
+		}
+		if err := checkKey(token.AccessToken, "the key from the token source"); err != nil {
+			return nil, err
+		}
+		c := &credential{NewSecret(token.AccessToken), NewSecret("Bearer " + token.AccessToken)}
+		last.Store(c)
+		return c, nil
 	}
 }
 

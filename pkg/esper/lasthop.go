@@ -1,8 +1,8 @@
 package esper
 
 import (
+	"context"
 	"errors"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -71,19 +71,19 @@ func (s *seal) once() bool { return !s.query.IsZero() }
 func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 	if !s.once() {
 		s.maySent.Store(true)
-		return h.pooled.RoundTrip(s.unseal(req))
+		return h.pooled.RoundTrip(s.unseal(req.Context(), req))
 	}
 	if h.fresh == nil {
 		// Only an error can tell that nothing was sent.
 		s.maySent.Store(true)
-		resp, err := h.pooled.RoundTrip(s.unseal(req))
+		resp, err := h.pooled.RoundTrip(s.unseal(req.Context(), req))
 		if err != nil && noConnection(err) {
 			s.maySent.Store(false)
 		}
 		return resp, err
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.maySent.Store(true) }}
-	resp, err := h.fresh.RoundTrip(s.unseal(req.WithContext(httptrace.WithClientTrace(req.Context(), trace))))
+	resp, err := h.fresh.RoundTrip(s.unseal(httptrace.WithClientTrace(req.Context(), trace), req))
 	if err == nil && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		resp.Body, resp.ContentLength, resp.Uncompressed = newGunzip(resp.Body), -1, true
 		resp.Header.Del("Content-Encoding")
@@ -92,23 +92,22 @@ func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// unseal returns a copy of req with the secrets in it.
-func (s *seal) unseal(req *http.Request) *http.Request {
-	out := req.WithContext(s.quiet(req.Context()))
-	out.Header = maps.Clone(req.Header)
-	if out.Header == nil {
-		out.Header = make(http.Header)
-	}
-	maps.DeleteFunc(out.Header, func(name string, _ []string) bool {
+// unseal returns a copy of req with the secrets in it, whose context is ctx.
+func (s *seal) unseal(ctx context.Context, req *http.Request) *http.Request {
+	out := req.WithContext(s.quiet(ctx))
+	out.Header = make(http.Header, len(req.Header)+1)
+	for name, values := range req.Header {
 		switch http.CanonicalHeaderKey(name) { // a map takes names in any case, and net/http sends them all
 		case "Authorization":
-			return true
 		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http resend a POST by itself
-			return s.once()
+			if !s.once() {
+				out.Header[name] = values
+			}
+		default:
+			out.Header[name] = values
 		}
-		return false
-	})
-	out.Header["Authorization"] = []string{"Bearer " + s.secrets[0].Reveal()}
+	}
+	out.Header["Authorization"] = []string{s.bearer.Reveal()}
 	if s.once() {
 		u := *req.URL
 		u.RawQuery = strings.Replace(u.RawQuery, sealedParam, s.query.Reveal(), 1)

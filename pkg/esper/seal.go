@@ -23,6 +23,7 @@ type seal struct {
 	context.Context
 	cancel  context.CancelFunc
 	secrets secrets // the key, and the access token of a renewal
+	bearer  Secret  // the value of Authorization
 	query   Secret  // what sealedParam stands for, as it was encoded
 
 	claimed bool                 // by the request it was made for
@@ -62,9 +63,9 @@ type doer struct {
 	timeout time.Duration
 }
 
-func (d *doer) newSeal(ctx context.Context, key string) *seal {
+func (d *doer) newSeal(ctx context.Context, c *credential) *seal {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	return &seal{Context: ctx, cancel: cancel, secrets: secrets{NewSecret(key)}}
+	return &seal{Context: ctx, cancel: cancel, secrets: secrets{c.key}, bearer: c.bearer}
 }
 
 // Do takes the access token out of the URL before anything sees the request. A call through
@@ -97,10 +98,14 @@ func (s *seal) sealQuery(u *url.URL) {
 	if !strings.Contains(u.RawQuery, accessTokenParam) {
 		return
 	}
-	params := strings.Split(u.RawQuery, "&")
-	for i, param := range params {
+	var sealed strings.Builder
+	separator := ""
+	for param := range strings.SplitSeq(u.RawQuery, "&") {
+		sealed.WriteString(separator)
+		separator = "&"
 		name, value, _ := strings.Cut(param, "=")
 		if decoded, err := url.QueryUnescape(name); err != nil || decoded != accessTokenParam {
+			sealed.WriteString(param)
 			continue
 		}
 		token, err := url.QueryUnescape(value)
@@ -109,9 +114,9 @@ func (s *seal) sealQuery(u *url.URL) {
 		}
 		s.secrets[1] = NewSecret(token)
 		s.query = NewSecret(param)
-		params[i] = sealedParam
+		sealed.WriteString(sealedParam)
 	}
-	u.RawQuery = strings.Join(params, "&")
+	u.RawQuery = sealed.String()
 }
 
 // ended adds the context's own error where net/http reports the cause that a caller gave it.

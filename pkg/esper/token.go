@@ -46,8 +46,15 @@ func (r RenewRequest) check() error {
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	const name = "TokenInfo"
 	r := c.call(ctx, operation{
-		name:  name,
-		send:  func(ctx context.Context) (*http.Response, error) { return c.doer.Do(c.tokenInfo.Clone(ctx)) },
+		name: name,
+		send: func(ctx context.Context) (*http.Response, error) {
+			if !c.alone {
+				return c.doer.Do(c.tokenInfo.Clone(ctx))
+			}
+			req, u := c.tokenInfo.WithContext(ctx), *c.tokenInfo.URL
+			req.URL = &u // the headers may be shared: the last hop makes new ones, and nobody is in front of it
+			return c.doer.Do(req)
+		},
 		again: againIdempotent,
 	})
 	if r.err != nil {
