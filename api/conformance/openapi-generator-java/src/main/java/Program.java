@@ -1,3 +1,4 @@
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.BufferedReader;
@@ -32,25 +33,33 @@ final class Program {
     }
   }
 
-  private static ObjectNode answer(Command command) throws IOException {
+  private static ObjectNode answer(Command command) {
     var answer = JSON.createObjectNode();
     try {
       var response = call(command);
       answer.put("status", response.getStatusCode());
       answer.set("value", JSON.valueToTree(response.getData()));
     } catch (ApiException e) {
-      answer.put("status", e.getCode());
       if (e.getCode() == 0) {
-        return answer.put("failure", String.valueOf(e.getMessage()));
+        return failure(e);
       }
-      // The client hands over the body as it came; its model says what is in it.
-      var error = JSON.readValue(e.getResponseBody(), ErrorResponse.class);
-      answer.set("error", JSON.valueToTree(error));
+      try {
+        // The client hands over the body as it came; its model says what is in it.
+        var error = JSON.readValue(e.getResponseBody(), ErrorResponse.class);
+        answer.put("status", e.getCode());
+        answer.set("error", JSON.valueToTree(error));
+      } catch (JsonProcessingException unreadable) {
+        return failure(unreadable);
+      }
       e.getResponseHeaders()
           .firstValue("Retry-After")
           .ifPresent(value -> answer.put("retry_after", value));
     }
     return answer;
+  }
+
+  private static ObjectNode failure(Exception e) {
+    return JSON.createObjectNode().put("status", 0).put("failure", String.valueOf(e));
   }
 
   private static ApiResponse<?> call(Command command) throws ApiException {
