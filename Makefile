@@ -4,6 +4,7 @@
 GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT    := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+OASDIFF       := github.com/oasdiff/oasdiff@v1.36.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 GO        ?= go
@@ -18,10 +19,10 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 	github.com/oapi-codegen/runtime golang.org/x/oauth2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln
+.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 quickstart: ## read a key's info and renew it, against an embedded fake unless ESPER_ENVIRONMENT is set
 	@$(GO) run ./pkg/examples/quickstart
@@ -105,3 +106,12 @@ cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (9
 
 vuln: ## look up known vulnerabilities in what this module calls (asks the Go vulnerability database)
 	$(GO) run $(GOVULNCHECK) ./...
+
+upstream: ## list where the spec differs from the vendor's facts; fail on a difference that DEVIATIONS.md does not explain
+	$(GO) test -count=1 -v -run '^TestUpstream$$' ./api
+
+spec-diff: ## compare the spec with the last release's (before the first: BASE, origin/main); a break needs a new major version
+	@OASDIFF='$(GO) run $(OASDIFF)' bash api/specdiff.sh
+
+spec-diff-test: ## try spec-diff on changes of every kind, in a repository made for it
+	@OASDIFF='$(GO) run $(OASDIFF)' bash api/specdiff_test.sh
