@@ -1,0 +1,36 @@
+"""Calls the API as each line of standard input says, with the generated client, and answers with a line of JSON."""
+
+import json
+import sys
+from uuid import UUID
+
+from esper import AuthenticatedClient
+from esper.api.token import get_token_info, renew_token
+from esper.models import ErrorResponse, TokenInfoV1, TokenRenewV0
+
+
+def answer(call: dict[str, str]) -> dict[str, object]:
+    with AuthenticatedClient(base_url=call["url"], token=call["key"]) as client:
+        if call["operation"] == "getTokenInfo":
+            response = get_token_info.sync_detailed(client=client)
+        else:
+            response = renew_token.sync_detailed(
+                UUID(call["enterprise_id"]),
+                UUID(call["developerapp_id"]),
+                client=client,
+                access_token=call["key"],
+            )
+    status = int(response.status_code)
+    match response.parsed:
+        case TokenInfoV1() | TokenRenewV0() as value:
+            return {"status": status, "value": value.to_dict()}
+        case ErrorResponse() as error:
+            return {"status": status, "error": error.to_dict(), "retry_after": response.headers.get("Retry-After")}
+
+
+for line in sys.stdin:
+    try:
+        result = answer(json.loads(line))
+    except Exception as cause:  # whatever the client raises is its answer
+        result = {"status": 0, "failure": repr(cause)}
+    print(json.dumps(result), flush=True)
