@@ -1,0 +1,67 @@
+// Lints an OpenAPI description, puts the overlay on it, and validates what comes out.
+//
+//	node lint.mjs [openapi.yaml [overlay.yaml]]
+
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = import.meta.dirname;
+export const root = path.resolve(here, "../..");
+export const spec = path.join(root, "api/openapi.yaml");
+export const overlay = path.join(root, "gen/overlay.yaml");
+
+// The tools neither report home nor look for newer versions of themselves.
+const env = {
+	...process.env,
+	REDOCLY_TELEMETRY: "off",
+	REDOCLY_SUPPRESS_UPDATE_NOTICE: "true",
+	SCARF_ANALYTICS: "false",
+	DO_NOT_TRACK: "1",
+};
+
+// run returns how a command ended and all that it said.
+export function run(command, args, cwd = here) {
+	const done = spawnSync(command, args, { cwd, env, encoding: "utf8", maxBuffer: 1 << 26 });
+	if (done.error) throw done.error;
+	return { ok: done.status === 0, stdout: done.stdout, output: done.stdout + done.stderr };
+}
+
+export const tool = (name, ...args) => run(path.join(here, "node_modules/.bin", name), args);
+
+export const redocly = (file, config = "redocly.yaml") => tool("redocly", "lint", "--config", config, file);
+
+export const spectral = (file) =>
+	tool("spectral", "lint", "--ruleset", ".spectral.yaml", "--fail-severity", "hint", "--fail-on-unmatched-globs", file);
+
+export const overlaid = (file, over) => run(process.env.GO || "go", ["run", "./api/publish/overlay", file, over], root);
+
+export function redoclyOverlaid(content) {
+	const folder = fs.mkdtempSync(path.join(os.tmpdir(), "overlaid-"));
+	try {
+		const file = path.join(folder, "openapi-overlaid.yaml");
+		fs.writeFileSync(file, content);
+		return redocly(file, "redocly-overlaid.yaml");
+	} finally {
+		fs.rmSync(folder, { recursive: true });
+	}
+}
+
+function main([file = spec, over = overlay]) {
+	let ok = true;
+	const show = (what, result) => {
+		console.log(`== ${what}: ${result.ok ? "ok" : "FAILED"}`);
+		if (!result.ok) console.log(result.output);
+		ok &&= result.ok;
+		return result;
+	};
+	show("Redocly", redocly(file));
+	show("Spectral", spectral(file));
+	const result = show("overlay", overlaid(file, over));
+	if (result.ok) show("Redocly, with the overlay", redoclyOverlaid(result.stdout));
+	process.exitCode = ok ? 0 : 1;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2).map((f) => path.resolve(f)));
