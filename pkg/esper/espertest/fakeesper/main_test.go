@@ -196,10 +196,12 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-fail", `{"reset":"later"}`}, io.Discard, 2},
 		{nil, brokenPipe{}, 2},
 	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // ends a server that should not have started
 		var stderr bytes.Buffer
-		if code := run(t.Context(), c.args, c.stdout, &stderr); code != c.code || stderr.Len() == 0 {
+		if code := run(ctx, c.args, c.stdout, &stderr); code != c.code || stderr.Len() == 0 {
 			t.Errorf("%q: exit %d, want %d; stderr %q", c.args, code, c.code, stderr.String())
 		}
+		cancel()
 	}
 }
 
