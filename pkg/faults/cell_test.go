@@ -1,0 +1,190 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const (
+	attempts = 3
+	// ample is a time limit that nothing should meet, short one that a fault is meant to meet.
+	ample = 20 * time.Second
+	short = 600 * time.Millisecond
+)
+
+const (
+	enterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
+	developerAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+)
+
+// fault is a row of the table: what stands between client and server, and what is expected of it.
+type fault struct {
+	name    string
+	timeout time.Duration // of an attempt
+	stage   func(t *testing.T) *stage
+	info    want
+	renew   want
+}
+
+// want is what a caller gets, as told by describe, and how many requests the server handled.
+type want struct {
+	gets     string
+	requests int
+}
+
+// many is more than the client asked for: net/http sends a GET again by itself, as often as it likes.
+const many = attempts + 1
+
+// server is what a client talks to in the end.
+type server interface {
+	Address() string // host and port
+	Key() string     // valid at the moment
+	Renewals() int   // new keys so far
+	Requests(method string) int
+}
+
+// stage is a server and the way to it.
+type stage struct {
+	server
+	base      string          // URL
+	transport *http.Transport // without its dial
+	dial      dialer          // while the fault lasts
+	healed    dialer          // after that
+	sound     atomic.Bool
+}
+
+type dialer func(ctx context.Context) (net.Conn, error)
+
+// lead makes st lead plain HTTP to s, by dial while the fault lasts.
+func (st *stage) lead(s server, dial dialer) *stage {
+	st.server, st.base, st.transport = s, "http://"+s.Address()+"/api", new(http.Transport)
+	st.dial, st.healed = dial, to(s.Address())
+	return st
+}
+
+// to dials one address, whatever the client asks for.
+func to(address string) dialer {
+	return func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+}
+
+// currentKey is a source that always has the server's key.
+type currentKey struct{ server }
+
+func (k currentKey) Token() (*oauth2.Token, error) {
+	return &oauth2.Token{AccessToken: k.Key()}, nil
+}
+
+// client makes the client of a stage, whose log goes to the buffer.
+func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) *esper.Client {
+	t.Helper()
+	st.transport.ForceAttemptHTTP2 = true // as in the client's own
+	st.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if st.sound.Load() {
+			return st.healed(ctx)
+		}
+		return st.dial(ctx)
+	}
+	client, err := esper.New(st.base, currentKey{st.server},
+		esper.WithHTTPClient(&http.Client{Transport: st.transport}),
+		esper.WithTimeout(timeout),
+		esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: time.Millisecond}),
+		esper.WithInsecureHTTP(), // a stage may have a host name
+		esper.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+// operation is a column of the table.
+type operation struct {
+	name, method string
+	prize        string // of a success
+	call         func(t *testing.T, c *esper.Client, key string) outcome
+}
+
+// outcome is what a call came to.
+type outcome struct {
+	result any
+	newKey string // of a renewal
+	err    error
+}
+
+var (
+	tokenInfo = operation{"TokenInfo", http.MethodGet, "the answer", func(t *testing.T, c *esper.Client, key string) outcome {
+		t.Helper()
+		info, err := c.TokenInfo(t.Context())
+		if err == nil && info.Token.Reveal() != key {
+			t.Errorf("the answer is about another key: %v", info)
+		}
+		return outcome{info, "", err}
+	}}
+	renewToken = operation{"RenewToken", http.MethodPost, "the new key", func(t *testing.T, c *esper.Client, key string) outcome {
+		t.Helper()
+		renewed, err := c.RenewToken(t.Context(), esper.RenewRequest{
+			EnterpriseID: enterpriseID, DeveloperAppID: developerAppID, AccessToken: esper.NewSecret(key),
+		})
+		if err != nil {
+			return outcome{nil, "", err}
+		}
+		return outcome{renewed, renewed.Token.Reveal(), nil}
+	}}
+)
+
+// run makes one call into the fault and one after it, and returns what the first came to.
+func (f fault) run(t *testing.T, op operation) want {
+	t.Helper()
+	watchLeaks(t)
+	var log bytes.Buffer
+	s := f.stage(t)
+	client := s.client(t, f.timeout, &log)
+
+	old := s.Key()
+	o := op.call(t, client, old)
+	got := want{describe(o.err), s.Requests(op.method)}
+	if op.method == http.MethodGet && got.requests > attempts {
+		got.requests = many
+	}
+	checkRenewal(t, s, old, o, got)
+	checkSecrets(t, &log, o)
+
+	s.sound.Store(true)
+	handled := s.Requests(op.method)
+	o = op.call(t, client, s.Key())
+	if o.err != nil || o.newKey != "" && o.newKey != s.Key() || s.Requests(op.method) != handled+1 {
+		t.Errorf("the next call: %v, after %d requests", o.err, s.Requests(op.method)-handled)
+	}
+	checkSecrets(t, &log, o)
+	return got
+}
+
+// checkRenewal holds a renewal to what is promised whatever the fault.
+func checkRenewal(t *testing.T, s server, old string, o outcome, got want) {
+	t.Helper()
+	if s.Renewals() > 1 {
+		t.Errorf("%d keys were made", s.Renewals())
+	}
+	if o.newKey != "" && (o.newKey != s.Key() || o.newKey == old) {
+		t.Error("it returned a key that is not the server's new one")
+	}
+	if s.Renewals() > 0 && strings.HasPrefix(got.gets, esper.NotRenewed.String()) {
+		t.Error("a new key was made, and the outcome denies it")
+	}
+	if s.Requests(http.MethodPost) > 1 && !strings.Contains(got.gets, "ErrRateLimited") {
+		t.Errorf("the renewal was sent %d times", s.Requests(http.MethodPost))
+	}
+}

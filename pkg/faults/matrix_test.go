@@ -1,0 +1,119 @@
+package faults
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write what is found into "+file)
+
+const file = "../esper/FAULTS.md"
+
+// TestMatrix makes every fault meet every operation, and compares what it finds with what is
+// expected, and with the file.
+func TestMatrix(t *testing.T) {
+	var table, offsets strings.Builder
+	rows := 0
+	for _, f := range slices.Concat(networkFaults(), tlsFaults(), proxyFaults(), http2Faults(), answerFaults()) {
+		var info, renew want
+		t.Run(f.name, func(t *testing.T) {
+			t.Run(tokenInfo.name, func(t *testing.T) { info = f.meet(t, tokenInfo, f.info) })
+			t.Run(renewToken.name, func(t *testing.T) { renew = f.meet(t, renewToken, f.renew) })
+			rows++
+		})
+		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", f.name, said(info.gets, tokenInfo.prize), count(info), said(renew.gets, renewToken.prize), count(renew))
+	}
+	for _, s := range sweeps() {
+		t.Run(s.name(), func(t *testing.T) {
+			var spans []string
+			for _, x := range s.run(t) {
+				bytes := fmt.Sprint(x.from)
+				if x.to > x.from {
+					bytes = fmt.Sprintf("%d–%d", x.from, x.to)
+				}
+				spans = append(spans, bytes+": "+said(x.gets, s.op.prize))
+			}
+			fmt.Fprintf(&offsets, "| %s | %s | %s | %s |\n", s.op.name, s.framing.name, s.ending(), strings.Join(spans, "<br>"))
+			rows++
+		})
+	}
+	if t.Failed() || rows < strings.Count(table.String(), "\n")+len(sweeps()) { // -run chose some
+		return
+	}
+	text := fmt.Sprintf(page, table.String(), offsets.String())
+	if *update {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := os.ReadFile(file); err != nil || string(found) != text {
+		t.Errorf("%s is not what was found (%v); make faults writes it:\n%s", file, err, text)
+	}
+}
+
+// meet runs one cell of the table.
+func (f fault) meet(t *testing.T, op operation, expected want) want {
+	t.Helper()
+	got := f.run(t, op)
+	if got != expected {
+		t.Errorf("got  %+v\nwant %+v", got, expected)
+	}
+	return got
+}
+
+// said puts what a caller gets into a table.
+func said(gets, prize string) string {
+	if gets == succeeded {
+		return "**" + prize + "**"
+	}
+	return gets
+}
+
+func count(w want) string {
+	if w.requests == many {
+		return "many ¹"
+	}
+	return fmt.Sprint(w.requests)
+}
+
+const page = `# On a bad day
+
+What a caller of the client gets when something between it and the server goes wrong, and how many
+requests the server handled. ` + "`make faults`" + ` finds it out and writes this page, and fails if anything is not
+as the rules of a call want it; [pkg/faults](../faults) says how. Nothing here is edited by hand.
+
+Both operations were called with three attempts, each with a time limit that the fault exceeds where
+it is a slow one. In every cell these were checked too:
+
+- a renewal made one new key at most, and was not sent again unless nothing had been sent or the answer was 429;
+- once the new key had arrived whole, it was returned, and it was the one that the server knows;
+- the key is in no error at any depth of Unwrap, printed with %%v, %%+v, %%#v, %%s or %%q, and in no log record, as it
+  is or percent-encoded;
+- no goroutine and no descriptor was left over;
+- the next call, with nothing in its way, succeeded at once.
+
+“The answer” and “the new key” are successes. An Outcome in front is the one in RenewalError. Connection
+broken is an *net.OpError, io.EOF or io.ErrUnexpectedEOF, whichever the system reports first; a text in
+quotation marks is an error of net/http that has no type.
+
+| fault | TokenInfo gets | requests | RenewToken gets | requests |
+|---|---|---|---|---|
+%s
+¹ net/http sends a GET again by itself when an HTTP/2 server resets its stream so, until the time limit.
+A renewal goes over HTTP/1.1 even where the server offers HTTP/2, so that nothing repeats it.
+
+## An answer that ends early
+
+The connection ends behind each byte of the answer in turn: behind none, one, two and so on up to all of
+them, headers included. The first row of a kind closes the connection, the second resets it.
+
+| operation | end of the body | ends with | bytes that arrive: what the caller gets |
+|---|---|---|---|
+%s
+A renewal counts as unknown until the headers are complete; from then on, the caller has what arrived in
+RenewalError.Body, until the closing quote of the token makes it a success.
+`
