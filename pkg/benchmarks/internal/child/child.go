@@ -1,0 +1,85 @@
+// Package child runs processes that answer each line of their input with one.
+package child
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Child is such a process. It is to end when its input does.
+type Child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// Start starts one. It is killed with ctx.
+func Start(ctx context.Context, name string, args ...string) (*Child, error) {
+	c := &Child{cmd: exec.CommandContext(ctx, name, args...)} //nolint:gosec // the harness's own programs
+	c.cmd.Stderr = os.Stderr
+	c.cmd.WaitDelay = 5 * time.Second
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewReader(out)
+	return c, c.cmd.Start()
+}
+
+// Tell sends a line.
+func (c *Child) Tell(line string) error {
+	_, err := fmt.Fprintln(c.in, line)
+	return err
+}
+
+// Hear returns the next line; one that begins with "error " is an error.
+func (c *Child) Hear() (string, error) {
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("%s %v: %w", c.cmd.Path, c.cmd.Args[1:], err)
+	}
+	line = strings.TrimSuffix(line, "\n")
+	if text, failed := strings.CutPrefix(line, "error "); failed {
+		return "", fmt.Errorf("%s %v: %s", c.cmd.Path, c.cmd.Args[1:], text)
+	}
+	return line, nil
+}
+
+// Ask is Tell and Hear.
+func (c *Child) Ask(line string) (string, error) {
+	if err := c.Tell(line); err != nil {
+		return "", err
+	}
+	return c.Hear()
+}
+
+// Close ends the process's input and waits for it to end.
+func (c *Child) Close() error {
+	_ = c.in.Close()
+	return c.cmd.Wait()
+}
+
+// Serve is the other side: it answers each line of standard input with answer's, until it ends.
+func Serve(answer func(words []string) (string, error)) error {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		text, err := answer(strings.Fields(lines.Text()))
+		if err != nil {
+			text = "error " + strings.ReplaceAll(err.Error(), "\n", "; ")
+		}
+		if _, err := fmt.Fprintln(os.Stdout, text); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}

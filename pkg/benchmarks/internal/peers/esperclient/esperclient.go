@@ -1,0 +1,32 @@
+// Package esperclient is this repository's own client.
+package esperclient
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// New returns it.
+func New(base string, httpClient *http.Client) (*peer.Client, error) {
+	var opts []esper.Option
+	if httpClient != nil {
+		opts = append(opts, esper.WithHTTPClient(httpClient))
+	}
+	client, err := esper.New(base, esper.APIKey(server.Key), opts...)
+	if err != nil {
+		return nil, err
+	}
+	renewal := esper.RenewRequest{
+		EnterpriseID:   server.EnterpriseID,
+		DeveloperAppID: server.DeveloperAppID,
+		AccessToken:    esper.NewSecret(server.Key),
+	}
+	return &peer.Client{
+		TokenInfo:  func(ctx context.Context) (any, error) { return client.TokenInfo(ctx) },
+		RenewToken: func(ctx context.Context) (any, error) { return client.RenewToken(ctx, renewal) },
+	}, nil
+}

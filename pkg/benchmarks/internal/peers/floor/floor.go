@@ -1,0 +1,108 @@
+// Package floor is the least that a careful engineer writes by hand for the two calls, on net/http
+// and encoding/json.
+package floor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
+)
+
+// Info is the answer of TokenInfo.
+type Info struct {
+	ID                 string    `json:"id"`
+	Enterprise         string    `json:"enterprise"`
+	User               string    `json:"user"`
+	DeveloperApp       string    `json:"developer_app"`
+	SourceRefreshToken string    `json:"source_refresh_token"`
+	Token              string    `json:"token"`
+	ExpiresOn          time.Time `json:"expires_on"`
+	Scope              []string  `json:"scope"`
+	CreatedOn          time.Time `json:"created_on"`
+	UpdatedOn          time.Time `json:"updated_on"`
+}
+
+// Renewal is the answer of RenewToken.
+type Renewal struct {
+	ID           int       `json:"id"`
+	Enterprise   string    `json:"enterprise"`
+	User         string    `json:"user"`
+	DeveloperApp string    `json:"developerapp"`
+	Token        string    `json:"token"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	Scope        string    `json:"scope"`
+	CreatedOn    time.Time `json:"created_on"`
+	UpdatedOn    time.Time `json:"updated_on"`
+}
+
+// Error is an answer that is not 2xx.
+type Error struct {
+	StatusCode int      `json:"-"`
+	Errors     []string `json:"errors"`
+	Message    string   `json:"message"`
+	Status     int      `json:"status"`
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("status %d: %s", e.StatusCode, e.Message) }
+
+type client struct {
+	http *http.Client
+	base string
+}
+
+// New returns the floor, with a tuned transport unless httpClient says otherwise.
+func New(base string, httpClient *http.Client) (*peer.Client, error) {
+	if httpClient == nil {
+		httpClient = peer.Tuned()
+	}
+	c := client{httpClient, base}
+	renew := "/v0/enterprise/" + url.PathEscape(server.EnterpriseID) + "/developerapp/" + url.PathEscape(server.DeveloperAppID) +
+		"/renew-token/?access_token=" + url.QueryEscape(server.Key)
+	return &peer.Client{
+		TokenInfo: func(ctx context.Context) (any, error) {
+			info := new(Info)
+			return info, c.do(ctx, http.MethodGet, "/v1/token-info/", info)
+		},
+		RenewToken: func(ctx context.Context) (any, error) {
+			renewal := new(Renewal)
+			return renewal, c.do(ctx, http.MethodPost, renew, renewal)
+		},
+	}, nil
+}
+
+// NewDefault returns the same on http.DefaultTransport.
+func NewDefault(base string, _ *http.Client) (*peer.Client, error) {
+	return New(base, new(http.Client))
+}
+
+func (c client) do(ctx context.Context, method, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+server.Key)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "floor/1.0")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode/100 != 2 {
+		failure := &Error{StatusCode: resp.StatusCode}
+		_ = json.Unmarshal(body, failure) // a proxy's page is no JSON; the status says enough
+		return failure
+	}
+	return json.Unmarshal(body, into)
+}

@@ -1,0 +1,51 @@
+// Package oapi is what oapi-codegen makes, used as it is: gen's client and its Parse functions.
+package oapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
+)
+
+// New returns it.
+func New(base string, httpClient *http.Client) (*peer.Client, error) {
+	opts := []gen.ClientOption{gen.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
+		req.Header.Set("Authorization", "Bearer "+server.Key)
+		return nil
+	})}
+	if httpClient != nil {
+		opts = append(opts, gen.WithHTTPClient(httpClient))
+	}
+	client, err := gen.NewClient(base, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &peer.Client{
+		TokenInfo: func(ctx context.Context) (any, error) {
+			resp, err := client.GetTokenInfo(ctx) //nolint:bodyclose // the parser closes it
+			if err != nil {
+				return nil, err
+			}
+			info, err := gen.ParseGetTokenInfoResponse(resp)
+			if err == nil && info.JSON200 == nil {
+				err = fmt.Errorf("status %d: %v", resp.StatusCode, info.JSON401)
+			}
+			return info, err
+		},
+		RenewToken: func(ctx context.Context) (any, error) {
+			resp, err := client.RenewToken(ctx, server.EnterpriseID, server.DeveloperAppID, &gen.RenewTokenParams{AccessToken: server.Key}) //nolint:bodyclose // the parser closes it
+			if err != nil {
+				return nil, err
+			}
+			renewal, err := gen.ParseRenewTokenResponse(resp)
+			if err == nil && renewal.JSON201 == nil {
+				err = fmt.Errorf("status %d", resp.StatusCode)
+			}
+			return renewal, err
+		},
+	}, nil
+}

@@ -1,0 +1,53 @@
+// Package ogenpeer is the client that ogen makes without OpenTelemetry.
+package ogenpeer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
+)
+
+type key struct{}
+
+func (key) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // the generator's name
+	return ogen.ApiKey{Token: server.Key}, nil
+}
+
+// New returns it.
+func New(base string, httpClient *http.Client) (*peer.Client, error) {
+	var opts []ogen.ClientOption
+	if httpClient != nil {
+		opts = append(opts, ogen.WithClient(httpClient))
+	}
+	client, err := ogen.NewClient(base, key{}, opts...)
+	if err != nil {
+		return nil, err
+	}
+	params := ogen.RenewTokenParams{
+		EnterpriseID:   uuid.MustParse(server.EnterpriseID),
+		DeveloperappID: uuid.MustParse(server.DeveloperAppID),
+		AccessToken:    server.Key,
+	}
+	return &peer.Client{
+		TokenInfo: func(ctx context.Context) (any, error) {
+			info, err := client.GetTokenInfo(ctx)
+			if _, ok := info.(*ogen.TokenInfoV1); err == nil && !ok {
+				err = fmt.Errorf("%T", info)
+			}
+			return info, err
+		},
+		RenewToken: func(ctx context.Context) (any, error) {
+			renewal, err := client.RenewToken(ctx, params)
+			if _, ok := renewal.(*ogen.TokenRenewV0); err == nil && !ok {
+				err = fmt.Errorf("%T", renewal)
+			}
+			return renewal, err
+		},
+	}, nil
+}

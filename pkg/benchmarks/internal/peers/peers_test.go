@@ -1,0 +1,108 @@
+package peers_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/floor"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogenotel"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// TestSameWork: a client that decodes less than another would win by that.
+func TestSameWork(t *testing.T) {
+	info := &http.Client{Transport: peer.Canned{Status: http.StatusOK, Body: server.Info}}
+	renewal := &http.Client{Transport: peer.Canned{Status: http.StatusCreated, Body: server.Renewal}}
+	denied := &http.Client{Transport: peer.Canned{Status: http.StatusUnauthorized, Body: server.Denied}}
+	const base = "http://127.0.0.1:1/api"
+	for _, p := range peers.All() {
+		if p.Name == peers.Default { // it has a transport of its own, and else is the floor
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			call := func(httpClient *http.Client, renew bool) (any, error) {
+				client, err := p.New(base, httpClient)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if renew {
+					return client.RenewToken(t.Context())
+				}
+				return client.TokenInfo(t.Context())
+			}
+			got, err := call(info, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "570 " + server.EnterpriseID + " bindya " + server.DeveloperAppID + " " + server.Key +
+				" 2019-11-19T15:42:16.637203Z [read write update introspection sdk register] 2019-11-18T15:42:16.637203Z 2019-11-18T15:42:16.637203Z"
+			if text := infoText(t, got); text != want {
+				t.Errorf("TokenInfo:\n%s, want\n%s", text, want)
+			}
+			if got, err = call(renewal, true); err != nil {
+				t.Fatal(err)
+			}
+			want = "571 Esper [" + server.EnterpriseID + "] bindya DeveloperApp object (" + server.DeveloperAppID + ") example-new-key-for-benchmarks" +
+				" 2023-07-03T04:29:53.90602Z [read write update introspection sdk register] 2023-04-04T04:29:53.90602Z 2023-04-04T04:29:53.90602Z"
+			if text := renewalText(t, got); text != want {
+				t.Errorf("RenewToken:\n%s, want\n%s", text, want)
+			}
+			if _, err := call(denied, false); err == nil {
+				t.Error("a 401 is no error")
+			}
+		})
+	}
+}
+
+func text(id, enterprise, user, app, token any, end time.Time, scope []string, created, updated time.Time) string {
+	return fmt.Sprint(id, " ", enterprise, " ", user, " ", app, " ", token, " ", end.Format(time.RFC3339Nano), " ", scope,
+		" ", created.Format(time.RFC3339Nano), " ", updated.Format(time.RFC3339Nano))
+}
+
+func infoText(t *testing.T, v any) string {
+	t.Helper()
+	switch v := v.(type) {
+	case *floor.Info:
+		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresOn, v.Scope, v.CreatedOn, v.UpdatedOn)
+	case *gen.GetTokenInfoResponse:
+		return infoText(t, v.JSON200)
+	case *esper.TokenInfo:
+		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresOn.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
+	case *ogen.TokenInfoV1:
+		return text(v.ID.String, v.Enterprise, v.User.Value.String, v.DeveloperApp.Value, v.Token.Value,
+			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+	case *ogenotel.TokenInfoV1:
+		return text(v.ID.String, v.Enterprise, v.User.Value.String, v.DeveloperApp.Value, v.Token.Value,
+			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+	}
+	t.Fatalf("a %T", v)
+	return ""
+}
+
+func renewalText(t *testing.T, v any) string {
+	t.Helper()
+	switch v := v.(type) {
+	case *floor.Renewal:
+		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresAt, strings.Fields(v.Scope), v.CreatedOn, v.UpdatedOn)
+	case *gen.RenewTokenResponse:
+		return renewalText(t, v.JSON201)
+	case *esper.RenewedToken:
+		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresAt.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
+	case *ogen.TokenRenewV0:
+		return text(v.ID.Value.Int64, v.Enterprise.Value, v.User.Value.String, v.Developerapp.Value, v.Token,
+			v.ExpiresAt.Value, strings.Fields(v.Scope.Value), v.CreatedOn.Value, v.UpdatedOn.Value)
+	case *ogenotel.TokenRenewV0:
+		return text(v.ID.Value.Int64, v.Enterprise.Value, v.User.Value.String, v.Developerapp.Value, v.Token,
+			v.ExpiresAt.Value, strings.Fields(v.Scope.Value), v.CreatedOn.Value, v.UpdatedOn.Value)
+	}
+	t.Fatalf("a %T", v)
+	return ""
+}
