@@ -84,6 +84,9 @@ func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.maySent.Store(true) }}
 	resp, err := h.fresh.RoundTrip(s.unseal(httptrace.WithClientTrace(req.Context(), trace), req))
+	if err != nil {
+		h.fresh.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
+	}
 	if err == nil && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		resp.Body, resp.ContentLength, resp.Uncompressed = newGunzip(resp.Body), -1, true
 		resp.Header.Del("Content-Encoding")

@@ -144,3 +144,21 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 		t.Errorf("connections %v, want one for the reading calls and one for each renewal", peers)
 	}
 }
+
+// net/http lets a dial go on for a later request; a renewal's connection would be of use to none.
+func TestRenewToken_EndsItsDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Int32
+		hang := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			ended.Add(1)
+			return nil, ctx.Err()
+		}}
+		client := newClient(t, "https://foo-api.esper.cloud/api", esper.WithHTTPClient(&http.Client{Transport: hang}),
+			esper.WithTimeout(time.Second), quickRetry(2))
+		renewed, err := client.RenewToken(t.Context(), renewRequest())
+		wantLost(t, renewed, err, esper.NotRenewed, "")
+		synctest.Wait()
+		wantCount(t, "dials that ended", ended.Load(), 2)
+	})
+}
