@@ -1,0 +1,12 @@
+// Redoc's search box is not a button for a keyboard or a screen reader: make it one, whenever it is drawn anew.
+new MutationObserver(() => {
+	for (const box of document.querySelectorAll('[data-testid="search-trigger"]:not([role])')) {
+		box.setAttribute("role", "button");
+		box.tabIndex = 0;
+		box.addEventListener("keydown", (event) => {
+			if (event.key !== "Enter" && event.key !== " ") return;
+			event.preventDefault();
+			box.click();
+		});
+	}
+}).observe(document.getElementById("redoc"), { childList: true, subtree: true });

@@ -1,0 +1,111 @@
+// What is in the built site, without a browser. SITE is the folder (dist/ at the root).
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { root } from "../lint.mjs";
+import { build } from "./build.mjs";
+import { escape } from "./pages.mjs";
+
+const dist = process.env.SITE || path.join(root, "dist");
+const read = (file, folder = dist) => fs.readFileSync(path.join(folder, file), "utf8");
+const list = (folder) => fs.readdirSync(folder, { recursive: true }).filter((f) => fs.statSync(path.join(folder, f)).isFile()).sort();
+
+test("openapi.json is openapi.yaml", () => {
+	assert.equal(read("openapi.yaml"), read("api/openapi.yaml", root));
+	assert.deepEqual(JSON.parse(read("openapi.json")), parse(read("openapi.yaml")));
+});
+
+test("openapi-overlaid.yaml has Go's types, the others have not", () => {
+	assert.match(read("openapi-overlaid.yaml"), /x-go-type: wire\.Secret/);
+	assert.doesNotMatch(read("openapi.yaml"), /x-go-/);
+});
+
+test("the index has the command and the versions of each client", () => {
+	const index = read("index.html");
+	const folder = path.join(root, "api/conformance");
+	const clients = fs.readdirSync(folder).map((name) => path.join(folder, name, "client.json")).filter((f) => fs.existsSync(f));
+	assert.ok(clients.length > 0);
+	for (const file of clients) {
+		const { title, language, versions, generate } = JSON.parse(fs.readFileSync(file, "utf8"));
+		for (const text of [title, language, versions]) assert.ok(index.includes(escape(text)), text);
+		if (generate) assert.ok(index.includes(`<pre><code>${escape(generate)}</code></pre>`), generate);
+	}
+});
+
+test("the index has each scenario of the matrix", () => {
+	const scenarios = read("api/conformance/RESULTS.md", root).split("\n").filter((row) => row.startsWith("|")).slice(2);
+	assert.ok(scenarios.length > 0);
+	const cells = [...read("index.html").matchAll(/<td[^>]*>(.*?)<\/td>/g)].map((m) => m[1]);
+	for (const row of scenarios) assert.ok(cells.includes(escape(row.split("|")[1].trim())), row);
+});
+
+test("every link inside the site leads somewhere", () => {
+	let links = 0;
+	for (const file of list(dist).filter((f) => f.endsWith(".html"))) {
+		const markup = read(file).replace(/<script[^]*<\/script>/g, "");
+		for (const [, href] of markup.matchAll(/\s(?:href|src)="([^"]*)"/g)) {
+			if (/^(https:|data:)/.test(href)) continue;
+			const [to, fragment] = href.split("#");
+			let target = to ? path.join(dist, path.dirname(file), to) : path.join(dist, file);
+			if (href.endsWith("/")) target = path.join(target, "index.html");
+			assert.ok(fs.existsSync(target) && fs.statSync(target).isFile(), `${file}: ${href}`);
+			if (fragment) assert.ok(fs.readFileSync(target, "utf8").includes(`id="${fragment}"`), `${file}: ${href}`);
+			links++;
+		}
+	}
+	assert.ok(links > 10);
+});
+
+// A repository whose tags hold two versions of the description, and a third that is not tagged yet.
+test("each released version keeps its address, and a build can be repeated", () => {
+	const folder = fs.mkdtempSync(path.join(os.tmpdir(), "site-"));
+	try {
+		const repo = path.join(folder, "repo");
+		for (const part of ["api/openapi.yaml", "api/DEVIATIONS.md", "api/conformance", "gen/overlay.yaml"]) {
+			fs.cpSync(path.join(root, part), path.join(repo, part), {
+				recursive: true,
+				filter: (from) => !/node_modules|\.build/.test(from),
+			});
+		}
+		const git = (...args) => execFileSync("git", ["-c", "user.name=test", "-c", "user.email=test@example.com", ...args], { cwd: repo });
+		const file = path.join(repo, "api/openapi.yaml");
+		const original = fs.readFileSync(file, "utf8");
+		const set = (version, tag, summary = "") => {
+			fs.writeFileSync(file, original.replace(/^( {2}version: ).*/m, `$1${version}`).replace("Renew a token", `Renew a token${summary}`));
+			if (!tag) return;
+			git("add", "api");
+			git("commit", "-q", "--allow-empty", "-m", tag);
+			git("tag", tag);
+		};
+		git("init", "-q");
+		git("commit", "-q", "--allow-empty", "-m", "before the description");
+		git("tag", "v0.0.1");
+		set("1.9.0", "v0.1.0");
+		set("1.10.0", "v0.2.0");
+		set("1.10.0", "v0.3.0", " (changed under the same version)");
+		set("2.0.0");
+
+		const [one, two] = ["one", "two"].map((name) => path.join(folder, name));
+		build(one, repo);
+		assert.deepEqual(fs.readdirSync(path.join(one, "v")).sort(), ["1.10.0", "1.9.0", "2.0.0"]);
+		for (const version of ["1.9.0", "1.10.0", "2.0.0"]) {
+			assert.equal(parse(read(`v/${version}/openapi.yaml`, one)).info.version, version);
+			assert.equal(JSON.parse(read(`v/${version}/openapi.json`, one)).info.version, version);
+			assert.ok(read(`v/${version}/index.html`, one).includes(`"version":"${version}"`));
+		}
+		assert.doesNotMatch(read("v/1.10.0/openapi.yaml", one), /changed under/);
+		const shown = [...read("index.html", one).matchAll(/<li><a href="v\/([\d.]+)\/">[^<]*<\/a>, ([^:]*)/g)].map((m) => m.slice(1));
+		assert.deepEqual(shown, [["2.0.0", "not released yet"], ["1.10.0", "since v0.2.0"], ["1.9.0", "since v0.1.0"]]);
+
+		build(two, repo);
+		assert.deepEqual(list(two), list(one));
+		for (const file of list(one)) assert.equal(read(file, two), read(file, one), file);
+	} finally {
+		fs.rmSync(folder, { recursive: true });
+	}
+});
