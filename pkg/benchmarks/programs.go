@@ -61,6 +61,13 @@ func (b *bench) programs(ctx context.Context) error {
 		}
 	}
 	b.report.Add(section)
+	for _, p := range list {
+		if p.name == peers.Esper {
+			if err := b.whereBytesGo(ctx, list[0], p); err != nil {
+				return err
+			}
+		}
+	}
 	b.report.Aim("binary of a program that makes one call, and its linked modules", "≤ 1.05 × the floor's; ≤ 5 modules", size, sizeMet)
 	b.report.Aim("import and first call (cold process)", "≤ 1.05 × floor", cold, coldMet)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/report"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
@@ -38,7 +39,7 @@ func (c *clocked) Token() (*oauth2.Token, error) {
 
 // hotPath compares what a valid key costs its callers.
 func (b *bench) hotPath(ctx context.Context) error {
-	source, err := renew.Open(ctx, b.server.URL+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Key)))
+	source, err := renew.Open(ctx, b.server.URL+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(answers.Key)))
 	if err != nil {
 		return err
 	}
@@ -46,13 +47,13 @@ func (b *bench) hotPath(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	valid := &oauth2.Token{AccessToken: server.Key, TokenType: "Bearer", Expiry: time.Now().Add(24 * time.Hour)}
+	valid := &oauth2.Token{AccessToken: answers.Key, TokenType: "Bearer", Expiry: time.Now().Add(24 * time.Hour)}
 	floor := new(clocked)
 	floor.current.Store(valid)
 	sources := []struct {
 		name string
 		oauth2.TokenSource
-	}{{reuse, oauth2.ReuseTokenSource(valid, esper.APIKey(server.Key))}, {ownSource, source}, {least, floor}}
+	}{{reuse, oauth2.ReuseTokenSource(valid, esper.APIKey(answers.Key))}, {ownSource, source}, {least, floor}}
 	section := report.Section{
 		Title: "Hot path of a source: a valid key",
 		Text:  fmt.Sprintf("Nanoseconds a call, wall clock over all goroutines; %d shuffled blocks of %d calls. %s", b.hotBlocks, b.hotCalls, "Ratios are to oauth2.ReuseTokenSource."),

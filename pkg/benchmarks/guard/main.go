@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/esperclient"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
@@ -93,7 +94,7 @@ func costs(ctx context.Context) (found map[string]measure.Cost, err error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := renew.Open(ctx, s.URL+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Key)))
+	source, err := renew.Open(ctx, s.URL+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(answers.Key)))
 	if err != nil {
 		return nil, err
 	}

@@ -13,10 +13,11 @@ import (
 
 // The names of the clients that the harness asks for by name.
 const (
-	Floor   = "floor"
-	Default = "floor, default transport"
-	Esper   = "esper-go"
-	Python  = "esperclient (Python)"
+	Floor     = "floor"
+	Default   = "floor, default transport"
+	Esper     = "esper-go"
+	Generated = "oapi-codegen"
+	Python    = "esperclient (Python)"
 )
 
 // Named is a client in Go.
@@ -32,7 +33,7 @@ func All() []Named {
 		{Floor, "floor", floor.New},
 		{Default, "", floor.NewDefault},
 		{Esper, "esper", esperclient.New},
-		{"oapi-codegen", "oapi", oapi.New},
+		{Generated, "oapi", oapi.New},
 		{"ogen without OTel", "ogen", ogenpeer.New},
 		{"ogen", "ogenotel", ogenotelpeer.New},
 		{"resty v2", "resty2", resty2.New},

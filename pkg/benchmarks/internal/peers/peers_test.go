@@ -8,20 +8,20 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/floor"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogen"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogenotel"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 // TestSameWork: a client that decodes less than another would win by that.
 func TestSameWork(t *testing.T) {
-	info := &http.Client{Transport: peer.Canned{Status: http.StatusOK, Body: server.Info}}
-	renewal := &http.Client{Transport: peer.Canned{Status: http.StatusCreated, Body: server.Renewal}}
-	denied := &http.Client{Transport: peer.Canned{Status: http.StatusUnauthorized, Body: server.Denied}}
+	info := &http.Client{Transport: peer.Canned{Status: http.StatusOK, Body: answers.Info}}
+	renewal := &http.Client{Transport: peer.Canned{Status: http.StatusCreated, Body: answers.Renewal}}
+	denied := &http.Client{Transport: peer.Canned{Status: http.StatusUnauthorized, Body: answers.Denied}}
 	const base = "http://127.0.0.1:1/api"
 	for _, p := range peers.All() {
 		if p.Name == peers.Default { // it has a transport of its own, and else is the floor
@@ -42,7 +42,7 @@ func TestSameWork(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := "570 " + server.EnterpriseID + " bindya " + server.DeveloperAppID + " " + server.Key +
+			want := "570 " + answers.EnterpriseID + " bindya " + answers.DeveloperAppID + " " + answers.Key +
 				" 2019-11-19T15:42:16.637203Z [read write update introspection sdk register] 2019-11-18T15:42:16.637203Z 2019-11-18T15:42:16.637203Z"
 			if text := infoText(t, got); text != want {
 				t.Errorf("TokenInfo:\n%s, want\n%s", text, want)
@@ -50,7 +50,7 @@ func TestSameWork(t *testing.T) {
 			if got, err = call(renewal, true); err != nil {
 				t.Fatal(err)
 			}
-			want = "571 Esper [" + server.EnterpriseID + "] bindya DeveloperApp object (" + server.DeveloperAppID + ") example-new-key-for-benchmarks" +
+			want = "571 Esper [" + answers.EnterpriseID + "] bindya DeveloperApp object (" + answers.DeveloperAppID + ") example-new-key-for-benchmarks" +
 				" 2023-07-03T04:29:53.90602Z [read write update introspection sdk register] 2023-04-04T04:29:53.90602Z 2023-04-04T04:29:53.90602Z"
 			if text := renewalText(t, got); text != want {
 				t.Errorf("RenewToken:\n%s, want\n%s", text, want)

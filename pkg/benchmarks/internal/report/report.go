@@ -4,8 +4,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/stats"
@@ -39,19 +37,8 @@ func (r *Report) Aim(measure, aim, result string, met bool) {
 	r.Aims = append(r.Aims, Aim{measure, aim, result, met})
 }
 
-// WriteFile writes the page to path. Beside it may lie FINDINGS.md, written by hand, which says
-// what is behind the figures and becomes a part of the page.
-func (r *Report) WriteFile(path string) error {
-	findings, err := os.ReadFile(filepath.Join(filepath.Dir(path), "FINDINGS.md"))
-	if err != nil {
-		return err
-	}
-	var page strings.Builder
-	r.write(&page, string(findings))
-	return os.WriteFile(path, []byte(page.String()), 0o644) //nolint:gosec // for everyone to read
-}
-
-func (r *Report) write(w io.Writer, findings string) {
+// Write writes the page. Findings is the part that is written by hand.
+func (r *Report) Write(w io.Writer, findings string) {
 	fmt.Fprint(w, "# Results\n\nWritten by `make bench`; do not edit. What is behind the figures is in `FINDINGS.md`, and below.\n\n")
 	facts := make([][]string, len(r.Facts))
 	for i, f := range r.Facts {

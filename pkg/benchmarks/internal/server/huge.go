@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 )
 
 const (
@@ -16,8 +18,8 @@ const (
 
 // The body is a good answer but for its length: the user has a name of 1 GiB.
 var (
-	before, after, _ = strings.Cut(Info, "bindya") //nolint:gochecknoglobals // constant
-	filling          = strings.Repeat("x", piece)  //nolint:gochecknoglobals // constant
+	before, after, _ = strings.Cut(answers.Info, "bindya") //nolint:gochecknoglobals // constant
+	filling          = strings.Repeat("x", piece)          //nolint:gochecknoglobals // constant
 )
 
 func huge(w http.ResponseWriter) {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/child"
 )
 
@@ -105,7 +106,7 @@ func Run() error {
 }
 
 func handler(posts *atomic.Int64) http.Handler {
-	info, renewal, denied := []byte(Info), []byte(Renewal), []byte(Denied)
+	info, renewal, denied := []byte(answers.Info), []byte(answers.Renewal), []byte(answers.Denied)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		post := req.Method == http.MethodPost

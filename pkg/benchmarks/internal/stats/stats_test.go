@@ -25,7 +25,7 @@ func TestMedian(t *testing.T) {
 
 // TestBootstrapCoverage: of many intervals for samples of a known median about 95 % must hold it.
 func TestBootstrapCoverage(t *testing.T) {
-	const median, samples, size = 1.02, 200, 40
+	const median, samples, size = 1.02, 100, 40
 	random := rand.New(rand.NewPCG(7, 7))
 	held := 0
 	for range samples {

@@ -5,8 +5,8 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -16,14 +16,14 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 	if httpClient != nil {
 		opts = append(opts, esper.WithHTTPClient(httpClient))
 	}
-	client, err := esper.New(base, esper.APIKey(server.Key), opts...)
+	client, err := esper.New(base, esper.APIKey(answers.Key), opts...)
 	if err != nil {
 		return nil, err
 	}
 	renewal := esper.RenewRequest{
-		EnterpriseID:   server.EnterpriseID,
-		DeveloperAppID: server.DeveloperAppID,
-		AccessToken:    esper.NewSecret(server.Key),
+		EnterpriseID:   answers.EnterpriseID,
+		DeveloperAppID: answers.DeveloperAppID,
+		AccessToken:    esper.NewSecret(answers.Key),
 	}
 	return &peer.Client{
 		TokenInfo:  func(ctx context.Context) (any, error) { return client.TokenInfo(ctx) },

@@ -11,8 +11,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
 // Info is the answer of TokenInfo.
@@ -63,8 +63,8 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 		httpClient = peer.Tuned()
 	}
 	c := client{httpClient, base}
-	renew := "/v0/enterprise/" + url.PathEscape(server.EnterpriseID) + "/developerapp/" + url.PathEscape(server.DeveloperAppID) +
-		"/renew-token/?access_token=" + url.QueryEscape(server.Key)
+	renew := "/v0/enterprise/" + url.PathEscape(answers.EnterpriseID) + "/developerapp/" + url.PathEscape(answers.DeveloperAppID) +
+		"/renew-token/?access_token=" + url.QueryEscape(answers.Key)
 	return &peer.Client{
 		TokenInfo: func(ctx context.Context) (any, error) {
 			info := new(Info)
@@ -87,7 +87,7 @@ func (c client) do(ctx context.Context, method, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+server.Key)
+	req.Header.Set("Authorization", "Bearer "+answers.Key)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "floor/1.0")
 	resp, err := c.http.Do(req)

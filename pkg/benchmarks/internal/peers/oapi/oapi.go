@@ -7,14 +7,14 @@ import (
 	"net/http"
 
 	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
 // New returns it.
 func New(base string, httpClient *http.Client) (*peer.Client, error) {
 	opts := []gen.ClientOption{gen.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
-		req.Header.Set("Authorization", "Bearer "+server.Key)
+		req.Header.Set("Authorization", "Bearer "+answers.Key)
 		return nil
 	})}
 	if httpClient != nil {
@@ -37,7 +37,7 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 			return info, err
 		},
 		RenewToken: func(ctx context.Context) (any, error) {
-			resp, err := client.RenewToken(ctx, server.EnterpriseID, server.DeveloperAppID, &gen.RenewTokenParams{AccessToken: server.Key}) //nolint:bodyclose // the parser closes it
+			resp, err := client.RenewToken(ctx, answers.EnterpriseID, answers.DeveloperAppID, &gen.RenewTokenParams{AccessToken: answers.Key}) //nolint:bodyclose // the parser closes it
 			if err != nil {
 				return nil, err
 			}

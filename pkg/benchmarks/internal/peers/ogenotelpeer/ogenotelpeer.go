@@ -8,15 +8,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogenotel"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
 type key struct{}
 
 func (key) ApiKey(context.Context, ogenotel.OperationName) (ogenotel.ApiKey, error) { //nolint:revive // the generator's name
-	return ogenotel.ApiKey{Token: server.Key}, nil
+	return ogenotel.ApiKey{Token: answers.Key}, nil
 }
 
 // New returns it.
@@ -30,9 +30,9 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 		return nil, err
 	}
 	params := ogenotel.RenewTokenParams{
-		EnterpriseID:   uuid.MustParse(server.EnterpriseID),
-		DeveloperappID: uuid.MustParse(server.DeveloperAppID),
-		AccessToken:    server.Key,
+		EnterpriseID:   uuid.MustParse(answers.EnterpriseID),
+		DeveloperappID: uuid.MustParse(answers.DeveloperAppID),
+		AccessToken:    answers.Key,
 	}
 	return &peer.Client{
 		TokenInfo: func(ctx context.Context) (any, error) {

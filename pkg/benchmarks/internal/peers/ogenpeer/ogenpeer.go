@@ -8,15 +8,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogen"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
 type key struct{}
 
 func (key) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // the generator's name
-	return ogen.ApiKey{Token: server.Key}, nil
+	return ogen.ApiKey{Token: answers.Key}, nil
 }
 
 // New returns it.
@@ -30,9 +30,9 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 		return nil, err
 	}
 	params := ogen.RenewTokenParams{
-		EnterpriseID:   uuid.MustParse(server.EnterpriseID),
-		DeveloperappID: uuid.MustParse(server.DeveloperAppID),
-		AccessToken:    server.Key,
+		EnterpriseID:   uuid.MustParse(answers.EnterpriseID),
+		DeveloperappID: uuid.MustParse(answers.DeveloperAppID),
+		AccessToken:    answers.Key,
 	}
 	return &peer.Client{
 		TokenInfo: func(ctx context.Context) (any, error) {

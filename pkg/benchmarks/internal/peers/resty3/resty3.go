@@ -8,9 +8,9 @@ import (
 
 	"resty.dev/v3"
 
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/floor"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
 // New returns it.
@@ -20,15 +20,15 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 		client = resty.NewWithClient(httpClient)
 	}
 	client.SetLoggerWarnLevel(true) // of keys over http
-	client.SetBaseURL(base).SetAuthToken(server.Key).SetHeader("Accept", "application/json")
+	client.SetBaseURL(base).SetAuthToken(answers.Key).SetHeader("Accept", "application/json")
 	return &peer.Client{
 		TokenInfo: func(ctx context.Context) (any, error) {
 			return result(client.R().SetContext(ctx).SetResult(new(floor.Info)).SetResultError(new(floor.Error)).Get("/v1/token-info/"))
 		},
 		RenewToken: func(ctx context.Context) (any, error) {
 			return result(client.R().SetContext(ctx).SetResult(new(floor.Renewal)).SetResultError(new(floor.Error)).
-				SetPathParam("enterprise", server.EnterpriseID).SetPathParam("app", server.DeveloperAppID).
-				SetQueryParam("access_token", server.Key).
+				SetPathParam("enterprise", answers.EnterpriseID).SetPathParam("app", answers.DeveloperAppID).
+				SetQueryParam("access_token", answers.Key).
 				Post("/v0/enterprise/{enterprise}/developerapp/{app}/renew-token/"))
 		},
 	}, nil
