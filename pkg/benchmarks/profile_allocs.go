@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,10 +23,13 @@ const originsCommand = "origins"
 
 // shared stands for tiny objects (under 16 bytes, without pointers) that share a block with another:
 // the profiler does not see them.
-const shared = "(tiny objects that share a block)"
+const shared = "(tiny objects that share a block, and rounding)"
 
-// origins counts, by function, the allocations of one call.
-type origins map[string]float64
+// smallest is the size of the least object: a difference below it is chance.
+const smallest = 16
+
+// origins has, by function, what one call allocates.
+type origins map[string]measure.Cost
 
 // whereAllocationsCome compares this repository's client with the floor, function by function.
 func (b *bench) whereAllocationsCome(ctx context.Context) error {
@@ -50,23 +54,27 @@ func differences(what string, floor, own origins) report.Section {
 	section := report.Section{
 		Title: "Where the allocations beyond the floor's come from: " + what,
 		Text: "Allocations a call, by the innermost function outside the runtime, from a profile of every one (MemProfileRate 1); " +
-			"equal counts are left out.",
+			"functions that allocate alike in both are left out.",
 		Head: []string{"function", "floor", "esper-go"},
 	}
 	all := maps.Clone(floor)
 	maps.Copy(all, own)
 	functions := slices.SortedFunc(maps.Keys(all), func(a, b string) int {
-		if d := (own[b] - floor[b]) - (own[a] - floor[a]); d != 0 {
-			return int(d * 1000)
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(
+			cmp.Compare(own[b].Allocations-floor[b].Allocations, own[a].Allocations-floor[a].Allocations),
+			cmp.Compare(own[b].Bytes-floor[b].Bytes, own[a].Bytes-floor[a].Bytes),
+			strings.Compare(a, b))
 	})
 	for _, f := range functions {
-		if floor[f] != own[f] {
-			section.Rows = append(section.Rows, []string{"`" + f + "`", fmt.Sprintf("%.0f", floor[f]), fmt.Sprintf("%.0f", own[f])})
+		if floor[f].Allocations != own[f].Allocations || math.Abs(floor[f].Bytes-own[f].Bytes) >= smallest {
+			section.Rows = append(section.Rows, []string{"`" + f + "`", originText(floor[f]), originText(own[f])})
 		}
 	}
 	return section
+}
+
+func originText(c measure.Cost) string {
+	return fmt.Sprintf("%.0f (%.0f B)", c.Allocations, c.Bytes)
 }
 
 func originsChild(args []string) error {
@@ -104,7 +112,7 @@ func count(call func() error) (origins, error) {
 	if err != nil {
 		return nil, err
 	}
-	var snapshots [2]map[[32]uintptr]int64
+	var snapshots [2]map[[32]uintptr]measure.Cost
 	for i := range snapshots {
 		for range calls {
 			if err := call(); err != nil {
@@ -114,30 +122,37 @@ func count(call func() error) (origins, error) {
 		snapshots[i] = snapshot()
 	}
 	found := make(origins)
-	for stack, n := range snapshots[1] {
-		found[origin(stack)] += float64(n - snapshots[0][stack])
+	for stack, c := range snapshots[1] {
+		function := origin(stack)
+		sum := found[function]
+		sum.Allocations += (c.Allocations - snapshots[0][stack].Allocations) / calls
+		sum.Bytes += (c.Bytes - snapshots[0][stack].Bytes) / calls
+		found[function] = sum
 	}
-	seen := 0.0
-	for function, n := range found {
-		if found[function] = math.Round(n / calls); found[function] == 0 {
+	seen := measure.Cost{}
+	for function, c := range found {
+		c.Allocations, c.Bytes = math.Round(c.Allocations), math.Round(c.Bytes)
+		if found[function] = c; c.Allocations == 0 || function == "main.snapshot" {
 			delete(found, function)
+			continue
 		}
-		seen += found[function]
+		seen.Allocations += c.Allocations
 	}
-	found[shared] = cost.Allocations - seen
+	found[shared] = measure.Cost{Allocations: cost.Allocations - seen.Allocations} // their bytes are the block's
 	return found, nil
 }
 
 // snapshot counts all objects that were allocated so far.
-func snapshot() map[[32]uintptr]int64 {
+func snapshot() map[[32]uintptr]measure.Cost {
 	for range 3 { // the profile lags two collections behind
 		runtime.GC()
 	}
 	records := make([]runtime.MemProfileRecord, 1<<16)
 	n, _ := runtime.MemProfile(records, true)
-	counts := make(map[[32]uintptr]int64, n)
+	counts := make(map[[32]uintptr]measure.Cost, n)
 	for _, r := range records[:min(n, len(records))] {
-		counts[r.Stack0] += r.AllocObjects
+		c := counts[r.Stack0]
+		counts[r.Stack0] = measure.Cost{Allocations: c.Allocations + float64(r.AllocObjects), Bytes: c.Bytes + float64(r.AllocBytes)}
 	}
 	return counts
 }
