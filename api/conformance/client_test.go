@@ -42,6 +42,9 @@ func serveAs(fault string) int {
 		case fault == "prints at a 401" && r.Status == 401:
 			fmt.Println("Unauthorized!")
 			continue
+		case fault == "misspells a 401" && r.Status == 401:
+			fmt.Println(`{"status":401,"eror":{}}`)
+			continue
 		case fault == "answers twice" && r.Status == 500 && c.Operation == "renewToken":
 			fmt.Println("{}")
 		}
