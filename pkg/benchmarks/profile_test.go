@@ -51,8 +51,11 @@ func TestDifferences(t *testing.T) {
 	own := origins{"same": {Allocations: 3, Bytes: 30}, "fewer": {Allocations: 2, Bytes: 20}, "more": {Allocations: 1, Bytes: 10}, "most": {Allocations: 4, Bytes: 40}, "larger": {Allocations: 1, Bytes: 32}}
 	got := differences("TokenInfo", floor, own).Rows
 	want := [][]string{
-		{"`most`", "0 (0 B)", "4 (40 B)"}, {"`more`", "0 (0 B)", "1 (10 B)"}, {"`larger`", "1 (16 B)", "1 (32 B)"},
-		{"`gone`", "1 (10 B)", "0 (0 B)"}, {"`fewer`", "5 (50 B)", "2 (20 B)"},
+		{"`most`", "0 (0 B)", "4 (40 B)"},
+		{"`more`", "0 (0 B)", "1 (10 B)"},
+		{"`larger`", "1 (16 B)", "1 (32 B)"},
+		{"`gone`", "1 (10 B)", "0 (0 B)"},
+		{"`fewer`", "5 (50 B)", "2 (20 B)"},
 	}
 	if !slices.EqualFunc(got, want, slices.Equal[[]string]) {
 		t.Errorf("%v, want %v", got, want)
