@@ -98,7 +98,7 @@ async function picture(page, name, fullPage = false) {
 	await page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage });
 }
 
-// focused presses Tab until the named element has the focus, and makes sure that one sees it.
+// tabTo presses Tab until the wanted element has the focus, and makes sure that one sees it.
 async function tabTo(page, matches, limit = 80) {
 	for (let i = 0; i < limit; i++) {
 		await page.keyboard.press("Tab");
@@ -174,6 +174,8 @@ for (const width of widths) {
 		const found = page.getByText("Exchanges an API key", { exact: false }).first();
 		await found.waitFor();
 		await picture(page, `search-${width}`);
+		const box = await found.boundingBox();
+		assert.ok(box.x + box.width <= width, "a result of the search is cut");
 		await page.keyboard.press("ArrowDown");
 		await page.keyboard.press("Enter");
 		await page.waitForURL(/#\/token\/renewtoken/);
