@@ -31,7 +31,7 @@ export function run(command, args, cwd = here) {
 
 export const tool = (name, ...args) => run(path.join(here, "node_modules/.bin", name), args);
 
-export const redocly = (file, config = "redocly.yaml") => tool("redocly", "lint", "--config", config, file);
+export const redocly = (file) => tool("redocly", "lint", "--config", "redocly.yaml", file);
 
 export const spectral = (file) =>
 	tool("spectral", "lint", "--ruleset", ".spectral.yaml", "--fail-severity", "hint", "--fail-on-unmatched-globs", file);
@@ -43,7 +43,7 @@ export function redoclyOverlaid(content) {
 	try {
 		const file = path.join(folder, "openapi-overlaid.yaml");
 		fs.writeFileSync(file, content);
-		return redocly(file, "redocly-overlaid.yaml");
+		return redocly(file);
 	} finally {
 		fs.rmSync(folder, { recursive: true });
 	}

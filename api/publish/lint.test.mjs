@@ -58,11 +58,11 @@ const breaks = [
 	["a component that nothing uses", spectral, "oas3-unused-component", (d) => (d.components.schemas.Unused = { type: "string" })],
 	["a property that OpenAPI has not", redocly, "struct", (d) => (d.components.schemas.ErrorResponse.propertys = {})],
 	["a type that OpenAPI has not", redocly, "struct", (d) => (d.components.schemas.ErrorResponse.type = "record")],
-	["an example of a body that does not fit", redocly, "no-invalid-media-type-examples", (d) =>
+	["an example of a body that does not fit", validation, "invalid example", (d) =>
 		(d.components.examples.TokenRenewal.value.token = 1)],
-	["an example of a body that lacks what is required", spectral, "oas3-valid-media-example", (d) =>
+	["an example of a body that lacks what is required", validation, "invalid example", (d) =>
 		delete d.components.examples.TokenRenewal.value.token],
-	["an example of a schema that does not fit", redocly, "no-invalid-schema-examples", (d) =>
+	["an example of a schema that does not fit", validation, "invalid example", (d) =>
 		(d.components.schemas.TokenRenewV0.properties.token.example = 1)],
 	["an example of a parameter that does not fit", redocly, "no-invalid-parameter-examples", (d) =>
 		(d.components.parameters.AccessToken.example = 1)],
