@@ -36,7 +36,7 @@ func NewServerURLTenant(tenant ServerURLTenantTenantVariable) (string, error) {
 	return u, nil
 }
 
-// ErrorDetails Single faults as a list, as lists by field, or as one text; may be null.
+// ErrorDetails Single faults as a list of texts or objects, as lists by parameter, or as one text; may be null.
 //
 // Example: ["Invalid access token"]
 type ErrorDetails = any
@@ -49,7 +49,8 @@ type ErrorResponse struct {
 	// Example: Authentication credentials were not provided.
 	Detail string `json:"detail,omitempty"`
 
-	// Errors Single faults as a list, as lists by field, or as one text; may be null.
+	// Errors Single faults as a list of texts or objects, as lists by parameter, or as one text; may be null.
+	//
 	//
 	// Example: ["Invalid access token"]
 	Errors ErrorDetails `json:"errors,omitempty"`
@@ -59,18 +60,18 @@ type ErrorResponse struct {
 	// Example: Authorization information is missing or invalid.
 	Message string `json:"message,omitempty"`
 
-	// Status The HTTP status once more, as an integer or as a string.
+	// Status The HTTP status once more, as an integer or as a string; may be null.
 	//
 	// Example: 400
 	Status ErrorStatus `json:"status,omitempty"`
 }
 
-// ErrorStatus The HTTP status once more, as an integer or as a string.
+// ErrorStatus The HTTP status once more, as an integer or as a string; may be null.
 //
 // Example: 400
 type ErrorStatus = wire.ID
 
-// KeyID The key's number in the server's database. Sent as a string or as an integer.
+// KeyID The key's number in the server's database, as a string or as an integer.
 //
 // Example: 570
 type KeyID = wire.ID
@@ -111,7 +112,7 @@ type TokenInfoV1 struct {
 	// Example: 2019-11-19T15:42:16.637203Z
 	ExpiresOn wire.Time `json:"expires_on,omitempty"`
 
-	// ID The key's number in the server's database. Sent as a string or as an integer.
+	// ID The key's number in the server's database, as a string or as an integer.
 	//
 	// Example: 570
 	ID KeyID `json:"id"`
@@ -170,7 +171,7 @@ type TokenRenewV0 struct {
 	// Example: 2023-07-03T04:29:53.906020Z
 	ExpiresAt wire.Time `json:"expires_at,omitempty"`
 
-	// ID The key's number in the server's database. Sent as a string or as an integer.
+	// ID The key's number in the server's database, as a string or as an integer.
 	//
 	// Example: 570
 	ID KeyID `json:"id,omitempty"`

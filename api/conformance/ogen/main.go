@@ -29,8 +29,8 @@ type command struct {
 
 type answer struct {
 	Status     int            `json:"status"`
-	Value      any            `json:"value,omitempty"`
-	Error      json.Marshaler `json:"error,omitempty"`
+	Value      map[string]any `json:"value,omitempty"`
+	Error      map[string]any `json:"error,omitempty"`
 	RetryAfter string         `json:"retry_after,omitempty"`
 	Failure    string         `json:"failure,omitempty"`
 }
@@ -53,7 +53,7 @@ func serve(in io.Reader, out io.Writer) error {
 		}
 		a, err := call(c)
 		if unexpected := (*client.UnexpectedStatusCode)(nil); errors.As(err, &unexpected) { // a status that is not described
-			a = answer{Status: unexpected.StatusCode, Error: &unexpected.Response}
+			a = failed(unexpected.StatusCode, unexpected.Response)
 		} else if err != nil {
 			a = answer{Failure: err.Error()}
 		}
@@ -83,7 +83,7 @@ func call(c command) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		return show(res)
+		return show(res), nil
 	case "renewToken":
 		res, err := api.RenewToken(ctx, client.RenewTokenParams{
 			EnterpriseID:   c.EnterpriseID,
@@ -93,65 +93,81 @@ func call(c command) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
-		return show(res)
+		return show(res), nil
 	}
 	return answer{}, fmt.Errorf("no such operation: %q", c.Operation)
 }
 
-// show writes down what was decoded; the type stands for the status.
-func show(res any) (answer, error) {
+// show writes down what was decoded; the type stands for the status. ogen's own encoder would leave
+// out what is below a second, and write nothing for a value without a type that is not there.
+func show(res any) answer {
 	switch r := res.(type) {
 	case *client.TokenInfoV1:
-		value, err := withDates(r, map[string]client.OptNilDateTime{
-			"expires_on": r.ExpiresOn, "created_on": r.CreatedOn, "updated_on": r.UpdatedOn,
-		})
-		return answer{Status: http.StatusOK, Value: value}, err
+		value := map[string]any{"enterprise": r.Enterprise}
+		anything(value, map[string][]byte{"id": r.ID, "user": r.User, "source_refresh_token": r.SourceRefreshToken})
+		optional(value, "developer_app", r.DeveloperApp.Get)
+		optional(value, "token", r.Token.Get)
+		optional(value, "expires_on", r.ExpiresOn.Get)
+		optional(value, "scope", r.Scope.Get)
+		optional(value, "created_on", r.CreatedOn.Get)
+		optional(value, "updated_on", r.UpdatedOn.Get)
+		return answer{Status: http.StatusOK, Value: value}
 	case *client.TokenRenewV0:
-		value, err := withDates(r, map[string]client.OptNilDateTime{
-			"expires_at": r.ExpiresAt, "created_on": r.CreatedOn, "updated_on": r.UpdatedOn,
-		})
-		return answer{Status: http.StatusCreated, Value: value}, err
+		value := map[string]any{"token": r.Token}
+		anything(value, map[string][]byte{"id": r.ID, "user": r.User})
+		optional(value, "enterprise", r.Enterprise.Get)
+		optional(value, "developerapp", r.Developerapp.Get)
+		optional(value, "expires_at", r.ExpiresAt.Get)
+		optional(value, "scope", r.Scope.Get)
+		optional(value, "created_on", r.CreatedOn.Get)
+		optional(value, "updated_on", r.UpdatedOn.Get)
+		return answer{Status: http.StatusCreated, Value: value}
 	case *client.TooManyRequestsHeaders:
-		return answer{Status: http.StatusTooManyRequests, Error: &r.Response, RetryAfter: r.RetryAfter.Value}, nil
+		a := failed(http.StatusTooManyRequests, r.Response)
+		a.RetryAfter = r.RetryAfter.Value
+		return a
 	case *client.GetTokenInfoBadRequest:
-		return answer{Status: http.StatusBadRequest, Error: r}, nil
+		return failed(http.StatusBadRequest, client.ErrorResponse(*r))
 	case *client.RenewTokenBadRequest:
-		return answer{Status: http.StatusBadRequest, Error: r}, nil
+		return failed(http.StatusBadRequest, client.ErrorResponse(*r))
 	case *client.GetTokenInfoUnauthorized:
-		return answer{Status: http.StatusUnauthorized, Error: r}, nil
+		return failed(http.StatusUnauthorized, client.ErrorResponse(*r))
 	case *client.RenewTokenUnauthorized:
-		return answer{Status: http.StatusUnauthorized, Error: r}, nil
+		return failed(http.StatusUnauthorized, client.ErrorResponse(*r))
 	case *client.GetTokenInfoForbidden:
-		return answer{Status: http.StatusForbidden, Error: r}, nil
+		return failed(http.StatusForbidden, client.ErrorResponse(*r))
 	case *client.RenewTokenForbidden:
-		return answer{Status: http.StatusForbidden, Error: r}, nil
+		return failed(http.StatusForbidden, client.ErrorResponse(*r))
 	case *client.GetTokenInfoNotFound:
-		return answer{Status: http.StatusNotFound, Error: r}, nil
+		return failed(http.StatusNotFound, client.ErrorResponse(*r))
 	case *client.RenewTokenNotFound:
-		return answer{Status: http.StatusNotFound, Error: r}, nil
+		return failed(http.StatusNotFound, client.ErrorResponse(*r))
 	case *client.GetTokenInfoInternalServerError:
-		return answer{Status: http.StatusInternalServerError, Error: r}, nil
+		return failed(http.StatusInternalServerError, client.ErrorResponse(*r))
 	case *client.RenewTokenInternalServerError:
-		return answer{Status: http.StatusInternalServerError, Error: r}, nil
+		return failed(http.StatusInternalServerError, client.ErrorResponse(*r))
 	}
-	return answer{}, fmt.Errorf("an answer of type %T", res)
+	return answer{Failure: fmt.Sprintf("an answer of type %T", res)}
 }
 
-// withDates writes v as JSON with the dates as they were decoded: ogen's own encoder leaves out what is
-// below a second.
-func withDates(v json.Marshaler, dates map[string]client.OptNilDateTime) (map[string]any, error) {
-	b, err := v.MarshalJSON()
-	if err != nil {
-		return nil, err
+func failed(status int, e client.ErrorResponse) answer {
+	value := map[string]any{}
+	anything(value, map[string][]byte{"errors": e.Errors, "status": e.Status})
+	optional(value, "message", e.Message.Get)
+	optional(value, "detail", e.Detail.Get)
+	return answer{Status: status, Error: value}
+}
+
+func optional[T any](value map[string]any, name string, get func() (T, bool)) {
+	if v, ok := get(); ok {
+		value[name] = v
 	}
-	var object map[string]any
-	if err := json.Unmarshal(b, &object); err != nil {
-		return nil, err
-	}
-	for name, date := range dates {
-		if value, ok := date.Get(); ok {
-			object[name] = value
+}
+
+func anything(value map[string]any, parts map[string][]byte) {
+	for name, part := range parts {
+		if len(part) > 0 {
+			value[name] = json.RawMessage(part)
 		}
 	}
-	return object, nil
 }

@@ -40,7 +40,7 @@ func TestOwnAnswersAreChecked(t *testing.T) {
 		`{"id":"570","enterprise":"` + secret + `"}`: "",
 		`{"id":"570"}`: "/enterprise breaks the schema's required",
 		`{"id":"570","enterprise":"x","expires_on":"` + secret + `"}`: "/expires_on breaks the schema's format date-time",
-		`{"id":{"` + secret + `":1},"enterprise":"x"}`:                "/id breaks the schema's oneOf",
+		`{"id":"570","enterprise":{"` + secret + `":1}}`:              "/enterprise breaks the schema's type",
 		secret: "cannot be read",
 	} {
 		err := s.spec.checkAnswer(c, answer{status: 200, header: jsonHeader(), body: []byte(body)})
