@@ -13,13 +13,16 @@ RACE      ?= auto
 TESTFLAGS ?=
 # Tries a target, or a time (10m).
 FUZZTIME  ?= 30000x
+# Flags of pkg/benchmarks: -short, -only.
+BENCHFLAGS ?=
 COVER_MIN ?= 90
 # What a program that imports pkg/esper may link besides the standard library and this module.
 SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5 github.com/google/uuid \
 	github.com/oapi-codegen/runtime golang.org/x/oauth2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test
+.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
+	conformance spec-lint site site-test bench-guard bench-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -92,8 +95,14 @@ fuzz: ## run every fuzz target, FUZZTIME (30000x) each
 	done; \
 	exit $$failed
 
-bench: ## time TokenInfo and RenewToken beside a plain net/http client
-	$(GO) test -run '^$$' -bench . -benchmem ./pkg/esper
+bench: ## measure the client beside its peers, and write pkg/benchmarks/RESULTS.md (needs Python 3.11; some 15 minutes)
+	cd pkg/benchmarks && $(GO) generate ./... && $(GO) run . $(BENCHFLAGS)
+
+bench-guard: ## fail if a call allocates more than pkg/benchmarks/guard says
+	cd pkg/benchmarks && $(GO) run ./guard
+
+bench-test: ## test the benchmarks themselves
+	cd pkg/benchmarks && $(GO) generate ./... && $(GO) test ./...
 
 cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (90) percent
 	@all=$$($(GO) list -f '{{if ne .Name "main"}}{{.ImportPath}}{{end}}' ./...) || exit 1; \
@@ -115,3 +124,22 @@ spec-diff: ## compare the spec with the last release's (before the first: BASE, 
 
 spec-diff-test: ## try spec-diff on changes of every kind, in a repository made for it
 	@OASDIFF='$(GO) run $(OASDIFF)' bash api/specdiff_test.sh
+
+# The Rust client is left out where there is no Rust, but never where a change is judged.
+conformance: ## generate clients in other languages, run them against the fake server, write api/conformance/RESULTS.md
+	@if [ -n "$$CI" ] || command -v cargo >/dev/null; then $(GO) run ./api/conformance; else \
+		echo 'There is no cargo here: the Rust client is left out, and RESULTS.md is not written.'; \
+		$(GO) run ./api/conformance $$(cd api/conformance && ls -d */ | tr -d / | grep -v rust); fi
+
+NPM := api/publish/node_modules/.package-lock.json
+$(NPM): api/publish/package-lock.json
+	cd api/publish && npm ci && touch node_modules/.package-lock.json
+
+spec-lint: $(NPM) ## lint the spec, alone and with the overlay, and show that each kind of break is found
+	cd api/publish && npm run --silent lint
+
+site: $(NPM) ## build dist/: the spec in its forms, a reference page, an index
+	cd api/publish && npm run --silent build
+
+site-test: site ## open dist/ in a headless Chromium (CHROMIUM names it); pictures go to dist-screenshots/
+	cd api/publish && npm test
