@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,6 +63,7 @@ type stage struct {
 	dial      dialer          // while the fault lasts
 	healed    dialer          // after that
 	sound     atomic.Bool
+	open      atomic.Int32 // connections of the client
 }
 
 type dialer func(ctx context.Context) (net.Conn, error)
@@ -92,10 +94,16 @@ func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) 
 	t.Helper()
 	st.transport.ForceAttemptHTTP2 = true // as in the client's own
 	st.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dial := st.dial
 		if st.sound.Load() {
-			return st.healed(ctx)
+			dial = st.healed
 		}
-		return st.dial(ctx)
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		st.open.Add(1)
+		return &countedConn{Conn: conn, open: &st.open}, nil
 	}
 	client, err := esper.New(st.base, currentKey{st.server},
 		esper.WithHTTPClient(&http.Client{Transport: st.transport}),
@@ -108,6 +116,33 @@ func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) 
 	}
 	t.Cleanup(client.CloseIdleConnections)
 	return client
+}
+
+// countedConn is counted until it is closed.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int32
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// checkClosed wants the client to have no connection, although the server would keep it.
+func (st *stage) checkClosed(t *testing.T, client *esper.Client) {
+	t.Helper()
+	for end := time.Now().Add(3 * time.Second); ; <-time.After(time.Millisecond) {
+		client.CloseIdleConnections()
+		switch open := st.open.Load(); {
+		case open == 0:
+			return
+		case time.Now().After(end):
+			t.Errorf("%d connections are in use after the calls", open)
+			return
+		}
+	}
 }
 
 // operation is a column of the table.
@@ -162,13 +197,15 @@ func (f fault) run(t *testing.T, op operation) want {
 	checkRenewal(t, s, old, o, got)
 	checkSecrets(t, &log, o)
 
+	s.checkClosed(t, client)
 	s.sound.Store(true)
-	handled := s.Requests(op.method)
+	renewals := s.Renewals()
 	o = op.call(t, client, s.Key())
-	if o.err != nil || o.newKey != "" && o.newKey != s.Key() || s.Requests(op.method) != handled+1 {
-		t.Errorf("the next call: %v, after %d requests", o.err, s.Requests(op.method)-handled)
+	if o.err != nil || o.newKey != "" && (o.newKey != s.Key() || s.Renewals() != renewals+1) {
+		t.Errorf("the next call: %v; %d more keys", o.err, s.Renewals()-renewals)
 	}
 	checkSecrets(t, &log, o)
+	s.checkClosed(t, client)
 	return got
 }
 

@@ -3,6 +3,8 @@ package faults
 import (
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ const file = "../esper/FAULTS.md"
 // TestMatrix makes every fault meet every operation, and compares what it finds with what is
 // expected, and with the file.
 func TestMatrix(t *testing.T) {
+	log.SetOutput(io.Discard) // net/http's servers report each handshake that fails
 	var table, offsets strings.Builder
 	rows := 0
 	for _, f := range slices.Concat(networkFaults(), tlsFaults(), proxyFaults(), http2Faults(), answerFaults()) {

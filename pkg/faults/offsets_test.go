@@ -107,8 +107,6 @@ func (s sweep) cut(t *testing.T, st *stage, client *esper.Client, log *bytes.Buf
 	}
 	address, stop := proxyTo(t, st.Address(), toxics...)
 	defer stop()
-	defer client.CloseIdleConnections()
-
 	st.dial = to(address)
 	before := st.Requests(s.op.method)
 	o := s.op.call(t, client, st.Key())
@@ -127,6 +125,7 @@ func (s sweep) cut(t *testing.T, st *stage, client *esper.Client, log *bytes.Buf
 		t.Errorf("the next call: %v", o.err)
 	}
 	checkSecrets(t, log, o)
+	st.checkClosed(t, client)
 	return got.gets
 }
 

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+const (
+	// A source that waits for longer than this before it does something again has nothing more to show.
+	patience = 15 * time.Second
+	maxAge   = time.Minute
+	// settle is how long the end of a source's life may take to be told, a renewal under way included.
+	settle = 10 * time.Second
+)
+
+// keeper has one source after another renew a key. One ends when its key is lost, when it waits for
+// long (a renewal of unknown outcome, an end that lies far ahead), or after a minute.
+type keeper struct {
+	server    *server
+	folder    string
+	found     *findings
+	transport *http.Transport
+
+	mu      sync.Mutex
+	current *renew.Source
+	ready   chan struct{} // closed once there is a first source
+
+	sources, kept, lost, inDoubt, renewals int
+	wrong                                  []error
+}
+
+func newKeeper(s *server, folder string, f *findings) *keeper {
+	return &keeper{server: s, folder: folder, found: f, transport: new(http.Transport), ready: make(chan struct{})}
+}
+
+// source returns the one in use, once there is one.
+func (k *keeper) source() *renew.Source {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current
+}
+
+func (k *keeper) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		path := filepath.Join(k.folder, fmt.Sprintf("%d.json", k.sources))
+		issued := k.server.issue()
+		source := k.open(ctx, path, issued)
+		if source == nil {
+			return
+		}
+		k.sources++
+		k.mu.Lock()
+		if k.current == nil {
+			close(k.ready)
+		}
+		k.current = source
+		k.mu.Unlock()
+		k.server.retire(issued)
+		k.live(ctx, source)
+		if err := k.judge(source, path); err != nil {
+			k.wrong = append(k.wrong, fmt.Errorf("source %d: %w", k.sources, err))
+		}
+	}
+}
+
+// open begins with a new key. The server may fail at that, too.
+func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
+	key := esper.NewSecret(issued)
+	for {
+		source, err := renew.Open(ctx, k.server.base, renew.File(path), renew.WithInitialToken(key),
+			renew.WithClientOptions(callOptions(&http.Client{Transport: k.transport})...),
+			renew.WithOnRenew(func(s renew.Status) {
+				if s.LastError != nil {
+					k.found.note(s.LastError)
+					return
+				}
+				k.mu.Lock()
+				k.renewals++
+				k.mu.Unlock()
+			}))
+		if err == nil {
+			return source
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		k.found.note(err)
+	}
+}
+
+// live runs a source until there is nothing more to see.
+func (k *keeper) live(ctx context.Context, source *renew.Source) {
+	ctx, cancel := context.WithTimeout(ctx, maxAge)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- source.Run(ctx) }()
+	for waits := 0; waits < 5*20 && pause(ctx, 50*time.Millisecond); { // long enough for a key to expire
+		select {
+		case err := <-ended:
+			k.found.note(err)
+			return
+		default:
+		}
+		if time.Until(source.Status().NextAttempt) > patience {
+			waits++
+		}
+	}
+	cancel()
+	k.found.note(<-ended)
+}
+
+// judge wants the source to have the server's newest key, in memory and on disk. Only where the
+// answer with it was lost on the way may it say that it has not.
+func (k *keeper) judge(source *renew.Source, path string) (err error) {
+	for end := time.Now().Add(settle); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		var stored string
+		if stored, err = keyIn(path); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithDeadline(context.Background(), end)
+		token, tokenErr := source.TokenContext(ctx)
+		cancel()
+		key := stored
+		if tokenErr == nil {
+			key = token.AccessToken
+		}
+		status := source.Status()
+		if count := k.ending(key, key == stored || !status.Saved, tokenErr, status); count != nil {
+			*count++
+			return nil
+		}
+		newest, lost := k.server.state(key)
+		err = fmt.Errorf("a key is lost that was answered: newest %t, lost on the way %t, on disk %t: %w",
+			newest, lost, stored == key, errors.Join(tokenErr, status.LastError))
+	}
+	return err
+}
+
+// ending is the count of how a source ended, nil if none of these is true of it.
+func (k *keeper) ending(key string, stored bool, err error, status renew.Status) *int {
+	newest, lost := k.server.state(key)
+	switch isLost := errors.Is(err, renew.ErrKeyLost); {
+	case newest && err == nil && stored:
+		return &k.kept
+	case lost && isLost:
+		return &k.lost
+	case lost && status.LastError != nil:
+		return &k.inDoubt
+	case newest && err != nil && !isLost && time.Until(status.NextAttempt) > patience:
+		return &k.inDoubt // it has expired while its renewal waits, and is not given up
+	}
+	return nil
+}
+
+func keyIn(path string) (string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // a file of this program's
+	if err != nil {
+		return "", err
+	}
+	var document struct{ Key string }
+	err = json.Unmarshal(data, &document)
+	return document.Key, err
+}
+
+func (k *keeper) closeIdle() { k.transport.CloseIdleConnections() }
+
+func (k *keeper) String() string {
+	return fmt.Sprintf("%d sources, %d renewals: %d ended with the newest key, %d with one that is lost because the answer never arrived, %d waiting to tell which",
+		k.sources, k.renewals, k.kept, k.lost, k.inDoubt)
+}
+
+func (k *keeper) verdict() error {
+	if k.renewals == 0 || k.kept == 0 {
+		return errors.Join(append(k.wrong, errors.New("no key was renewed and kept"))...)
+	}
+	return errors.Join(k.wrong...)
+}

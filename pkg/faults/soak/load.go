@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const (
+	callers = 64
+	// A call about every 150 ms each is some 400 a second, and the faults that break a connection
+	// use up some 50 ports a second.
+	pauseLeast, pauseMost = 50 * time.Millisecond, 250 * time.Millisecond
+)
+
+// load is 64 callers. Most use the client; every eighth uses the source's transport for another endpoint.
+type load struct {
+	client *esper.Client
+	keeper *keeper
+	found  *findings
+	base   string
+	plain  *http.Transport
+	calls  atomic.Int64
+	group  sync.WaitGroup
+	gate   sync.RWMutex // held by whoever wants the callers to rest
+}
+
+func newLoad(base string, k *keeper, f *findings) (*load, error) {
+	client, err := esper.New(base, current{k}, callOptions(new(http.Client))...)
+	return &load{client: client, keeper: k, found: f, base: base, plain: &http.Transport{MaxIdleConnsPerHost: callers}}, err
+}
+
+// callOptions are short: there are many calls to make, and a server that may say nothing.
+func callOptions(client *http.Client) []esper.Option {
+	return []esper.Option{
+		esper.WithHTTPClient(client),
+		esper.WithTimeout(time.Second),
+		esper.WithRetry(esper.Retry{MaxAttempts: 2, MinWait: time.Millisecond, MaxWait: 20 * time.Millisecond}),
+	}
+}
+
+// current asks the source that is in use at the moment.
+type current struct{ *keeper }
+
+func (c current) Token() (*oauth2.Token, error) { return c.TokenContext(context.Background()) }
+
+func (c current) TokenContext(ctx context.Context) (*oauth2.Token, error) {
+	return c.source().TokenContext(ctx)
+}
+
+func (l *load) start(ctx context.Context, seed uint64) {
+	for i := range uint64(callers) {
+		dice := rand.New(rand.NewPCG(seed, i)) //nolint:gosec // faults need not be secret
+		l.group.Go(func() {
+			for pause(ctx, pauseLeast+rand.N(pauseMost-pauseLeast)) { //nolint:gosec // as above
+				l.call(ctx, i%8 == 0, dice)
+			}
+		})
+	}
+}
+
+func (l *load) call(ctx context.Context, plain bool, dice *rand.Rand) {
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	limit := 3 * time.Second
+	if dice.IntN(20) == 0 {
+		limit = time.Duration(dice.IntN(2000)) * time.Microsecond // gives up in the middle
+	}
+	call, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	l.calls.Add(1)
+	var err error
+	if plain {
+		err = l.get(call)
+	} else {
+		_, err = l.client.TokenInfo(call)
+	}
+	if ctx.Err() == nil { // what the end cuts off is no finding
+		l.found.note(err)
+	}
+}
+
+// get uses the key as a program does for the rest of Esper's API.
+func (l *load) get(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+"/v0/devices/", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := l.keeper.source().Transport(l.plain).RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err = io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return &esper.APIError{Operation: "devices", StatusCode: resp.StatusCode}
+	}
+	return nil
+}
+
+func (l *load) wait() { l.group.Wait() }
+
+// rest has no call under way while f runs, and no connection open that waits for one.
+func (l *load) rest(f func()) {
+	l.gate.Lock()
+	defer l.gate.Unlock()
+	l.closeIdle()
+	f()
+}
+
+func (l *load) closeIdle() {
+	l.client.CloseIdleConnections()
+	l.plain.CloseIdleConnections()
+	l.keeper.closeIdle()
+}
+
+// pause waits; false if ctx ends.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// sample is the state of this process, server included.
+type sample struct {
+	heap, goroutines, descriptors int
+}
+
+func measure() sample {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	entries, _ := os.ReadDir("/proc/self/fd")                             // none where the system does not tell
+	return sample{int(m.HeapAlloc), runtime.NumGoroutine(), len(entries)} //nolint:gosec // a heap fits
+}
+
+// atRest is the least of what is measured within a moment: what is about to end is given the time to.
+func atRest() sample {
+	least := measure()
+	for range 20 {
+		<-time.After(5 * time.Millisecond)
+		now := measure()
+		least = sample{min(least.heap, now.heap), min(least.goroutines, now.goroutines), min(least.descriptors, now.descriptors)}
+	}
+	return least
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%6.2f MiB %4d goroutines %4d descriptors", float64(s.heap)/(1<<20), s.goroutines, s.descriptors)
+}
+
+// watch takes and prints twenty samples, or one every two seconds if that is less often: first with
+// the load on, for the eye, and then at rest, to be judged.
+func watch(ctx context.Context, length time.Duration, l *load) (samples []sample) {
+	start := time.Now()
+	for pause(ctx, max(length/20, 2*time.Second)) {
+		busy := measure()
+		var rest sample
+		l.rest(func() { rest = atRest() })
+		if ctx.Err() != nil { // the callers have gone
+			break
+		}
+		samples = append(samples, rest)
+		fmt.Fprintf(os.Stdout, "%5.0f s %8d calls: %v; at rest %v\n", time.Since(start).Seconds(), l.calls.Load(), busy, rest)
+	}
+	return samples
+}
+
+// What the end may have more than the time after the warm-up: for the source, which does not rest.
+const (
+	spareHeap  = 2 << 20
+	spareCount = 12
+)
+
+// flat compares the medians of the samples after the warm-up, which is the first fifth, with those
+// at the end.
+func flat(samples []sample) error {
+	rest := samples[len(samples)/5:]
+	if len(rest) < 4 {
+		return fmt.Errorf("only %d samples: run it for longer", len(samples))
+	}
+	n := max(2, len(rest)/4)
+	var errs []error
+	for _, m := range []struct {
+		name  string
+		value func(sample) int
+		spare int
+	}{
+		{"heap", func(s sample) int { return s.heap }, spareHeap},
+		{"goroutines", func(s sample) int { return s.goroutines }, spareCount},
+		{"descriptors", func(s sample) int { return s.descriptors }, spareCount},
+	} {
+		first, last := median(rest[:n], m.value), median(rest[len(rest)-n:], m.value)
+		fmt.Fprintf(os.Stdout, "%s: %d after the warm-up, %d at the end, %d allowed\n", m.name, first, last, first+m.spare)
+		if last > first+m.spare {
+			errs = append(errs, fmt.Errorf("%s: they grew from %d to %d", m.name, first, last))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func median(samples []sample, value func(sample) int) int {
+	values := make([]int, len(samples))
+	for i, s := range samples {
+		values[i] = value(s)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// settled waits until nothing is left of the load.
+func settled(idle sample) error {
+	var now sample
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		if now = measure(); now.goroutines <= idle.goroutines && now.descriptors <= idle.descriptors {
+			fmt.Fprintf(os.Stdout, "left over: nothing\n")
+			return nil
+		}
+	}
+	buf := make([]byte, 1<<16)
+	return fmt.Errorf("left over: %d goroutines, %d descriptors\n%s",
+		now.goroutines-idle.goroutines, now.descriptors-idle.descriptors, buf[:runtime.Stack(buf, true)])
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	canary     = "canary"
+	enterprise = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
+	app        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+)
+
+// server is a fake of the API that fails at random. It knows which key is valid, and whether the
+// answer with it could be read.
+type server struct {
+	base string
+	http *http.Server
+	done chan struct{}
+
+	mu      sync.Mutex
+	dice    *rand.Rand
+	issued  int
+	keepOld bool            // a key goes on working after its renewal
+	valid   map[string]bool // keys
+	ended   map[string]bool // keys that have a successor
+	lost    map[string]bool // of these, those whose successor nobody could read
+	renewed map[string]int  // renewals that may have been processed, by the old key
+	faults  map[string]int  // by name
+}
+
+func serve(ctx context.Context, seed uint64) (*server, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		base: "http://" + l.Addr().String() + "/api", done: make(chan struct{}),
+		dice:  rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // faults need not be secret
+		valid: make(map[string]bool), ended: make(map[string]bool), lost: make(map[string]bool), renewed: make(map[string]int), faults: make(map[string]int),
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/token-info/", s.tokenInfo)
+	mux.HandleFunc("GET /api/v0/devices/", s.devices)
+	mux.HandleFunc("POST /api/v0/enterprise/{enterprise}/developerapp/{app}/renew-token/", s.renew)
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() {
+		_ = s.http.Serve(l)
+		close(s.done)
+	}()
+	return s, nil
+}
+
+func (s *server) close() {
+	_ = s.http.Close()
+	<-s.done
+}
+
+// issue makes a new key, as an operator does in the console.
+func (s *server) issue() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.issued++
+	s.keepOld = s.dice.IntN(2) == 0
+	key := fmt.Sprintf("%s-%d", canary, s.issued)
+	s.valid[key] = true
+	return key
+}
+
+// retire ends all keys but those that came from one that was issued.
+func (s *server) retire(issued string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.valid, func(key string, _ bool) bool { return key != issued && !strings.HasPrefix(key, issued+"-") })
+}
+
+// state tells whether a key is the newest of its line, or its successor was lost on the way.
+func (s *server) state(key string) (newest, lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.valid[key] && !s.ended[key], s.lost[key]
+}
+
+// bearer reports whether the request has a key that is valid, and answers if not.
+func (s *server) bearer(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
+	key = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	s.mu.Lock()
+	ok = s.valid[key]
+	s.mu.Unlock()
+	if !ok {
+		refuse(w, http.StatusUnauthorized, "no such key: "+key)
+	}
+	return key, ok
+}
+
+func (s *server) tokenInfo(w http.ResponseWriter, r *http.Request) {
+	key, ok := s.bearer(w, r)
+	if !ok || s.fail(w, r, 20, "") {
+		return
+	}
+	s.mu.Lock()
+	times := s.times("expires_on")
+	s.mu.Unlock()
+	answer(w, http.StatusOK, fmt.Sprintf(`{"id":570,"enterprise":%q,"user":null,"developer_app":%q,"token":%q,%s,"scope":["read"]}`,
+		enterprise, app, key, times))
+}
+
+func (s *server) devices(w http.ResponseWriter, r *http.Request) {
+	if _, ok := s.bearer(w, r); ok && !s.fail(w, r, 5, "") {
+		answer(w, http.StatusOK, `{"results":[]}`)
+	}
+}
+
+// renew replaces a key, fails before that or after it, and keeps account of both.
+func (s *server) renew(w http.ResponseWriter, r *http.Request) {
+	old := r.FormValue("access_token")
+	s.mu.Lock()
+	ok, when := s.valid[old], s.dice.IntN(100)
+	if s.renewed[old] > 0 || ok && when >= 8 {
+		s.renewed[old]++
+	}
+	s.mu.Unlock()
+	switch {
+	case !ok:
+		refuse(w, http.StatusUnauthorized, "no such key: "+old)
+	case when < 4:
+		s.told("renewal: 429")
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusTooManyRequests, old)
+	case when < 8:
+		s.told("renewal: 400")
+		refuse(w, http.StatusBadRequest, old)
+	case when < 13:
+		s.fail(w, r, 100, "renewal, not done: ")
+	case when < 22:
+		s.replace(old, true)
+		s.fail(w, r, 100, "renewal, done: ")
+	default:
+		s.deliver(w, r, s.replace(old, false), when < 34)
+	}
+}
+
+// replace makes the next key. Lost means that nobody will be told.
+func (s *server) replace(old string, lost bool) (body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	issued, _, _ := strings.Cut(strings.TrimPrefix(old, canary+"-"), "-")
+	key := fmt.Sprintf("%s-%s-%d", canary, issued, len(s.renewed))
+	if !s.keepOld {
+		delete(s.valid, old)
+	}
+	s.valid[key], s.ended[old] = true, true
+	s.lost[old] = lost
+	return fmt.Sprintf(`{"id":571,"enterprise":"Esper [%s]","token":%q,%s,"scope":"read"}`, enterprise, key, s.times("expires_at"))
+}
+
+// deliver sends the new key, if broken no more than that.
+func (s *server) deliver(w http.ResponseWriter, r *http.Request, body string, broken bool) {
+	if !broken {
+		answer(w, http.StatusCreated, body)
+		return
+	}
+	s.told("renewal: cut behind the key")
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, body[:strings.Index(body, `,"expires_at"`)])
+	_ = http.NewResponseController(w).Flush()
+	if len(body)%2 == 0 {
+		<-r.Context().Done() // until the client hangs up
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// times are the dates of a key. Most keys live for seconds; for the others the clock has jumped, or
+// the server says nothing that can be read. The caller holds mu.
+func (s *server) times(name string) string {
+	now := time.Now().UTC()
+	created, expires := now, now.Add(time.Duration(2000+s.dice.IntN(2000))*time.Millisecond)
+	switch s.dice.IntN(40) {
+	case 0:
+		s.faults["clock: ahead"]++
+		created, expires = created.AddDate(0, 0, 1), expires.AddDate(0, 0, 1)
+	case 1:
+		s.faults["clock: behind"]++
+		created, expires = created.AddDate(0, 0, -1), expires.AddDate(0, 0, -1)
+	case 2:
+		s.faults["expiry: past"]++
+		expires = now.Add(-time.Hour)
+	case 3:
+		s.faults["expiry: far"]++
+		expires = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	case 4:
+		s.faults["expiry: null"]++
+		return fmt.Sprintf(`%q:null,"created_on":null`, name)
+	case 5:
+		s.faults["expiry: garbage"]++
+		return fmt.Sprintf(`%q:"soon","created_on":[1]`, name)
+	}
+	return fmt.Sprintf(`%q:%q,"created_on":%q`, name, expires.Format(time.RFC3339Nano), created.Format(time.RFC3339Nano))
+}
+
+// told counts a fault.
+func (s *server) told(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[name]++
+}
+
+func (s *server) summary() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
+		all = append(all, fmt.Sprintf("%s %d", name, s.faults[name]))
+	}
+	return strings.Join(all, ", ")
+}
+
+func (s *server) verdict() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for key, n := range s.renewed {
+		if n > 1 {
+			errs = append(errs, fmt.Errorf("key %s was renewed %d times", key, n))
+		}
+	}
+	if len(s.renewed) == 0 {
+		errs = append(errs, errors.New("nothing was renewed"))
+	}
+	return errors.Join(errs...)
+}
