@@ -69,6 +69,9 @@ func flatten(texts []string, name string, v any, depth int) []string {
 // retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. What is
 // neither, or does not fit a Duration, or lies in the past, is 0.
 func retryAfter(value string, now time.Time) time.Duration {
+	if value == "" { // as in most errors; the parsers below would make errors of their own
+		return 0
+	}
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
 		if seconds > math.MaxInt64/uint64(time.Second) {
 			return 0

@@ -109,8 +109,11 @@ func (b *body) free() error {
 // readBody reads and closes the body; what was read before an error is returned with it.
 func readBody(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
-	size := min(max(resp.ContentLength+1, 512), maxBody+1)
-	buf := make([]byte, 0, size) // one more than announced, so that the end is seen without growing
+	size := int64(512)
+	if resp.ContentLength > 0 {
+		size = min(resp.ContentLength, maxBody) + 1 // one more, so that the end is seen without growing
+	}
+	buf := make([]byte, 0, size)
 	for {
 		n, err := resp.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]

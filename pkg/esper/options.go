@@ -77,6 +77,8 @@ func WithInsecureHTTP() Option {
 // Retry says how often and how soon a call is tried again; a zero field means its default.
 // Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
 // up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once.
+// What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
+// and over HTTP/2 one that the server refused, again and again until [WithTimeout] ends the attempt.
 type Retry struct {
 	MaxAttempts int           // including the first; default 4, and 1 means no retry
 	MinWait     time.Duration // the bound of the first wait; default 250 ms, or MaxWait if that is less
