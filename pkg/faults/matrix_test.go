@@ -96,7 +96,7 @@ it is a slow one. In every cell these were checked too:
 - once the new key had arrived whole, it was returned, and it was the one that the server knows;
 - the key is in no error at any depth of Unwrap, printed with %%v, %%+v, %%#v, %%s or %%q, and in no log record, as it
   is or percent-encoded;
-- no goroutine and no descriptor was left over;
+- no goroutine, connection or descriptor was left over;
 - the next call, with nothing in its way, succeeded at once.
 
 “The answer” and “the new key” are successes. An Outcome in front is the one in RenewalError. Connection
