@@ -13,6 +13,9 @@ RACE      ?= auto
 TESTFLAGS ?=
 # Tries a target, or a time (10m).
 FUZZTIME  ?= 30000x
+# How long a soak lasts, and the seed of its faults if it is to be another's.
+SOAK      ?= 10m
+SEED      ?=
 # Flags of pkg/benchmarks: -short, -only.
 BENCHFLAGS ?=
 COVER_MIN ?= 90
@@ -22,7 +25,7 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance spec-lint site site-test bench-guard bench-test
+	conformance spec-lint site site-test bench-guard bench-test faults faults-check soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +49,9 @@ lint: ## check the format, vet for Linux, macOS and Windows, run golangci-lint a
 	GOOS=darwin $(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
 	$(GO) run $(GOLANGCI_LINT) run ./...
+	cd pkg/faults && for os in linux darwin windows; do GOOS=$$os $(GO) vet ./... || exit 1; done
+	cd pkg/faults && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
+	cd pkg/benchmarks && $(GO) generate ./... && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
 	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes=
 
 fmt: ## format the Go files
@@ -67,6 +73,9 @@ check: ## fail if gen/ is not what the spec yields, or go.mod is not what the co
 	if echo "$$files" | grep -E '^(\?\?|!!)'; then echo 'gen/ has files that git does not know.'; exit 1; fi
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+	cd pkg/faults && $(GO) mod verify && $(GO) mod tidy -diff
+	cd pkg/benchmarks && $(GO) generate ./... && $(GO) mod verify && $(GO) mod tidy -diff
+	cd api/conformance/ogen && $(GO) mod verify
 
 deps: ## fail if a program that imports pkg/esper would link more than the five modules it may
 	@for os in linux darwin windows; do \
@@ -143,3 +152,12 @@ site: $(NPM) ## build dist/: the spec in its forms, a reference page, an index
 
 site-test: site ## open dist/ in a headless Chromium (CHROMIUM names it); pictures go to dist-screenshots/
 	cd api/publish && npm test
+
+faults: ## put every fault between client and server, and write pkg/esper/FAULTS.md (needs a C compiler; some 90 seconds)
+	cd pkg/faults && $(GO) test -race -count=1 . -update
+
+faults-check: ## the same, but fail if pkg/esper/FAULTS.md is not what is found
+	cd pkg/faults && $(GO) test -race -count=1 ./...
+
+soak: ## keep 64 callers and a renewing source in random faults for SOAK (10m), and judge what is left
+	cd pkg/faults && $(GO) run ./soak -for $(SOAK) $(if $(SEED),-seed $(SEED))

@@ -86,7 +86,7 @@ func (s *Source) locked(ctx context.Context) error {
 		return err
 	case now.Before(wait):
 		if err == nil && !now.Before(h.mandatory) {
-			err = fmt.Errorf("renew: the renewal begun at %s did not end; the next waits until it cannot be under way any more", h.doc.Attempt.StartedAt.Format(time.RFC3339))
+			err = h.unended()
 		}
 		return err
 	}

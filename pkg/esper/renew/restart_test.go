@@ -3,6 +3,7 @@ package renew
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,5 +59,27 @@ func TestFirstCallAfterACrash(t *testing.T) {
 				t.Errorf("the second call waited %v", waited)
 			}
 		})
+	})
+}
+
+// A key that ends while the next renewal has to wait for an interrupted one is an error that a
+// program can tell from a lost key, and goes away by itself.
+func TestExpiredBeforeTheNextRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		put(t, store, document{IssuedAt: wallClock().Add(-90 * day), ExpiresAt: wallClock().Add(time.Minute), Attempt: newAttempt()})
+		source := opened(t, server, store)
+		wantKey(t, source, stubFirst)
+		time.Sleep(2 * time.Minute)
+		for range 2 {
+			token, err := source.Token()
+			if !errors.Is(err, ErrKeyExpired) || errors.Is(err, ErrKeyLost) || !strings.Contains(err.Error(), "did not end") {
+				t.Errorf("Token: %v, %v; want ErrKeyExpired, and what it waits for", token != nil, err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if !works(server, source) || server.counted("renew") != 1 {
+			t.Errorf("after an hour: %d renewals, want 1 and its key", server.counted("renew"))
+		}
 	})
 }

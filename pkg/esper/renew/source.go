@@ -22,6 +22,10 @@ import (
 // text says what happened and when.
 var ErrKeyLost = errors.New("renew: the key is lost")
 
+// ErrKeyExpired means that the key has ended and its renewal has not succeeded yet, for the reason
+// that the error wraps. It goes away by itself when that does; [Status] has the next attempt.
+var ErrKeyExpired = errors.New("renew: the key has expired")
+
 // Source is a key that renews itself. It is an [oauth2.TokenSource] for esper.New, which asks it
 // through TokenContext. All methods are safe for concurrent use. Make one with [Open].
 //
@@ -54,8 +58,8 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 // than ctx; the renewal goes on without it. So does the first call after a crash in the middle of a
 // renewal, until it is known what became of that. The token is shared, do not change it.
 //
-// The errors are ctx's, [ErrKeyLost], and what kept an expired key from being renewed; until the
-// next attempt is due (see [Status]) that is returned again at once.
+// The errors are ctx's, [ErrKeyLost], and [ErrKeyExpired] with what kept the key from being renewed;
+// until the next attempt is due (see [Status]) that is returned again at once.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	h := s.current.Load()
 	now := time.Now()
@@ -88,10 +92,13 @@ func (s *Source) slow(ctx context.Context, h *held, now time.Time) (*oauth2.Toke
 		return nil, h.lost
 	}
 	reason := s.lastError()
-	if reason == nil {
+	switch {
+	case reason == nil && h.doc.Attempt != nil:
+		reason = h.unended()
+	case reason == nil:
 		reason = errors.New("nothing has been tried so far")
 	}
-	return nil, fmt.Errorf("renew: the key expired at %s, and could not be renewed: %w", h.doc.ExpiresAt.Format(time.RFC3339), reason)
+	return nil, fmt.Errorf("%w: it ended at %s and is not renewed yet: %w", ErrKeyExpired, h.doc.ExpiresAt.Format(time.RFC3339), reason)
 }
 
 // step does what is due, once however many ask for it, and regardless of whether they go on

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
@@ -144,4 +145,10 @@ func (s *Source) storeName() string {
 		return named.String()
 	}
 	return "the store"
+}
+
+// unended is what keeps a renewal from being begun while an earlier one may be under way.
+func (h *held) unended() error {
+	return fmt.Errorf("renew: the renewal begun at %s did not end; the next waits until it cannot be under way any more",
+		h.doc.Attempt.StartedAt.Format(time.RFC3339))
 }

@@ -60,6 +60,7 @@ func kindOf(err error) string {
 		name string
 	}{
 		{renew.ErrKeyLost, "ErrKeyLost"},
+		{renew.ErrKeyExpired, "ErrKeyExpired"},
 		{esper.ErrResponseTooLarge, "ErrResponseTooLarge"},
 		{esper.ErrInvalidResponse, "ErrInvalidResponse"},
 		{context.Canceled, "Canceled"},
