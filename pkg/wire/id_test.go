@@ -8,10 +8,11 @@ import (
 
 func TestID(t *testing.T) {
 	for text, want := range map[string]wire.ID{
-		`"570"`: "570", `570`: "570", `-7`: "-7", `0`: "0", `""`: "",
+		`"570"`: "570", `570`: "570", `-7`: "-7", `0`: "0", `9`: "9", `""`: "",
 		`123456789012345678901234567890`: "123456789012345678901234567890",
 		`1.50`:                           "1.50", `5E+2`: "5E+2",
-		`"bindya"`: "bindya", `"a\"b"`: `a"b`, `"\u00e9"`: "é", "\"\xff\"": "\ufffd", `"\ud800"`: "\ufffd",
+		`"bindya"`: "bindya", `"a\"b"`: `a"b`, `"\u00e9"`: "é", "\"\xff\"": "\ufffd", "\"\x80\"": "\ufffd", `"\ud800"`: "\ufffd",
+		`"\\"`: `\`, `"\\\\"`: `\\`,
 		`true`: "", `false`: "", `null`: "", `{"id": 1}`: "", `[1]`: "",
 	} {
 		if got := decode(t, text, same[wire.ID]); got != want {
@@ -29,7 +30,7 @@ func TestIDEncodesAsString(t *testing.T) {
 // TestUnmarshalOfBrokenJSON: the methods are exported, so they may be called without the check
 // that encoding/json makes first.
 func TestUnmarshalOfBrokenJSON(t *testing.T) {
-	for _, text := range []string{``, `"`, `"a`, `"\`, `"\u12"`, `"a"b"`, "\"\n\"", `[`, `["a"`, `{`, `x`, `nul`} {
+	for _, text := range []string{``, `"`, `"a`, `"\`, `"\u12"`, `"a"b"`, `"""`, "\"\n\"", `[`, `["a"`, `{`, `x`, `nul`} {
 		var (
 			id     wire.ID
 			secret = wire.NewSecret("old")
