@@ -67,6 +67,9 @@ func text(id, enterprise, user, app, token any, end time.Time, scope []string, c
 		" ", created.Format(time.RFC3339Nano), " ", updated.Format(time.RFC3339Nano))
 }
 
+// bare is a JSON string or number without quotes.
+func bare[T ~[]byte](raw T) string { return strings.Trim(string(raw), `"`) }
+
 func infoText(t *testing.T, v any) string {
 	t.Helper()
 	switch v := v.(type) {
@@ -77,10 +80,10 @@ func infoText(t *testing.T, v any) string {
 	case *esper.TokenInfo:
 		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresOn.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
 	case *ogen.TokenInfoV1:
-		return text(v.ID.String, v.Enterprise, v.User.Value.String, v.DeveloperApp.Value, v.Token.Value,
+		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
 			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	case *ogenotel.TokenInfoV1:
-		return text(v.ID.String, v.Enterprise, v.User.Value.String, v.DeveloperApp.Value, v.Token.Value,
+		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
 			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	}
 	t.Fatalf("a %T", v)
@@ -97,10 +100,10 @@ func renewalText(t *testing.T, v any) string {
 	case *esper.RenewedToken:
 		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresAt.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
 	case *ogen.TokenRenewV0:
-		return text(v.ID.Value.Int64, v.Enterprise.Value, v.User.Value.String, v.Developerapp.Value, v.Token,
+		return text(bare(v.ID), v.Enterprise.Value, bare(v.User), v.Developerapp.Value, v.Token,
 			v.ExpiresAt.Value, strings.Fields(v.Scope.Value), v.CreatedOn.Value, v.UpdatedOn.Value)
 	case *ogenotel.TokenRenewV0:
-		return text(v.ID.Value.Int64, v.Enterprise.Value, v.User.Value.String, v.Developerapp.Value, v.Token,
+		return text(bare(v.ID), v.Enterprise.Value, bare(v.User), v.Developerapp.Value, v.Token,
 			v.ExpiresAt.Value, strings.Fields(v.Scope.Value), v.CreatedOn.Value, v.UpdatedOn.Value)
 	}
 	t.Fatalf("a %T", v)
