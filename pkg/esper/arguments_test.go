@@ -157,6 +157,7 @@ func TestBadArguments(t *testing.T) {
 		"only min wait": esper.WithRetry(esper.Retry{MinWait: time.Hour}),
 		"only max wait": esper.WithRetry(esper.Retry{MaxWait: time.Nanosecond}),
 		"equal waits":   esper.WithRetry(esper.Retry{MinWait: time.Second, MaxWait: time.Second}),
+		"user agent":    esper.WithUserAgent("mine/1 (a b)"),
 		"logger":        esper.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
 	} {
 		if _, err := esper.New(p.URL, esper.APIKey("good"), opt); err != nil {

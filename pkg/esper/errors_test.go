@@ -3,7 +3,6 @@ package esper_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -80,7 +79,9 @@ func TestErrorEnvelopes(t *testing.T) {
 		"garbage":             {"\x00\xff\xfe", "", nil},
 		"lines":               {`{"message":"a\nb\r\nc\u2028d\u0000e\u001b[31m","errors":["f\ng"]}`, "a b  c d e [31m", []string{"f g"}},
 		"long":                {`{"message":"` + long + `"}`, strings.Repeat("é", 512) + "…", nil},
-		"deep":                {`{"errors":[[[[[["too deep"]]]]],"a"]}`, "", []string{"a"}},
+		"full":                {`{"message":"` + long[:1024] + `"}`, long[:1024], nil},
+		"deep":                {`{"errors":[[[[[["too deep"]]]]],[[["b"]]],"a"]}`, "", []string{"b", "a"}},
+		"deep objects":        {`{"errors":{"a":{"a":{"a":{"a":{"a":"too deep"}}}},"b":{"b":{"b":{"c":"d"}}}}}`, "", []string{"c: d"}},
 	} {
 		for _, contentType := range []string{"application/json", "text/plain", "TEXT/HTML; charset=latin-1", ""} {
 			p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -145,6 +146,15 @@ func TestErrorHints(t *testing.T) {
 			t.Errorf("%d: %q lacks %q", status, err, hint)
 		}
 	}
+	for want, err := range map[string]esper.APIError{
+		"403 Forbidden":         {StatusCode: 403},
+		"409 Conflict":          {StatusCode: 409, Message: "Conflict"},
+		"429 Too Many Requests": {StatusCode: 429},
+	} {
+		if got := err.Error(); got != "esper: : "+want {
+			t.Errorf("%q, want nothing after %q", got, want)
+		}
+	}
 	for outcome, want := range map[esper.Outcome][2]string{
 		esper.NotRenewed:     {"NotRenewed", "nothing was renewed"},
 		esper.OutcomeUnknown: {"OutcomeUnknown", "do not repeat"},
@@ -162,21 +172,6 @@ func TestErrorHints(t *testing.T) {
 	}
 	if other := (&esper.RenewalError{Err: errors.New("other")}).Error(); !strings.HasSuffix(other, ": other") {
 		t.Error(other)
-	}
-}
-
-func TestErrorsDoNotPrintTheirBody(t *testing.T) {
-	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
-	lost := &esper.RenewalError{Outcome: esper.RenewedUnread, Body: []byte(canary), Err: api}
-	for _, v := range []any{api, *api, lost, *lost, fmt.Errorf("wrapped: %w", lost), errors.Join(api, lost)} {
-		checkPrinting(t, fmt.Sprintf("%T", v), v)
-	}
-	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%x", "%d", "%q"} {
-		for _, v := range []any{api, *api, lost, *lost} {
-			if got := fmt.Sprintf(verb, v); !strings.Contains(got, "why") {
-				t.Errorf("%s of %T is %q, want the error's text", verb, v, got)
-			}
-		}
 	}
 }
 

@@ -180,7 +180,7 @@ func FuzzRetryAfter(f *testing.F) {
 }
 
 func FuzzRedact(f *testing.F) {
-	for _, key := range []string{"MadeUpKeyMadeUpKeyMadeUpKeyM01", "50%off&more+x y/z;=", `a\b"c<d>'e`, "%25%25%25%25", `\\\\\\\\\\`, "&amp;&amp;", "aaaaaaaaaaab", "\\u0041\\x41", "kéyé", "+ + + + +", "%41%42%43%44"} {
+	for _, key := range []string{"MadeUpKeyMadeUpKeyMadeUpKeyM01", "0%&z", `0%&z"`, "50%off&more+x y/z;=", `a\b"c<d>'e`, "%25%25%25%25", `\\\\\\\\\\`, "&amp;&amp;", "aaaaaaaaaaab", "\\u0041\\x41", "kéyé", "+ + + + +", "%41%42%43%44"} {
 		f.Add(key, "before ", " after")
 		f.Add(key, key[:3], key[1:])
 		f.Add(key, `"%`, `5C\`)

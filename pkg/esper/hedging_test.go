@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,6 +122,31 @@ func TestMiddlewareHeadersAreItsOwn(t *testing.T) {
 	for _, r := range p.arrivals() {
 		if got := r.Header.Get("Accept") + " " + r.UserAgent(); got != "application/json;spoilt test/1 spoilt" {
 			t.Errorf("%s: %s", r.Method, got)
+		}
+	}
+}
+
+// So does what a cookie jar adds, though the request of one call is that of the next.
+func TestCookiesAreSentOnce(t *testing.T) {
+	p := newProbe(t, nil)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar.SetCookies(server, []*http.Cookie{{Name: "route", Value: "7"}})
+	client := clientFor(t, p.URL, oldKey, esper.WithHTTPClient(&http.Client{Jar: jar}))
+	for range 3 {
+		if _, err := client.TokenInfo(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range p.arrivals() {
+		if got := r.Header["Cookie"]; !slices.Equal(got, []string{"route=7"}) {
+			t.Errorf("Cookie: %q", got)
 		}
 	}
 }

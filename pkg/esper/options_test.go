@@ -193,11 +193,17 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 		"scheme":  func(r *http.Request) *http.Request { r.URL.Scheme = "https"; return r },
 		"context": func(r *http.Request) *http.Request { return r.WithContext(context.Background()) },
 	} {
+		tries := 0
 		c := clientFor(t, p.URL, "key", quickRetry(3), around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			tries++
 			return next.RoundTrip(change(req.Clone(req.Context())))
 		}))
 		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
+			tries = 0
 			err := do(t.Context())
+			if tries != 1 {
+				t.Errorf("%s: tried %d times, though no try can succeed", name, tries)
+			}
 			var lost *esper.RenewalError
 			if err == nil || !strings.Contains(err.Error(), "esper: ") || errors.As(err, &lost) && lost.Outcome != esper.NotRenewed {
 				t.Errorf("%s: %v, want an error, NotRenewed", name, err)

@@ -139,15 +139,19 @@ func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
 
 // A key is opaque: a number that stands for one is one, to the digit.
 func TestRenewToken_KeyIsANumber(t *testing.T) {
-	base, _ := counted(t, answer(201, "application/json", `{"token": 123456789012345678901234567890, "id": 571}`))
-	renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
-	if err != nil || renewed.Token.Reveal() != "123456789012345678901234567890" || renewed.ID != "571" {
-		t.Errorf("got %+v, %v", renewed, err)
+	const key = "123456789012345678901234567890"
+	for _, body := range []string{`{"token": ` + key + `, "id": 571}`, `{"id": 571, "token": ` + key + `}`} {
+		base, _ := counted(t, answer(201, "application/json", body))
+		renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+		if err != nil || renewed.Token.Reveal() != key || renewed.ID != "571" {
+			t.Errorf("%s: %+v, %v", body, renewed, err)
+		}
 	}
 }
 
 func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
+	reasons := map[string]string{"empty": "is empty", "HTML": "is no JSON object", "a brace": "cut short", "an empty object": "no usable token"}
 	for name, body := range map[string]string{
 		"empty":                     "",
 		"white space":               " \r\n",
@@ -192,8 +196,8 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 			base, posts := counted(t, answer(201, "application/json", body))
 			renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
 			wantLost(t, renewed, err, esper.RenewedUnread, body)
-			if !errors.Is(err, esper.ErrInvalidResponse) {
-				t.Errorf("error %v, want ErrInvalidResponse", err)
+			if !errors.Is(err, esper.ErrInvalidResponse) || !strings.Contains(err.Error(), reasons[name]) {
+				t.Errorf("error %v, want ErrInvalidResponse, %s", err, reasons[name])
 			}
 			if body != "" && strings.Contains(fmt.Sprintf("%v %+v %#v %q", err, err, err, err), newKey) {
 				t.Error("the error's text shows the new key")

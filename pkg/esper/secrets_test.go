@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -231,5 +232,20 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	}
 	if secret.Reveal() != canary {
 		t.Error("Reveal does not return the key")
+	}
+}
+
+func TestErrorsDoNotPrintTheirBody(t *testing.T) {
+	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
+	lost := &esper.RenewalError{Outcome: esper.RenewedUnread, Body: []byte(canary), Err: api}
+	for _, v := range []any{api, *api, lost, *lost, fmt.Errorf("wrapped: %w", lost), errors.Join(api, lost)} {
+		checkPrinting(t, fmt.Sprintf("%T", v), v)
+	}
+	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%x", "%d", "%q"} {
+		for _, v := range []any{api, *api, lost, *lost} {
+			if got := fmt.Sprintf(verb, v); !strings.Contains(got, "why") {
+				t.Errorf("%s of %T is %q, want the error's text", verb, v, got)
+			}
+		}
 	}
 }

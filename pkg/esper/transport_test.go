@@ -38,6 +38,17 @@ func TestTransportWithoutABody(t *testing.T) {
 	}
 }
 
+// net/http tells the end of a body together with its last bytes; a RoundTripper may tell it later.
+func TestTransportTellsTheEndLate(t *testing.T) {
+	for extra, want := range map[int]error{0: nil, 1: esper.ErrResponseTooLarge} {
+		body := someInfo + strings.Repeat(" ", mebibyte+extra-len(someInfo))
+		late := stub(func(*http.Request) (*http.Response, error) { return respond(200, strings.NewReader(body)), nil })
+		if _, err := newClient(t, "foo", late.option()).TokenInfo(t.Context()); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, want %v", len(body), err, want)
+		}
+	}
+}
+
 // A label that is wrong must not cost the key, nor must one that was not asked for.
 func TestRenewToken_ContentEncoding(t *testing.T) {
 	cut := gzipped(t, []byte(realRenewal))
@@ -158,5 +169,43 @@ func TestSecretsStayOutOfOtherFields(t *testing.T) {
 	}
 	if !info.Scope.Has("read") || !bytes.HasPrefix([]byte(info.User), []byte("user of ")) || info.Token.Reveal() != canary {
 		t.Errorf("%+v", info)
+	}
+}
+
+// How much of a key counts as the key: in JSON that was kept as it came the first eight bytes, in a
+// text the whole of it, if it has eight.
+func TestPartsOfSecretsInOtherFields(t *testing.T) {
+	for _, tc := range []struct{ key, user, app, wantUser, wantApp string }{
+		{"Made-Up8", `"ask Made-Up8 "`, `["Made-Up8"]`, "ask [secret] ", `["[secret]"]`},
+		{"MadeUp7", `"ask MadeUp7"`, `["MadeUp7"]`, "ask MadeUp7", `["MadeUp7"]`},
+		{"Made-Up-Key-12", `"ask Made-Up-Key-1"`, `{"k": "Made-Up-Key-1"}`, "ask Made-Up-Key-1", `{"k": "[secret]"}`},
+		{"Made-Up-Key-12", `"ask Made-Up-"`, `["Made-Up-"]`, "ask Made-Up-", `["[secret]"]`},
+		{"Made-Up-Key-12", `"ask Made-Up"`, `["Made-Up", "+ade-Up-Key-12"]`, "ask Made-Up", `["Made-Up", "+ade-Up-Key-12"]`},
+	} {
+		answer := fmt.Sprintf(`{"id": 1, "user": %s, "developer_app": %s}`, tc.user, tc.app)
+		s := stub(func(*http.Request) (*http.Response, error) { return respond(200, strings.NewReader(answer)), nil })
+		info, err := clientFor(t, "foo", tc.key, s.option()).TokenInfo(t.Context())
+		if err != nil || string(info.User) != tc.wantUser || info.DeveloperApp.Raw != tc.wantApp {
+			t.Errorf("%s in %s: %+v, %v", tc.key, answer, info, err)
+		}
+	}
+}
+
+// An error that had to lose a key is still what callers ask for, and nothing else.
+func TestErrorsWithoutTheirSecretKeepTheirKind(t *testing.T) {
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
+		s := stub(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", canary, cause) })
+		each(t, clientFor(t, "foo", canary, s.option(), quickRetry(1)), canary, func(t *testing.T, do func(context.Context) error) {
+			err := do(t.Context())
+			checkError(t, "transport", err)
+			for _, kind := range []error{context.Canceled, context.DeadlineExceeded} {
+				if errors.Is(err, kind) != errors.Is(cause, kind) {
+					t.Errorf("%v of a transport: errors.Is(%v) is %t", cause, kind, errors.Is(err, kind))
+				}
+			}
+			if want := errors.Is(cause, context.DeadlineExceeded); os.IsTimeout(err) != want {
+				t.Errorf("%v of a transport: os.IsTimeout is %t", cause, !want)
+			}
+		})
 	}
 }
