@@ -148,20 +148,22 @@ func TestUnknownOutcome(t *testing.T) {
 
 // TestAnswerOutlivesFailures: a later attempt that is refused leaves the answer in the journal.
 func TestAnswerOutlivesFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, func(func() *http.Response) (*http.Response, error) { return reply(201, "half a key"), nil })
-		wantKey(t, source, stubFirst)
-		synctest.Wait()
-		for _, f := range []func(func() *http.Response) (*http.Response, error){fails(403), fails(500)} {
-			server.fault = only("renew", f)
-			if n := renewFor(t, server, source, 20*time.Minute, time.Minute); n < 1 {
-				t.Fatal("no second renewal")
+	for _, answer := range []string{"half a key", "half a key\xff"} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store, source := advisory(t, func(func() *http.Response) (*http.Response, error) { return reply(201, answer), nil })
+			wantKey(t, source, stubFirst)
+			synctest.Wait()
+			for _, f := range []func(func() *http.Response) (*http.Response, error){fails(403), fails(500)} {
+				server.fault = only("renew", f)
+				if n := renewFor(t, server, source, 20*time.Minute, time.Minute); n < 1 {
+					t.Fatal("no second renewal")
+				}
+				if a := stored(t, store).Attempt; a == nil || a.Answer+string(a.AnswerBase64) != answer {
+					t.Errorf("the journal is %+v", a)
+				}
 			}
-			if a := stored(t, store).Attempt; a == nil || a.Answer != "half a key" {
-				t.Errorf("the journal is %+v", a)
-			}
-		}
-	})
+		})
+	}
 }
 
 // TestLost has the server replace the key and the answer lost.
