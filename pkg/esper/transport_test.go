@@ -179,10 +179,11 @@ func TestPartsOfSecretsInOtherFields(t *testing.T) {
 		{"Made-Up8", `"ask Made-Up8 "`, `["Made-Up8"]`, "ask [secret] ", `["[secret]"]`},
 		{"MadeUp7", `"ask MadeUp7"`, `["MadeUp7"]`, "ask MadeUp7", `["MadeUp7"]`},
 		{"Made-Up-Key-12", `"ask Made-Up-Key-1"`, `{"k": "Made-Up-Key-1"}`, "ask Made-Up-Key-1", `{"k": "[secret]"}`},
+		{"MadeUp7", `"ask Made-Up-Refresh"`, `null`, "ask [secret]", ""}, // another secret of the answer, after none
 		{"Made-Up-Key-12", `"ask Made-Up-"`, `["Made-Up-"]`, "ask Made-Up-", `["[secret]"]`},
 		{"Made-Up-Key-12", `"ask Made-Up"`, `["Made-Up", "+ade-Up-Key-12"]`, "ask Made-Up", `["Made-Up", "+ade-Up-Key-12"]`},
 	} {
-		answer := fmt.Sprintf(`{"id": 1, "user": %s, "developer_app": %s}`, tc.user, tc.app)
+		answer := fmt.Sprintf(`{"id": 1, "user": %s, "developer_app": %s, "source_refresh_token": "Made-Up-Refresh"}`, tc.user, tc.app)
 		s := stub(func(*http.Request) (*http.Response, error) { return respond(200, strings.NewReader(answer)), nil })
 		info, err := clientFor(t, "foo", tc.key, s.option()).TokenInfo(t.Context())
 		if err != nil || string(info.User) != tc.wantUser || info.DeveloperApp.Raw != tc.wantApp {
