@@ -88,6 +88,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"white space around", realRenewal, "\n\n " + realRenewal + " \r\n", "", ""},
 		{"commas doubled", `, `, ` ,, `, "", ""},
 		{"comma at the end", `Z"}`, `Z",}`, "", ""},
+		{"a name alone", `{"id"`, `{"stray", "id"`, "", ""},
 		{"comma missing", `571, `, `571 `, "", ""},
 		{"comma missing between texts", `"bindya", `, `"bindya" `, "", ""},
 		{"garbage after", realRenewal, realRenewal + "<!-- proxy -->", "", ""},
