@@ -38,6 +38,8 @@ write() { # version, change
 		      properties:
 		        one: {type: string}
 		        two: {type: string} #two
+		        maybe: {type: string, nullable: true}
+		        any: {nullable: true}
 		    B: {type: string}
 	SPEC
 }
@@ -78,6 +80,10 @@ change 1.3.0 '/404/,/No A/d' fails 'raise the first number' 'status removed, min
 change 1.3.0 '/    B:/d' fails 'raise the first number' 'schema removed, minor raised'
 change 1.3.0 's/tags: .*/tags: [U]/' fails 'raise the first number' 'tag renamed, minor raised'
 change 1.3.0 's/two: {type: string}/two: {type: integer}/' fails 'raise the first number' 'type changed, minor raised'
+change 1.3.0 's/two: {type: string}/two: {type: string, format: uuid}/' fails 'raise the first number' 'format added, minor raised'
+change 1.3.0 's/two: {type: string}/two: {type: string, enum: [a]}/' fails 'raise the first number' 'values listed, minor raised'
+change 1.3.0 's/maybe: .*/maybe: {type: string}/' fails 'raise the first number' 'no null any more, minor raised'
+change 1.3.0 's/any: .*/any: {type: string, nullable: true}/' fails 'raise the first number' 'type given, minor raised'
 change 1.3 "$add" fails 'not three numbers' 'no version'
 change 1.3.0 's/^paths:/paths: [/' fails 'oasdiff failed' 'not YAML'
 

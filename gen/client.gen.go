@@ -86,7 +86,7 @@ type RefreshTokenID = wire.Secret
 // Example: ["read","write","update","introspection","sdk","register"]
 type ScopeList = wire.Scopes
 
-// TokenInfoV1 What the server knows of the key that made the call.
+// TokenInfoV1 What the server knows of the key that made the call. More properties may come, and are to be skipped.
 type TokenInfoV1 struct {
 	// CreatedOn When the key was made.
 	//
@@ -143,7 +143,7 @@ type TokenInfoV1 struct {
 	User UserName `json:"user,omitempty"`
 }
 
-// TokenRenewV0 The new key. Only `token` is sure to be there.
+// TokenRenewV0 The new key. Only `token` is sure to be there; more properties may come, and are to be skipped.
 type TokenRenewV0 struct {
 	// CreatedOn When the new key was made.
 	//

@@ -30,6 +30,8 @@ type scenario struct {
 		RetryAfter string          `json:"retry_after"`
 		Body       json.RawMessage `json:"body"`
 	} `json:"answer"`
+	// Undeclared is sent as one more property of the body, and need not be shown.
+	Undeclared json.RawMessage `json:"undeclared"`
 
 	operation string
 	body      map[string]any
@@ -68,11 +70,11 @@ func (s *scenario) flags() ([]string, error) {
 	if s.Answer.RetryAfter != "" {
 		header["Retry-After"] = []string{s.Answer.RetryAfter}
 	}
-	fault, err := json.Marshal(map[string]any{
-		"status": s.Answer.Status,
-		"header": header,
-		"body":   string(s.Answer.Body),
-	})
+	body := string(s.Answer.Body)
+	if s.Undeclared != nil {
+		body = fmt.Sprintf(`{"undeclared": %s, %s`, s.Undeclared, strings.TrimPrefix(body, "{"))
+	}
+	fault, err := json.Marshal(map[string]any{"status": s.Answer.Status, "header": header, "body": body})
 	return append(args, "-fail", string(fault)), err
 }
 
@@ -99,6 +101,7 @@ func (s *scenario) check(got reply, lacks []string) (missing []string, err error
 		}
 		shown = maps.Clone(object)
 	}
+	delete(shown, "undeclared")
 	// The header is compared as one more property.
 	const retryAfter = "retry_after"
 	want[retryAfter], shown[retryAfter] = nil, nil

@@ -1,0 +1,100 @@
+package api_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/api"
+)
+
+// keyLike is what a real key looks like: letters and digits in a long row.
+var keyLike = regexp.MustCompile(`[A-Za-z]*[0-9][A-Za-z0-9]*`)
+
+// TestNoKeyInTheSpec: an example is copied from an answer too easily.
+func TestNoKeyInTheSpec(t *testing.T) {
+	if found := keysIn(string(api.Spec)); len(found) > 0 {
+		t.Errorf("these look like keys: %q", found)
+	}
+	for text, want := range map[string]int{
+		"example-key, f44373cb-1800-43c6-aab3-c81f8b1f435c, 2019-11-19T15:42:16.637203Z": 0,
+		"example: aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1":                                        1,
+		"example: abcdefghijklmnopqrstuvwxyz1":                                           1,
+	} {
+		if found := keysIn(text); len(found) != want {
+			t.Errorf("%s: %q found, want %d", text, found, want)
+		}
+	}
+	if found := secretsIn("", tree(t)); len(found) != 6 {
+		t.Errorf("%d examples of secrets, want 6: %q", len(found), found)
+	} else {
+		for _, example := range found {
+			if !strings.HasPrefix(example, "example-") {
+				t.Errorf("an example of a secret is %q, want example-…", example)
+			}
+		}
+	}
+}
+
+func keysIn(text string) (found []string) {
+	for _, word := range keyLike.FindAllString(text, -1) {
+		if len(word) >= 25 {
+			found = append(found, word)
+		}
+	}
+	return found
+}
+
+// secretsIn returns the texts that stand in the spec as examples of secrets.
+func secretsIn(name string, v any) (found []string) {
+	secret := name == "token" || name == "access_token" || name == "source_refresh_token" || name == "AccessToken"
+	switch v := v.(type) {
+	case string:
+		if secret {
+			found = append(found, v)
+		}
+	case map[string]any:
+		for key, value := range v {
+			if text, ok := value.(string); ok && secret && key == "example" {
+				found = append(found, text)
+			} else if !secret || key != "description" && key != "name" {
+				found = append(found, secretsIn(key, value)...)
+			}
+		}
+	case []any:
+		for i, item := range v {
+			found = append(found, secretsIn(fmt.Sprint(i), item)...)
+		}
+	}
+	return found
+}
+
+// TestNothingNarrowsASecret: a limit that the next key does not keep would cost that key.
+func TestNothingNarrowsASecret(t *testing.T) {
+	doc := load(t)
+	for _, name := range []string{"TokenInfoV1", "TokenRenewV0"} {
+		for _, key := range []string{"token", "scope"} {
+			s := doc.Components.Schemas[name].Value.Properties[key].Value
+			if s.Items != nil {
+				s = s.Items.Value
+			}
+			if s.Enum != nil || s.MaxLength != nil || s.MinLength != 0 || s.Pattern != "" || s.Format != "" {
+				t.Errorf("%s.%s is limited: %+v", name, key, s)
+			}
+		}
+		if open := doc.Components.Schemas[name].Value.AdditionalProperties.Has; open == nil || !*open {
+			t.Errorf("%s does not say that more properties may come", name)
+		}
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.Security != nil {
+				t.Errorf("%s %s has a security of its own", method, path)
+			}
+		}
+	}
+	if len(doc.Security) != 1 || doc.Security[0]["apiKey"] == nil {
+		t.Errorf("security: %v, want apiKey", doc.Security)
+	}
+}
