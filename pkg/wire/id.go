@@ -7,8 +7,8 @@ type ID string
 
 // UnmarshalJSON takes the text of a JSON string, or the digits of a number.
 func (id *ID) UnmarshalJSON(b []byte) error {
-	s, isText, err := text(b)
-	if !isText && err == nil && number(b) {
+	s, _, err := text(b)
+	if number(b) {
 		s = string(b)
 	}
 	*id = ID(s)

@@ -69,7 +69,7 @@ func newHeld(doc document, before time.Duration) *held {
 		}
 	}
 	if before == 0 {
-		before = max(lifetime/advisoryPart, min(advisoryLeast, lifetime/2))
+		before = max(lifetime/advisoryPart, advisoryLeast) // no more than half, see below
 	}
 	before = min(before, lifetime/2)
 	if before > 0 {
