@@ -28,7 +28,8 @@ func spy(t *testing.T, kept *[]*http.Response) esper.Option {
 		}
 	}
 	lookAt := func(what string, req *http.Request) {
-		if dump, err := httputil.DumpRequestOut(req, true); err != nil {
+		lasting := req.WithContext(context.WithoutCancel(req.Context())) // a time limit is not to end the look
+		if dump, err := httputil.DumpRequestOut(lasting, true); err != nil {
 			t.Error(err)
 		} else {
 			look(what, string(dump))
