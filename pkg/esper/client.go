@@ -17,7 +17,7 @@ import (
 type Client struct {
 	generated gen.Client
 	tokenInfo *http.Request // the same each time, so built once; never sent itself
-	alone     bool          // nothing stands between the doer and the last hop
+	unchanged bool          // nobody on its way changes it, so that calls can share its URL and header
 	doer      *doer
 	retry     Retry
 	logger    *slog.Logger
@@ -73,7 +73,7 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 		s.timeout = min(s.timeout, httpClient.Timeout)
 		httpClient.Timeout = 0
 	}
-	c.alone = len(s.middleware) == 0 && httpClient.Jar == nil
+	c.unchanged = len(s.middleware) == 0 && httpClient.Jar == nil && hop.fresh != nil
 	c.doer = &doer{base: base, key: newKeyFunc(tokens), http: &httpClient, timeout: s.timeout}
 	describe := describe(s.userAgent)
 	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe))

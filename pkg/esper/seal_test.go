@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,5 +103,25 @@ func TestTracesSeeNoKey(t *testing.T) {
 				t.Errorf("the trace was told %q, want %s", told.String(), want)
 			}
 		})
+	}
+}
+
+// Nor what a transport of the caller's does, against the contract of http.RoundTripper.
+func TestTransportChangesNoOtherCall(t *testing.T) {
+	var seen []string
+	client := newClient(t, "https://foo-api.esper.cloud/api", stub(func(req *http.Request) (*http.Response, error) {
+		seen = append(seen, req.URL.Path+" "+req.Header.Get("Accept"))
+		req.URL.Path += "spoilt/"
+		req.Header["Accept"][0] += ";spoilt"
+		return respond(http.StatusOK, strings.NewReader(`{"id":1}`)), nil
+	}).option())
+	for range 3 {
+		if _, err := client.TokenInfo(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = "/api/v1/token-info/ application/json"
+	if !slices.Equal(seen, []string{want, want, want}) {
+		t.Errorf("requests: %q, want %s each time", seen, want)
 	}
 }

@@ -12,8 +12,9 @@ import (
 type (
 	// TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID,
 	// Enterprise, DeveloperApp, User, Scope, Token, SourceRefreshToken, ExpiresOn, CreatedOn and
-	// UpdatedOn. A field that the server did not send, or sent in a form that nobody foresaw, is zero. Token and SourceRefreshToken are secrets. ExpiresOn is zero if the
-	// server does not say when the key ends, which does not mean never.
+	// UpdatedOn. A field that the server did not send, or sent in a form that nobody foresaw, is
+	// zero. Token and SourceRefreshToken are secrets. ExpiresOn is zero if the server does not say
+	// when the key ends, which does not mean never.
 	TokenInfo = gen.TokenInfoV1
 	// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp,
 	// User, Scope, Token, ExpiresAt (so named by the server, which says expires_on in the other
@@ -40,20 +41,17 @@ func (r RenewRequest) check() error {
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
 //
 // It is tried again after a connection error, the timeout of an attempt and an answer that was cut
-// off, and after 429, 500, 502, 503 and 504. An answer that
-// is not 2xx is an [*APIError]; a 2xx without a JSON object is [ErrInvalidResponse], one over
-// 1 MiB [ErrResponseTooLarge].
+// off, and after 429, 500, 502, 503 and 504. An answer that is not 2xx is an [*APIError]; a 2xx
+// without a JSON object is [ErrInvalidResponse], one over 1 MiB [ErrResponseTooLarge].
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	const name = "TokenInfo"
 	r := c.call(ctx, operation{
 		name: name,
 		send: func(ctx context.Context) (*http.Response, error) {
-			if !c.alone {
-				return c.doer.Do(c.tokenInfo.Clone(ctx))
+			if c.unchanged {
+				return c.doer.Do(c.tokenInfo.WithContext(ctx))
 			}
-			req, u := c.tokenInfo.WithContext(ctx), *c.tokenInfo.URL
-			req.URL = &u // the headers may be shared: the last hop makes new ones, and nobody is in front of it
-			return c.doer.Do(req)
+			return c.doer.Do(c.tokenInfo.Clone(ctx))
 		},
 		again: againIdempotent,
 	})
