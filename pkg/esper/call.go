@@ -12,12 +12,13 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// operation is one call of the API: how to send it, and after what to send it again.
+// operation is one call of the API: what to send, and after what to send it again.
 type operation struct {
-	name  string
-	ids   []string // what is in the path for a parameter, and the parameter: for the log
-	send  func(ctx context.Context) (*http.Response, error)
-	again func(r result) bool
+	name    string
+	request *http.Request
+	path    string // with parameters instead of ids, for the log
+	token   Secret // what a renewal exchanges
+	again   func(r result) bool
 }
 
 // result is how an attempt ended.
@@ -85,17 +86,16 @@ func (c *Client) attempt(ctx context.Context, op operation, n int) result {
 		return result{err: err, final: true}
 	}
 	start := time.Now()
-	s := c.doer.newSeal(ctx, key)
-	resp, err := op.send(s) //nolint:bodyclose // read closes it
+	s := c.doer.newSeal(ctx, key, op.token)
+	resp, err := c.doer.send(s, op.request) //nolint:bodyclose // read closes it
 	r := result{maySent: s.maySent.Load(), known: s.secrets}
 	if err != nil {
-		s.end()
 		r.err = &callError{op.name, err}
 		r.final = !r.maySent && (errors.Is(err, errOtherHost) || errors.Is(err, errNoSeal))
 	} else {
 		r.read(resp, op.name, s.secrets)
 	}
-	c.log(ctx, op, s, r.status, n, start)
+	c.log(ctx, op, r.status, n, start)
 	return r
 }
 
@@ -111,14 +111,14 @@ func (r *result) read(resp *http.Response, operation string, known secrets) {
 	}
 }
 
-func (c *Client) log(ctx context.Context, op operation, s *seal, status, attempt int, start time.Time) {
+func (c *Client) log(ctx context.Context, op operation, status, attempt int, start time.Time) {
 	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
 	c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
 		slog.String("operation", op.name),
-		slog.String("method", s.method),
-		slog.String("path", strings.NewReplacer(op.ids...).Replace(s.path)),
+		slog.String("method", op.request.Method),
+		slog.String("path", strings.TrimPrefix(op.path, c.base.Path)),
 		slog.Int("status", status),
 		slog.Duration("duration", time.Since(start)),
 		slog.Int("attempt", attempt))

@@ -2,8 +2,10 @@ package esper
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 
@@ -16,8 +18,9 @@ import (
 // it, since it holds the connections. Make it with [New] or [NewFromEnv].
 type Client struct {
 	generated gen.Client
-	tokenInfo *http.Request // the same each time, so built once; never sent itself
-	unchanged bool          // nobody on its way changes it, so that calls can share its URL and header
+	tokenInfo *http.Request // built once, since it is the same each time; never changed
+	renewal   *http.Request // the same but for the ids in its path
+	base      *url.URL
 	doer      *doer
 	retry     Retry
 	logger    *slog.Logger
@@ -51,7 +54,7 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 			return nil, err
 		}
 	}
-	c := &Client{retry: s.retry, logger: s.logger}
+	c := &Client{base: base, retry: s.retry, logger: s.logger}
 	hop := &lastHop{origin: base, pooled: s.http.Transport}
 	if hop.pooled == nil {
 		hop.pooled = newTransport()
@@ -73,19 +76,32 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 		s.timeout = min(s.timeout, httpClient.Timeout)
 		httpClient.Timeout = 0
 	}
-	c.unchanged = len(s.middleware) == 0 && httpClient.Jar == nil && hop.fresh != nil
-	c.doer = &doer{base: base, key: newKeyFunc(tokens), http: &httpClient, timeout: s.timeout}
-	describe := describe(s.userAgent)
-	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe))
+	c.doer = &doer{key: newKeyFunc(tokens), timeout: s.timeout, http: &httpClient}
+	if len(s.middleware) == 0 && httpClient.Jar == nil {
+		c.doer.direct = hop
+		if hop.fresh != nil {
+			c.doer.limits = newLimits(s.timeout)
+		}
+	}
+	return c, c.generate(s.userAgent)
+}
+
+// generate makes the generated client, and from its code the requests of this package.
+func (c *Client) generate(userAgent string) error {
+	describe := describe(userAgent)
+	generated, err := gen.NewClient(c.base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.generated = *generated
-	c.tokenInfo, err = gen.NewGetTokenInfoRequest(generated.Server)
-	if err != nil {
-		return nil, err
+	if c.tokenInfo, err = gen.NewGetTokenInfoRequest(generated.Server); err != nil {
+		return err
 	}
-	return c, describe(context.Background(), c.tokenInfo)
+	c.renewal, err = gen.NewRenewTokenRequest(generated.Server, enterpriseParam, developerAppParam, &gen.RenewTokenParams{AccessToken: sealedToken})
+	if err != nil {
+		return err
+	}
+	return errors.Join(describe(context.Background(), c.tokenInfo), describe(context.Background(), c.renewal))
 }
 
 // NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in

@@ -2,11 +2,13 @@ package esper
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -27,22 +29,36 @@ type lastHop struct {
 
 func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 	s, ok := req.Context().Value(sealKey{}).(*seal)
-	var err error
+	if !ok {
+		return nil, refuse(req, errNoSeal)
+	}
+	return h.roundTrip(req.Context(), s, req)
+}
+
+// do is what an http.Client would do, but for its copies, where nothing stands between them.
+func (h *lastHop) do(s *seal, req *http.Request) (*http.Response, error) {
+	resp, err := h.roundTrip(s.Context, s, req)
+	if err == nil {
+		return resp, nil
+	}
+	if record := (tls.RecordHeaderError{}); errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+		err = http.ErrSchemeMismatch
+	}
+	verb := "Get"
+	if req.Method != "" {
+		verb = req.Method[:1] + strings.ToLower(req.Method[1:])
+	}
+	return nil, &url.Error{Op: verb, URL: req.URL.Redacted(), Err: err}
+}
+
+func (h *lastHop) roundTrip(ctx context.Context, s *seal, req *http.Request) (*http.Response, error) {
 	switch {
-	case !ok:
-		err = errNoSeal
 	case req.URL.Scheme != h.origin.Scheme || req.URL.Host != h.origin.Host:
-		err = errOtherHost
+		return nil, refuse(req, errOtherHost)
 	case s.once() && !s.sending.CompareAndSwap(false, true):
-		err = errSentTwice
+		return nil, refuse(req, errSentTwice)
 	}
-	if err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, err
-	}
-	resp, err := h.send(s, req)
+	resp, err := h.send(ctx, s, req)
 	if err != nil {
 		if !s.maySent.Load() {
 			s.sending.Store(false)
@@ -65,25 +81,33 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// refuse closes the request's body, as a RoundTripper has to.
+func refuse(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
 // once reports whether the request exchanges a key, and so must not arrive twice.
 func (s *seal) once() bool { return !s.query.IsZero() }
 
-func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
+func (h *lastHop) send(ctx context.Context, s *seal, req *http.Request) (*http.Response, error) {
 	if !s.once() {
 		s.maySent.Store(true)
-		return h.pooled.RoundTrip(s.unseal(req.Context(), req))
+		return h.pooled.RoundTrip(s.unseal(ctx, req))
 	}
 	if h.fresh == nil {
 		// Only an error can tell that nothing was sent.
 		s.maySent.Store(true)
-		resp, err := h.pooled.RoundTrip(s.unseal(req.Context(), req))
+		resp, err := h.pooled.RoundTrip(s.unseal(ctx, req))
 		if err != nil && noConnection(err) {
 			s.maySent.Store(false)
 		}
 		return resp, err
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { s.maySent.Store(true) }}
-	resp, err := h.fresh.RoundTrip(s.unseal(httptrace.WithClientTrace(req.Context(), trace), req))
+	resp, err := h.fresh.RoundTrip(s.unseal(httptrace.WithClientTrace(ctx, trace), req))
 	if err != nil {
 		h.fresh.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
 	}
@@ -95,7 +119,8 @@ func (h *lastHop) send(s *seal, req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// unseal returns a copy of req with the secrets in it, whose context is ctx.
+// unseal returns a copy of req with the secrets in it, whose context is ctx and which is the
+// transport's alone.
 func (s *seal) unseal(ctx context.Context, req *http.Request) *http.Request {
 	out := req.WithContext(s.quiet(ctx))
 	out.Header = make(http.Header, len(req.Header)+1)
@@ -104,17 +129,17 @@ func (s *seal) unseal(ctx context.Context, req *http.Request) *http.Request {
 		case "Authorization":
 		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http resend a POST by itself
 			if !s.once() {
-				out.Header[name] = values
+				out.Header[name] = slices.Clone(values)
 			}
 		default:
-			out.Header[name] = values
+			out.Header[name] = slices.Clone(values)
 		}
 	}
 	out.Header["Authorization"] = []string{s.bearer.Reveal()}
+	u := *req.URL
+	out.URL = &u
 	if s.once() {
-		u := *req.URL
 		u.RawQuery = strings.Replace(u.RawQuery, sealedParam, s.query.Reveal(), 1)
-		out.URL = &u
 		out.Close = true
 	}
 	return out

@@ -45,10 +45,10 @@ func (s secrets) redactHeader(header map[string][]string) {
 // redactFields takes secrets out of the fields of an answer that are none: a value of another kind
 // than the field's, kept as raw JSON, may hold one, and a server may repeat one anywhere. Of a plain
 // text only a whole secret counts, since a short or partial one may be part of any date or name.
-func (s secrets) redactFields(list []string, fields ...*string) {
-	for _, secret := range s {
+func redactFields(keys []Secret, list []string, fields ...*string) {
+	for i, secret := range keys {
 		key := secret.Reveal()
-		if len(key) < echoLen {
+		if len(key) < echoLen || slices.Contains(keys[:i], secret) {
 			continue
 		}
 		for _, field := range fields {

@@ -13,8 +13,9 @@ import (
 
 const (
 	accessTokenParam = "access_token"
+	sealedToken      = "sealed"
 	// sealedParam stands in the URL for the access token, above the last hop.
-	sealedParam = accessTokenParam + "=sealed"
+	sealedParam = accessTokenParam + "=" + sealedToken
 )
 
 // seal carries the secrets of one attempt past everything between the doer and the last hop, as
@@ -22,13 +23,11 @@ const (
 type seal struct {
 	context.Context
 	cancel  context.CancelFunc
+	limited limited // what Context is, where doer.limits is set
 	secrets secrets // the key, and the access token of a renewal
 	bearer  Secret  // the value of Authorization
 	query   Secret  // what sealedParam stands for, as it was encoded
 
-	claimed bool                 // by the request it was made for
-	method  string               // of that request
-	path    string               // of that request, below the base URL
 	sending atomic.Bool          // a renewal is on its way, or was
 	maySent atomic.Bool          // a server may have got the request
 	body    atomic.Pointer[body] // of the answer
@@ -55,35 +54,52 @@ func (s *seal) end() {
 	s.cancel()
 }
 
-// doer sends the requests of the generated client.
+// doer sends the requests of the generated client, and those of this package.
 type doer struct {
-	base    *url.URL
 	key     keyFunc
-	http    *http.Client
 	timeout time.Duration
+	direct  *lastHop // nil if there is anything above it
+	limits  *limits  // nil unless the attempt's context goes straight to net/http
+	http    *http.Client
 }
 
-func (d *doer) newSeal(ctx context.Context, c *credential) *seal {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	return &seal{Context: ctx, cancel: cancel, secrets: secrets{c.key}, bearer: c.bearer}
-}
-
-// Do takes the access token out of the URL before anything sees the request. A call through
-// Client.Generated gets its key and its time limit here.
-func (d *doer) Do(req *http.Request) (*http.Response, error) {
-	s, ok := req.Context().Value(sealKey{}).(*seal)
-	if !ok || s.claimed {
-		key, err := d.key(req.Context())
-		if err != nil {
-			return nil, err
-		}
-		s = d.newSeal(req.Context(), key)
-		req = req.Clone(s)
+// newSeal makes the seal of an attempt that exchanges token, if that is not zero.
+func (d *doer) newSeal(ctx context.Context, c *credential, token Secret) *seal {
+	s := &seal{secrets: secrets{c.key, token}, bearer: c.bearer}
+	if d.limits != nil {
+		d.limits.start(ctx, &s.limited)
+		s.Context, s.cancel = &s.limited, s.limited.cancel
+	} else {
+		s.Context, s.cancel = context.WithTimeout(ctx, d.timeout)
 	}
-	s.claimed = true
-	s.method, s.path = req.Method, strings.TrimPrefix(req.URL.Path, d.base.Path)
-	s.sealQuery(req.URL)
-	resp, err := d.http.Do(req)
+	if !token.IsZero() {
+		s.query = NewSecret(accessTokenParam + "=" + url.QueryEscape(token.Reveal()))
+	}
+	return s
+}
+
+// Do is for calls through Client.Generated. It takes the access token out of the URL before
+// anything sees the request.
+func (d *doer) Do(req *http.Request) (*http.Response, error) {
+	key, err := d.key(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	s := d.newSeal(req.Context(), key, Secret{})
+	req = req.WithContext(s)
+	u := *req.URL
+	s.sealQuery(&u)
+	req.URL = &u
+	return d.send(s, req)
+}
+
+// send does not change req, nor use its context.
+func (d *doer) send(s *seal, req *http.Request) (resp *http.Response, err error) {
+	if d.direct != nil {
+		resp, err = d.direct.do(s, req)
+	} else {
+		resp, err = d.http.Do(req.Clone(s)) //nolint:gosec // the last hop knows the only host
+	}
 	if err != nil {
 		err = s.ended(s.secrets.redactError(err))
 		s.end()

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/esper-go/esper-go/gen"
 )
@@ -38,6 +40,25 @@ func (r RenewRequest) check() error {
 		checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken"))
 }
 
+// What stands for the ids in the path of a renewal, also in the log.
+const (
+	enterpriseParam   = "{enterprise_id}"
+	developerAppParam = "{developerapp_id}"
+)
+
+// in returns a copy of renewal with the ids in its path. A UUID is the same in a path, escaped or not.
+func (r RenewRequest) in(renewal *http.Request) *http.Request {
+	req, u := *renewal, *renewal.URL
+	req.URL = &u
+	for _, id := range [][2]string{{enterpriseParam, r.EnterpriseID}, {developerAppParam, r.DeveloperAppID}} {
+		u.Path = strings.Replace(u.Path, id[0], id[1], 1)
+		if u.RawPath != "" {
+			u.RawPath = strings.Replace(u.RawPath, url.PathEscape(id[0]), id[1], 1)
+		}
+	}
+	return &req
+}
+
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
 //
 // It is tried again after a connection error, the timeout of an attempt and an answer that was cut
@@ -46,14 +67,10 @@ func (r RenewRequest) check() error {
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	const name = "TokenInfo"
 	r := c.call(ctx, operation{
-		name: name,
-		send: func(ctx context.Context) (*http.Response, error) {
-			if c.unchanged {
-				return c.doer.Do(c.tokenInfo.WithContext(ctx))
-			}
-			return c.doer.Do(c.tokenInfo.Clone(ctx))
-		},
-		again: againIdempotent,
+		name:    name,
+		request: c.tokenInfo,
+		path:    c.tokenInfo.URL.Path,
+		again:   againIdempotent,
 	})
 	if r.err != nil {
 		return nil, r.err
@@ -62,10 +79,8 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	if !isObject(body) || json.Unmarshal(body, info) != nil {
 		return nil, &callError{name, unreadable(r.body)}
 	}
-	for _, known := range []secrets{r.known, {info.Token, info.SourceRefreshToken}} {
-		known.redactFields(info.Scope, (*string)(&info.User), &info.Enterprise.Raw, &info.DeveloperApp.Raw,
-			&info.ExpiresOn.Raw, &info.CreatedOn.Raw, &info.UpdatedOn.Raw)
-	}
+	redactFields([]Secret{r.known[0], info.Token, info.SourceRefreshToken}, info.Scope, (*string)(&info.User),
+		&info.Enterprise.Raw, &info.DeveloperApp.Raw, &info.ExpiresOn.Raw, &info.CreatedOn.Raw, &info.UpdatedOn.Raw)
 	return info, nil
 }
 
@@ -94,21 +109,18 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		return nil, err
 	}
 	res := c.call(ctx, operation{
-		name: "RenewToken",
-		ids:  []string{r.EnterpriseID, "{enterprise_id}", r.DeveloperAppID, "{developerapp_id}"},
-		send: func(ctx context.Context) (*http.Response, error) {
-			return c.generated.RenewToken(ctx, r.EnterpriseID, r.DeveloperAppID, &gen.RenewTokenParams{AccessToken: r.AccessToken.Reveal()})
-		},
-		again: func(r result) bool { return !r.maySent || r.status == http.StatusTooManyRequests },
+		name:    "RenewToken",
+		request: r.in(c.renewal),
+		path:    c.renewal.URL.Path,
+		token:   r.AccessToken,
+		again:   func(r result) bool { return !r.maySent || r.status == http.StatusTooManyRequests },
 	})
 	if !res.success() {
 		return nil, &RenewalError{Outcome: outcome(res), Body: res.body, Err: res.err}
 	}
 	if renewed := parseRenewal(res.body); renewed != nil {
-		for _, known := range []secrets{res.known, {renewed.Token}} {
-			known.redactFields(renewed.Scope, (*string)(&renewed.User), &renewed.Enterprise.Raw, &renewed.DeveloperApp.Raw,
-				&renewed.ExpiresAt.Raw, &renewed.CreatedOn.Raw, &renewed.UpdatedOn.Raw)
-		}
+		redactFields([]Secret{res.known[0], res.known[1], renewed.Token}, renewed.Scope, (*string)(&renewed.User),
+			&renewed.Enterprise.Raw, &renewed.DeveloperApp.Raw, &renewed.ExpiresAt.Raw, &renewed.CreatedOn.Raw, &renewed.UpdatedOn.Raw)
 		return renewed, nil
 	}
 	if res.err == nil {

@@ -1,0 +1,92 @@
+package esper_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// Without middleware a call does not pass through an http.Client; with one it does. A caller sees
+// the same.
+func TestMiddlewareChangesNoOutcome(t *testing.T) {
+	silent := newProbe(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	plain := newProbe(t, nil)
+	type fault struct {
+		base string
+		opts []esper.Option
+	}
+	faults := map[string]fault{
+		"none":            {base: plain.URL},
+		"http, not https": {base: strings.Replace(plain.URL, "http:", "https:", 1)},
+		"refused":         {base: "http://127.0.0.1:1"},
+		"timeout":         {silent.URL, []esper.Option{esper.WithTimeout(20 * time.Millisecond)}},
+	}
+	for name, answer := range map[string]string{
+		"closed":           "",
+		"garbage":          "no status line\r\n\r\n",
+		"cut":              "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+		"redirect":         "HTTP/1.1 301 Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
+		"no location":      "HTTP/1.1 307 Moved\r\nContent-Length: 0\r\n\r\n",
+		"another protocol": "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n",
+		"refusal":          "HTTP/1.1 401 Unauthorized\r\nContent-Length: 20\r\n\r\n{\"message\":\"expired\"",
+	} {
+		faults[name] = fault{base: rawServer(t, answer)}
+	}
+	for name, transport := range map[string]roundTripFunc{
+		"no answer at all":     func(*http.Request) (*http.Response, error) { return nil, nil }, //nolint:nilnil // the fault
+		"no body":              func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 204}, nil },
+		"an answer and an err": func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, io.ErrNoProgress },
+	} {
+		faults[name] = fault{"foo", []esper.Option{esper.WithHTTPClient(&http.Client{Transport: transport})}}
+	}
+	address := regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	outcome := func(err error) string {
+		var transport *url.Error
+		if errors.As(err, &transport) {
+			err = fmt.Errorf("%w (%s %s)", err, transport.Op, transport.URL)
+		}
+		return address.ReplaceAllString(fmt.Sprint(err, ", mismatch: ", errors.Is(err, http.ErrSchemeMismatch)), "ADDRESS")
+	}
+	through := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) { return next.RoundTrip(req) })
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			opts := append([]esper.Option{esper.WithRetry(esper.Retry{MaxAttempts: 1})}, f.opts...)
+			direct := clientFor(t, f.base, "key", opts...)
+			wrapped := clientFor(t, f.base, "key", append(opts, through)...)
+			calls := map[string]func(*esper.Client) error{
+				"TokenInfo":  func(c *esper.Client) error { _, err := c.TokenInfo(t.Context()); return err },
+				"RenewToken": func(c *esper.Client) error { _, err := c.RenewToken(t.Context(), renewal("key")); return err },
+				"Generated":  func(c *esper.Client) error { return generatedCall(t.Context(), c) },
+			}
+			for method, call := range calls {
+				got, want := outcome(call(direct)), outcome(call(wrapped))
+				if got != want {
+					t.Errorf("%s:\ndirect:         %s\nwith middleware: %s", method, got, want)
+				}
+				if failed := !strings.HasPrefix(got, "<nil>"); failed != (name != "none") && method != "Generated" {
+					t.Errorf("%s: %s", method, got)
+				}
+			}
+		})
+	}
+}
+
+// generatedCall returns an error that tells the status too.
+func generatedCall(ctx context.Context, c *esper.Client) error {
+	resp, err := c.Generated().GetTokenInfo(ctx)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return fmt.Errorf("%s %d: %w", resp.Request.URL.Path, resp.StatusCode, err)
+}
