@@ -55,19 +55,20 @@ func watch(ctx context.Context, length time.Duration, l *load) (samples []sample
 
 // What the end may have more than the time after the warm-up: for the source, which does not rest.
 const (
-	spareHeap  = 2 << 20
+	spareHeap  = 1 << 20
 	spareCount = 12
 )
 
-// flat compares the least of the first half of the samples after the warm-up, which is the first
-// fifth, with the least of the second: what grows raises it, and what a renewal holds for a while,
-// such as an answer of 1 MiB, does not.
+// flat compares the least of the first third of the samples after the warm-up, which is the first
+// fifth, with the least of the last third: what grows raises it, and what a renewal holds for a
+// while, such as an answer of 1 MiB, does not.
 func flat(samples []sample) error {
 	rest := samples[len(samples)/5:]
 	if len(rest) < 4 {
 		return fmt.Errorf("only %d samples: run it for longer", len(samples))
 	}
-	first, last := least(rest[:len(rest)/2]...), least(rest[len(rest)/2:]...)
+	n := (len(rest) + 2) / 3
+	first, last := least(rest[:n]...), least(rest[len(rest)-n:]...)
 	var errs []error
 	for _, m := range []struct {
 		name               string
