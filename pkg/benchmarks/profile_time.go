@@ -26,7 +26,7 @@ var parts = []struct{ name, words string }{
 	{"adding the key on a copy of the request", "esper.(*seal).unseal"},
 	{"hiding the body from middleware", "esper.(*seal).sealBody esper.(*seal).openBody"},
 	{"taking out echoes of keys", "esper.secrets. esper.redact esper.(*seal).scrub"},
-	{"the deadline of the attempt", "esper.(*doer).newSeal esper.(*seal).end esper.(*limit context. time. net/http.setRequestCancel"},
+	{"the deadline of the attempt", "esper.(*doer).newSeal esper.(*seal).end context. time. net/http.setRequestCancel"},
 	{"building the request", "net/http.(*Request).Clone net/http.NewRequest"},
 	{"net/http's Client", "net/http.(*Client) net/http.send"},
 	{"the rest of the client", "pkg/esper. peers/floor."},

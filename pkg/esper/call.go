@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -16,7 +15,7 @@ import (
 type operation struct {
 	name    string
 	request *http.Request
-	path    string // with parameters instead of ids, for the log
+	path    string // below the base URL and without ids, for the log
 	token   Secret // what a renewal exchanges
 	again   func(r result) bool
 }
@@ -118,7 +117,7 @@ func (c *Client) log(ctx context.Context, op operation, status, attempt int, sta
 	c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
 		slog.String("operation", op.name),
 		slog.String("method", op.request.Method),
-		slog.String("path", strings.TrimPrefix(op.path, c.base.Path)),
+		slog.String("path", op.path),
 		slog.Int("status", status),
 		slog.Duration("duration", time.Since(start)),
 		slog.Int("attempt", attempt))

@@ -79,11 +79,11 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	c.doer = &doer{key: newKeyFunc(tokens), timeout: s.timeout, http: &httpClient}
 	if len(s.middleware) == 0 && httpClient.Jar == nil {
 		c.doer.direct = hop
-		if hop.fresh != nil {
-			c.doer.limits = newLimits(s.timeout)
-		}
 	}
-	return c, c.generate(s.userAgent)
+	if err := c.generate(s.userAgent); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // generate makes the generated client, and from its code the requests of this package.

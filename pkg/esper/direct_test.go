@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -48,6 +49,13 @@ func TestMiddlewareChangesNoOutcome(t *testing.T) {
 	} {
 		faults[name] = fault{"foo", []esper.Option{esper.WithHTTPClient(&http.Client{Transport: transport})}}
 	}
+	proxy, err := url.Parse(faults["http, not https"].base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults["http, not https, from a proxy"] = fault{"https://127.0.0.1:1", []esper.Option{
+		esper.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return proxy, nil }}}),
+	}}
 	address := regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	outcome := func(err error) string {
 		var transport *url.Error
@@ -89,4 +97,26 @@ func generatedCall(ctx context.Context, c *esper.Client) error {
 	defer resp.Body.Close()
 	_, err = io.Copy(io.Discard, resp.Body)
 	return fmt.Errorf("%s %d: %w", resp.Request.URL.Path, resp.StatusCode, err)
+}
+
+// A renewal's path is that of the generated client, whatever the base URL's is like.
+func TestRenewToken_PathBelowAnyBaseURL(t *testing.T) {
+	for _, path := range []string{
+		"", "/api", "/a%2Fb", "/a%3Fb%25", "/é", "/(a;b)*", "//a", "/%7Benterprise_id%7D", "/{developerapp_id}/x%7Benterprise_id%7D%2F",
+	} {
+		p := newProbe(t, nil)
+		c := clientFor(t, p.URL+path, "key")
+		if _, err := c.RenewToken(t.Context(), renewal("key")); err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		resp, err := c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{AccessToken: "key"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if seen := p.arrivals(); len(seen) != 2 || seen[0].RequestURI != seen[1].RequestURI {
+			t.Errorf("%s: %s, want %s", path, seen[0].RequestURI, seen[1].RequestURI)
+		}
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -37,11 +36,11 @@ func (h *lastHop) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // do is what an http.Client would do, but for its copies, where nothing stands between them.
 func (h *lastHop) do(s *seal, req *http.Request) (*http.Response, error) {
-	resp, err := h.roundTrip(s.Context, s, req)
+	resp, err := h.roundTrip(s, s, req)
 	if err == nil {
 		return resp, nil
 	}
-	if record := (tls.RecordHeaderError{}); errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+	if record, ok := err.(tls.RecordHeaderError); ok && string(record.RecordHeader[:]) == "HTTP/" { //nolint:errorlint // a wrapped one is a proxy's
 		err = http.ErrSchemeMismatch
 	}
 	verb := "Get"
@@ -93,6 +92,9 @@ func refuse(req *http.Request, err error) error {
 func (s *seal) once() bool { return !s.query.IsZero() }
 
 func (h *lastHop) send(ctx context.Context, s *seal, req *http.Request) (*http.Response, error) {
+	if h.fresh == nil { // and the transport may do what net/http's does not: change what it is given
+		req = req.Clone(ctx)
+	}
 	if !s.once() {
 		s.maySent.Store(true)
 		return h.pooled.RoundTrip(s.unseal(ctx, req))
@@ -119,8 +121,7 @@ func (h *lastHop) send(ctx context.Context, s *seal, req *http.Request) (*http.R
 	return resp, err
 }
 
-// unseal returns a copy of req with the secrets in it, whose context is ctx and which is the
-// transport's alone.
+// unseal returns a copy of req with the secrets in it, whose context is ctx.
 func (s *seal) unseal(ctx context.Context, req *http.Request) *http.Request {
 	out := req.WithContext(s.quiet(ctx))
 	out.Header = make(http.Header, len(req.Header)+1)
@@ -129,10 +130,10 @@ func (s *seal) unseal(ctx context.Context, req *http.Request) *http.Request {
 		case "Authorization":
 		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http resend a POST by itself
 			if !s.once() {
-				out.Header[name] = slices.Clone(values)
+				out.Header[name] = values
 			}
 		default:
-			out.Header[name] = slices.Clone(values)
+			out.Header[name] = values
 		}
 	}
 	out.Header["Authorization"] = []string{s.bearer.Reveal()}

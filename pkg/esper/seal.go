@@ -23,7 +23,6 @@ const (
 type seal struct {
 	context.Context
 	cancel  context.CancelFunc
-	limited limited // what Context is, where doer.limits is set
 	secrets secrets // the key, and the access token of a renewal
 	bearer  Secret  // the value of Authorization
 	query   Secret  // what sealedParam stands for, as it was encoded
@@ -59,19 +58,13 @@ type doer struct {
 	key     keyFunc
 	timeout time.Duration
 	direct  *lastHop // nil if there is anything above it
-	limits  *limits  // nil unless the attempt's context goes straight to net/http
 	http    *http.Client
 }
 
 // newSeal makes the seal of an attempt that exchanges token, if that is not zero.
 func (d *doer) newSeal(ctx context.Context, c *credential, token Secret) *seal {
-	s := &seal{secrets: secrets{c.key, token}, bearer: c.bearer}
-	if d.limits != nil {
-		d.limits.start(ctx, &s.limited)
-		s.Context, s.cancel = &s.limited, s.limited.cancel
-	} else {
-		s.Context, s.cancel = context.WithTimeout(ctx, d.timeout)
-	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	s := &seal{Context: ctx, cancel: cancel, secrets: secrets{c.key, token}, bearer: c.bearer}
 	if !token.IsZero() {
 		s.query = NewSecret(accessTokenParam + "=" + url.QueryEscape(token.Reveal()))
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/esper-go/esper-go/gen"
@@ -46,17 +45,22 @@ const (
 	developerAppParam = "{developerapp_id}"
 )
 
-// in returns a copy of renewal with the ids in its path. A UUID is the same in a path, escaped or not.
-func (r RenewRequest) in(renewal *http.Request) *http.Request {
-	req, u := *renewal, *renewal.URL
-	req.URL = &u
-	for _, id := range [][2]string{{enterpriseParam, r.EnterpriseID}, {developerAppParam, r.DeveloperAppID}} {
-		u.Path = strings.Replace(u.Path, id[0], id[1], 1)
-		if u.RawPath != "" {
-			u.RawPath = strings.Replace(u.RawPath, url.PathEscape(id[0]), id[1], 1)
-		}
+// renewalOf returns c.renewal with the ids in its path, where a UUID needs no escape.
+func (c *Client) renewalOf(r RenewRequest) *http.Request {
+	req, u := *c.renewal, *c.renewal.URL
+	before, rest, _ := strings.Cut(c.below(c.renewal), enterpriseParam)
+	between, after, _ := strings.Cut(rest, developerAppParam)
+	u.Path = c.base.Path + before + r.EnterpriseID + between + r.DeveloperAppID + after
+	if u.RawPath != "" {
+		u.RawPath = c.base.EscapedPath() + u.Path[len(c.base.Path):]
 	}
+	req.URL = &u
 	return &req
+}
+
+// below returns req's path below the base URL's.
+func (c *Client) below(req *http.Request) string {
+	return strings.TrimPrefix(req.URL.Path, c.base.Path)
 }
 
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
@@ -69,7 +73,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	r := c.call(ctx, operation{
 		name:    name,
 		request: c.tokenInfo,
-		path:    c.tokenInfo.URL.Path,
+		path:    c.below(c.tokenInfo),
 		again:   againIdempotent,
 	})
 	if r.err != nil {
@@ -110,8 +114,8 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	}
 	res := c.call(ctx, operation{
 		name:    "RenewToken",
-		request: r.in(c.renewal),
-		path:    c.renewal.URL.Path,
+		request: c.renewalOf(r),
+		path:    c.below(c.renewal),
 		token:   r.AccessToken,
 		again:   func(r result) bool { return !r.maySent || r.status == http.StatusTooManyRequests },
 	})
