@@ -104,9 +104,6 @@ func (d *doer) send(s *seal, req *http.Request) (resp *http.Response, err error)
 
 // sealQuery moves the access token out of u. Other parameters stay, to the letter.
 func (s *seal) sealQuery(u *url.URL) {
-	if !strings.Contains(u.RawQuery, accessTokenParam) {
-		return
-	}
 	var sealed strings.Builder
 	separator := ""
 	for param := range strings.SplitSeq(u.RawQuery, "&") {

@@ -42,6 +42,31 @@ func TestOtherParametersStay(t *testing.T) {
 	}
 }
 
+// A name may be escaped too, by an editor of the request.
+func TestAccessTokenUnderAnEscapedName(t *testing.T) {
+	const escaped = "access%5ftoken=made%2Fup"
+	p := newProbe(t, nil)
+	var above []string
+	c := clientFor(t, p.URL, "key", around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		above = append(above, req.URL.RawQuery)
+		resp, err := next.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		_ = resp.Body.Close()
+		return next.RoundTrip(req)
+	}))
+	escape := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = escaped; return nil }
+	resp, err := c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{}, escape)
+	if err == nil {
+		_ = resp.Body.Close()
+		t.Error("it was sent twice")
+	}
+	if got := p.only(t).URL.RawQuery; got != escaped || !slices.Equal(above, []string{"access_token=sealed"}) {
+		t.Errorf("a middleware sees %q, the server gets %q", above, got)
+	}
+}
+
 // The key to renew may be another than the one that the client authenticates with.
 func TestAccessTokenStaysOutOfErrors(t *testing.T) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
