@@ -192,6 +192,31 @@ func TestPartsOfSecretsInOtherFields(t *testing.T) {
 	}
 }
 
+// A server may repeat any of the secrets that it got or gives, each of which may be another.
+func TestNoSecretInOtherFields(t *testing.T) {
+	const sent, old, fresh, refresh = "key-of-the-client", "old-key-made-up", "new-key-made-up", "refresh-made-up"
+	answer := fmt.Sprintf(`{"id": 1, "user": "%[1]s %[2]s %[3]s", "scope": ["%[2]s"], "enterprise": ["%[1]s"], "token": "%[2]s", "source_refresh_token": "%[3]s"}`, sent, fresh, refresh)
+	s := stub(func(req *http.Request) (*http.Response, error) {
+		if req.Method == http.MethodPost {
+			return respond(201, strings.NewReader(strings.ReplaceAll(answer, refresh, old))), nil
+		}
+		return respond(200, strings.NewReader(answer)), nil
+	})
+	c := clientFor(t, "foo", sent, s.option())
+	info, err := c.TokenInfo(t.Context())
+	renewed, renewErr := c.RenewToken(t.Context(), renewal(old))
+	if err != nil || renewErr != nil {
+		t.Fatal(err, renewErr)
+	}
+	const user, list = "[secret] [secret] [secret]", `["[secret]"]`
+	if string(info.User) != user || info.Scope[0] != "[secret]" || info.Enterprise.Raw != list {
+		t.Errorf("TokenInfo: %+v", info)
+	}
+	if string(renewed.User) != user || renewed.Scope[0] != "[secret]" || renewed.Enterprise.Raw != list {
+		t.Errorf("RenewToken: %+v", renewed)
+	}
+}
+
 // An error that had to lose a key is still what callers ask for, and nothing else.
 func TestErrorsWithoutTheirSecretKeepTheirKind(t *testing.T) {
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
