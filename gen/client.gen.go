@@ -69,12 +69,12 @@ type ErrorResponse struct {
 // ErrorStatus The HTTP status once more, as an integer or as a string; may be null.
 //
 // Example: 400
-type ErrorStatus = wire.ID
+type ErrorStatus = wire.Scalar
 
 // KeyID The key's number in the server's database, as a string or as an integer.
 //
 // Example: 570
-type KeyID = wire.ID
+type KeyID = wire.Scalar
 
 // RefreshTokenID The refresh token that the key came from, as a string or as a number; may be null. A secret.
 //
@@ -107,10 +107,10 @@ type TokenInfoV1 struct {
 	// Example: f44373cb-1800-43c6-aab3-c81f8b1f435c
 	Enterprise wire.Ref `json:"enterprise"`
 
-	// ExpiresOn When the key ends, in UTC, with microseconds. `renewToken` calls it `expires_at`.
+	// ExpiresAt When the key ends, in UTC, with microseconds. `renewToken` calls it `expires_at`.
 	//
 	// Example: 2019-11-19T15:42:16.637203Z
-	ExpiresOn wire.Time `json:"expires_on,omitempty"`
+	ExpiresAt wire.Time `json:"expires_on,omitempty"`
 
 	// ID The key's number in the server's database, as a string or as an integer.
 	//
@@ -200,7 +200,7 @@ type TokenRenewV0 struct {
 // UserName The user who made the key, as a name or as a number; may be null.
 //
 // Example: bindya
-type UserName = wire.ID
+type UserName = wire.Scalar
 
 // AccessToken defines model for AccessToken.
 type AccessToken = string

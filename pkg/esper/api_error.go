@@ -1,70 +1,125 @@
 package esper
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
+	"io"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-const (
-	maxDetails     = 32
-	maxDetailDepth = 4
-)
+// APIError is an answer whose status is not 2xx. Its texts come from the server; each is one line of
+// 1 KiB at most. A text that repeats a key, in whatever encoding, is not shown, and says so.
+type APIError struct {
+	Operation  string        // "TokenInfo" or "RenewToken"
+	StatusCode int           // of the HTTP answer, whatever the body claims
+	Message    string        // the server's message or detail, or the title of an HTML page
+	Details    []string      // the single faults that the body lists, 32 at most
+	RequestID  string        // the X-Request-Id header
+	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
+	Attempts   int           // how many requests the call made
+	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so no printing shows it
 
-// newAPIError reads what it can of an answer that is not 2xx; nothing in it is required.
-func newAPIError(operation string, resp *http.Response, body []byte, known secrets) *APIError {
+	html bool // Body is an HTML page
+}
+
+func newAPIError(operation string, a *answer, secrets *redact.Matcher) *APIError {
+	message, details := body.Faults(a.body)
 	e := &APIError{
 		Operation:  operation,
-		StatusCode: resp.StatusCode,
-		RequestID:  known.clean(resp.Header.Get("X-Request-Id")),
-		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
-		Body:       body,
+		StatusCode: a.status,
+		Message:    secrets.Text(message),
+		RequestID:  secrets.Text(a.header.Get("X-Request-Id")),
+		RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
+		Body:       a.body,
+		html:       body.IsHTML(a.body),
 	}
-	var envelope gen.ErrorResponse
-	_ = json.Unmarshal(body, &envelope) // a field of another type is skipped, and the others are read
-	e.Message = envelope.Message
-	if e.Message == "" {
-		e.Message = envelope.Detail
-	}
-	e.Message = known.clean(e.Message)
-	for _, text := range flatten(nil, "", envelope.Errors, 0) {
-		e.Details = append(e.Details, known.clean(text))
+	for _, text := range details {
+		e.Details = append(e.Details, secrets.Text(text))
 	}
 	return e
 }
 
-// flatten turns the errors of an answer, whatever their shape, into texts.
-func flatten(texts []string, name string, v any, depth int) []string {
-	if len(texts) == maxDetails || depth > maxDetailDepth {
-		return texts
+// Error says which operation failed, with what status, the server's reason and what can be done.
+func (e *APIError) Error() string { return "esper: " + e.Operation + ": " + e.reason() }
+
+func (e *APIError) reason() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
+		b.WriteString(": " + e.Message)
 	}
-	switch v := v.(type) {
-	case nil:
-		return texts
-	case []any:
-		for _, item := range v {
-			texts = flatten(texts, name, item, depth+1)
-		}
-		return texts
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			texts = flatten(texts, key, v[key], depth+1)
-		}
-		return texts
+	more := slices.DeleteFunc(slices.Clone(e.Details), func(text string) bool { return text == e.Message })
+	if more = slices.Compact(more); len(more) > 0 {
+		b.WriteString(" (" + strings.Join(more, "; ") + ")")
 	}
-	text := fmt.Sprint(v)
-	if name != "" {
-		text = name + ": " + text
+	if e.RequestID != "" {
+		b.WriteString(", request " + e.RequestID)
 	}
-	return append(texts, text)
+	b.WriteString(afterAttempts(e.Attempts))
+	if hint := e.hint(); hint != "" {
+		b.WriteString("; " + hint)
+	}
+	return b.String()
 }
+
+// hint says what the caller can do.
+func (e *APIError) hint() string {
+	switch code := e.StatusCode; {
+	case e.Is(ErrRedirect):
+		return "redirects are not followed, since they would hand over the key; check the base URL"
+	case code == http.StatusProxyAuthRequired:
+		return "a proxy wants a user name and a password; write them into HTTPS_PROXY, or into the transport's Proxy"
+	case e.RetryAfter > 0 && (code == http.StatusTooManyRequests || code >= 500):
+		return "wait " + e.RetryAfter.String()
+	case e.html:
+		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login page), or the base URL leads elsewhere"
+	case code == http.StatusBadRequest && slices.Contains(append(e.Details, e.Message), redact.Withheld):
+		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and the newest"
+	case code == http.StatusUnauthorized:
+		return "the key is wrong, has expired or was replaced, perhaps by a renewal on another machine; if no newer one is stored, make one in the Esper Console"
+	case code == http.StatusForbidden && e.Operation == "RenewToken":
+		return "the key may not be renewed by this one; compare EnterpriseID and DeveloperAppID with what TokenInfo says"
+	case code == http.StatusForbidden:
+		return "the key is unknown, or may not do this; check the tenant, and the key's scopes in the Esper Console"
+	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound:
+		return "check the tenant, or the base URL, which ends in /api on the Esper cloud"
+	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
+		return "the server cannot be reached from what stands in front of it; try again later"
+	}
+	return ""
+}
+
+// Is reports whether target is the sentinel of e's status.
+func (e *APIError) Is(target error) bool {
+	switch code := e.StatusCode; target {
+	case ErrBadRequest:
+		return code == http.StatusBadRequest
+	case ErrUnauthorized:
+		return code == http.StatusUnauthorized
+	case ErrForbidden:
+		return code == http.StatusForbidden
+	case ErrNotFound:
+		return code == http.StatusNotFound
+	case ErrRateLimited:
+		return code == http.StatusTooManyRequests
+	case ErrServer:
+		return code >= 500 && code <= 599
+	case ErrRedirect:
+		return code >= 300 && code <= 399
+	}
+	return false
+}
+
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is
+// a value so that APIError and *APIError are both covered.
+func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. What is
 // neither, or does not fit a Duration, or lies in the past, is 0.

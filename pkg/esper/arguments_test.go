@@ -47,6 +47,26 @@ func TestBadKeys(t *testing.T) {
 		{"Key0Canary\xff", "is not UTF-8"},
 		{"Bearer Key0Canary", "pass the key alone"},
 		{"bearer Key0Canary", "pass the key alone"},
+		{"Token Key0Canary", "name of a scheme"},
+		{"Authorization: Bearer Key0Canary", "a header line"},
+		{"X-Api-Key: Key0Canary", "a header line"},
+		{`"Key0Canary"`, "in quotes"},
+		{"'Key0Canary'", "in quotes"},
+		{"\u201cKey0Canary\u201d", "in quotes"},
+		{"ESPER_API_KEY=Key0Canary", "an assignment"},
+		{"export ESPER_API_KEY=Key0Canary", "an assignment"},
+		{"$ESPER_API_KEY", "not expanded"},
+		{"${ESPER_API_KEY}", "not expanded"},
+		{"%ESPER_API_KEY%", "not expanded"},
+		{"$(cat key)", "not expanded"},
+		{"{{ esper_key }}", "not expanded"},
+		{"https://foo.esper.cloud/Key0Canary", "a URL"},
+		{"file:///Key0Canary", "a URL"},
+		{"/run/secrets/Key0Canary", "a path"},
+		{"./Key0Canary", "a path"},
+		{"~/Key0Canary", "a path"},
+		{`C:\Key0Canary`, "a path"},
+		{`{"token": "Key0Canary"}`, "a JSON document"},
 		{" Key0Canary", "begins or ends with a space"},
 		{"Key0Canary ", "begins or ends with a space"},
 		{" ", "begins or ends with a space"},
@@ -71,6 +91,9 @@ func TestBadKeys(t *testing.T) {
 		}
 		checkRefused(t, fmt.Sprintf("Generated, source %q", tc.key), err, tc.advice, tc.key)
 
+		if tc.key == "" { // in a RenewRequest that means the client's own
+			continue
+		}
 		_, err = clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(tc.key))
 		checkRefused(t, fmt.Sprintf("AccessToken %q", tc.key), err, tc.advice, tc.key)
 		if !strings.Contains(err.Error(), "RenewRequest.AccessToken") {
@@ -105,7 +128,7 @@ func TestBadIDs(t *testing.T) {
 		}
 	}
 	_, err := c.RenewToken(t.Context(), esper.RenewRequest{})
-	for _, field := range []string{"EnterpriseID", "DeveloperAppID", "AccessToken"} {
+	for _, field := range []string{"EnterpriseID", "DeveloperAppID"} {
 		checkRefused(t, "an empty RenewRequest", err, field+" is empty", "")
 	}
 	if n := len(p.arrivals()); n != 0 {
@@ -120,7 +143,7 @@ func TestBadIDs(t *testing.T) {
 
 func TestBadArguments(t *testing.T) {
 	p := newProbe(t, nil)
-	c := clientFor(t, p.URL, "good", nil, esper.WithHTTPClient(nil), esper.WithLogger(nil), esper.WithMiddleware())
+	c := clientFor(t, p.URL, "good", nil, esper.WithTransport(nil), esper.WithLogger(nil), esper.WithMiddleware())
 	each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
 		checkRefused(t, "nil context", do(nil), "context is nil", "")
 	})
@@ -201,7 +224,7 @@ func TestSource(t *testing.T) {
 	}
 	_, err = c.RenewToken(t.Context(), renewal("old"))
 	failed := (*esper.RenewalError)(nil)
-	if !errors.As(err, &failed) || failed.Outcome != esper.NotRenewed || failed.Err != errSource { //nolint:errorlint // as it is
+	if !errors.As(err, &failed) || failed.Outcome != esper.OutcomeNotRenewed || failed.Err != errSource { //nolint:errorlint // as it is
 		t.Errorf("RenewToken: %#v, want NotRenewed with the source's error", err)
 	}
 	if resp, err := c.Generated().GetTokenInfo(t.Context()); err != nil || resp.Body.Close() != nil {

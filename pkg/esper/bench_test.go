@@ -89,7 +89,7 @@ type floorInfo struct {
 	DeveloperApp string    `json:"developer_app"`
 	RefreshToken string    `json:"source_refresh_token"`
 	Token        string    `json:"token"`
-	ExpiresOn    time.Time `json:"expires_on"`
+	ExpiresAt    time.Time `json:"expires_on"`
 	Scope        []string  `json:"scope"`
 	CreatedOn    time.Time `json:"created_on"`
 	UpdatedOn    time.Time `json:"updated_on"`

@@ -9,105 +9,158 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// operation is one call of the API: what to send, and after what to send it again.
+// operation is one call of the API: how to build its request, and after what to send it again.
 type operation struct {
-	name    string
-	request *http.Request
-	path    string // below the base URL and without ids, for the log
-	token   Secret // what a renewal exchanges
-	again   func(r result) bool
+	name         string
+	method       string
+	relativePath string // below the base URL and without ids, for the log
+	request      func() (*http.Request, error)
+	retryable    func(r result) bool
+	repeatable   bool // with another key, after a 401
 }
 
 // result is how an attempt ended.
 type result struct {
-	status  int    // 0 without an answer
-	body    []byte // what was read of the answer, also if err is set
-	err     error  // nil if the answer is 2xx and was read to its end
-	known   secrets
-	maySent bool // a server may have got the request
-	final   bool // nothing was sent, nor will be if it is tried again
+	status     int    // 0 without an answer
+	body       []byte // what was read of the answer, also if err is set
+	err        error  // nil if the answer is 2xx and was read to its end
+	maybeSent  bool   // a server may have got the request
+	permanent  bool   // trying again cannot help
+	timedOut   bool   // by the limit of one attempt
+	attempts   int    // of the call so far
+	credential *credential
+	token      *oauth2.Token // what the source gave for credential
+	secrets    *redact.Matcher
 }
 
 func (r result) success() bool { return r.status/100 == 2 }
 
+var errNilContext = invalid("the context is nil")
+
 // call makes attempts until one succeeds, or another would not be right, or ctx ends.
 func (c *Client) call(ctx context.Context, op operation) result {
 	if ctx == nil {
-		return result{err: invalid("the context is nil"), final: true}
+		return result{err: errNilContext, permanent: true}
 	}
-	var waits *backoff.ExponentialBackOff
+	var (
+		waits  *backoff.ExponentialBackOff
+		next   *oauth2.Token // in place of the source's
+		asked  bool          // the source, after a 401
+		slow   bool          // an attempt timed out: the next one goes over a connection of its own
+		limit  = c.retry.MaxAttempts
+		result result
+	)
 	for n := 1; ; n++ {
-		r := c.attempt(ctx, op, n)
-		if r.err == nil || r.final || n == c.retry.MaxAttempts || ctx.Err() != nil || !op.again(r) {
-			return r
+		result = c.attempt(ctx, op, next, slow, n)
+		slow = slow || result.timedOut
+		if result.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
+			asked = true
+			if next = c.reject(ctx, op, &result); next != nil {
+				limit = n + limit
+				continue
+			}
+		}
+		if result.err == nil || result.permanent || n >= limit || ctx.Err() != nil || !op.retryable(result) {
+			return result
 		}
 		if waits == nil {
 			waits = c.retry.waits()
 		}
 		wait := waits.NextBackOff()
-		if api := (*APIError)(nil); errors.As(r.err, &api) && api.RetryAfter > 0 {
+		if api := (*APIError)(nil); errors.As(result.err, &api) && api.RetryAfter > 0 {
 			wait = api.RetryAfter
 		}
 		if wait > c.retry.MaxWait {
-			return r
+			return result
 		}
 		if err := sleep(ctx, wait); err != nil {
-			r.err = &callError{op.name, fmt.Errorf("%w while waiting to try again, after: %w", err, r.err)}
-			return r
+			result.err = &callError{operation: op.name, err: &stoppedError{err, result.err}}
+			return result
 		}
 	}
 }
+
+// reject tells the source that the server refused its token, and returns another one to try if there
+// is one and op may be repeated.
+func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.Token {
+	token, err := c.source.reject(ctx, r.token)
+	if err != nil {
+		r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
+		r.permanent = true
+		return nil
+	}
+	if !op.repeatable || token == nil || token.AccessToken == r.token.AccessToken {
+		return nil
+	}
+	return token
+}
+
+// stoppedError is what kept a call from being tried again, and the error of the last attempt.
+type stoppedError struct{ stop, last error }
+
+func (e *stoppedError) Error() string   { return reasonOf(e.stop) + ", after: " + reasonOf(e.last) }
+func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
 
 // waits is full jitter: its interval of ±100 % around half the bound begins at nothing.
 func (r Retry) waits() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2}
 }
 
+// sleep waits for d, unless ctx ends before.
 func sleep(ctx context.Context, d time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
+		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline", context.DeadlineExceeded, d)
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w while waiting to try again", ctx.Err())
 	}
 }
 
-func (c *Client) attempt(ctx context.Context, op operation, n int) result {
+// attempt sends op's request once, with the token in next or else the source's.
+func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, slow bool, n int) result {
+	r := result{permanent: true, attempts: n}
 	if err := ctx.Err(); err != nil {
-		return result{err: &callError{op.name, err}, final: true}
+		r.err = &callError{op.name, n - 1, err}
+		return r
 	}
-	key, err := c.doer.key(ctx)
+	if r.credential, r.token, r.err = c.source.getOr(ctx, next); r.err != nil {
+		return r
+	}
+	req, err := op.request()
+	if err == nil {
+		err = c.describe(ctx, req)
+	}
 	if err != nil {
-		return result{err: err, final: true}
+		r.err = &callError{op.name, n, err}
+		return r
 	}
 	start := time.Now()
-	s := c.doer.newSeal(ctx, key, op.token)
-	resp, err := c.doer.send(s, op.request) //nolint:bodyclose // read closes it
-	r := result{maySent: s.maySent.Load(), known: s.secrets}
+	a := c.newAttempt(ctx, r.credential, req)
+	a.alone = slow
+	answer, err := a.send(c.chain)
+	r.maybeSent, r.timedOut, r.permanent = a.maybeSent.Load(), a.timedOut(), false
 	if err != nil {
-		r.err = &callError{op.name, err}
-		r.final = !r.maySent && (errors.Is(err, errOtherHost) || errors.Is(err, errNoSeal))
-	} else {
-		r.read(resp, op.name, s.secrets)
+		transport := (*transportError)(nil)
+		r.permanent = errors.As(err, &transport) && transport.permanent
+		r.err = &callError{op.name, n, err}
 	}
+	if answer != nil {
+		r.status, r.body, r.secrets = answer.status, answer.body, a.matcher(answer.secrets...)
+		r.err = answer.asError(op.name, n, r.secrets, err)
+	}
+	a.end()
 	c.log(ctx, op, r.status, n, start)
 	return r
-}
-
-func (r *result) read(resp *http.Response, operation string, known secrets) {
-	r.status = resp.StatusCode
-	var err error
-	r.body, err = readBody(resp)
-	switch {
-	case !r.success():
-		r.err = newAPIError(operation, resp, r.body, known)
-	case err != nil:
-		r.err = &callError{operation, err}
-	}
 }
 
 func (c *Client) log(ctx context.Context, op operation, status, attempt int, start time.Time) {
@@ -116,8 +169,8 @@ func (c *Client) log(ctx context.Context, op operation, status, attempt int, sta
 	}
 	c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
 		slog.String("operation", op.name),
-		slog.String("method", op.request.Method),
-		slog.String("path", op.path),
+		slog.String("method", op.method),
+		slog.String("path", op.relativePath),
 		slog.Int("status", status),
 		slog.Duration("duration", time.Since(start)),
 		slog.Int("attempt", attempt))

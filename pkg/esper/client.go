@@ -1,39 +1,54 @@
 package esper
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
 // Client calls the token endpoints of one tenant. It is safe for concurrent use; make one and keep
-// it, since it holds the connections. Make it with [New] or [NewFromEnv].
+// it, since it holds the connections. Make it with [New] or [NewFromEnv]; the zero value is of no use.
 type Client struct {
 	generated gen.Client
-	tokenInfo *http.Request // built once, since it is the same each time; never changed
-	renewal   *http.Request // the same but for the ids in its path
 	base      *url.URL
-	doer      *doer
+	source    *source
+	chain     http.RoundTripper // the middleware around the last hop
+	hop       *authTransport
+	userAgent string
+	timeout   time.Duration // of one attempt
 	retry     Retry
 	logger    *slog.Logger
-	closeIdle func()
+
+	tokenInfoPath, renewTokenPath string // below the base URL, for the log
 }
 
 // New returns a client for environment, a tenant name ("foo") or a base URL
 // ("https://foo-api.esper.cloud/api"), whose key comes from tokens: [APIKey] for one that does not
 // change. Nothing is sent.
 //
-// The source is asked once an attempt. If it has TokenContext(context.Context) (*oauth2.Token,
-// error), that is called with the context of the call, so that a wait for a key ends with it. An
-// error of the source is returned as it is.
+// The source is asked once an attempt, and an error of it is returned as it is. It may have more
+// methods, which are used where they are:
+//
+//   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token, with the
+//     context of the call, so that a wait for a key ends with it.
+//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once after a 401, with
+//     the token that was refused. TokenInfo is repeated with the token that it returns, if that is
+//     another one.
+//   - Server() *url.URL says for which base URL the source's key is; New refuses any other.
+//   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called for renewals of the
+//     source's own key, which [Client.Generated] then refuses.
 //
 // The error is [ErrInvalidArgument] for anything that could not work, and never repeats its
 // arguments.
@@ -42,70 +57,50 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	if err != nil {
 		return nil, err
 	}
-	base, err := parseEnvironment(environment, s.insecure)
+	base, err := origin.Parse(environment, s.insecure)
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
+	source, err := newSource(tokens, base)
 	if err != nil {
 		return nil, err
 	}
-	if tokens == nil {
-		return nil, invalid("the token source is nil; use APIKey for a key that does not change")
+	pooled := pooledTransport(s.transport)
+	hop := &authTransport{base: base, pooled: pooled, single: singleTransport(pooled)}
+	c := &Client{
+		base: base, source: source, chain: hop, hop: hop,
+		userAgent: s.userAgent, timeout: s.timeout, retry: s.retry, logger: s.logger,
 	}
-	if k, ok := tokens.(apiKey); ok {
-		if _, err := k.Token(); err != nil {
-			return nil, err
-		}
-	}
-	c := &Client{base: base, retry: s.retry, logger: s.logger}
-	hop := &lastHop{origin: base, pooled: s.http.Transport}
-	if hop.pooled == nil {
-		hop.pooled = newTransport()
-	}
-	if t, ok := hop.pooled.(*http.Transport); ok {
-		hop.fresh = freshTransport(t)
-	}
-	httpClient := *s.http
-	httpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	httpClient.Transport = hop
-	c.closeIdle = (&http.Client{Transport: hop.pooled}).CloseIdleConnections
 	for _, wrap := range slices.Backward(s.middleware) {
-		httpClient.Transport = wrap(httpClient.Transport)
-		if httpClient.Transport == nil { // net/http would take its own, without a last hop
+		if c.chain = wrap(c.chain); c.chain == nil {
 			return nil, invalid("a middleware returned nil")
 		}
 	}
-	if httpClient.Timeout > 0 { // kept by the attempt, whose context ends with the right error
-		s.timeout = min(s.timeout, httpClient.Timeout)
-		httpClient.Timeout = 0
-	}
-	c.doer = &doer{key: newKeyFunc(tokens), timeout: s.timeout, http: &httpClient}
-	if len(s.middleware) == 0 && httpClient.Jar == nil {
-		c.doer.direct = hop
-	}
-	if err := c.generate(s.userAgent); err != nil {
+	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(generatedDoer{c}), gen.WithRequestEditorFn(c.describe))
+	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	c.generated = *generated
+	return c, c.setRelativePaths()
 }
 
-// generate makes the generated client, and from its code the requests of this package.
-func (c *Client) generate(userAgent string) error {
-	describe := describe(userAgent)
-	generated, err := gen.NewClient(c.base.String(), gen.WithHTTPClient(c.doer), gen.WithRequestEditorFn(describe))
+// setRelativePaths asks the generated code for the paths of the two operations.
+func (c *Client) setRelativePaths() error {
+	tokenInfo, err := gen.NewGetTokenInfoRequest("")
 	if err != nil {
 		return err
 	}
-	c.generated = *generated
-	if c.tokenInfo, err = gen.NewGetTokenInfoRequest(generated.Server); err != nil {
-		return err
-	}
-	c.renewal, err = gen.NewRenewTokenRequest(generated.Server, enterpriseParam, developerAppParam, &gen.RenewTokenParams{AccessToken: sealedToken})
+	renewToken, err := gen.NewRenewTokenRequest("", "{enterprise_id}", "{developerapp_id}", &gen.RenewTokenParams{})
 	if err != nil {
 		return err
 	}
-	return errors.Join(describe(context.Background(), c.tokenInfo), describe(context.Background(), c.renewal))
+	c.tokenInfoPath, c.renewTokenPath = "/"+strings.TrimLeft(tokenInfo.URL.Path, "./"), "/"+strings.TrimLeft(renewToken.URL.Path, "./")
+	return nil
 }
 
 // NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in
-// ESPER_API_KEY, the variables that Esper's own command-line clients read.
+// ESPER_API_KEY, the variables that Esper's own command-line clients read. An error says which of the
+// two it is about.
 func NewFromEnv(opts ...Option) (*Client, error) {
 	const environment, key = "ESPER_ENVIRONMENT", "ESPER_API_KEY"
 	for _, name := range []string{environment, key} {
@@ -113,29 +108,87 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 			return nil, invalid("the environment variable %s is not set", name)
 		}
 	}
-	return New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
+	if err := checkKey(os.Getenv(key), "the key in "+key); err != nil {
+		return nil, err
+	}
+	c, err := New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
+	if err != nil {
+		return nil, &variableError{environment, err}
+	}
+	return c, nil
 }
 
 // Generated returns a copy of the client that was generated from the API's description, for what
-// this package has no method for yet. It authenticates, seals secrets, limits time and size as the
-// methods here do, and follows no redirect; it does not retry, and the caller maps the status and
-// closes the body.
+// this package has no method for yet. It authenticates, keeps secrets out of sight, limits time and
+// size as the methods here do, and follows no redirect; it does not retry, and the caller maps the
+// status and closes the body. Of the header it passes on what a middleware sees: see [WithMiddleware].
 func (c *Client) Generated() *gen.Client {
 	generated := c.generated
 	return &generated
 }
 
-// CloseIdleConnections closes the connections that no call uses at the moment, those of a
-// transport passed with [WithHTTPClient] included. The client remains usable.
+// BaseURL returns a copy of the base URL, in its normal form and without a trailing slash.
+func (c *Client) BaseURL() *url.URL {
+	u := *c.base
+	return &u
+}
+
+// CloseIdleConnections closes the connections that no call uses at the moment. The client remains
+// usable.
 func (c *Client) CloseIdleConnections() {
-	c.closeIdle()
+	c.hop.pooled.CloseIdleConnections()
+	c.hop.single.CloseIdleConnections()
 }
 
 // describe sets the headers that tell the server what the client is and reads.
-func describe(userAgent string) gen.RequestEditorFn {
-	return func(_ context.Context, req *http.Request) error {
-		req.Header.Set("Accept", "application/json")
-		req.Header.Set("User-Agent", userAgent)
-		return nil
-	}
+func (c *Client) describe(_ context.Context, req *http.Request) error {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+	return nil
 }
+
+// generatedDoer sends the requests of the generated client.
+type generatedDoer struct{ client *Client }
+
+func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
+	const name = "Generated"
+	source := d.client.source
+	cred, token, err := source.get(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	a := d.client.newAttempt(req.Context(), cred, req)
+	defer a.end()
+	if source.renew != nil && a.accessToken == cred.key {
+		return nil, invalid("the token source renews its key itself; call Client.RenewToken")
+	}
+	got, err := a.send(d.client.chain)
+	if got == nil {
+		return nil, &callError{name, 1, err}
+	}
+	if got.status == http.StatusUnauthorized && source.reject != nil {
+		_, _ = source.reject(req.Context(), token) // the caller gets the server's answer
+	}
+	resp := &http.Response{
+		Status: statusLine(got.status), StatusCode: got.status, Proto: got.proto, ProtoMajor: got.major, ProtoMinor: got.minor,
+		Header: got.header, ContentLength: int64(len(got.body)), Request: a.request,
+	}
+	rest := bytes.NewReader(got.body)
+	resp.Body = bodyFunc(func(p []byte) (int, error) {
+		n, err := rest.Read(p)
+		if err == io.EOF && got.err != nil { //nolint:errorlint // io.Reader's contract is io.EOF itself
+			err = got.err
+		}
+		return n, err
+	})
+	if got.err != nil {
+		resp.ContentLength = -1
+	}
+	return resp, nil
+}
+
+// bodyFunc is a body that shows nothing to fmt.
+type bodyFunc func(p []byte) (int, error)
+
+func (f bodyFunc) Read(p []byte) (int, error) { return f(p) }
+func (bodyFunc) Close() error                 { return nil }

@@ -127,7 +127,7 @@ func TestCloseIdleConnectionsClosesThoseOfACallersTransport(t *testing.T) {
 	defer p.Close()
 	transport := &http.Transport{}
 	pass := func(next http.RoundTripper) http.RoundTripper { return roundTripFunc(next.RoundTrip) }
-	c := clientFor(t, p.URL, "key", esper.WithHTTPClient(&http.Client{Transport: transport}), esper.WithMiddleware(pass))
+	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(pass))
 	for range 2 { // the client remains usable
 		if _, err := c.TokenInfo(t.Context()); err != nil {
 			t.Fatal(err)

@@ -12,12 +12,12 @@ import (
 // misplaced is a key that somebody put into the environment.
 const misplaced = "Misplaced0Canary"
 
-// untouchable is a client whose transport fails the test when anything is sent.
-func untouchable(t *testing.T) *http.Client {
-	return &http.Client{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) {
+// untouchable fails the test when anything is sent.
+func untouchable(t *testing.T) esper.Option {
+	return roundTripFunc(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
 		return nil, errors.New("untouchable")
-	})}
+	}).option()
 }
 
 func TestBadEnvironments(t *testing.T) {
@@ -116,7 +116,7 @@ func TestBadEnvironments(t *testing.T) {
 		{"http://[::1%25lo]", "neither a host name nor an IP address"},
 		{"HTTP://esper.example", "use https"},
 	} {
-		c, err := esper.New(tc.environment, esper.APIKey("key"), esper.WithHTTPClient(untouchable(t)))
+		c, err := esper.New(tc.environment, esper.APIKey("key"), untouchable(t))
 		if c != nil || !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("New(%q) = %v, %v, want ErrInvalidArgument", tc.environment, c, err)
 			continue
@@ -159,7 +159,7 @@ func TestGoodEnvironments(t *testing.T) {
 		"https://10.0.0.1/api":                            "https://10.0.0.1/api/",
 		"https://[2001:db8::1]:8443/api":                  "https://[2001:db8::1]:8443/api/",
 		"http://localhost:8080/api":                       "http://localhost:8080/api/",
-		"http://LOCALHOST":                                "http://LOCALHOST/",
+		"http://LOCALHOST":                                "http://localhost/",
 		"http://127.0.0.1:8080":                           "http://127.0.0.1:8080/",
 		"http://127.255.255.254":                          "http://127.255.255.254/",
 		"http://[::1]:8080/api":                           "http://[::1]:8080/api/",
@@ -171,7 +171,7 @@ func TestGoodEnvironments(t *testing.T) {
 		"https://" + strings.Repeat("m", 63) + ".example": "https://" + strings.Repeat("m", 63) + ".example/",
 		"https://" + strings.Repeat("m.", 125) + "com":    "https://" + strings.Repeat("m.", 125) + "com/",
 	} {
-		opts := []esper.Option{esper.WithHTTPClient(untouchable(t))}
+		opts := []esper.Option{untouchable(t)}
 		environment, insecure := strings.CutPrefix(environment, "insecure ")
 		if insecure {
 			opts = append(opts, esper.WithInsecureHTTP())

@@ -3,10 +3,9 @@ package esper
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 )
 
 // What errors.Is finds in an [*APIError], by its status.
@@ -25,92 +24,36 @@ var (
 	ErrInvalidArgument = errors.New("esper: invalid argument")
 	// ErrInvalidResponse is a 2xx answer whose body is not what the operation promises.
 	ErrInvalidResponse = errors.New("esper: invalid response")
-	// ErrResponseTooLarge is a 2xx answer whose body is over 1 MiB, after decompression.
-	ErrResponseTooLarge = errors.New("esper: response larger than 1 MiB")
+	// ErrResponseTooLarge is a 2xx answer whose body is over 1 MiB, on the wire or after decompression.
+	ErrResponseTooLarge = body.ErrTooLarge
 )
 
-// APIError is an answer whose status is not 2xx. Its texts come from the server, with every key
-// of the call cut out; they are one line each and bounded.
-type APIError struct {
-	Operation  string        // "TokenInfo" or "RenewToken"
-	StatusCode int           // of the HTTP answer, whatever the body claims
-	Message    string        // the server's message or detail, if the body is JSON and has one
-	Details    []string      // the body's errors, flattened to one text each
-	RequestID  string        // the X-Request-Id header
-	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
-	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so no printing shows it
+// invalid builds an error that is ErrInvalidArgument.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalidArgument, fmt.Sprintf(format, args...))
 }
 
-// Error says which operation failed, with what status, the server's reason and what can be done.
-func (e *APIError) Error() string { return "esper: " + e.Operation + ": " + e.reason() }
-
-func (e *APIError) reason() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s", e.StatusCode, http.StatusText(e.StatusCode))
-	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
-		b.WriteString(": " + e.Message)
-	}
-	if len(e.Details) > 0 {
-		b.WriteString(" (" + strings.Join(e.Details, "; ") + ")")
-	}
-	if e.RequestID != "" {
-		b.WriteString(", request " + e.RequestID)
-	}
-	if hint := e.hint(); hint != "" {
-		b.WriteString("; " + hint)
-	}
-	return b.String()
+// variableError is an argument that was refused and came from an environment variable.
+type variableError struct {
+	name string
+	err  error
 }
 
-func (e *APIError) hint() string {
-	switch {
-	case e.StatusCode == http.StatusUnauthorized:
-		return "the key is wrong, has expired or was replaced; if no newer one is stored, make one in the Esper Console"
-	case e.StatusCode == http.StatusMethodNotAllowed, e.StatusCode == http.StatusNotFound:
-		return "check the tenant, or the base URL, which ends in /api on the Esper cloud"
-	case e.StatusCode == http.StatusTooManyRequests && e.RetryAfter > 0:
-		return "wait " + e.RetryAfter.String()
-	case e.Is(ErrRedirect):
-		return "redirects are not followed, since they would hand over the key; check the base URL"
-	}
-	return ""
-}
-
-// Is reports whether target is the sentinel of e's status.
-func (e *APIError) Is(target error) bool {
-	switch code := e.StatusCode; target {
-	case ErrBadRequest:
-		return code == http.StatusBadRequest
-	case ErrUnauthorized:
-		return code == http.StatusUnauthorized
-	case ErrForbidden:
-		return code == http.StatusForbidden
-	case ErrNotFound:
-		return code == http.StatusNotFound
-	case ErrRateLimited:
-		return code == http.StatusTooManyRequests
-	case ErrServer:
-		return code >= 500 && code <= 599
-	case ErrRedirect:
-		return code >= 300 && code <= 399
-	}
-	return false
-}
-
-// Format prints the error's text whatever the verb, so that none shows Body; on a value, not a
-// pointer, for the same reason.
-func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+func (e *variableError) Error() string { return e.err.Error() + " (in " + e.name + ")" }
+func (e *variableError) Unwrap() error { return e.err }
 
 // callError is a call that ended without an answer, or with one that cannot be used.
 type callError struct {
 	operation string
+	attempts  int
 	err       error
 }
 
+// Error says which operation failed, why, and after how many attempts if there was more than one.
 func (e *callError) Error() string { return "esper: " + e.operation + ": " + e.reason() }
 func (e *callError) Unwrap() error { return e.err }
 func (e *callError) reason() string {
-	return strings.TrimPrefix(e.err.Error(), "esper: ")
+	return reasonOf(e.err) + afterAttempts(e.attempts)
 }
 
 // Timeout is there for os.IsTimeout and net.Error, which do not unwrap.
@@ -119,4 +62,19 @@ func (e *callError) Timeout() bool { return timeout(e.err) }
 func timeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
+}
+
+// reasonOf returns err's text without the operation, which stands in front already.
+func reasonOf(err error) string {
+	if inner, ok := err.(interface{ reason() string }); ok { //nolint:errorlint // what wraps it has a text of its own
+		return inner.reason()
+	}
+	return strings.TrimPrefix(err.Error(), "esper: ")
+}
+
+func afterAttempts(n int) string {
+	if n < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d attempts)", n)
 }

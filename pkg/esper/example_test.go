@@ -31,7 +31,7 @@ func ExampleClient_TokenInfo() {
 		return
 	}
 	fmt.Println(info.User, info.Enterprise.ID, info.Scope.Has("write"))
-	fmt.Println(time.Until(info.ExpiresOn.Time) > 24*time.Hour)
+	fmt.Println(time.Until(info.ExpiresAt.Time) > 24*time.Hour)
 	fmt.Println(info.Token) // a Secret does not print
 	// Output:
 	// bindya f44373cb-1800-43c6-aab3-c81f8b1f435c true
@@ -58,7 +58,6 @@ func ExampleClient_RenewToken() {
 	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
 		EnterpriseID:   info.Enterprise.ID,
 		DeveloperAppID: info.DeveloperApp.ID,
-		AccessToken:    info.Token,
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -91,12 +90,12 @@ func ExampleRenewalError() {
 	var failed *esper.RenewalError
 	if errors.As(err, &failed) {
 		switch failed.Outcome {
-		case esper.NotRenewed:
+		case esper.OutcomeNotRenewed:
 			fmt.Println("try again later")
 		case esper.OutcomeUnknown:
 			_, err := client.TokenInfo(context.Background())
 			fmt.Println("the old key works:", err == nil)
-		case esper.RenewedUnread:
+		case esper.OutcomeUnreadable:
 			fmt.Println("keep failed.Body, which may hold the key:", len(failed.Body), "bytes")
 		}
 	}
@@ -128,8 +127,7 @@ func ExampleAPIError() {
 	// TokenInfo 401
 }
 
-// Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is
-// in it; as the transport of WithHTTPClient it would record the access_token of a renewal.
+// Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is in it.
 func ExampleWithMiddleware() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -149,7 +147,7 @@ func ExampleWithMiddleware() {
 	// Output: 570
 }
 
-// Call an operation through the generated client: authenticated and sealed like the others.
+// Call an operation through the generated client: authenticated and bounded like the others.
 func ExampleClient_Generated() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -186,8 +184,8 @@ func ExampleWithRetry() {
 	// Output: <nil> 2
 }
 
-// Through a proxy, or with a private certificate authority: bring the HTTP client.
-func ExampleWithHTTPClient() {
+// Through a proxy, or with a private certificate authority: bring the transport.
+func ExampleWithTransport() {
 	proxy := httptest.NewServer(http.NotFoundHandler())
 	defer proxy.Close()
 	address, err := url.Parse(proxy.URL)
@@ -195,8 +193,8 @@ func ExampleWithHTTPClient() {
 		fmt.Println(err)
 		return
 	}
-	_, err = esper.New("foo", esper.APIKey("example-key"), esper.WithHTTPClient(&http.Client{
-		Transport: &http.Transport{Proxy: http.ProxyURL(address), MaxIdleConnsPerHost: 64},
+	_, err = esper.New("foo", esper.APIKey("example-key"), esper.WithTransport(&http.Transport{
+		Proxy: http.ProxyURL(address), MaxIdleConnsPerHost: 64,
 	}))
 	fmt.Println(err)
 	// Output: <nil>

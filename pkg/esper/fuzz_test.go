@@ -3,14 +3,10 @@ package esper
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"html"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,45 +14,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-)
 
-func FuzzEnvironment(f *testing.F) {
-	for _, seed := range []string{
-		"", "foo", "Foo-1", "-foo", "foo.bar", strings.Repeat("a", 64), "https://foo-api.esper.cloud/api", "https://foo-api.esper.cloud/api///", "https://0/%2F",
-		"http://127.0.0.1:8080", "http://[::1]/x", "http://localhost", "HTTP://LOCALHOST:1/", "http://127.0.0.1.evil.test", "http://foo.test",
-		"https://user:pass@foo.test", "https://foo.test?a=b", "https://foo.test/#", "https://foo.test/a%2Fb/", "https://foo.test/a/../b", "ftp://foo.test",
-		"https://", "https:///api", "https:foo", "//foo.test", "https://foo.test:99999", "https://foo.test:", "https://[::1", "https://f\noo", "https://ü.test/ä",
-		"https://foo.test/%", "https://foo.test/%00", "http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..b", "https://*", "http://0x7f.1", `https://foo.test\@evil.test`,
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, environment string) {
-		u, err := parseEnvironment(environment, false)
-		if err != nil {
-			if !errors.Is(err, ErrInvalidArgument) || u != nil {
-				t.Fatalf("%q: %v, %v", environment, u, err)
-			}
-			return
-		}
-		again, err := url.Parse(u.String())
-		if err != nil || again.String() != u.String() || again.Host != u.Host || again.Path != u.Path {
-			t.Fatalf("%q became %q, which reads as %#v, %v", environment, u, again, err)
-		}
-		if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-			t.Errorf("%q became %q", environment, u)
-		}
-		if u.Hostname() == "" || u.User != nil || strings.ContainsAny(u.String(), "?#") || strings.HasSuffix(u.EscapedPath(), "/") || u.Opaque != "" {
-			t.Errorf("%q became %#v", environment, u)
-		}
-		client, err := New(environment, APIKey("made-up"))
-		if err != nil {
-			t.Fatalf("%q: %v", environment, err)
-		}
-		if got, want := client.Generated().Server, u.String()+"/"; got != want {
-			t.Errorf("%q: server %q, want %q", environment, got, want)
-		}
-	})
-}
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+)
 
 func FuzzErrorBody(f *testing.F) {
 	const canary = "canary50%key&made+up/fuzz01"
@@ -70,9 +30,9 @@ func FuzzErrorBody(f *testing.F) {
 		f.Add(503, body, "a request")
 	}
 	f.Fuzz(func(t *testing.T, status int, body, requestID string) {
-		resp := &http.Response{StatusCode: status, Header: http.Header{"X-Request-Id": {requestID}}, Body: io.NopCloser(strings.NewReader(body))}
-		err := newAPIError("TokenInfo", resp, []byte(body), secrets{NewSecret(canary), NewSecret(canary)})
-		if err.StatusCode != status || string(err.Body) != body || len(err.Details) > maxDetails {
+		answered := &answer{status: status, header: http.Header{"X-Request-Id": {requestID}}, body: []byte(body)}
+		err := newAPIError("TokenInfo", answered, redact.New(NewSecret(canary)))
+		if err.StatusCode != status || string(err.Body) != body || len(err.Details) > 32 {
 			t.Errorf("%#v", err)
 		}
 		for _, text := range []string{err.Error(), fmt.Sprintf("%+v", *err), fmt.Sprintf("%#v %q", err, err), err.Message + err.RequestID + strings.Join(err.Details, " ")} {
@@ -82,7 +42,7 @@ func FuzzErrorBody(f *testing.F) {
 			if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
 				t.Errorf("%q is no line of text", text)
 			}
-			if len(text) > 3*(maxDetails+3)*(maxText+20) {
+			if len(text) > 3*(32+3)*(redact.MaxText+20) {
 				t.Errorf("%d bytes of text", len(text))
 			}
 		}
@@ -177,51 +137,4 @@ func FuzzRetryAfter(f *testing.F) {
 			}
 		}
 	})
-}
-
-func FuzzRedact(f *testing.F) {
-	for _, key := range []string{"MadeUpKeyMadeUpKeyMadeUpKeyM01", "0%&z", `0%&z"`, "50%off&more+x y/z;=", `a\b"c<d>'e`, "%25%25%25%25", `\\\\\\\\\\`, "&amp;&amp;", "aaaaaaaaaaab", "\\u0041\\x41", "kéyé", "+ + + + +", "%41%42%43%44"} {
-		f.Add(key, "before ", " after")
-		f.Add(key, key[:3], key[1:])
-		f.Add(key, `"%`, `5C\`)
-	}
-	f.Fuzz(func(t *testing.T, key, before, after string) {
-		placeholder := NewSecret(key).String()
-		if len(key) < minKeyLen || checkKey(key, "the key") != nil || !utf8.ValidString(key) || strings.Contains(placeholder, key) || strings.ContainsAny(key, "[]") {
-			return // what stands in for a key could be a part of it
-		}
-		lower := regexp.MustCompile(`%[0-9A-F]{2}`).ReplaceAllStringFunc(url.QueryEscape(key), strings.ToLower)
-		quoted, err := json.Marshal(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		goQuoted := strconv.Quote(key)
-		echoes := []string{key, url.QueryEscape(key), url.PathEscape(key), lower, html.EscapeString(key)}
-		if !strings.ContainsFunc(key, func(r rune) bool { return r >= utf8.RuneSelf }) {
-			echoes = append(echoes, string(quoted[1:len(quoted)-1]), goQuoted[1:len(goQuoted)-1])
-		}
-		for _, echo := range echoes[:3] {
-			text := secrets{NewSecret("another key"), NewSecret(key)}.redact(before + echo + after)
-			if strings.Contains(text, key) || !strings.Contains(text, placeholder) {
-				t.Errorf("%q in %q leaves %q", key, before+echo+after, text)
-			}
-		}
-		for _, echo := range echoes {
-			if text := (secrets{NewSecret(key)}).redact(echo); !strings.EqualFold(echo, key) && strings.Contains(text, echo) || !strings.Contains(text, placeholder) {
-				t.Errorf("%q echoed as %q leaves %q", key, echo, text)
-			}
-		}
-	})
-}
-
-// A server must not be able to keep a caller busy with what it says.
-func TestRedact_TakesLinearTime(t *testing.T) {
-	known := secrets{NewSecret(`\%aaaaaaaaaaaaaaaaaaaaaaaaaaaa`), NewSecret("aaaaaaaaaaaaaaaaaaaaaaaaaaaaab")}
-	for _, unit := range []string{`\`, "%", "&", "a", "+", `\%aaaaaaa`, `\\\%25aaa`} {
-		start := time.Now()
-		_ = known.clean(strings.Repeat(unit, maxBody/len(unit)))
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("a MiB of %q took %v", unit, took)
-		}
-	}
 }

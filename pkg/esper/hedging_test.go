@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,7 +44,7 @@ func TestMiddlewareMayHedge(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		id := n.Add(1)
 		time.Sleep(time.Duration(id-1) * 10 * time.Millisecond)
-		_, _ = fmt.Fprintf(w, `{"id": `)
+		_, _ = fmt.Fprintf(w, `{"enterprise": "e", "id": `)
 		_ = http.NewResponseController(w).Flush()
 		time.Sleep(30 * time.Millisecond) // the other answer begins meanwhile
 		_, _ = fmt.Fprintf(w, `%d}`, id)
@@ -67,7 +64,7 @@ func TestMiddlewareMayHedge(t *testing.T) {
 func TestMiddlewareMayChooseAnAnswer(t *testing.T) {
 	var n atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"id": %d}`, n.Add(1))
+		_, _ = fmt.Fprintf(w, `{"enterprise": "e", "id": %d}`, n.Add(1))
 	}))
 	defer server.Close()
 	firstOfTwo := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -122,31 +119,6 @@ func TestMiddlewareHeadersAreItsOwn(t *testing.T) {
 	for _, r := range p.arrivals() {
 		if got := r.Header.Get("Accept") + " " + r.UserAgent(); got != "application/json;spoilt test/1 spoilt" {
 			t.Errorf("%s: %s", r.Method, got)
-		}
-	}
-}
-
-// So does what a cookie jar adds, though the request of one call is that of the next.
-func TestCookiesAreSentOnce(t *testing.T) {
-	p := newProbe(t, nil)
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := url.Parse(p.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	jar.SetCookies(server, []*http.Cookie{{Name: "route", Value: "7"}})
-	client := clientFor(t, p.URL, oldKey, esper.WithHTTPClient(&http.Client{Jar: jar}))
-	for range 3 {
-		if _, err := client.TokenInfo(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range p.arrivals() {
-		if got := r.Header["Cookie"]; !slices.Equal(got, []string{"route=7"}) {
-			t.Errorf("Cookie: %q", got)
 		}
 	}
 }

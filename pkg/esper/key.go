@@ -1,9 +1,8 @@
 package esper
 
 import (
-	"context"
+	"regexp"
 	"strings"
-	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -38,43 +37,6 @@ func (k apiKey) Token() (*oauth2.Token, error) {
 	return token, nil
 }
 
-// contextSource is a source whose wait for a key ends with the call that needs it.
-type contextSource interface {
-	TokenContext(ctx context.Context) (*oauth2.Token, error)
-}
-
-// credential is a key that was found fit to send, and the value of its Authorization field.
-type credential struct{ key, bearer Secret }
-
-// keyFunc asks a source for the key of one attempt. A func shows nothing of the source to fmt.
-type keyFunc func(ctx context.Context) (*credential, error)
-
-func newKeyFunc(tokens oauth2.TokenSource) keyFunc {
-	ask := func(context.Context) (*oauth2.Token, error) { return tokens.Token() }
-	if s, ok := tokens.(contextSource); ok {
-		ask = s.TokenContext
-	}
-	var last atomic.Pointer[credential] // a source answers with the same key for weeks
-	return func(ctx context.Context) (*credential, error) {
-		token, err := ask(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if token == nil {
-			return nil, invalid("the token source returned neither a token nor an error")
-		}
-		if c := last.Load(); c != nil && c.key.Reveal() == token.AccessToken {
-			return c, nil
-		}
-		if err := checkKey(token.AccessToken, "the key from the token source"); err != nil {
-			return nil, err
-		}
-		c := &credential{NewSecret(token.AccessToken), NewSecret("Bearer " + token.AccessToken)}
-		last.Store(c)
-		return c, nil
-	}
-}
-
 // checkKey refuses what cannot travel in an Authorization header, or plainly is no key.
 func checkKey(key, name string) error {
 	switch {
@@ -84,14 +46,33 @@ func checkKey(key, name string) error {
 		return invalid("%s is not UTF-8 text", name)
 	case strings.ContainsFunc(key, invisible):
 		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file or the mark at its beginning", name)
-	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
-		return invalid("%s begins with Bearer, which is added here; pass the key alone", name)
 	case key[0] == ' ' || key[len(key)-1] == ' ':
 		return invalid("%s begins or ends with a space, which would not arrive", name)
 	case strings.Contains(key, NewSecret(key).String()):
 		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
 	}
+	for _, paste := range pastes {
+		if paste.pattern.MatchString(key) {
+			return invalid("%s %s", name, paste.advice)
+		}
+	}
 	return nil
+}
+
+// pastes are what is taken for a key by mistake. The key itself is opaque: what the server issues may
+// hold anything, so these are texts that no server would issue.
+var pastes = []struct {
+	pattern *regexp.Regexp
+	advice  string
+}{
+	{regexp.MustCompile(`(?i)^(bearer|token|apikey|basic) `), "begins with the name of a scheme, such as Bearer, which is added here; pass the key alone"},
+	{regexp.MustCompile(`(?i)^[a-z][a-z-]*: `), "is a header line; pass the key alone"},
+	{regexp.MustCompile("^([\"'`]).*([\"'`])$|^[\u2018\u201c\u00ab].*[\u2019\u201d\u00bb]$"), "is in quotes; pass the key without them"},
+	{regexp.MustCompile(`^(export )?[A-Z_][A-Z0-9_]*=[^=]`), "is an assignment, NAME=key; pass what is behind the equals sign"},
+	{regexp.MustCompile(`^\$[A-Za-z_{(]|^%[A-Za-z_]+%$|^\{\{`), "is the name of a variable that was not expanded; pass its value"},
+	{regexp.MustCompile(`(?i)^[a-z][a-z0-9+.-]*://`), "is a URL; pass the key that is to be found there"},
+	{regexp.MustCompile(`^(~|\.{1,2})?/[^/]+/|^(~|\.{1,2})/|^[A-Za-z]:\\`), "is a path; pass the content of that file"},
+	{regexp.MustCompile(`^\{\s*"`), "is a JSON document; pass the value of its token alone"},
 }
 
 // checkUUID wants the 36 characters of RFC 9562: no braces, no urn, which would not fit the path.

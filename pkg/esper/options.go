@@ -15,7 +15,7 @@ const version = "0.1.0"
 type Option func(*settings)
 
 type settings struct {
-	http       *http.Client
+	transport  *http.Transport
 	middleware []func(http.RoundTripper) http.RoundTripper
 	timeout    time.Duration
 	retry      Retry
@@ -24,30 +24,39 @@ type settings struct {
 	insecure   bool
 }
 
-// WithHTTPClient sets the HTTP client whose transport, cookie jar and timeout are used. It is
-// copied and never changed. A nil Transport means this package's own, whose pool suits many
-// callers, not http.DefaultTransport. CheckRedirect is not used: no redirect is followed.
+// WithTransport sets how connections are made: dialer, proxy, TLS, pool. The transport is cloned and
+// never changed; nil means this package's own, whose pool suits many callers. Each client has a pool
+// of its own.
 //
-// The transport is the last hop and sees keys: logging or tracing belongs in [WithMiddleware].
-// A renewal needs a fresh HTTP/1.1 connection, which is made from a clone of the transport if that
-// is an *http.Transport; any other kind is asked to close the connection afterwards, and must not
-// send a request twice.
-func WithHTTPClient(client *http.Client) Option {
-	return func(s *settings) { s.http = client }
+// It is the concrete type because a renewal needs a fresh HTTP/1.1 connection, and proof of whether
+// anything was sent: behind a wrapper, net/http has been seen to send one POST 41 times. What wraps a
+// transport, otelhttp.NewTransport for example, belongs in [WithMiddleware]; so does what takes the
+// place of the network in a test.
+//
+// The clone differs in this: the header of an answer is limited to 64 KiB, HTTP/2 connections are
+// pinged, compression is not asked for (but understood), the Proxy function is given a request
+// without headers and query, and protocols added with RegisterProtocol are missing.
+func WithTransport(transport *http.Transport) Option {
+	return func(s *settings) { s.transport = transport }
 }
 
-// WithMiddleware wraps the transport for logging, tracing and metrics; the first is outermost.
-// A middleware sees no secret: the Authorization header and the access_token of a renewal are
-// added below it, and the body of an answer, which holds keys, passes it unread (it reads as empty)
-// and unchanged. Status and headers are there, Location and echoed keys are not. A middleware may
-// answer by itself, with a body of its own, if it has not asked the next one. A renewal is sent at
-// most once, whatever it does.
+// WithMiddleware wraps the sending of each request, for logging, tracing, metrics and the like; the
+// first is outermost.
+//
+// A middleware sees no secret: the Authorization header and the access_token of a renewal join the
+// request below it, and the body of an answer, which holds keys, passes it unread and reads as empty.
+// Of the header of an answer it sees Content-Type, Content-Length, Date, Retry-After, X-Request-Id
+// and the rate-limit fields.
+//
+// A middleware may answer by itself, with a body of its own. A renewal is sent once at most, whatever
+// it does, and what the server answered to one counts, not what a middleware makes of it. A panic of
+// a middleware becomes an error of the call.
 func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Option {
 	return func(s *settings) { s.middleware = append(s.middleware, middleware...) }
 }
 
-// WithTimeout limits one attempt, the reading of the body included. The default is 30 s.
-// It must be positive.
+// WithTimeout limits one attempt, the reading of the body included. The default is 30 s. It must be
+// positive. The context of a call limits all its attempts and waits.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) { s.timeout = d }
 }
@@ -76,8 +85,9 @@ func WithInsecureHTTP() Option {
 
 // Retry says how often and how soon a call is tried again; a zero field means its default.
 // Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
-// up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once.
-// What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
+// up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once. So it
+// does where the wait would outlast the call's deadline. After an attempt that timed out, the next one
+// goes over a new connection. What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
 // and over HTTP/2 one that the server refused, again and again until [WithTimeout] ends the attempt.
 type Retry struct {
 	MaxAttempts int           // including the first; default 4, and 1 means no retry
@@ -105,8 +115,8 @@ func newSettings(opts []Option) (settings, error) {
 		return s, invalid("a middleware is nil")
 	}
 	s.retry = s.retry.withDefaults()
-	if s.http == nil {
-		s.http = &http.Client{}
+	if s.transport == nil {
+		s.transport = newTransport()
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)

@@ -11,7 +11,7 @@ import (
 )
 
 // realFields is what fields shows of realRenewal.
-const realFields = `id=571 user=bindya enterprise=` + renewEnterprise + ` app=` + renewApp +
+const realFields = `id=571 user=bindya enterprise=` + enterpriseID + ` app=` + developerAppID +
 	` expires=2023-07-03T04:29:53.90602Z scope=read,write,update,introspection,sdk,register` +
 	` created=2023-04-04T04:29:53.90602Z updated=2023-04-05T04:29:53.90602Z`
 
@@ -30,7 +30,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		scope   = `"read write update introspection sdk register"`
 		scopes  = "read,write,update,introspection,sdk,register"
 		noTimes = " expires=" + noDate + " scope= created=" + noDate + " updated=" + noDate
-		upToKey = "id=571 user=bindya enterprise=" + renewEnterprise + " app=" + renewApp + noTimes
+		upToKey = "id=571 user=bindya enterprise=" + enterpriseID + " app=" + developerAppID + noTimes
 		onlyKey = "id= user= enterprise= app=" + noTimes
 	)
 	tests := []struct{ name, old, new, wantOld, wantNew string }{
@@ -51,11 +51,11 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"user with a raw newline", `bindya`, "bin\ndya", "bindya", ""},
 		{"user with invalid UTF-8", `bindya`, "bin\xffdya", "bindya", "bin\ufffddya"},
 		{"user quotes a token", `bindya`, `\"token\": \"other\"`, "bindya", `"token": "other"`},
-		{"enterprise a bare UUID", "Esper [" + renewEnterprise + "]", renewEnterprise, "", ""},
-		{"enterprise a number", `"Esper [` + renewEnterprise + `]"`, `7`, renewEnterprise, ""},
-		{"enterprise nested", `"Esper [` + renewEnterprise + `]"`, `{"id": "x", "token": "nested"}`, renewEnterprise, ""},
-		{"developerapp null", `"DeveloperApp object (` + renewApp + `)"`, `null`, renewApp, ""},
-		{"developerapp missing", ` "developerapp": "DeveloperApp object (` + renewApp + `)",`, ``, renewApp, ""},
+		{"enterprise a bare UUID", "Esper [" + enterpriseID + "]", enterpriseID, "", ""},
+		{"enterprise a number", `"Esper [` + enterpriseID + `]"`, `7`, enterpriseID, ""},
+		{"enterprise nested", `"Esper [` + enterpriseID + `]"`, `{"id": "x", "token": "nested"}`, enterpriseID, ""},
+		{"developerapp null", `"DeveloperApp object (` + developerAppID + `)"`, `null`, developerAppID, ""},
+		{"developerapp missing", ` "developerapp": "DeveloperApp object (` + developerAppID + `)",`, ``, developerAppID, ""},
 		{"date null", expires, `null`, read, noDate},
 		{"date a number", expires, `1688358593`, read, noDate},
 		{"date empty", expires, `""`, read, noDate},
@@ -99,7 +99,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 	}
 	var body string
 	base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) { answer(201, "application/json", body)(w, r) })
-	client := newClient(t, base)
+	client := clientFor(t, base, oldKey)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body = realRenewal
@@ -114,7 +114,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 				want = strings.Replace(want, tt.wantOld, tt.wantNew, 1)
 			}
 			posts.Store(0)
-			renewed, err := client.RenewToken(t.Context(), renewRequest())
+			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 			if got := fields(wantRenewed(t, renewed, err)); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -128,7 +128,7 @@ func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
 		for _, contentType := range []string{"application/json", "text/plain", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "not a type;;"} {
 			t.Run(fmt.Sprintf("%d %q", status, contentType), func(t *testing.T) {
 				base, posts := counted(t, answer(status, contentType, realRenewal))
-				renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+				renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
 				if got := fields(wantRenewed(t, renewed, err)); got != realFields {
 					t.Errorf("got  %s\nwant %s", got, realFields)
 				}
@@ -143,7 +143,7 @@ func TestRenewToken_KeyIsANumber(t *testing.T) {
 	const key = "123456789012345678901234567890"
 	for _, body := range []string{`{"token": ` + key + `, "id": 571}`, `{"id": 571, "token": ` + key + `}`} {
 		base, _ := counted(t, answer(201, "application/json", body))
-		renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
+		renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
 		if err != nil || renewed.Token.Reveal() != key || renewed.ID != "571" {
 			t.Errorf("%s: %+v, %v", body, renewed, err)
 		}
@@ -152,7 +152,7 @@ func TestRenewToken_KeyIsANumber(t *testing.T) {
 
 func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	reasons := map[string]string{"empty": "is empty", "HTML": "is no JSON object", "a brace": "cut short", "an empty object": "no usable token"}
+	reasons := map[string]string{"empty": "is empty", "HTML": "an HTML page", "a brace": "cut short", "an empty object": "no usable token"}
 	for name, body := range map[string]string{
 		"empty":                     "",
 		"white space":               " \r\n",
@@ -195,8 +195,8 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			base, posts := counted(t, answer(201, "application/json", body))
-			renewed, err := newClient(t, base).RenewToken(t.Context(), renewRequest())
-			wantLost(t, renewed, err, esper.RenewedUnread, body)
+			renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
+			wantLost(t, renewed, err, esper.OutcomeUnreadable, body)
 			if !errors.Is(err, esper.ErrInvalidResponse) || !strings.Contains(err.Error(), reasons[name]) {
 				t.Errorf("error %v, want ErrInvalidResponse, %s", err, reasons[name])
 			}

@@ -23,20 +23,20 @@ func TestRenewToken_CancelledBefore(t *testing.T) {
 	cancel()
 	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	heedless := stub(func(*http.Request) (*http.Response, error) {
+	heedless := roundTripFunc(func(*http.Request) (*http.Response, error) {
 		posts.Add(1)
 		return respond(201, strings.NewReader(realRenewal)), nil
 	})
 	for name, opt := range map[string]esper.Option{"http.Transport": nil, "one that does not look at the context": heedless.option()} {
 		t.Run(name, func(t *testing.T) {
-			client := newClient(t, base, opt)
-			renewed, err := client.RenewToken(ctx, renewRequest())
-			wantLost(t, renewed, err, esper.NotRenewed, "")
+			client := clientFor(t, base, oldKey, opt)
+			renewed, err := client.RenewToken(ctx, renewal(oldKey))
+			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v is not context.Canceled", err)
 			}
-			renewed, err = client.RenewToken(expired, renewRequest())
-			wantLost(t, renewed, err, esper.NotRenewed, "")
+			renewed, err = client.RenewToken(expired, renewal(oldKey))
+			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v is not context.DeadlineExceeded", err)
 			}
@@ -54,7 +54,7 @@ func TestRenewToken_CancelledDuringTheHandler(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	renewed, err := newClient(t, base, quickRetry(4)).RenewToken(ctx, renewRequest())
+	renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(ctx, renewal(oldKey))
 	wantLost(t, renewed, err, esper.OutcomeUnknown, "")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not context.Canceled", err)
@@ -67,14 +67,14 @@ func TestRenewToken_CancelledDuringAWait(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		var posts atomic.Int32
-		limited := stub(func(*http.Request) (*http.Response, error) {
+		limited := roundTripFunc(func(*http.Request) (*http.Response, error) {
 			posts.Add(1)
 			return respond(429, strings.NewReader("slow down"), "Retry-After", "20"), nil
 		})
 		start := time.Now()
-		renewed, err := newClient(t, "foo", limited.option()).RenewToken(ctx, renewRequest())
-		wantLost(t, renewed, err, esper.NotRenewed, "slow down")
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, esper.ErrRateLimited) || time.Since(start) != 3*time.Second {
+		renewed, err := clientFor(t, "foo", oldKey, limited.option()).RenewToken(ctx, renewal(oldKey))
+		wantLost(t, renewed, err, esper.OutcomeNotRenewed, "slow down")
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, esper.ErrRateLimited) || time.Since(start) != 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		wantCount(t, "POSTs", posts.Load(), 1)
@@ -92,8 +92,8 @@ func TestRenewToken_CancelledAfterTheKeyArrived(t *testing.T) {
 			cancel()
 			_, _ = io.Copy(io.Discard, conn)
 		})
-		client := newClient(t, "http://127.0.0.1", esper.WithHTTPClient(&http.Client{Transport: transport}))
-		renewed, err := client.RenewToken(ctx, renewRequest())
+		client := clientFor(t, "http://127.0.0.1", oldKey, esper.WithTransport(transport))
+		renewed, err := client.RenewToken(ctx, renewal(oldKey))
 		if wantRenewed(t, renewed, err); renewed.ID != "571" || !renewed.ExpiresAt.IsZero() {
 			t.Errorf("got %+v", renewed)
 		}
@@ -111,9 +111,9 @@ func TestRenewToken_NotOverHTTP2(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	client := newClient(t, server.URL, esper.WithHTTPClient(server.Client()))
+	client := clientFor(t, server.URL, oldKey, esper.WithTransport(server.Client().Transport.(*http.Transport)))
 	_, err := client.TokenInfo(t.Context())
-	renewed, renewErr := client.RenewToken(t.Context(), renewRequest())
+	renewed, renewErr := client.RenewToken(t.Context(), renewal(oldKey))
 	wantRenewed(t, renewed, renewErr)
 	if want := []string{"GET HTTP/2.0", "POST HTTP/1.1"}; err != nil || !slices.Equal(protocols, want) {
 		t.Errorf("%v, %v; want %v", protocols, err, want)
@@ -127,11 +127,11 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 		peers = append(peers, r.RemoteAddr)
 		answer(201, "application/json", realRenewal)(w, r)
 	})
-	client := newClient(t, base)
+	client := clientFor(t, base, oldKey)
 	for _, renew := range []bool{false, false, true, false, true} {
 		var err error
 		if renew {
-			_, err = client.RenewToken(t.Context(), renewRequest())
+			_, err = client.RenewToken(t.Context(), renewal(oldKey))
 		} else {
 			_, err = client.TokenInfo(t.Context())
 		}
@@ -154,10 +154,10 @@ func TestRenewToken_EndsItsDial(t *testing.T) {
 			ended.Add(1)
 			return nil, ctx.Err()
 		}}
-		client := newClient(t, "https://foo-api.esper.cloud/api", esper.WithHTTPClient(&http.Client{Transport: hang}),
+		client := clientFor(t, "https://foo-api.esper.cloud/api", oldKey, esper.WithTransport(hang),
 			esper.WithTimeout(time.Second), quickRetry(2))
-		renewed, err := client.RenewToken(t.Context(), renewRequest())
-		wantLost(t, renewed, err, esper.NotRenewed, "")
+		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+		wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
 		synctest.Wait()
 		wantCount(t, "dials that ended", ended.Load(), 2)
 	})

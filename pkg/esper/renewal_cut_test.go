@@ -33,7 +33,7 @@ func cutBodies() map[string]string {
 func wantCut(t *testing.T, renewed *esper.RenewedToken, err error, body, sent string) {
 	t.Helper()
 	if len(sent) < strings.Index(body, `"`+newKey+`"`)+len(newKey)+2 {
-		wantLost(t, renewed, err, esper.RenewedUnread, sent)
+		wantLost(t, renewed, err, esper.OutcomeUnreadable, sent)
 		return
 	}
 	if err != nil || renewed.Token.Reveal() != newKey {
@@ -163,8 +163,8 @@ func TestRenewToken_CutAtEachByte(t *testing.T) {
 					for _, c := range []cut{{false, false, length}, {true, false, length}, {false, true, length}, {true, true, length}} {
 						base := fmt.Sprintf("%s/%t-%t-%d", server.URL, c.chunked, c.reset, c.length)
 						posts.Store(0)
-						client := newClient(t, base, esper.WithHTTPClient(server.Client()), quickRetry(3))
-						renewed, err := client.RenewToken(t.Context(), renewRequest())
+						client := clientFor(t, base, oldKey, esper.WithTransport(server.Client().Transport.(*http.Transport)), quickRetry(3))
+						renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 						wantCut(t, renewed, err, body, body[:length])
 						wantCount(t, "POSTs", posts.Load(), 1)
 						if t.Failed() {
@@ -200,9 +200,9 @@ func hang(t *testing.T, body, sent, head string) {
 		_, _ = io.WriteString(conn, text)
 		_, _ = io.Copy(io.Discard, conn) // until the client hangs up
 	})
-	client := newClient(t, "http://127.0.0.1", esper.WithHTTPClient(&http.Client{Transport: transport}), esper.WithTimeout(7*time.Second))
+	client := clientFor(t, "http://127.0.0.1", oldKey, esper.WithTransport(transport), esper.WithTimeout(7*time.Second))
 	start := time.Now()
-	renewed, err := client.RenewToken(t.Context(), renewRequest())
+	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 	wantCut(t, renewed, err, body, sent)
 	if took := time.Since(start); took != 7*time.Second {
 		t.Errorf("it took %v, want the timeout", took)

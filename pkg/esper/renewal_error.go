@@ -14,12 +14,12 @@ const (
 	// ErrUnauthorized, the key was replaced and its successor is lost: make a new one in the
 	// Esper Console.
 	OutcomeUnknown Outcome = iota
-	// NotRenewed: this call replaced nothing. After 429, or without a connection, it may be tried
-	// again later; after another 4xx the request or the key is wrong, perhaps replaced before.
-	NotRenewed
-	// RenewedUnread: the answer was 2xx, so a new key was probably made, but none can be read from
-	// it. RenewalError.Body is what arrived: keep it, and ask TokenInfo with the old key.
-	RenewedUnread
+	// OutcomeNotRenewed: this call replaced nothing. After 429, or without a connection, it may be
+	// tried again later; after another 4xx the request or the key is wrong, perhaps replaced before.
+	OutcomeNotRenewed
+	// OutcomeUnreadable: the answer was 2xx, so a new key was probably made, but none can be read
+	// from it. RenewalError.Body is what arrived: keep it, and ask TokenInfo with the old key.
+	OutcomeUnreadable
 )
 
 // String returns the constant's name.
@@ -27,19 +27,19 @@ func (o Outcome) String() string {
 	switch o {
 	case OutcomeUnknown:
 		return "OutcomeUnknown"
-	case NotRenewed:
-		return "NotRenewed"
-	case RenewedUnread:
-		return "RenewedUnread"
+	case OutcomeNotRenewed:
+		return "OutcomeNotRenewed"
+	case OutcomeUnreadable:
+		return "OutcomeUnreadable"
 	}
 	return fmt.Sprintf("Outcome(%d)", int(o))
 }
 
 func (o Outcome) meaning() string {
 	switch o {
-	case NotRenewed:
+	case OutcomeNotRenewed:
 		return "nothing was renewed"
-	case RenewedUnread:
+	case OutcomeUnreadable:
 		return "the answer was 2xx, so the key was probably renewed, but no new key can be read from it; keep RenewalError.Body, which is what arrived, and ask TokenInfo whether the old key still works"
 	default:
 		return "it is unknown whether the key was renewed; do not repeat the renewal, ask TokenInfo whether the old key still works"
@@ -56,14 +56,11 @@ type RenewalError struct {
 
 // Error says what happened, what it means for the key and what to do.
 func (e *RenewalError) Error() string {
-	if e.Err == nil {
-		return "esper: RenewToken: " + e.Outcome.meaning()
+	text := "esper: RenewToken: " + e.Outcome.meaning()
+	if e.Err != nil {
+		text += ": " + reasonOf(e.Err)
 	}
-	reason := e.Err.Error()
-	if inner, ok := e.Err.(interface{ reason() string }); ok {
-		reason = inner.reason() // without the operation, which stands in front already
-	}
-	return "esper: RenewToken: " + e.Outcome.meaning() + ": " + reason
+	return text
 }
 
 // Unwrap returns the cause.
@@ -72,6 +69,6 @@ func (e *RenewalError) Unwrap() error { return e.Err }
 // Timeout reports whether the cause was a timeout.
 func (e *RenewalError) Timeout() bool { return timeout(e.Err) }
 
-// Format prints the error's text whatever the verb, so that none shows Body; on a value, not a
-// pointer, for the same reason.
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is
+// a value so that RenewalError and *RenewalError are both covered.
 func (e RenewalError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

@@ -27,11 +27,11 @@ func TestRenewToken_OutcomeByStatus(t *testing.T) {
 	}{
 		{300, esper.OutcomeUnknown, esper.ErrRedirect},
 		{303, esper.OutcomeUnknown, esper.ErrRedirect},
-		{400, esper.NotRenewed, esper.ErrBadRequest},
-		{401, esper.NotRenewed, esper.ErrUnauthorized},
-		{403, esper.NotRenewed, esper.ErrForbidden},
-		{404, esper.NotRenewed, esper.ErrNotFound},
-		{405, esper.NotRenewed, nil},
+		{400, esper.OutcomeNotRenewed, esper.ErrBadRequest},
+		{401, esper.OutcomeNotRenewed, esper.ErrUnauthorized},
+		{403, esper.OutcomeNotRenewed, esper.ErrForbidden},
+		{404, esper.OutcomeNotRenewed, esper.ErrNotFound},
+		{405, esper.OutcomeNotRenewed, nil},
 		{408, esper.OutcomeUnknown, nil},
 		{500, esper.OutcomeUnknown, esper.ErrServer},
 		{501, esper.OutcomeUnknown, esper.ErrServer},
@@ -42,7 +42,7 @@ func TestRenewToken_OutcomeByStatus(t *testing.T) {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
 			// The body would be a key, were the status another.
 			base, posts := counted(t, answer(tt.status, "application/json", realRenewal))
-			renewed, err := newClient(t, base, quickRetry(4)).RenewToken(t.Context(), renewRequest())
+			renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
 			wantLost(t, renewed, err, tt.outcome, realRenewal)
 			var api *esper.APIError
 			if !errors.As(err, &api) || api.StatusCode != tt.status || api.Operation != "RenewToken" {
@@ -66,14 +66,14 @@ func TestRenewToken_RateLimited(t *testing.T) {
 			}
 			answer(201, "application/json", realRenewal)(w, r)
 		})
-		renewed, err := newClient(t, base, quickRetry(4)).RenewToken(t.Context(), renewRequest())
+		renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
 		wantRenewed(t, renewed, err)
 		wantCount(t, "POSTs", posts.Load(), 2)
 	})
 	t.Run("for ever", func(t *testing.T) {
 		base, posts := counted(t, answer(429, "text/plain", "slow down"))
-		renewed, err := newClient(t, base, quickRetry(3)).RenewToken(t.Context(), renewRequest())
-		wantLost(t, renewed, err, esper.NotRenewed, "slow down")
+		renewed, err := clientFor(t, base, oldKey, quickRetry(3)).RenewToken(t.Context(), renewal(oldKey))
+		wantLost(t, renewed, err, esper.OutcomeNotRenewed, "slow down")
 		if !errors.Is(err, esper.ErrRateLimited) {
 			t.Errorf("%v is not ErrRateLimited", err)
 		}
@@ -104,7 +104,7 @@ func TestRenewToken_UnknownAfterTheRequestArrived(t *testing.T) {
 				defer conn.Close()
 				serve(conn)
 			})
-			renewed, err := newClient(t, base, quickRetry(4)).RenewToken(t.Context(), renewRequest())
+			renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
 			wantLost(t, renewed, err, esper.OutcomeUnknown, "")
 			wantCount(t, "POSTs", posts.Load(), 1)
 		})
@@ -115,8 +115,8 @@ func TestRenewToken_TimeoutBeforeTheStatusLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dialled atomic.Int32
 		transport := pipeTransport(&dialled, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
-		client := newClient(t, "http://127.0.0.1", esper.WithHTTPClient(&http.Client{Transport: transport}), esper.WithTimeout(time.Second))
-		renewed, err := client.RenewToken(t.Context(), renewRequest())
+		client := clientFor(t, "http://127.0.0.1", oldKey, esper.WithTransport(transport), esper.WithTimeout(time.Second))
+		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 		wantLost(t, renewed, err, esper.OutcomeUnknown, "")
 		var timeout net.Error
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &timeout) || !timeout.Timeout() {
@@ -133,25 +133,22 @@ func refuse() error {
 func TestRenewToken_DialRefusedTwiceThenAServer(t *testing.T) {
 	base, posts := counted(t, answer(201, "application/json", realRenewal))
 	var dials, trips atomic.Int32
-	plain := new(http.Transport)
-	for name, transport := range map[string]http.RoundTripper{
-		"http.Transport": &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if dials.Add(1) <= 2 {
-				return nil, refuse()
-			}
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}},
-		"another RoundTripper": stub(func(req *http.Request) (*http.Response, error) {
-			if trips.Add(1) <= 2 {
-				return nil, fmt.Errorf("wrapped: %w", refuse())
-			}
-			return plain.RoundTrip(req)
-		}),
-	} {
+	refusing := esper.WithTransport(&http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials.Add(1) <= 2 {
+			return nil, refuse()
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}})
+	failing := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if trips.Add(1) <= 2 {
+			return nil, errors.New("not yet")
+		}
+		return next.RoundTrip(req)
+	})
+	for name, opt := range map[string]esper.Option{"dialer": refusing, "middleware": failing} {
 		t.Run(name, func(t *testing.T) {
 			posts.Store(0)
-			client := newClient(t, base, esper.WithHTTPClient(&http.Client{Transport: transport}), quickRetry(4))
-			renewed, err := client.RenewToken(t.Context(), renewRequest())
+			renewed, err := clientFor(t, base, oldKey, opt, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
 			wantRenewed(t, renewed, err)
 			wantCount(t, "POSTs", posts.Load(), 1)
 		})
@@ -160,12 +157,13 @@ func TestRenewToken_DialRefusedTwiceThenAServer(t *testing.T) {
 	wantCount(t, "round trips", trips.Load(), 3)
 }
 
-// Without a connection nothing can have been renewed.
+// Without a connection nothing can have been renewed. What cannot change is not tried again.
 func TestRenewToken_NoConnection(t *testing.T) {
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }))
-	t.Cleanup(secure.Close)
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }))
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
-	proxy := func(status int) http.RoundTripper {
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	proxy := func(status int) *http.Transport {
 		base, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodConnect || r.Header.Get("Authorization") != "" || strings.Contains(r.RequestURI, oldKey) {
 				t.Errorf("the proxy saw %s %s %v", r.Method, r.RequestURI, r.Header)
@@ -178,32 +176,36 @@ func TestRenewToken_NoConnection(t *testing.T) {
 		}
 		return &http.Transport{Proxy: http.ProxyURL(u)}
 	}
-	failing := func(err error) http.RoundTripper {
+	failing := func(err error) *http.Transport {
 		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
 	}
-	for name, transport := range map[string]http.RoundTripper{
-		"dial":       failing(refuse()),
-		"DNS":        failing(&net.DNSError{Err: "no such host", Name: "esper.test", IsNotFound: true}),
-		"other DNS":  stub(func(*http.Request) (*http.Response, error) { return nil, &net.DNSError{Err: "no such host"} }),
-		"TLS":        new(http.Transport),
-		"CONNECT407": proxy(http.StatusProxyAuthRequired),
-		"CONNECT502": proxy(http.StatusBadGateway),
+	for name, tc := range map[string]struct {
+		transport *http.Transport
+		attempts  int32
+	}{
+		"dial":       {failing(refuse()), 3},
+		"DNS":        {failing(&net.DNSError{Err: "no such host", Name: "esper.test", IsNotFound: true}), 3},
+		"other DNS":  {failing(&net.DNSError{Err: "server misbehaving"}), 3},
+		"TLS":        {new(http.Transport), 1},
+		"CONNECT407": {proxy(http.StatusProxyAuthRequired), 1},
+		"CONNECT502": {proxy(http.StatusBadGateway), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var attempts atomic.Int32
-			count := esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
-				return stub(func(req *http.Request) (*http.Response, error) { attempts.Add(1); return next.RoundTrip(req) })
+			count := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+				attempts.Add(1)
+				return next.RoundTrip(req)
 			})
-			client := newClient(t, secure.URL, count, esper.WithHTTPClient(&http.Client{Transport: transport}), quickRetry(3))
-			renewed, err := client.RenewToken(t.Context(), renewRequest())
-			wantLost(t, renewed, err, esper.NotRenewed, "")
-			wantCount(t, "attempts", attempts.Load(), 3)
+			client := clientFor(t, secure.URL, oldKey, count, esper.WithTransport(tc.transport), quickRetry(3))
+			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
+			wantCount(t, "attempts", attempts.Load(), tc.attempts)
 		})
 	}
 }
 
-// Only an *http.Transport tells whether a connection was made.
-func TestRenewToken_AnotherRoundTripperFails(t *testing.T) {
+// A middleware that fails before it has asked the next one has sent nothing.
+func TestRenewToken_MiddlewareFailsFirst(t *testing.T) {
 	for name, cause := range map[string]error{
 		"an error":  errors.New("boom"),
 		"a read":    &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")},
@@ -212,13 +214,13 @@ func TestRenewToken_AnotherRoundTripperFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var trips atomic.Int32
-			failing := stub(func(*http.Request) (*http.Response, error) { trips.Add(1); return nil, cause })
-			renewed, err := newClient(t, "foo", failing.option(), quickRetry(4)).RenewToken(t.Context(), renewRequest())
-			wantLost(t, renewed, err, esper.OutcomeUnknown, "")
+			failing := roundTripFunc(func(*http.Request) (*http.Response, error) { trips.Add(1); return nil, cause })
+			renewed, err := clientFor(t, "foo", oldKey, failing.option(), quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
+			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
 			if !errors.Is(err, cause) {
 				t.Errorf("%v does not wrap its cause", err)
 			}
-			wantCount(t, "round trips", trips.Load(), 1)
+			wantCount(t, "round trips", trips.Load(), 4)
 		})
 	}
 }

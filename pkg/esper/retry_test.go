@@ -20,7 +20,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-const someInfo = `{"id": "570", "enterprise": "` + renewEnterprise + `"}`
+const someInfo = `{"id": "570", "enterprise": "` + enterpriseID + `"}`
 
 // timed answers with the steps in turn, the last one again and again, and notes when it was asked.
 type timed struct {
@@ -52,7 +52,7 @@ func failure(err error) func() (*http.Response, error) {
 // timedCall makes one TokenInfo in fake time and returns how long it took.
 func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option) (took time.Duration, err error) {
 	t.Helper()
-	client := newClient(t, "foo", append(opts, esper.WithHTTPClient(&http.Client{Transport: s}))...)
+	client := clientFor(t, "foo", oldKey, append(opts, instead(s))...)
 	start := time.Now()
 	info, err := client.TokenInfo(ctx)
 	if err == nil && info.ID != "570" {
@@ -180,15 +180,21 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 
 func TestTokenInfo_ContextEndsAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		for want, tc := range map[error]struct {
+			deadline, took time.Duration
+			says           string
+		}{
+			context.Canceled:         {time.Hour, time.Second / 2, "while waiting"},
+			context.DeadlineExceeded: {time.Second, 0, "the wait of 20s for another attempt would outlast the call's deadline"},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), tc.deadline)
 			if errors.Is(want, context.Canceled) {
 				time.AfterFunc(time.Second/2, cancel)
 			}
 			s := &timed{steps: []func() (*http.Response, error){step(503, "", "Retry-After", "20")}}
 			took, err := timedCall(ctx, t, s)
 			var api *esper.APIError
-			if !errors.Is(err, want) || !errors.As(err, &api) || api.StatusCode != 503 || took > time.Second || len(s.at) != 1 {
+			if !errors.Is(err, want) || !errors.As(err, &api) || api.StatusCode != 503 || took != tc.took || len(s.at) != 1 || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("%v after %v and %d attempts", err, took, len(s.at))
 			}
 			cancel()
@@ -199,7 +205,7 @@ func TestTokenInfo_ContextEndsAWait(t *testing.T) {
 func TestTokenInfo_EachAttemptHasItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		slow := stub(func(req *http.Request) (*http.Response, error) {
+		slow := roundTripFunc(func(req *http.Request) (*http.Response, error) {
 			if n++; n == 3 {
 				time.Sleep(1900 * time.Millisecond)
 				return respond(200, strings.NewReader(someInfo)), nil
@@ -208,7 +214,7 @@ func TestTokenInfo_EachAttemptHasItsTimeout(t *testing.T) {
 			return nil, req.Context().Err()
 		})
 		start := time.Now()
-		_, err := newClient(t, "foo", slow.option(), esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
+		_, err := clientFor(t, "foo", oldKey, slow.option(), esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
 		if took := time.Since(start); err != nil || n != 3 || took < 5900*time.Millisecond || took > 6*time.Second {
 			t.Errorf("%d attempts in %v, %v", n, took, err)
 		}
@@ -222,9 +228,9 @@ func TestLogger_OneRecordAnAttempt(t *testing.T) {
 			var out bytes.Buffer
 			logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
 			s := &timed{steps: []func() (*http.Response, error){step(503, ""), failure(errors.New(oldKey)), step(200, someInfo), step(429, oldKey), step(201, realRenewal)}}
-			client := newClient(t, "https://h.test/base%20path/api/", esper.WithLogger(logger), esper.WithHTTPClient(&http.Client{Transport: s}))
+			client := clientFor(t, "https://h.test/base%20path/api/", oldKey, esper.WithLogger(logger), instead(s))
 			_, err := client.TokenInfo(t.Context())
-			renewed, renewErr := client.RenewToken(t.Context(), renewRequest())
+			renewed, renewErr := client.RenewToken(t.Context(), renewal(oldKey))
 			if wantRenewed(t, renewed, renewErr); err != nil {
 				t.Error(err)
 			}

@@ -60,7 +60,6 @@ func TestAccessTokenUnderAnEscapedName(t *testing.T) {
 	resp, err := c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{}, escape)
 	if err == nil {
 		_ = resp.Body.Close()
-		t.Error("it was sent twice")
 	}
 	if got := p.only(t).URL.RawQuery; got != escaped || !slices.Equal(above, []string{"access_token=sealed"}) {
 		t.Errorf("a middleware sees %q, the server gets %q", above, got)
@@ -74,22 +73,22 @@ func TestAccessTokenStaysOutOfErrors(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"message": "no token %s, sent as %s"}`, r.URL.Query().Get("access_token"), r.URL.RawQuery)
 	})
 	_, err := clientFor(t, p.URL, "key").RenewToken(t.Context(), renewal("Made+Up/Token"))
-	if want := "no token [secret], sent as access_token=[secret]"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "[withheld: the server's text repeats the key and is not shown]"; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "no token") {
 		t.Errorf("%v, want %q", err, want)
 	}
 }
 
-func TestErrorsOfTheTransportAreToldOnce(t *testing.T) {
+func TestErrorsOfAMiddlewareAreToldOnce(t *testing.T) {
 	for _, cause := range []error{errors.New("boom"), context.Canceled} {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := stub(func(*http.Request) (*http.Response, error) {
+		s := roundTripFunc(func(*http.Request) (*http.Response, error) {
 			if errors.Is(cause, context.Canceled) {
 				cancel()
 			}
 			return nil, cause
 		})
-		_, err := newClient(t, "foo", s.option(), quickRetry(1)).TokenInfo(ctx)
-		if want := `esper: TokenInfo: Get "https://foo-api.esper.cloud/api/v1/token-info/": ` + cause.Error(); err == nil || err.Error() != want {
+		_, err := clientFor(t, "foo", oldKey, s.option(), quickRetry(1)).TokenInfo(ctx)
+		if want := "esper: TokenInfo: " + cause.Error(); err == nil || err.Error() != want || !errors.Is(err, cause) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		cancel()
@@ -131,14 +130,14 @@ func TestTracesSeeNoKey(t *testing.T) {
 	}
 }
 
-// Nor what a transport of the caller's does, against the contract of http.RoundTripper.
-func TestTransportChangesNoOtherCall(t *testing.T) {
+// What a middleware does to a request, against the contract of http.RoundTripper, stays with it.
+func TestMiddlewareChangesNoOtherCall(t *testing.T) {
 	var seen []string
-	client := newClient(t, "https://foo-api.esper.cloud/api", stub(func(req *http.Request) (*http.Response, error) {
+	client := clientFor(t, "https://foo-api.esper.cloud/api", oldKey, roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		seen = append(seen, req.URL.Path+" "+req.Header.Get("Accept"))
 		req.URL.Path += "spoilt/"
 		req.Header["Accept"][0] += ";spoilt"
-		return respond(http.StatusOK, strings.NewReader(`{"id":1}`)), nil
+		return respond(http.StatusOK, strings.NewReader(someInfo)), nil
 	}).option())
 	for range 3 {
 		if _, err := client.TokenInfo(t.Context()); err != nil {

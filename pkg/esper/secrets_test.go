@@ -184,7 +184,7 @@ func TestSecretsStayOutOfFailures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	through := esper.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}})
+	through := esper.WithTransport(&http.Transport{Proxy: http.ProxyURL(proxy)})
 	checkCalls(t, closed)
 	checkCalls(t, "http://"+l.Addr().String())
 	checkCalls(t, secure.URL)
@@ -195,12 +195,12 @@ func TestSecretsStayOutOfFailures(t *testing.T) {
 }
 
 func TestSecretValuesDoNotPrint(t *testing.T) {
-	c := clientFor(t, "foo", canary, esper.WithHTTPClient(&http.Client{}), esper.WithUserAgent("x"))
+	c := clientFor(t, "foo", canary, esper.WithTransport(&http.Transport{}), esper.WithUserAgent("x"))
 	secret, source, request := esper.NewSecret(canary), esper.APIKey(canary), renewal(canary)
 	info := esper.TokenInfo{Token: secret, SourceRefreshToken: secret}
 	renewed := esper.RenewedToken{Token: secret}
 	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Body: []byte(canary)}
-	lost := &esper.RenewalError{Outcome: esper.RenewedUnread, Body: []byte(canary), Err: apiErr}
+	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: apiErr}
 	type inside struct {
 		V      any
 		hidden any
@@ -237,7 +237,7 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 
 func TestErrorsDoNotPrintTheirBody(t *testing.T) {
 	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
-	lost := &esper.RenewalError{Outcome: esper.RenewedUnread, Body: []byte(canary), Err: api}
+	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: api}
 	for _, v := range []any{api, *api, lost, *lost, fmt.Errorf("wrapped: %w", lost), errors.Join(api, lost)} {
 		checkPrinting(t, fmt.Sprintf("%T", v), v)
 	}

@@ -1,22 +1,27 @@
 package esper
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 )
 
-// idleConns is how many connections are kept for the next call. net/http dials while it waits for
-// one to come free, so that callers at once need more than their number.
-const idleConns = 256
+const (
+	// idleConns is how many connections are kept for the next call. net/http dials while it waits for
+	// one to come free, so that callers at once need more than their number.
+	idleConns = 256
+	// maxHeader bounds the header of an answer, which net/http may quote in an error.
+	maxHeader = 64 << 10
+	// An HTTP/2 connection that says nothing for pingAfter is asked whether it lives, and given up
+	// after pingTimeout more.
+	pingAfter, pingTimeout = 15 * time.Second, 10 * time.Second
+)
 
 // newTransport differs from http.DefaultTransport in its pool: two idle connections a host, as
 // there, make every third of many concurrent callers dial anew for each call.
@@ -33,64 +38,114 @@ func newTransport() *http.Transport {
 	}
 }
 
-// freshTransport clones t into one that dials for each request and speaks HTTP/1.1. A request on a
-// used connection can fail because the server closed it meanwhile, which looks like a request that
-// was lost on the way back; and HTTP/2 resends a request by itself when the server refuses a
-// stream. Neither can happen here.
-func freshTransport(t *http.Transport) *http.Transport {
-	fresh := t.Clone()
-	fresh.DisableKeepAlives = true
-	fresh.DisableCompression = true // an answer that only claims to be gzip would be lost; see gunzip
-	if dial := fresh.DialTLSContext; dial != nil {
-		fresh.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return http1Only(dial(ctx, network, addr))
+// pooledTransport clones t into one whose answers are bounded and whose proxy sees no key.
+func pooledTransport(t *http.Transport) *http.Transport {
+	pooled := t.Clone()
+	pooled.DisableCompression = true // readBody decompresses, within bounds, whatever the label says
+	if pooled.MaxResponseHeaderBytes <= 0 || pooled.MaxResponseHeaderBytes > maxHeader {
+		pooled.MaxResponseHeaderBytes = maxHeader
+	}
+	if pooled.HTTP2 == nil {
+		pooled.HTTP2 = new(http.HTTP2Config)
+	}
+	if pooled.HTTP2.SendPingTimeout == 0 {
+		pooled.HTTP2.SendPingTimeout = pingAfter
+	}
+	if pooled.HTTP2.PingTimeout == 0 {
+		pooled.HTTP2.PingTimeout = pingTimeout
+	}
+	if choose := pooled.Proxy; choose != nil {
+		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, req) }
+	}
+	answered := pooled.OnProxyConnectResponse
+	pooled.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
+		if err := connectRefused(proxy, resp.StatusCode); err != nil {
+			return err
+		}
+		if answered != nil {
+			return answered(ctx, proxy, req, resp)
+		}
+		return nil
+	}
+	return pooled
+}
+
+// chooseProxy calls a Proxy function with a request that has neither headers nor a query: net/http
+// would show it the key.
+func chooseProxy(choose func(*http.Request) (*url.URL, error), req *http.Request) (*url.URL, error) {
+	shown := (&http.Request{
+		Method: req.Method, URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Host: req.Host,
+	}).WithContext(req.Context())
+	proxy, err := choose(shown)
+	switch {
+	case err != nil:
+		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check HTTP_PROXY and HTTPS_PROXY, or the function", err), true}
+	case proxy == nil:
+		return nil, nil //nolint:nilnil // no proxy
+	case proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme):
+		return nil, &proxyError{"the proxy's URL has no host, or none of the schemes http, https, socks5 and socks5h; check HTTP_PROXY and HTTPS_PROXY", true}
+	}
+	if a, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
+		a.proxy.Store(&proxy.Host)
+	}
+	return proxy, nil
+}
+
+// connectRefused is what a proxy's answer to CONNECT means, nil if the way is free.
+func connectRefused(proxy *url.URL, status int) error {
+	switch status {
+	case http.StatusOK:
+		return nil
+	case http.StatusProxyAuthRequired:
+		return &proxyError{fmt.Sprintf("the proxy %s wants a user name and a password (407 %s); write them into HTTPS_PROXY, or into the transport's Proxy", proxy.Host, http.StatusText(status)), true}
+	}
+	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s", proxy.Host, status, http.StatusText(status)), status == http.StatusForbidden}
+}
+
+// singleTransport clones what pooledTransport returned into one that dials for each request and speaks
+// HTTP/1.1. A request on a used connection can fail because the server closed it meanwhile, which looks
+// like a request that was lost on the way back; and HTTP/2 sends a request again by itself when the
+// server refuses a stream. Neither can happen here.
+func singleTransport(pooled *http.Transport) *http.Transport {
+	single := pooled.Clone()
+	single.DisableKeepAlives = true
+	if dial := single.DialTLS; dial != nil && single.DialTLSContext == nil { //nolint:staticcheck // deprecated, and in use
+		single.DialTLSContext = func(_ context.Context, network, addr string) (net.Conn, error) { return dial(network, addr) }
+	}
+	if dial := single.DialTLSContext; dial != nil {
+		single.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return http1Only(ctx, conn)
 		}
 	}
-	fresh.ForceAttemptHTTP2 = false
-	fresh.Protocols = new(http.Protocols)
-	fresh.Protocols.SetHTTP1(true)
-	fresh.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	if fresh.TLSClientConfig != nil {
-		protos := slices.Clone(fresh.TLSClientConfig.NextProtos) // which Clone above shares with t
-		fresh.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
+	single.ForceAttemptHTTP2 = false
+	single.Protocols = new(http.Protocols)
+	single.Protocols.SetHTTP1(true)
+	single.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	if single.TLSClientConfig != nil {
+		protos := slices.Clone(single.TLSClientConfig.NextProtos) // which Clone above shares
+		single.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
 	}
-	return fresh
+	return single
 }
 
 var errHTTP2 = errors.New("esper: DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
 
 // http1Only refuses a connection of the caller's own making on which a renewal would be garbage.
-func http1Only(conn net.Conn, err error) (net.Conn, error) {
-	if err != nil {
-		return nil, err
+func http1Only(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	if unshaken, ok := conn.(interface{ HandshakeContext(context.Context) error }); ok {
+		if err := unshaken.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
 	}
 	if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
 		_ = conn.Close()
 		return nil, errHTTP2
 	}
 	return conn, nil
-}
-
-// gunzip decompresses what begins as gzip does, and leaves anything else as it was sent: a label
-// that is wrong must not cost the key.
-type gunzip struct {
-	io.Closer
-	raw *bufio.Reader
-	out io.Reader // nil until the first Read
-}
-
-func newGunzip(rc io.ReadCloser) *gunzip { return &gunzip{Closer: rc, raw: bufio.NewReader(rc)} }
-
-func (g *gunzip) Read(p []byte) (int, error) {
-	if g.out == nil {
-		g.out = g.raw
-		if head, _ := g.raw.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
-			z, err := gzip.NewReader(g.raw)
-			if err != nil {
-				return 0, err
-			}
-			g.out = z
-		}
-	}
-	return g.out.Read(p)
 }

@@ -106,7 +106,7 @@ func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) 
 		return &countedConn{Conn: conn, open: &st.open}, nil
 	}
 	client, err := esper.New(st.base, currentKey{st.server},
-		esper.WithHTTPClient(&http.Client{Transport: st.transport}),
+		esper.WithTransport(st.transport),
 		esper.WithTimeout(timeout),
 		esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: time.Millisecond}),
 		esper.WithInsecureHTTP(), // a stage may have a host name
@@ -218,7 +218,7 @@ func checkRenewal(t *testing.T, s server, old string, o outcome, got want) {
 	if o.newKey != "" && (o.newKey != s.Key() || o.newKey == old) {
 		t.Error("it returned a key that is not the server's new one")
 	}
-	if s.Renewals() > 0 && strings.HasPrefix(got.gets, esper.NotRenewed.String()) {
+	if s.Renewals() > 0 && strings.HasPrefix(got.gets, esper.OutcomeNotRenewed.String()) {
 		t.Error("a new key was made, and the outcome denies it")
 	}
 	if s.Requests(http.MethodPost) > 1 && !strings.Contains(got.gets, "ErrRateLimited") {

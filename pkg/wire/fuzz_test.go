@@ -66,7 +66,7 @@ func textOf(input []byte) (string, bool) {
 }
 
 func FuzzID(f *testing.F) {
-	fuzz(f, (*wire.ID).UnmarshalJSON, func(t *testing.T, input []byte, id wire.ID) {
+	fuzz(f, (*wire.Scalar).UnmarshalJSON, func(t *testing.T, input []byte, id wire.Scalar) {
 		var number json.Number
 		want, isText := textOf(input)
 		if !isText && json.Unmarshal(input, &number) == nil {

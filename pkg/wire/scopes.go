@@ -33,14 +33,14 @@ func (s *Scopes) UnmarshalJSON(b []byte) error {
 		*s = list
 		return nil
 	}
-	var ids []ID
-	if err := json.Unmarshal(b, &ids); err != nil {
+	var items []Scalar
+	if err := json.Unmarshal(b, &items); err != nil {
 		return err
 	}
-	list := make(Scopes, 0, len(ids))
-	for _, id := range ids {
-		if id != "" {
-			list = append(list, string(id))
+	list := make(Scopes, 0, len(items))
+	for _, item := range items {
+		if item != "" {
+			list = append(list, string(item))
 		}
 	}
 	*s = list

@@ -54,8 +54,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.shown), nil }
 
 // UnmarshalJSON takes the text of a JSON string, or the digits of a number.
 func (s *Secret) UnmarshalJSON(b []byte) error {
-	var id ID
-	err := id.UnmarshalJSON(b)
-	*s = NewSecret(string(id))
+	var v Scalar
+	err := v.UnmarshalJSON(b)
+	*s = NewSecret(string(v))
 	return err
 }

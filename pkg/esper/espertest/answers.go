@@ -75,7 +75,7 @@ func (s *Server) answer(c call) answer {
 	defer s.mu.Unlock()
 	k, ok := s.validKey(c.bearer)
 	if !ok {
-		return refusal(http.StatusUnauthorized, "Authorization information is missing or invalid.")
+		return unauthorized()
 	}
 	switch c.route.Operation.OperationID {
 	case "getTokenInfo":
@@ -130,6 +130,10 @@ func (s *Server) renew(c call) answer {
 		CreatedOn:    k.created.Format(timeLayout),
 		UpdatedOn:    k.created.Format(timeLayout),
 	})
+}
+
+func unauthorized() answer {
+	return refusal(http.StatusUnauthorized, "Authorization information is missing or invalid.")
 }
 
 func refusal(status int, reason string) answer {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -45,29 +46,60 @@ const (
 	InBody
 )
 
-// Fail answers the next n requests with f, whatever they ask for; all that follow if n is
-// negative, none if n is 0. It replaces what an earlier call has left over. A Status that no
-// answer can have changes nothing and is reported as a violation.
-func (s *Server) Fail(n int, f Fault) {
+// Fail answers the next n requests with f, whatever they ask for; all that follow if n is negative.
+// Calls add up: what an earlier one has left over comes first, but a later call ends one without a
+// number. With n of 0, nothing is left over of earlier calls. A Status that no answer can have changes
+// nothing and is reported as a violation.
+func (s *Server) Fail(n int, f Fault) { s.queue("Fail", "", n, f) }
+
+// FailOperation is Fail for the requests of one operation, named as in the API's description or as the
+// method of the client, in any case ("getTokenInfo", "TokenInfo", "renewToken"), or by the pattern
+// that was given to [WithHandler]. Its faults go before those of [Server.Fail]. Another name changes
+// nothing and is reported as a violation.
+func (s *Server) FailOperation(op string, n int, f Fault) {
+	id, ok := s.operationID(op)
+	if !ok {
+		s.violated(fmt.Errorf("FailOperation: there is no operation %q", op))
+		return
+	}
+	s.queue("FailOperation", id, n, f)
+}
+
+// queued is a fault and how many more requests get it; negative: all.
+type queued struct {
+	op    string // "" for any
+	left  int
+	fault Fault
+}
+
+func (s *Server) queue(method, op string, n int, f Fault) {
 	if f.Status != 0 && (f.Status < http.StatusOK || f.Status > 999) {
-		s.violated(fmt.Errorf("Fail: Fault.Status is %d, want 0 or 200 to 999", f.Status))
+		s.violated(fmt.Errorf("%s: Fault.Status is %d, want 0 or 200 to 999", method, f.Status))
 		return
 	}
 	f.Header = f.Header.Clone()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault, s.faults = f, n
+	s.faults = slices.DeleteFunc(s.faults, func(q queued) bool { return q.op == op && (n == 0 || q.left < 0) })
+	if n != 0 {
+		s.faults = append(s.faults, queued{op, n, f})
+	}
 }
 
 // takeFault returns the fault for one request, zero if there is none. The caller holds mu.
-func (s *Server) takeFault() Fault {
-	if s.faults == 0 {
+func (s *Server) takeFault(op string) Fault {
+	i := slices.IndexFunc(s.faults, func(q queued) bool { return q.op == op })
+	if i < 0 {
+		i = slices.IndexFunc(s.faults, func(q queued) bool { return q.op == "" })
+	}
+	if i < 0 {
 		return Fault{}
 	}
-	if s.faults > 0 {
-		s.faults--
+	f := s.faults[i].fault
+	if s.faults[i].left--; s.faults[i].left == 0 {
+		s.faults = slices.Delete(s.faults, i, i+1)
 	}
-	return s.fault
+	return f
 }
 
 // normal reports whether the normal answer is sent.

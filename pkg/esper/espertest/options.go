@@ -2,6 +2,7 @@ package espertest
 
 import (
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type config struct {
 	lifetime   time.Duration
 	keepOldKey bool
 	listener   net.Listener
+	patterns   []string
+	handlers   []http.Handler
 }
 
 // WithToken sets the server's first key, which is "fake-esper-key" otherwise and for the empty
@@ -40,3 +43,15 @@ func WithLifetime(d time.Duration) Option { return func(c *config) { c.lifetime 
 
 // WithListener makes the server listen on l, which it closes, in place of a free loopback port.
 func WithListener(l net.Listener) Option { return func(c *config) { c.listener = l } }
+
+// WithHandler makes the server answer requests that match pattern with h, for a program that calls
+// other endpoints of Esper's API. The pattern is one of [http.ServeMux], whose path is that below the
+// base URL: "GET /v0/enterprise/{id}/device/". A request without a valid key gets 401 and does not
+// reach h; one that does is not held to the API's description. Its body is limited to 1 MiB, and the
+// answer is sent when h has returned. Like [http.ServeMux.Handle], [New] panics for a pattern that is
+// malformed or conflicts with another.
+func WithHandler(pattern string, h http.Handler) Option {
+	return func(c *config) {
+		c.patterns, c.handlers = append(c.patterns, pattern), append(c.handlers, h)
+	}
+}

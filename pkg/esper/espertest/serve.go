@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/esper-go/esper-go/pkg/wire"
@@ -16,6 +18,8 @@ const maxBody = 1 << 20
 // call is a request, the operation that it is for, and what the server needs to know of it.
 type call struct {
 	operation
+	other    http.Handler // in place of an operation, one that WithHandler added
+	id       string       // of the operation, or the pattern of other
 	request  *http.Request
 	query    url.Values
 	queryErr error // why query lacks something
@@ -32,9 +36,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	c := call{operation: s.spec.find(r), request: r, body: body, bearer: bearerKey(r)}
 	c.query, c.queryErr = url.ParseQuery(r.URL.RawQuery)
+	if c.route != nil {
+		c.id = c.route.Operation.OperationID
+	} else {
+		c.other, c.id = s.otherHandler(r)
+	}
 
 	f := s.record(c)
-	s.violated(s.spec.checkRequest(c))
+	if c.other == nil {
+		s.violated(s.spec.checkRequest(c))
+	}
 
 	var a answer
 	if f.Handled {
@@ -71,14 +82,59 @@ func (s *Server) record(c call) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, req)
-	return s.takeFault()
+	return s.takeFault(c.id)
+}
+
+// otherHandler finds what WithHandler added for r, by its path below the base URL or else by its whole
+// path, and the pattern that it was added with.
+func (s *Server) otherHandler(r *http.Request) (http.Handler, string) {
+	below := r.Clone(r.Context())
+	below.URL.Path = strings.TrimPrefix(r.URL.Path, s.spec.base)
+	below.URL.RawPath = strings.TrimPrefix(r.URL.RawPath, s.spec.base)
+	for _, req := range []*http.Request{below, r} {
+		if _, pattern := s.others.Handler(req); pattern != "" {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.others.ServeHTTP(w, req) }), pattern
+		}
+	}
+	return nil, ""
+}
+
+// operationID returns the id of the operation that a test calls op, or the pattern if it is one.
+func (s *Server) operationID(op string) (id string, ok bool) {
+	if slices.Contains(s.config.patterns, op) {
+		return op, true
+	}
+	for _, item := range s.spec.doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			if id := operation.OperationID; strings.EqualFold(id, op) || strings.EqualFold(id, "get"+op) {
+				return id, true
+			}
+		}
+	}
+	return "", false
 }
 
 // act carries the request out and checks the answer.
 func (s *Server) act(c call) answer {
+	if c.other != nil {
+		return s.ask(c)
+	}
 	a := s.answer(c)
 	s.violated(s.spec.checkAnswer(c, a))
 	return a
+}
+
+// ask has another handler answer, if the key is valid.
+func (s *Server) ask(c call) answer {
+	s.mu.Lock()
+	_, ok := s.validKey(c.bearer)
+	s.mu.Unlock()
+	if !ok {
+		return unauthorized()
+	}
+	w := httptest.NewRecorder()
+	c.other.ServeHTTP(w, c.request)
+	return answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
 }
 
 // bearerKey returns the key of the one Authorization header, or nothing.

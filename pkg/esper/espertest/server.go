@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/api"
+	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
@@ -39,21 +40,25 @@ type Server struct {
 	// renewal for others is refused with 403. Read only.
 	EnterpriseID, DeveloperAppID string
 
-	config config
-	spec   *spec
-	http   *httptest.Server
-	tb     testing.TB    // nil for New
-	done   chan struct{} // closed by Close, ends delays
-	once   sync.Once     // guards done
+	config  config
+	spec    *spec
+	others  *http.ServeMux // what WithHandler added
+	http    *httptest.Server
+	tb      testing.TB    // nil for New
+	done    chan struct{} // closed by Close, ends delays
+	once    sync.Once     // guards done
+	memory  *pipe.Listener
+	offline sync.Once      // guards the move from the port to memory
+	serving sync.WaitGroup // on memory
 
 	mu         sync.Mutex // guards what follows
 	keys       map[string]key
 	newest     string // of keys
 	renewals   int
+	made       int // by NewKey
 	requests   []Request
 	violations []error
-	fault      Fault
-	faults     int // how many more requests get fault; negative: all
+	faults     []queued
 }
 
 // Request is a request as it arrived. Printing one shows no key that is where keys belong; one that
@@ -105,8 +110,13 @@ func start(tb testing.TB, opts []Option) *Server {
 		config:         c,
 		spec:           description,
 		tb:             tb,
+		others:         http.NewServeMux(),
 		done:           make(chan struct{}),
+		memory:         pipe.Listen(),
 		keys:           make(map[string]key),
+	}
+	for i, pattern := range c.patterns {
+		s.others.Handle(pattern, c.handlers[i])
 	}
 	s.addKey(c.token)
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
@@ -123,8 +133,22 @@ func start(tb testing.TB, opts []Option) *Server {
 // it returns. It may be called more than once.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.done) })
+	_ = s.memory.Close()
 	s.http.CloseClientConnections()
 	s.http.Close()
+	s.serving.Wait()
+}
+
+// Transport returns a transport that reaches the server in memory, whatever host a request names, to be
+// given to esper.WithTransport. It is for bubbles of [testing/synctest], in which a goroutine that
+// waits for a network keeps the clock from going on. From the first call on, the server no longer
+// listens on its port. The URL stays the one to give to esper.New.
+func (s *Server) Transport() *http.Transport {
+	s.offline.Do(func() {
+		_ = s.http.Listener.Close()
+		s.serving.Go(func() { _ = s.http.Config.Serve(s.memory) })
+	})
+	return s.memory.Transport()
 }
 
 // Token returns the newest key, valid until it expires. The first is the one of [WithToken]; the
@@ -133,6 +157,34 @@ func (s *Server) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newest
+}
+
+// Revoke makes every key so far invalid, as a person does in the console: requests with one get 401.
+// [Server.NewKey] makes another.
+func (s *Server) Revoke() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.keys)
+}
+
+// Expire ends the life of every key so far: requests with one get 401.
+func (s *Server) Expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for token, k := range s.keys {
+		k.expires = time.Now().UTC()
+		s.keys[token] = k
+	}
+}
+
+// NewKey makes and returns a valid key, as a person does in the console. Other keys stay what they are.
+func (s *Server) NewKey() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	token := fmt.Sprintf("%s-made-%d", s.config.token, s.made)
+	s.addKey(token)
+	return token
 }
 
 // Requests returns a copy of every request that has arrived, in order, those that were answered
@@ -180,7 +232,7 @@ const firstKeyID = 570
 // addKey makes token a valid key, and the newest. The caller holds mu, or owns s alone.
 func (s *Server) addKey(token string) key {
 	now := time.Now().UTC()
-	k := key{id: firstKeyID + s.renewals, created: now, expires: now.Add(s.config.lifetime)}
+	k := key{id: firstKeyID + s.renewals + s.made, created: now, expires: now.Add(s.config.lifetime)}
 	s.keys[token] = k
 	s.newest = token
 	return k

@@ -55,7 +55,7 @@ func (s *scene) inTemporary(key string) bool {
 	left, _ := filepath.Glob(s.path + temporaryMark + "*")
 	for _, name := range left {
 		data, err := os.ReadFile(name)
-		if doc, decodeErr := decode(data, s.server.URL+"/"); err == nil && decodeErr == nil && doc.Key == key {
+		if doc, decodeErr := decode(data, s.server.URL); err == nil && decodeErr == nil && doc.Key == key {
 			return true
 		}
 	}
@@ -76,7 +76,7 @@ func TestRescueChooses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			doc, err := decode(good, s.server.URL+"/")
+			doc, err := decode(good, s.server.URL)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ func (s *stepStore) reach(step string) {
 }
 
 func (s *stepStore) Save(_ context.Context, data []byte) error {
-	doc, err := decode(data, os.Getenv(childServer)+"/")
+	doc, err := decode(data, os.Getenv(childServer))
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *scene) stored() document {
 	if err != nil {
 		s.Fatal(err)
 	}
-	doc, err := decode(data, s.server.URL+"/")
+	doc, err := decode(data, s.server.URL)
 	if err != nil {
 		s.Fatalf("%s: %v", s.path, err)
 	}

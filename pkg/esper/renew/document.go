@@ -93,7 +93,7 @@ func (d *document) learn(info *esper.TokenInfo) {
 		d.EnterpriseID, d.DeveloperAppID = info.Enterprise.ID, info.DeveloperApp.ID
 	}
 	now := wallClock()
-	d.IssuedAt, d.ExpiresAt = info.CreatedOn.Time, info.ExpiresOn.Time
+	d.IssuedAt, d.ExpiresAt = info.CreatedOn.Time, info.ExpiresAt.Time
 	if d.ExpiresAt.IsZero() {
 		d.IssuedAt, d.ExpiresAt = now, now.Add(assumedLifetime)
 	}

@@ -19,14 +19,14 @@ func TestLearn(t *testing.T) {
 			ids             string
 		}{
 			"all": {
-				esper.TokenInfo{Enterprise: wire.Ref{ID: "E"}, DeveloperApp: wire.Ref{ID: "A"}, CreatedOn: wire.Time{Time: now.Add(-day)}, ExpiresOn: end},
+				esper.TokenInfo{Enterprise: wire.Ref{ID: "E"}, DeveloperApp: wire.Ref{ID: "A"}, CreatedOn: wire.Time{Time: now.Add(-day)}, ExpiresAt: end},
 				now.Add(-day), end.Time, "E A",
 			},
-			"no app":        {esper.TokenInfo{Enterprise: wire.Ref{ID: "E"}, ExpiresOn: end}, now, end.Time, "e a"},
-			"no enterprise": {esper.TokenInfo{DeveloperApp: wire.Ref{ID: "A"}, ExpiresOn: end}, now, end.Time, "e a"},
-			"no beginning":  {esper.TokenInfo{ExpiresOn: end}, now, end.Time, "e a"},
+			"no app":        {esper.TokenInfo{Enterprise: wire.Ref{ID: "E"}, ExpiresAt: end}, now, end.Time, "e a"},
+			"no enterprise": {esper.TokenInfo{DeveloperApp: wire.Ref{ID: "A"}, ExpiresAt: end}, now, end.Time, "e a"},
+			"no beginning":  {esper.TokenInfo{ExpiresAt: end}, now, end.Time, "e a"},
 			"no end":        {esper.TokenInfo{CreatedOn: wire.Time{Time: now.Add(-day)}}, now, now.Add(assumedLifetime), "e a"},
-			"begins late":   {esper.TokenInfo{CreatedOn: end, ExpiresOn: end}, now, end.Time, "e a"},
+			"begins late":   {esper.TokenInfo{CreatedOn: end, ExpiresAt: end}, now, end.Time, "e a"},
 		} {
 			d := document{EnterpriseID: "e", DeveloperAppID: "a"}
 			d.learn(&tc.info)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -213,11 +212,12 @@ func TestLost(t *testing.T) {
 func TestCheckIsNotPossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := advisory(t, nil)
-		server.fault = func(_ *http.Request, op string, _ func() *http.Response) (*http.Response, error) {
+		server.fault = only("renew", func(func() *http.Response) (*http.Response, error) { return nil, errStub })
+		server.refuse = func(op string) error {
 			if op == "renew" {
-				return nil, errStub
+				return nil
 			}
-			return nil, &net.OpError{Op: "dial", Err: errStub}
+			return errRefused
 		}
 		if n := renewFor(t, server, source, day, time.Minute); n != 1 {
 			t.Errorf("%d renewals, want 1", n)
@@ -225,7 +225,7 @@ func TestCheckIsNotPossible(t *testing.T) {
 		if err := source.Status().LastError; err == nil || !strings.Contains(err.Error(), "cannot tell") {
 			t.Error(err)
 		}
-		server.fault = nil
+		server.fault, server.refuse = nil, nil
 		if renewFor(t, server, source, 2*time.Hour, time.Minute); server.counted("renewed") != 1 {
 			t.Error("not renewed afterwards")
 		}

@@ -209,7 +209,7 @@ func TestFileIsReadable(t *testing.T) {
 	const key = `a<b>&"c+d/e=f`
 	server := espertest.NewServer(t, espertest.WithToken(key))
 	document := goodDocument(t, server)
-	for _, line := range []string{`  "format": "esper-go key",`, `  "version": 1,`, `  "server": "` + server.URL + `/",`, `  "key": "a<b>&\"c+d/e=f",`} {
+	for _, line := range []string{`  "format": "esper-go key",`, `  "version": 1,`, `  "server": "` + server.URL + `",`, `  "key": "a<b>&\"c+d/e=f",`} {
 		if !strings.Contains(document, "\n"+line+"\n") {
 			t.Errorf("no line %s", line)
 		}

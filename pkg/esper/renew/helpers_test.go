@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,10 +16,11 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
 )
 
 const (
-	stubBase       = "https://foo-api.esper.cloud/api/"
+	stubBase       = "https://foo-api.esper.cloud/api"
 	stubEnterprise = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	stubApp        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 	stubFirst      = "first-made-up-key"
@@ -31,8 +35,10 @@ type stub struct {
 	ahead    time.Duration // the server's clock, compared with this one
 	// fault, if set, stands in for act, which is the normal answer. Op is "info", "renew" or "other".
 	fault func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
-	body  func(key string, created, expires time.Time) string // of a renewal's answer, if set
-	info  func(key string, created, expires time.Time) string // of TokenInfo's
+	// refuse, if set, may keep a request from being sent at all.
+	refuse func(op string) error
+	body   func(key string, created, expires time.Time) string // of a renewal's answer, if set
+	info   func(key string, created, expires time.Time) string // of TokenInfo's
 
 	mu     sync.Mutex
 	keys   map[string][2]time.Time // created, expires
@@ -85,13 +91,19 @@ func (s *stub) revoke(keep ...string) {
 	}
 }
 
-func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
-	op := "other"
-	if strings.HasSuffix(req.URL.Path, "/renew-token/") {
-		op = "renew"
-	} else if strings.HasSuffix(req.URL.Path, "/token-info/") {
-		op = "info"
+// operationOf tells requests apart.
+func operationOf(req *http.Request) string {
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/renew-token/"):
+		return "renew"
+	case strings.HasSuffix(req.URL.Path, "/token-info/"):
+		return "info"
 	}
+	return "other"
+}
+
+func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
+	op := operationOf(req)
 	s.mu.Lock()
 	s.count[op]++
 	if op == "renew" {
@@ -161,6 +173,8 @@ func reply(status int, body string) *http.Response {
 
 var errStub = errors.New("the connection was reset")
 
+var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+
 // only makes a fault for one operation.
 func only(op string, f func(act func() *http.Response) (*http.Response, error)) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
 	return func(_ *http.Request, got string, act func() *http.Response) (*http.Response, error) {
@@ -171,12 +185,57 @@ func only(op string, f func(act func() *http.Response) (*http.Response, error)) 
 	}
 }
 
+// ServeHTTP answers as RoundTrip does. An error of that ends the connection without an answer.
+func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	resp, err := s.RoundTrip(r)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	maps.Copy(w.Header(), resp.Header)
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+	_ = resp.Body.Close()
+}
+
+// refusing is a middleware that stands for a network in which no connection can be made.
+func (s *stub) refusing(next http.RoundTripper) http.RoundTripper {
+	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		if s.refuse != nil {
+			if err := s.refuse(operationOf(req)); err != nil {
+				return nil, err
+			}
+		}
+		return next.RoundTrip(req)
+	})
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// instead puts a server in the network's place.
+func instead(t testing.TB, server *stub) Option {
+	t.Helper()
+	listener := pipe.Listen()
+	serving := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = serving.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = serving.Close()
+		<-done
+	})
+	return WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
+}
+
 // opened begins with stubFirst, or what is in store.
 func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	t.Helper()
 	opts = append([]Option{
 		WithInitialToken(esper.NewSecret(stubFirst)),
-		WithClientOptions(esper.WithHTTPClient(&http.Client{Transport: server})),
+		instead(t, server),
 	}, opts...)
 	source, err := Open(context.Background(), "foo", store, opts...)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -42,9 +41,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if s.client, err = esper.New(environment, callKeys{}, s.settings.client...); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}
-	if s.server, err = url.Parse(s.client.Generated().Server); err != nil {
-		return nil, fmt.Errorf("renew: %w", err)
-	}
+	s.server = s.client.BaseURL()
 	doc, found, err := s.load(ctx)
 	if err != nil {
 		return nil, err

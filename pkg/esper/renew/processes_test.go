@@ -157,7 +157,7 @@ func startFamily(t *testing.T, server *espertest.Server, n int) family {
 		for reads := 1; ; reads++ {
 			data, err := File(path).Load(context.Background()) // more patient than os.ReadFile, on Windows
 			if err == nil {
-				_, err = decode(data, server.URL+"/")
+				_, err = decode(data, server.URL)
 			}
 			if err != nil {
 				t.Errorf("the file, read for the %d. time: %v", reads, err)

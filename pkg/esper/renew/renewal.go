@@ -118,13 +118,13 @@ func (s *Source) renew(ctx context.Context, h *held) error {
 		return s.succeed(ctx, h, next)
 	}
 	var failed *esper.RenewalError
-	if !errors.As(err, &failed) || failed.Outcome == esper.NotRenewed {
+	if !errors.As(err, &failed) || failed.Outcome == esper.OutcomeNotRenewed {
 		if past != nil && past.Answer == "" && past.AnswerBase64 == nil {
 			past = nil
 		}
 		return s.refused(ctx, h.noting(past), err)
 	}
-	if failed.Outcome == esper.RenewedUnread {
+	if failed.Outcome == esper.OutcomeUnreadable {
 		kept := *h.doc.Attempt
 		kept.keep(failed.Body)
 		if saveErr := s.note(ctx, h.noting(&kept)); saveErr != nil {

@@ -3,6 +3,7 @@ package renew
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -189,7 +190,8 @@ func TestRunReturnsErrKeyLost(t *testing.T) {
 func TestOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
-		client := WithClientOptions(esper.WithHTTPClient(&http.Client{Transport: server}), esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+		network, once := instead(t, server), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+		client := func(s *settings) { network(s); once(s) }
 		first := WithInitialToken(esper.NewSecret(stubFirst))
 		down := func(*http.Request, string, func() *http.Response) (*http.Response, error) { return nil, errStub }
 		for _, test := range []struct {
@@ -203,10 +205,10 @@ func TestOpen(t *testing.T) {
 		}{
 			{name: "no initial token", env: "foo", store: Memory(), want: esper.ErrInvalidArgument, text: "WithInitialToken"},
 			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
-			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = down }, want: errStub},
+			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = down }, want: io.EOF},
 			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() {
 				server.info = func(string, time.Time, time.Time) string {
-					return `{"developer_app": null, "enterprise": "` + stubEnterprise + `"}`
+					return `{"id": "570", "developer_app": null, "enterprise": "` + stubEnterprise + `"}`
 				}
 			}, text: "belongs to no developer app"},
 			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},

@@ -3,14 +3,14 @@ package renew
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"time"
-)
 
-// errOtherHost keeps the key from following a redirect.
-var errOtherHost = errors.New("renew: the request is not for the source's server; the key stays here")
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+)
 
 // Transport returns a RoundTripper that sends the key in use with each request, for any endpoint
 // of the source's server; a request for another host is refused, so that no redirect takes the key
@@ -39,8 +39,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			_ = req.Body.Close()
 		}
 	}()
-	if req.URL.Scheme != t.source.server.Scheme || req.URL.Host != t.source.server.Host {
-		return nil, errOtherHost
+	if err := origin.Check(t.source.server, req); err != nil {
+		return nil, fmt.Errorf("renew: %w", err)
 	}
 	token, err := t.source.TokenContext(ctx)
 	if err != nil {

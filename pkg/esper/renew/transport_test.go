@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
-const device = stubBase + "v1/device/?state=1"
+const device = stubBase + "/v1/device/?state=1"
 
 // closing notes whether it was closed.
 type closing struct {
@@ -64,7 +65,7 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 		"https://evil.example/api/", "http://foo-api.esper.cloud/api/", "https://foo-api.esper.cloud:8443/", "https://foo-api.esper.cloud.evil.example/",
 	} {
 		body := &closing{Reader: strings.NewReader("x")}
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, url, body)); !errors.Is(err, errOtherHost) || !body.closed {
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, url, body)); !errors.Is(err, origin.ErrOther) || !body.closed {
 			t.Errorf("%s: %v, body closed %v", url, err, body.closed)
 		}
 	}
@@ -75,7 +76,7 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 		return resp, nil
 	})
 	resp, err := (&http.Client{Transport: source.Transport(server)}).Do(request(t, http.MethodGet, device, nil))
-	if !errors.Is(err, errOtherHost) || strings.Contains(err.Error(), stubFirst) {
+	if !errors.Is(err, origin.ErrOther) || strings.Contains(err.Error(), stubFirst) {
 		t.Error(err)
 	}
 	if resp != nil {
@@ -107,7 +108,7 @@ func TestTransportNilBase(t *testing.T) {
 	}))
 	defer server.Close()
 	store := Memory()
-	data, _ := document{Server: server.URL + "/", Key: stubFirst, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(day)}.encode()
+	data, _ := document{Server: server.URL, Key: stubFirst, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(day)}.encode()
 	if err := store.Save(t.Context(), data); err != nil {
 		t.Fatal(err)
 	}

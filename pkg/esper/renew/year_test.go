@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -53,9 +52,7 @@ func (w *weather) fault(req *http.Request, op string, act func() *http.Response)
 		}
 	}
 	switch kind {
-	case 0:
-		return nil, &net.OpError{Op: "dial", Err: errStub}
-	case 1:
+	case 0, 1:
 		resp := reply(429, "")
 		resp.Header.Set("Retry-After", "120")
 		return resp, nil
@@ -68,6 +65,14 @@ func (w *weather) fault(req *http.Request, op string, act func() *http.Response)
 		return nil, errStub
 	}
 	return reply(200, "<html>"), nil
+}
+
+// refuse lets one request in eight that go wrong find no connection.
+func (w *weather) refuse(string) error {
+	if w.roll(800) >= w.often {
+		return nil
+	}
+	return errRefused
 }
 
 func (w *weather) roll(n int) int {
@@ -123,7 +128,7 @@ func TestYear(t *testing.T) {
 			server.keepOld = seed%2 == 0
 			store, source := withCanary(t, server, logTo(&log), told.option())
 			w := &weather{t: t, server: server, rand: rand.New(rand.NewPCG(seed, 1)), often: 20 * int(seed%4+1)}
-			server.fault = w.fault
+			server.fault, server.refuse = w.fault, w.refuse
 			operator := w.live(source, store, 365*day)
 
 			// A key of 90 days is renewed after 67½ to 72 days: 5 times a year. The renewals of which
@@ -139,7 +144,7 @@ func TestYear(t *testing.T) {
 				checkStatus(t, s)
 			}
 			checkNoCanary(t, "the log", log.String())
-			server.fault = nil
+			server.fault, server.refuse = nil, nil
 			time.Sleep(30 * time.Minute)
 			synctest.Wait()
 		})
@@ -154,7 +159,7 @@ func TestMonthOfRun(t *testing.T) {
 		server.keepOld = true
 		_, source := withCanary(t, server)
 		w := &weather{t: t, server: server, rand: rand.New(rand.NewPCG(99, 1)), often: 50}
-		server.fault = w.fault
+		server.fault, server.refuse = w.fault, w.refuse
 		ctx, cancel := context.WithTimeout(t.Context(), 40*day)
 		defer cancel()
 		done := make(chan error, 1)

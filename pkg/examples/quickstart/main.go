@@ -78,7 +78,7 @@ func show(ctx context.Context, w io.Writer, client *esper.Client) (*esper.TokenI
 		return nil, err
 	}
 	fmt.Fprintf(w, "\nThe key\n  enterprise     %s\n  developer app  %s\n  user           %s\n  scopes         %s\n  expires        %s\n",
-		info.Enterprise.ID, info.DeveloperApp.ID, info.User, strings.Join(info.Scope, ", "), expiry(info.ExpiresOn.Time))
+		info.Enterprise.ID, info.DeveloperApp.ID, info.User, strings.Join(info.Scope, ", "), expiry(info.ExpiresAt.Time))
 	return info, nil
 }
 
@@ -100,7 +100,7 @@ func renewInto(ctx context.Context, w io.Writer, client *esper.Client, info *esp
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	renewed, err := renewKey(ctx, client, info, key)
-	if failed := (*esper.RenewalError)(nil); errors.As(err, &failed) && failed.Outcome == esper.RenewedUnread {
+	if failed := (*esper.RenewalError)(nil); errors.As(err, &failed) && failed.Outcome == esper.OutcomeUnreadable {
 		_, writeErr := file.Write(failed.Body) // it may hold the new key
 		return errors.Join(err, writeErr, file.Sync())
 	}

@@ -78,7 +78,7 @@ func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	key := esper.NewSecret(issued)
 	for {
 		source, err := renew.Open(ctx, k.server.base, renew.File(path), renew.WithInitialToken(key),
-			renew.WithClientOptions(callOptions(&http.Client{Transport: k.transport})...),
+			renew.WithClientOptions(callOptions(k.transport)...),
 			renew.WithOnRenew(func(s renew.Status) {
 				if s.LastError != nil {
 					k.found.note(s.LastError)

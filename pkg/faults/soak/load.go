@@ -34,14 +34,14 @@ type load struct {
 }
 
 func newLoad(base string, k *keeper, f *findings) (*load, error) {
-	client, err := esper.New(base, current{k}, callOptions(new(http.Client))...)
+	client, err := esper.New(base, current{k}, callOptions(nil)...)
 	return &load{client: client, keeper: k, found: f, base: base, plain: &http.Transport{MaxIdleConnsPerHost: callers}}, err
 }
 
 // callOptions are short: there are many calls to make, and a server that may say nothing.
-func callOptions(client *http.Client) []esper.Option {
+func callOptions(transport *http.Transport) []esper.Option {
 	return []esper.Option{
-		esper.WithHTTPClient(client),
+		esper.WithTransport(transport),
 		esper.WithTimeout(time.Second),
 		esper.WithRetry(esper.Retry{MaxAttempts: 2, MinWait: time.Millisecond, MaxWait: 20 * time.Millisecond}),
 	}

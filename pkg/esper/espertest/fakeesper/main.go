@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	token := flags.String("token", "", "the first `key`, not a real one (default a fake)")
 	var fail fault
 	flags.Func("fail", "answer with this `fault`, written as JSON, in place of the normal answer", fail.parse)
+	lifetime := flags.Duration("lifetime", 90*24*time.Hour, "how long each key lives, so that a renewal becomes due: `10m`")
 	keep := flags.Bool("keep-old-key", false, "let a renewed key go on working")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -58,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "fakeesper:", err)
 		return 2
 	}
-	opts := []espertest.Option{espertest.WithListener(listener), espertest.WithToken(*token)}
+	opts := []espertest.Option{espertest.WithListener(listener), espertest.WithToken(*token), espertest.WithLifetime(*lifetime)}
 	if *keep {
 		opts = append(opts, espertest.KeepOldKey())
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,50 +20,144 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
+const (
+	enterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
+	developerAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+	infoAnswer     = `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c","token":"info-token"}`
+	renewalAnswer  = `{"id":571,"enterprise":"Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]","token":"new-token"}`
+)
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// option puts f in the network's place.
+func (f roundTripFunc) option() esper.Option { return instead(f) }
+
+// instead is a middleware that answers by itself.
+func instead(rt http.RoundTripper) esper.Option {
+	return esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return rt })
+}
+
+// around is a middleware made of one function.
+func around(f func(req *http.Request, next http.RoundTripper) (*http.Response, error)) esper.Option {
+	return esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripFunc(func(req *http.Request) (*http.Response, error) { return f(req, next) })
+	})
+}
+
+// arrival is a request as a server saw it.
+type arrival struct {
+	*http.Request
+	body string
+}
+
+// probe is a server that keeps what arrives.
+type probe struct {
+	*httptest.Server
+	count atomic.Int32
+	mu    sync.Mutex
+	seen  []arrival
+}
+
+// newProbe starts a server that answers with answer, or as a well Esper server if that is nil.
+func newProbe(t testing.TB, answer http.HandlerFunc) *probe {
+	t.Helper()
+	p := unstartedProbe(answer)
+	p.Start()
+	t.Cleanup(p.Close)
+	return p
+}
+
+func unstartedProbe(answer http.HandlerFunc) *probe {
+	if answer == nil {
+		answer = answerWell
+	}
+	p := &probe{}
+	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.count.Add(1)
+		body, _ := io.ReadAll(r.Body)
+		p.mu.Lock()
+		p.seen = append(p.seen, arrival{r.Clone(context.Background()), string(body)})
+		p.mu.Unlock()
+		answer(w, r)
+	}))
+	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	return p
+}
+
+func answerWell(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodPost {
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, renewalAnswer)
+		return
+	}
+	_, _ = io.WriteString(w, infoAnswer)
+}
+
+func (p *probe) arrivals() []arrival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
+
+// only returns the one request that arrived.
+func (p *probe) only(t *testing.T) arrival {
+	t.Helper()
+	seen := p.arrivals()
+	if len(seen) != 1 {
+		t.Fatalf("%d requests arrived, want 1", len(seen))
+	}
+	return seen[0]
+}
+
+func clientFor(t testing.TB, environment, key string, opts ...esper.Option) *esper.Client {
+	t.Helper()
+	c, err := esper.New(environment, esper.APIKey(key), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func renewal(key string) esper.RenewRequest {
+	return esper.RenewRequest{EnterpriseID: enterpriseID, DeveloperAppID: developerAppID, AccessToken: esper.NewSecret(key)}
+}
+
+// each runs call with both methods of c.
+func each(t *testing.T, c *esper.Client, key string, call func(t *testing.T, do func(context.Context) error)) {
+	t.Run("TokenInfo", func(t *testing.T) {
+		call(t, func(ctx context.Context) error { _, err := c.TokenInfo(ctx); return err })
+	})
+	t.Run("RenewToken", func(t *testing.T) {
+		call(t, func(ctx context.Context) error { _, err := c.RenewToken(ctx, renewal(key)); return err })
+	})
+}
+
 // Made-up keys of the length that real ones have.
 const (
 	oldKey = "OldMadeUpKeyOldMadeUpKeyOldM01"
 	newKey = "NewMadeUpKeyNewMadeUpKeyNewM02"
-
-	renewEnterprise = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
-	renewApp        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 )
 
 // realRenewal is a renewal's answer as shared/wire.md has it from the wire.
-const realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + renewEnterprise + `]",` +
-	` "developerapp": "DeveloperApp object (` + renewApp + `)", "token": "` + newKey + `",` +
+const realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + enterpriseID + `]",` +
+	` "developerapp": "DeveloperApp object (` + developerAppID + `)", "token": "` + newKey + `",` +
 	` "expires_at": "2023-07-03T04:29:53.906020Z", "scope": "read write update introspection sdk register",` +
 	` "created_on": "2023-04-04T04:29:53.906020Z", "updated_on": "2023-04-05T04:29:53.906020Z"}`
-
-func renewRequest() esper.RenewRequest {
-	return esper.RenewRequest{EnterpriseID: renewEnterprise, DeveloperAppID: renewApp, AccessToken: esper.NewSecret(oldKey)}
-}
-
-func newClient(t testing.TB, base string, opts ...esper.Option) *esper.Client {
-	t.Helper()
-	client, err := esper.New(base, esper.APIKey(oldKey), opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	return client
-}
 
 // quickRetry waits next to nothing between attempts.
 func quickRetry(attempts int) esper.Option {
 	return esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond})
 }
 
-// counted serves handler and counts the requests that arrive.
+// counted is a probe of which only the number of requests counts.
 func counted(t testing.TB, handler http.HandlerFunc) (base string, requests *atomic.Int32) {
 	t.Helper()
-	requests = new(atomic.Int32)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		handler(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL, requests
+	p := newProbe(t, handler)
+	return p.URL, &p.count
 }
 
 func answer(status int, contentType, body string) http.HandlerFunc {
@@ -111,13 +207,6 @@ func wantCount(t testing.TB, what string, got, want int32) {
 		t.Errorf("%s: %d, want %d", what, got, want)
 	}
 }
-
-// stub is a transport that is no *http.Transport.
-type stub func(*http.Request) (*http.Response, error)
-
-func (s stub) RoundTrip(req *http.Request) (*http.Response, error) { return s(req) }
-
-func (s stub) option() esper.Option { return esper.WithHTTPClient(&http.Client{Transport: s}) }
 
 // respond makes an answer; header holds name, value, name, value …
 func respond(status int, body io.Reader, header ...string) *http.Response {

@@ -1,9 +1,11 @@
-package esper
+package origin
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -13,44 +15,72 @@ import (
 // maxTenant leaves room for "-api" in a DNS label of 63 bytes.
 const maxTenant = 59
 
-// parseEnvironment turns a tenant name or a base URL into a base URL without a trailing slash.
-// No error repeats the input: it may hold a password, or be a key in the wrong place.
-func parseEnvironment(environment string, insecure bool) (*url.URL, error) {
+// Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without a trailing
+// slash. No error repeats the input: it may hold a password, or be a key in the wrong place.
+func Parse(environment string, insecure bool) (*url.URL, error) {
 	if environment == "" {
-		return nil, invalid(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
+		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
 	}
 	if !strings.ContainsAny(environment, ":/.?#@") {
 		return tenantURL(environment)
 	}
 	if !strings.Contains(environment, "://") {
-		return nil, invalid(`the environment is neither a tenant name ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
+		return nil, errors.New(`the environment is neither a tenant name ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
 	}
 	if strings.ContainsAny(environment, " \\") {
-		return nil, invalid("the base URL holds a space or a backslash")
+		return nil, errors.New("the base URL holds a space or a backslash")
 	}
 	u, err := url.Parse(environment)
 	if err != nil {
-		return nil, invalid("the base URL cannot be parsed; check it for spaces, control characters and a malformed host or port")
+		return nil, errors.New("the base URL cannot be parsed; check it for spaces, control characters and a malformed host or port")
 	}
 	if err := checkBaseURL(u, insecure); err != nil {
 		return nil, err
 	}
 	if strings.ContainsAny(environment, "?#") {
-		return nil, invalid("the base URL has a query or a fragment; pass only scheme, host and path")
+		return nil, errors.New("the base URL has a query or a fragment; pass only scheme, host and path")
 	}
+	Normalize(u)
 	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
 	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
-		return nil, invalid("the base URL's path is malformed")
+		return nil, errors.New("the base URL's path is malformed")
+	}
+	if err := checkCloud(u); err != nil {
+		return nil, err
 	}
 	return u, nil
 }
 
+// cloud is the domain of the Esper cloud, in the server's URL of the API's description.
+const cloud = ".esper.cloud"
+
+var versioned = regexp.MustCompile(`/api/v[0-9]+(/|$)`)
+
+// checkCloud recognises the addresses of the Esper cloud that people paste and that are not the API's.
+func checkCloud(u *url.URL) error {
+	host := u.Hostname()
+	switch {
+	case versioned.MatchString(u.Path):
+		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, so let it end in /api")
+	case !strings.HasSuffix(host, cloud):
+		return nil
+	case !strings.HasSuffix(host, "-api"+cloud):
+		return fmt.Errorf("the base URL is that of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
+	case u.Path == "":
+		return errors.New("the base URL has no path; on the Esper cloud it ends in /api")
+	}
+	return nil
+}
+
 func tenantURL(tenant string) (*url.URL, error) {
 	if len(tenant) > maxTenant {
-		return nil, invalid("the tenant name has %d characters, at most %d fit into a host name", len(tenant), maxTenant)
+		return nil, fmt.Errorf("the tenant name has %d characters, at most %d fit into a host name", len(tenant), maxTenant)
 	}
 	if !validLabel(tenant) || strings.Contains(tenant, "_") {
-		return nil, invalid("the tenant name may hold only letters, digits and, between them, hyphens")
+		return nil, errors.New("the tenant name may hold only letters, digits and, between them, hyphens")
+	}
+	if strings.HasSuffix(strings.ToLower(tenant), "-api") {
+		return nil, errors.New("the tenant name ends in -api, which is part of the host name and added here; leave it out, or pass the whole base URL if the tenant is really called so")
 	}
 	base, err := gen.NewServerURLTenant(gen.ServerURLTenantTenantVariable(strings.ToLower(tenant)))
 	if err != nil {
@@ -63,21 +93,21 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 	host := u.Hostname()
 	switch {
 	case u.Opaque != "" || host == "":
-		return invalid("the base URL has no host")
+		return errors.New("the base URL has no host")
 	case u.User != nil:
-		return invalid("the base URL holds a user name; remove it, the key is the only credential")
+		return errors.New("the base URL holds a user name; remove it, the key is the only credential")
 	case !validHost(host):
-		return invalid("the base URL's host is neither a host name nor an IP address; check for an unset or unexpanded variable")
+		return errors.New("the base URL's host is neither a host name nor an IP address; check for an unset or unexpanded variable")
 	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !validPort(u.Port()):
-		return invalid("the base URL's port is not a number from 1 to 65535")
+		return errors.New("the base URL's port is not a number from 1 to 65535")
 	case dotSegments(u.Path):
-		return invalid("the base URL's path has a segment of dots")
+		return errors.New("the base URL's path has a segment of dots")
 	case u.Scheme == "https", u.Scheme == "http" && (insecure || loopback(host)):
 		return nil
 	case u.Scheme == "http":
-		return invalid("the base URL is http, which shows the key to the network; use https (or WithInsecureHTTP, for a test network)")
+		return errors.New("the base URL is http, which shows the key to the network; use https (or WithInsecureHTTP, for a test network)")
 	}
-	return invalid("the base URL's scheme must be https")
+	return errors.New("the base URL's scheme must be https")
 }
 
 // validHost wants the labels of RFC 1123, or an address; a name in another script is to be given as
@@ -134,9 +164,4 @@ func loopback(host string) bool {
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Unmap().IsLoopback()
-}
-
-// invalid builds an error that is ErrInvalidArgument.
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalidArgument, fmt.Sprintf(format, args...))
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestID(t *testing.T) {
-	for text, want := range map[string]wire.ID{
+	for text, want := range map[string]wire.Scalar{
 		`"570"`: "570", `570`: "570", `-7`: "-7", `0`: "0", `9`: "9", `""`: "",
 		`123456789012345678901234567890`: "123456789012345678901234567890",
 		`1.50`:                           "1.50", `5E+2`: "5E+2",
@@ -15,14 +15,14 @@ func TestID(t *testing.T) {
 		`"\\"`: `\`, `"\\\\"`: `\\`,
 		`true`: "", `false`: "", `null`: "", `{"id": 1}`: "", `[1]`: "",
 	} {
-		if got := decode(t, text, same[wire.ID]); got != want {
+		if got := decode(t, text, same[wire.Scalar]); got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }
 
 func TestIDEncodesAsString(t *testing.T) {
-	if got := encode(t, decode(t, `570`, same[wire.ID])); got != `"570"` {
+	if got := encode(t, decode(t, `570`, same[wire.Scalar])); got != `"570"` {
 		t.Errorf("570 encodes as %s", got)
 	}
 }
@@ -32,7 +32,7 @@ func TestIDEncodesAsString(t *testing.T) {
 func TestUnmarshalOfBrokenJSON(t *testing.T) {
 	for _, text := range []string{``, `"`, `"a`, `"\`, `"\u12"`, `"a"b"`, `"""`, "\"\n\"", `[`, `["a"`, `{`, `x`, `nul`} {
 		var (
-			id     wire.ID
+			id     wire.Scalar
 			secret = wire.NewSecret("old")
 			ref    wire.Ref
 			when   wire.Time

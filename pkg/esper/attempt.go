@@ -1,0 +1,219 @@
+package esper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+)
+
+const (
+	accessTokenParam = "access_token"
+	// placeholder stands in the URL for the access token, above the last hop.
+	placeholder = accessTokenParam + "=sealed"
+)
+
+// attempt is one request on its way. As the request's context it carries the secrets past the
+// middleware to the last hop, and brings the answer back.
+type attempt struct {
+	context.Context // with the limit of one attempt
+	cancel          context.CancelFunc
+	parent          context.Context // without that limit
+	request         *http.Request   // without secrets
+	credential      *credential
+	accessToken     Secret // the key that a renewal exchanges; zero for any other request
+	query           Secret // what placeholder stands for, as it was encoded
+	alone           bool   // send it over a connection of its own
+
+	asked     atomic.Bool            // net/http found nothing wrong with the request, and looked for a connection
+	maybeSent atomic.Bool            // a connection was there, so a server may have got the request
+	proxy     atomic.Pointer[string] // the host of the proxy that was used
+	last      atomic.Pointer[answer] // the newest answer
+
+	mu      sync.Mutex    // guards what follows, which only a renewal uses
+	sending chan struct{} // closed when the renewal that is or was under way has ended; nil if none was begun
+	renewal *answer       // to the one renewal that was sent
+	failure error         // in place of renewal
+	over    bool          // none may be begun any more
+}
+
+type attemptKey struct{}
+
+// Value finds the attempt itself under attemptKey, also through contexts derived from it.
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+// String is all that a printed context shows.
+func (a *attempt) String() string { return "esper call" }
+
+// newAttempt begins an attempt to send req with cred. It ends with end.
+func (c *Client) newAttempt(ctx context.Context, cred *credential, req *http.Request) *attempt {
+	a := &attempt{parent: ctx, credential: cred}
+	a.Context, a.cancel = context.WithTimeout(ctx, c.timeout)
+	a.request = req.WithContext(a)
+	a.request.URL = a.hideAccessToken(req.URL)
+	return a
+}
+
+func (a *attempt) end() { a.cancel() }
+
+// timedOut reports whether the limit of one attempt has ended a, and nothing else has.
+func (a *attempt) timedOut() bool { return a.Err() != nil && a.parent.Err() == nil }
+
+// send passes the request through chain, and returns the answer that counts: for a renewal that of the
+// server, whatever a middleware made of it. With an answer, the error is that of a middleware.
+func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
+	resp, err := roundTrip(chain, a.request)
+	if err != nil {
+		err = a.clean(err)
+	}
+	renewal, failure := a.settle()
+	sent := renewal != nil || failure != nil && a.maybeSent.Load()
+	if sent && resp != nil {
+		_ = resp.Body.Close() // what a middleware answered is not the server's answer
+	}
+	switch {
+	case !sent && err == nil:
+		return a.answerOf(resp), nil
+	case renewal == nil && err == nil:
+		return nil, failure
+	case errors.Is(err, errSentTwice) && renewal != nil && (renewal.status/100 != 2 || len(renewal.body) == 0):
+		return nil, err // nobody knows why the middleware did not take that answer
+	}
+	return renewal, err
+}
+
+// roundTrip turns a panic of a middleware, and a mistake of one, into an error.
+func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, fmt.Errorf("a middleware, or a function of the transport's, panicked: %v", p)
+		}
+	}()
+	resp, err = chain.RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, errNoResponse
+	case resp.Body == nil: // net/http allows it where there is none
+		resp.Body = http.NoBody
+	}
+	return resp, nil
+}
+
+// settle waits until no renewal of a is under way, lets none begin any more, and returns what came of
+// the one that was begun.
+func (a *attempt) settle() (renewal *answer, failure error) {
+	for {
+		a.mu.Lock()
+		sending := a.sending
+		select {
+		case <-sending:
+			sending = nil
+		default:
+		}
+		if sending == nil {
+			a.over = true
+			renewal, failure = a.renewal, a.failure
+			a.mu.Unlock()
+			return renewal, failure
+		}
+		a.mu.Unlock()
+		<-sending
+	}
+}
+
+// answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put
+// around its body, or one of the middleware's own making.
+func (a *attempt) answerOf(resp *http.Response) *answer {
+	if passed, ok := resp.Body.(passedBody); ok {
+		return passed().withHead(resp)
+	}
+	text, err := body.Read(resp)
+	if last := a.last.Load(); last != nil && len(text) == 0 {
+		return last.withHead(resp)
+	}
+	if err != nil {
+		err = a.newTransportError("the answer was cut off", err)
+	}
+	return (&answer{body: text, err: err, secrets: body.Tokens(text)}).withHead(resp)
+}
+
+// hideAccessToken returns u with the placeholder for the access token, which it keeps. Other
+// parameters stay, to the letter.
+func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
+	if u.RawQuery == "" {
+		return u
+	}
+	params := strings.Split(u.RawQuery, "&")
+	for i, param := range params {
+		name, value, _ := strings.Cut(param, "=")
+		if decoded, err := url.QueryUnescape(name); err != nil || decoded != accessTokenParam {
+			continue
+		}
+		token, err := url.QueryUnescape(value)
+		if err != nil {
+			token = value // malformed, and no less secret
+		}
+		a.accessToken, a.query = NewSecret(token), NewSecret(param)
+		params[i] = placeholder
+	}
+	out := *u
+	out.RawQuery = strings.Join(params, "&")
+	return &out
+}
+
+// answer is what the last hop read of an answer.
+type answer struct {
+	status       int
+	proto        string
+	major, minor int         // of proto
+	header       http.Header // what may go up of it
+	body         []byte
+	err          error    // what ended the reading early
+	secrets      []Secret // what in it is a key
+}
+
+// passedBody is the body of an answer on its way through the middleware, where it reads as empty: it
+// holds keys. A func shows nothing to fmt.
+type passedBody func() *answer
+
+func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (passedBody) Close() error             { return nil }
+
+// withHead returns a with the status and the header that a middleware passed on.
+func (a *answer) withHead(resp *http.Response) *answer {
+	out := *a
+	out.status, out.header = resp.StatusCode, resp.Header
+	return &out
+}
+
+// asError returns what is wrong with an answer, nil if nothing is. After is the error of a middleware
+// that got the answer.
+func (a *answer) asError(operation string, attempts int, secrets *redact.Matcher, after error) error {
+	var err error
+	if a.status/100 != 2 {
+		api := newAPIError(operation, a, secrets)
+		api.Attempts = attempts
+		err = api
+	} else if a.err != nil {
+		err = &callError{operation, attempts, a.err}
+	}
+	if err != nil && after != nil {
+		err = &callError{operation: operation, err: &stoppedError{after, err}}
+	}
+	return err
+}

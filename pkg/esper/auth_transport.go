@@ -1,0 +1,239 @@
+package esper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+)
+
+var (
+	errSentTwice  = errors.New("esper: a middleware repeated a renewal, whose first sending may have been processed")
+	errNoResponse = errors.New("esper: a middleware returned neither a response nor an error")
+	errNoAttempt  = &transportError{text: "a middleware replaced the request's context; derive it from the request's own", permanent: true}
+	errTooLate    = &transportError{text: "a middleware sent a request after it had returned", permanent: true}
+)
+
+// authTransport is the last hop: it adds the key to a request, sends it, reads the answer and lets go
+// up what is harmless of it.
+type authTransport struct {
+	base   *url.URL        // where the key may go
+	pooled *http.Transport // for what may arrive twice
+	single *http.Transport // for renewals, and after a timeout
+}
+
+func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	a, ok := req.Context().Value(attemptKey{}).(*attempt)
+	if !ok {
+		return nil, refuse(req, errNoAttempt)
+	}
+	if err := origin.Check(t.base, req); err != nil {
+		return nil, refuse(req, &transportError{text: err.Error(), err: err, permanent: true})
+	}
+	var (
+		got *answer
+		err error
+	)
+	if a.isRenewal(req) {
+		got, err = t.sendOnce(a, req)
+	} else {
+		transport := t.pooled
+		if a.alone {
+			transport = t.single
+		}
+		got, err = a.exchange(transport, a.authorize(req.Context(), req))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: statusLine(got.status), StatusCode: got.status, Proto: got.proto, ProtoMajor: got.major, ProtoMinor: got.minor,
+		Header: got.header, Body: passedBody(func() *answer { return got }), ContentLength: -1, Request: req,
+	}, nil
+}
+
+// holdsPlace reports whether the access token belongs into req. A request that a middleware makes of it
+// with another method, a preflight, goes out with the placeholder.
+func (a *attempt) holdsPlace(req *http.Request) bool {
+	return !a.query.IsZero() && req.Method == a.request.Method && strings.Contains(req.URL.RawQuery, placeholder)
+}
+
+// isRenewal reports whether req must not arrive twice.
+func (a *attempt) isRenewal(req *http.Request) bool {
+	return a.holdsPlace(req) && req.Method != http.MethodGet && req.Method != http.MethodHead
+}
+
+// refuse closes the request's body, as a RoundTripper has to.
+func refuse(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
+// sendOnce sends a renewal, unless one of this attempt is under way or may have arrived. It goes on
+// when a middleware gives up, so that an answer that reaches this process is not lost.
+func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error) {
+	a.mu.Lock()
+	switch {
+	case a.over:
+		a.mu.Unlock()
+		return nil, refuse(req, errTooLate)
+	case a.sending != nil && (a.maybeSent.Load() || !closed(a.sending)):
+		a.mu.Unlock()
+		return nil, refuse(req, errSentTwice)
+	}
+	done := make(chan struct{})
+	a.sending = done
+	a.mu.Unlock()
+
+	ctx := renewalContext{a, req.Context()}
+	out := a.authorize(ctx, req)
+	out.Close = true
+	for name := range out.Header {
+		switch http.CanonicalHeaderKey(name) { // a map takes names in any case
+		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http send a POST again by itself
+			delete(out.Header, name)
+		}
+	}
+	go func() {
+		defer close(done)
+		got, err := a.exchange(t.single, out)
+		if err != nil {
+			t.single.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
+		}
+		a.mu.Lock()
+		a.renewal, a.failure = got, err
+		a.mu.Unlock()
+	}()
+	select {
+	case <-done:
+	case <-req.Context().Done():
+		if a.Err() == nil {
+			return nil, context.Cause(req.Context())
+		}
+		<-done // soon: it has ended with the attempt
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.renewal, a.failure
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// renewalContext ends with the attempt, and not with what a middleware derived from it.
+type renewalContext struct {
+	*attempt
+	values context.Context
+}
+
+func (c renewalContext) Value(key any) any { return c.values.Value(key) }
+
+// authorize returns a copy of req with the secrets in it.
+func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
+	out := req.WithContext(a.trace(ctx))
+	out.Header = make(http.Header, len(req.Header)+1)
+	for name, values := range req.Header {
+		if http.CanonicalHeaderKey(name) != "Authorization" { // a map takes names in any case, and net/http sends them all
+			out.Header[name] = values
+		}
+	}
+	out.Header["Authorization"] = []string{a.credential.authorization.Reveal()}
+	if a.holdsPlace(req) {
+		u := *req.URL
+		u.RawQuery = strings.Replace(u.RawQuery, placeholder, a.query.Reveal(), 1)
+		out.URL = &u
+	}
+	return out
+}
+
+// exchange sends req and reads the whole answer.
+func (a *attempt) exchange(transport http.RoundTripper, req *http.Request) (*answer, error) {
+	resp, err := roundTrip(transport, req)
+	if err != nil {
+		return nil, a.newTransportError("no answer from "+req.URL.Host, err)
+	}
+	text, err := body.Read(resp)
+	if err != nil && !errors.Is(err, ErrResponseTooLarge) {
+		err = a.newTransportError("the answer was cut off", err)
+	}
+	got := &answer{status: resp.StatusCode, proto: resp.Proto, major: resp.ProtoMajor, minor: resp.ProtoMinor, body: text, err: err, secrets: body.Tokens(text)}
+	got.header = a.passing(resp.Header, got.secrets)
+	a.last.Store(got)
+	return got, nil
+}
+
+// passingHeaders are the fields of an answer that go up; all others stay here, their names included.
+var passingHeaders = []string{
+	"Content-Type", "Content-Length", "Date", "Retry-After", "X-Request-Id",
+	"Ratelimit", "Ratelimit-Policy", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset",
+	"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset",
+}
+
+// passing returns the fields that go up, without a value that repeats a key.
+func (a *attempt) passing(header http.Header, secrets []Secret) http.Header {
+	out := make(http.Header, 4)
+	for _, name := range passingHeaders {
+		if values := header[name]; len(values) > 0 {
+			out[name] = []string{a.matcher(secrets...).Text(values[0])}
+		}
+	}
+	return out
+}
+
+// trace returns ctx with a trace that learns how far the request got. A trace that was put there above
+// the last hop works below it too: it is told nothing of the secrets.
+func (a *attempt) trace(ctx context.Context) context.Context {
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { a.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
+	}
+	theirs := httptrace.ContextClientTrace(ctx)
+	if theirs == nil {
+		return httptrace.WithClientTrace(ctx, trace)
+	}
+	redacted := *theirs
+	if wrote := theirs.WroteHeaderField; wrote != nil {
+		redacted.WroteHeaderField = func(name string, values []string) {
+			switch strings.ToLower(name) {
+			case "authorization":
+				values = []string{a.credential.authorization.String()}
+			case ":path": // of HTTP/2
+				values = []string{a.request.URL.RequestURI()}
+			}
+			wrote(name, values)
+		}
+	}
+	if got := theirs.Got1xxResponse; got != nil {
+		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error { return got(code, textproto.MIMEHeader{}) }
+	}
+	return httptrace.WithClientTrace(httptrace.WithClientTrace(untraced{ctx}, &redacted), trace)
+}
+
+// untraced is a context without its trace, which httptrace would go on calling next to a new one.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	v := c.Context.Value(key)
+	if _, ok := v.(*httptrace.ClientTrace); ok {
+		return nil
+	}
+	return v
+}
+
+// statusLine is what a status is called, whatever the server calls it.
+func statusLine(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }

@@ -1,0 +1,105 @@
+// Package body reads the bodies of answers: bounded, whatever the server claims of them, and as much of
+// a document as can be read, whatever is wrong with the rest.
+package body
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// ErrTooLarge is a body over MaxSize.
+var ErrTooLarge = errors.New("esper: response larger than 1 MiB")
+
+const (
+	// MaxSize bounds what is read of one answer, on the wire and after decompression.
+	MaxSize = 1 << 20
+	// maxPlain is the size up to which an answer is handed to encoding/json as it is. Real ones have
+	// some hundred bytes. Of a longer one only the members that are asked for are looked at.
+	maxPlain = 64 << 10
+)
+
+// Read reads and closes the body of an answer. What was read before an error is returned with it.
+// Gzip is recognised by its first bytes, whatever the answer's label says: a wrong label must not
+// cost the key.
+func Read(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, nil // the body is the connection, and reading it would outlast every timeout
+	}
+	sent, err := readLimited(resp.Body, resp.ContentLength)
+	if !bytes.HasPrefix(sent, []byte{0x1f, 0x8b}) {
+		return sent, err
+	}
+	gunzip, gzipErr := gzip.NewReader(bytes.NewReader(sent))
+	if gzipErr != nil {
+		return sent, err // it only begins like gzip
+	}
+	text, gzipErr := readLimited(gunzip, -1)
+	if err == nil {
+		err = gzipErr
+	}
+	return text, err
+}
+
+// readLimited reads MaxSize bytes at most; size is how many are expected, negative if unknown.
+func readLimited(r io.Reader, size int64) ([]byte, error) {
+	if size < 0 {
+		size = 511
+	}
+	buf := make([]byte, 0, min(size, MaxSize)+1) // one more, so that the end is seen without growing
+	for {
+		n, err := r.Read(buf[len(buf):min(cap(buf), MaxSize+1)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > MaxSize:
+			return buf[:MaxSize], ErrTooLarge
+		case err == io.EOF: //nolint:errorlint // io.Reader's contract is io.EOF itself
+			return buf, nil
+		case err != nil:
+			return buf, err
+		case len(buf) == cap(buf):
+			buf = slices.Grow(buf, len(buf))
+		}
+	}
+}
+
+// Decode reads the JSON object in body into the struct that v points to. With lenient it takes what
+// it can read of a document that is malformed or cut short. It reports whether it could.
+func Decode(body []byte, v any, lenient bool) bool {
+	body = trimStart(body)
+	if !IsObject(body) {
+		return false
+	}
+	if len(body) <= maxPlain && json.Unmarshal(body, v) == nil {
+		return true
+	}
+	if len(body) <= maxPlain && !lenient {
+		return false
+	}
+	known := jsonNames(v)
+	members := make(map[string]json.RawMessage)
+	whole := eachMember(body, func(name, value []byte) {
+		if len(name) <= 64 && len(value) <= maxPlain && known[string(name[1:len(name)-1])] && json.Valid(value) {
+			members[string(name[1:len(name)-1])] = value
+		}
+	})
+	text, err := json.Marshal(members)
+	return err == nil && json.Unmarshal(text, v) == nil && (whole || lenient)
+}
+
+// jsonNames returns the names that encoding/json knows of the struct that v points to.
+func jsonNames(v any) map[string]bool {
+	names := make(map[string]bool)
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names[name] = true
+	}
+	return names
+}

@@ -1,0 +1,142 @@
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// eachMember calls visit with each member of the JSON object at the top of body whose value is
+// complete, and with its name as it was written, quotes included. It does not mind what encoding/json
+// refuses elsewhere: values that are no JSON (which visit may get to see), stray or missing commas. It
+// reports whether the object ended, with nothing behind it.
+func eachMember(body []byte, visit func(name, value []byte)) (whole bool) {
+	b := trimStart(body)
+	if !IsObject(b) {
+		return false
+	}
+	for b = trimSpace(b[1:]); len(b) > 0; b = trimSpace(b) {
+		if b[0] == '}' {
+			return len(trimSpace(b[1:])) == 0
+		}
+		end := valueLen(b)
+		if end < 0 {
+			return false
+		}
+		if b[0] != '"' { // a comma, or a value without a name
+			b = b[max(1, end):]
+			continue
+		}
+		name, rest := b[:end], trimSpace(b[end:])
+		if len(rest) == 0 || rest[0] != ':' {
+			b = b[end:]
+			continue
+		}
+		rest = trimSpace(rest[1:])
+		if end = valueLen(rest); end < 0 {
+			return false
+		}
+		visit(name, rest[:end])
+		b = rest[end:]
+	}
+	return false
+}
+
+// eachElement calls visit with the elements of the JSON array at the top of b, until it returns false.
+func eachElement(b []byte, visit func(value []byte) bool) {
+	if len(b) == 0 || b[0] != '[' {
+		return
+	}
+	for b = trimSpace(b[1:]); len(b) > 0 && b[0] != ']'; b = trimSpace(b) {
+		end := valueLen(b)
+		if end < 0 || end > 0 && !visit(b[:end]) {
+			return
+		}
+		b = b[max(1, end):]
+	}
+}
+
+// valueLen returns the length of the JSON value at the beginning of b, -1 if it does not end in b.
+func valueLen(b []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case inString:
+			if c == '\\' {
+				i++
+			} else if c == '"' {
+				inString = false
+				if depth == 0 {
+					return i + 1
+				}
+			}
+		case c == '"':
+			if depth == 0 && i > 0 {
+				return i // a scalar ran into a string
+			}
+			inString = true
+		case c == '{' || c == '[':
+			if depth == 0 && i > 0 {
+				return i
+			}
+			depth++
+		case depth > 0:
+			if c == '}' || c == ']' {
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		case c == ',' || c == ':' || c == '}' || c == ']' || isSpace(c):
+			return i
+		}
+	}
+	return -1
+}
+
+// maxLiteral is how much of a JSON string is decoded: what is shown of a text, and what is searched
+// beyond it, if every character is an escape.
+const maxLiteral = 6 * (2 << 10)
+
+// stringOf returns the text of a JSON string, or its beginning if it is long; nothing for any other
+// value and for a malformed one.
+func stringOf(literal []byte) string {
+	if len(literal) < 2 || literal[0] != '"' {
+		return ""
+	}
+	in := literal[1 : len(literal)-1]
+	if bytes.IndexByte(in, '\\') < 0 && len(in) <= maxLiteral {
+		return string(in)
+	}
+	var s string
+	for cut := range 12 { // of a cut one, the last escape may have lost its end
+		if json.Unmarshal(fmt.Appendf(nil, `"%s"`, in[:min(len(in), maxLiteral)-cut]), &s) == nil || len(in) <= maxLiteral {
+			break
+		}
+	}
+	return s
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+// trimStart drops white space and a byte order mark.
+func trimStart(b []byte) []byte { return trimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))) }
+
+// IsObject reports whether body begins as a JSON object.
+func IsObject(body []byte) bool {
+	b := trimStart(body)
+	return len(b) > 0 && b[0] == '{'
+}
+
+// IsEmpty reports whether there is nothing in body.
+func IsEmpty(body []byte) bool { return len(trimStart(body)) == 0 }
+
+// IsWhole reports whether body is a JSON object that ended.
+func IsWhole(body []byte) bool { return eachMember(body, func(_, _ []byte) {}) }

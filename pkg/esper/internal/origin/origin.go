@@ -1,0 +1,58 @@
+// Package origin keeps a key with its server: it brings base URLs into one form, and compares the
+// whole target of a request with one before the key joins.
+package origin
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ErrOther is a request for another server than the base URL's.
+var ErrOther = errors.New("the request is for another server than the base URL's; the key is not sent there")
+
+// Normalize writes u's scheme and host in the one form that names this server: lower case, no
+// trailing dot, no default port. Path and query stay as they are.
+func Normalize(u *url.URL) {
+	u.Scheme = strings.ToLower(u.Scheme)
+	u.Host = host(u.Scheme, u.Host)
+}
+
+// Check returns ErrOther unless req goes to the server of base, which is normalized. It compares all
+// that decides where net/http sends a request and what it says there: scheme, host and port of the
+// URL, the Host field, and an opaque URL, which would replace the request's target.
+func Check(base *url.URL, req *http.Request) error {
+	same := func(h string) bool { return h == base.Host || host(base.Scheme, h) == base.Host }
+	switch {
+	case req.URL == nil || req.URL.Opaque != "",
+		req.URL.Scheme != base.Scheme && !strings.EqualFold(req.URL.Scheme, base.Scheme),
+		!same(req.URL.Host),
+		req.Host != "" && !same(req.Host):
+		return ErrOther
+	}
+	return nil
+}
+
+// host normalizes a host with or without a port. A host that cannot be right stays as it is.
+func host(scheme, h string) string {
+	u := url.URL{Host: strings.ToLower(h)}
+	name, port := strings.TrimSuffix(u.Hostname(), "."), u.Port()
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		port = strconv.FormatUint(n, 10)
+	}
+	if scheme == "https" && port == "443" || scheme == "http" && port == "80" {
+		port = ""
+	}
+	switch {
+	case name == "" || strings.HasSuffix(h, ":"):
+		return h
+	case port != "":
+		return net.JoinHostPort(name, port)
+	case strings.Contains(name, ":"):
+		return "[" + name + "]"
+	}
+	return name
+}

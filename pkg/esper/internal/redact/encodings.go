@@ -1,0 +1,125 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"html"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// decodeRounds is how many layers of encoding are undone.
+const decodeRounds = 6
+
+// decode undoes one layer of percent encoding, of the escapes of JSON and Go strings, and of HTML
+// entities.
+func decode(text string) string {
+	if !strings.ContainsAny(text, `%\&`) {
+		return text
+	}
+	return html.UnescapeString(unescape(text))
+}
+
+// unescape decodes %XX, %uXXXX, \xXX and \uXXXX, with any number of backslashes.
+func unescape(text string) string {
+	var out strings.Builder
+	last := 0
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' && text[i] != '\\' {
+			continue
+		}
+		start := i
+		for text[i] == '\\' && i+1 < len(text) && text[i+1] == '\\' {
+			i++
+		}
+		digits, n := text[i+1:], 2
+		if digits != "" && (digits[0] == 'u' || digits[0] == 'U') {
+			digits, n = digits[1:], 4
+		} else if digits != "" && text[i] == '\\' {
+			if digits[0] != 'x' && digits[0] != 'X' {
+				continue
+			}
+			digits = digits[1:]
+		}
+		value, ok := hexValue(digits, n)
+		if !ok {
+			continue
+		}
+		out.WriteString(text[last:start])
+		if n == 2 {
+			out.WriteByte(byte(value))
+		} else {
+			out.WriteRune(value)
+		}
+		last = len(text) - len(digits) + n
+		i = last - 1
+	}
+	if last == 0 {
+		return text
+	}
+	out.WriteString(text[last:])
+	return out.String()
+}
+
+// hexValue reads n hexadecimal digits at the beginning of text.
+func hexValue(text string, n int) (value rune, ok bool) {
+	if len(text) < n {
+		return 0, false
+	}
+	for _, c := range []byte(text[:n]) {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		value = value<<4 | rune(c)
+	}
+	return value, true
+}
+
+// fold appends to dst the letters and digits of text, in lower case. What encodings change beside
+// them (a space that became a plus, a slash with a backslash in front) does not count.
+func fold(dst []byte, text string) []byte {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			dst = append(dst, c)
+		case 'A' <= c && c <= 'Z':
+			dst = append(dst, c|0x20)
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(text[i:])
+			dst = utf8.AppendRune(dst, unicode.ToLower(r))
+			i += size - 1
+		}
+	}
+	return dst
+}
+
+// inBase64 returns what stands in the base64 text of anything that holds piece: one form for each of
+// the three places at which piece can begin in a group of three bytes, without the characters that
+// depend on what stands beside it.
+func inBase64(piece string) [3]string {
+	var forms [3]string
+	for before := range forms {
+		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), piece...))
+		first := (before*8 + 5) / 6
+		forms[before] = encoded[first : (before+len(piece))*8/6]
+	}
+	return forms
+}
+
+// escaped returns piece as programs write it into a document before they encode that in base64.
+func escaped(piece string) []string {
+	quoted, _ := json.Marshal(piece) // cannot fail: it is a string
+	inner := func(quoted string) string { return quoted[1 : len(quoted)-1] }
+	return []string{
+		piece, strings.ToLower(piece), strings.ToUpper(piece), url.QueryEscape(piece), url.PathEscape(piece),
+		html.EscapeString(piece), inner(string(quoted)), inner(strconv.Quote(piece)), strings.ReplaceAll(piece, "/", `\/`),
+	}
+}

@@ -1,0 +1,205 @@
+// Package redact finds secrets in texts that come from a server, whatever encoding they are in, and
+// puts a note in the text's place. It may take a text for one that holds a secret although it does
+// not; the other mistake is the one to avoid.
+//
+// Both sides are brought into one form and compared: a text is decoded as often as it can be, a
+// secret is encoded in base64 as it may stand in one, and of both only letters and digits count, in
+// lower case.
+package redact
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// Withheld stands in the place of a text that holds a secret.
+const Withheld = "[withheld: the server's text repeats the key and is not shown]"
+
+const (
+	// MaxText is how many bytes of one text are shown.
+	MaxText = 1 << 10
+	// overlap is how much further a text is searched than it is shown, so that a secret at the cut
+	// is found.
+	overlap = 1 << 10
+	// minLen is the shortest text that is taken for a secret, and minDigits for one of digits alone:
+	// a short number stands in every date.
+	minLen, minDigits = 4, 8
+	// A secret of partial characters or more is recognised by its first and by its last pieceLen:
+	// servers like to cut what they echo.
+	partial, pieceLen = 16, 8
+)
+
+// Matcher knows the secrets of one call. It is safe for concurrent use.
+type Matcher struct {
+	secrets  []wire.Secret
+	patterns func(start uint16) []string // what to look for in a folded text, by its first two bytes
+	exact    func() []string             // what to look for in a text that is not folded
+	starts   [1 << 10]uint64             // a bit for each start that patterns has
+	shortest int
+}
+
+// plain drops what escaping adds, for pieces with hardly a letter or digit in them.
+var plain = strings.NewReplacer(`\`, "", "+", " ")
+
+// Usable returns those of secrets that can be looked for, in place and each once: neither empty ones
+// nor those that are too short to be told from other texts.
+func Usable(secrets []wire.Secret) []wire.Secret {
+	usable := secrets[:0]
+	for _, secret := range secrets {
+		text := secret.Reveal()
+		short := len(text) < minLen || len(text) < minDigits && strings.Trim(text, "0123456789") == ""
+		if !short && !slices.Contains(usable, secret) {
+			usable = append(usable, secret)
+		}
+	}
+	return usable
+}
+
+// New returns a Matcher for those of secrets that are [Usable].
+func New(secrets ...wire.Secret) *Matcher {
+	m := &Matcher{secrets: Usable(slices.Clone(secrets)), shortest: 1 << 30}
+	var patterns, exact []string
+	for _, secret := range m.secrets {
+		text := secret.Reveal()
+		parts := pieces(text)
+		for decoded := decode(text); decoded != text; decoded = decode(text) { // it looks escaped itself
+			text = decoded
+			parts = append(parts, pieces(text)...)
+		}
+		for _, piece := range parts {
+			if len(fold(nil, piece)) < minLen {
+				exact = append(exact, plain.Replace(strings.ToLower(piece)))
+			}
+			patterns = append(patterns, folded(piece)...)
+		}
+	}
+	slices.Sort(patterns)
+	byStart := make(map[uint16][]string)
+	for _, p := range slices.Compact(patterns) {
+		m.shortest = min(m.shortest, len(p))
+		n := uint16(p[0])<<8 | uint16(p[1])
+		m.starts[n>>6] |= 1 << (n & 63)
+		byStart[n] = append(byStart[n], p)
+	}
+	m.patterns = func(start uint16) []string { return byStart[start] } // a func shows nothing to fmt
+	m.exact = func() []string { return exact }
+	return m
+}
+
+// For reports whether m is for exactly these secrets, all of which are usable.
+func (m *Matcher) For(secrets []wire.Secret) bool { return slices.Equal(m.secrets, secrets) }
+
+// With returns a Matcher for m's secrets and more: m itself if it knows them all.
+func (m *Matcher) With(secrets ...wire.Secret) *Matcher {
+	all := Usable(slices.Concat(m.secrets, secrets))
+	if m.For(all) {
+		return m
+	}
+	return New(all...)
+}
+
+// pieces returns the parts of a secret by which it is recognised.
+func pieces(secret string) []string {
+	chars := []rune(secret)
+	if len(chars) < partial {
+		return []string{secret}
+	}
+	return []string{string(chars[:pieceLen]), string(chars[len(chars)-pieceLen:])}
+}
+
+// folded returns the forms of piece in a folded text.
+func folded(piece string) []string {
+	var forms []string
+	for text, last := piece, ""; text != last; text, last = decode(text), text {
+		forms = append(forms, text)
+	}
+	for _, text := range escaped(piece) {
+		once := inBase64(text)
+		forms = append(forms, once[:]...)
+		if text == piece {
+			for _, inner := range once {
+				twice, twiceURL := inBase64(inner), inBase64(strings.NewReplacer("+", "-", "/", "_").Replace(inner))
+				forms = append(append(forms, twice[:]...), twiceURL[:]...)
+			}
+		}
+	}
+	for i, form := range forms {
+		forms[i] = string(fold(nil, form))
+	}
+	return slices.DeleteFunc(forms, func(form string) bool { return len(form) < minLen })
+}
+
+// In reports whether text, or what it becomes when it is decoded, holds a secret.
+func (m *Matcher) In(text string) bool {
+	var buf [256]byte
+	for round := 0; ; round++ {
+		if m.found(fold(buf[:0], text)) || m.foundExactly(text) {
+			return true
+		}
+		next := decode(text)
+		if next == text || round == decodeRounds {
+			return false
+		}
+		text = next
+	}
+}
+
+func (m *Matcher) foundExactly(text string) bool {
+	exact := m.exact()
+	if len(exact) == 0 {
+		return false
+	}
+	text = plain.Replace(strings.ToLower(text))
+	return slices.ContainsFunc(exact, func(piece string) bool { return strings.Contains(text, piece) })
+}
+
+func (m *Matcher) found(text []byte) bool {
+	for i := 0; i+m.shortest <= len(text); i++ {
+		n := uint16(text[i])<<8 | uint16(text[i+1])
+		if m.starts[n>>6]&(1<<(n&63)) == 0 {
+			continue
+		}
+		for _, p := range m.patterns(n) {
+			if bytes.HasPrefix(text[i:], []byte(p)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Text makes a text of a server fit to show: one line of at most MaxText bytes, or Withheld.
+func (m *Matcher) Text(text string) string {
+	searched := cut(text, MaxText+overlap)
+	if m.In(searched) {
+		return Withheld
+	}
+	shown := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(cut(searched, MaxText), "\uFFFD"))
+	if len(text) > MaxText {
+		shown += "…"
+	}
+	return shown
+}
+
+// cut returns the first n bytes of text, without a character that would be cut in two.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for end := n; end > n-utf8.UTFMax; end-- {
+		if utf8.RuneStart(text[end]) {
+			return text[:end]
+		}
+	}
+	return text[:n]
+}

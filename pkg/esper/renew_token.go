@@ -1,0 +1,112 @@
+package esper
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+)
+
+// RenewRequest says which key to renew. [Client.TokenInfo] tells the two ids.
+type RenewRequest struct {
+	EnterpriseID   string // required: the UUID of the enterprise that owns the key
+	DeveloperAppID string // required: the UUID of the developer app that the key was issued to
+	AccessToken    Secret // the key to renew; zero means the client's own, the usual case
+}
+
+// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp,
+// User, Scope, Token, ExpiresAt, CreatedOn and UpdatedOn. Token is always set; any other field may be
+// zero. If ExpiresAt is, ask [Client.TokenInfo] with the new key.
+type RenewedToken = gen.TokenRenewV0
+
+func (r RenewRequest) check() error {
+	err := errors.Join(
+		checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"),
+		checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"))
+	if !r.AccessToken.IsZero() {
+		err = errors.Join(err, checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken"))
+	}
+	return err
+}
+
+// RenewToken exchanges a key for a new one (POST …/renew-token/) and returns it. Store it before
+// anything else: the server shows it once, and the old key may have stopped working.
+//
+// A 2xx answer whose top-level token arrived whole is a success, whatever the rest of it is like, and
+// whatever a middleware makes of it. Every failure after the arguments were accepted is a
+// [*RenewalError], whose Outcome says whether the old key can be counted on; a context that ends
+// during the call gives one too. Bad arguments are [ErrInvalidArgument].
+//
+// The request goes over a connection of its own and is sent again only if that proves harmless: no
+// connection was made, or the server answered 429. If the client's token source has a RenewToken
+// method (see [New]), that is called for the source's own key.
+func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error) {
+	const name = "RenewToken"
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if r.AccessToken.IsZero() || c.source.renew != nil {
+		own, _, err := c.source.get(ctx)
+		switch {
+		case err != nil:
+			return nil, &RenewalError{Outcome: OutcomeNotRenewed, Err: err}
+		case c.source.renew != nil && (r.AccessToken.IsZero() || r.AccessToken == own.key):
+			return c.source.renew(ctx, r)
+		case r.AccessToken.IsZero():
+			r.AccessToken = own.key
+		}
+	}
+	res := c.call(ctx, operation{
+		name:         name,
+		method:       http.MethodPost,
+		relativePath: c.renewTokenPath,
+		request: func() (*http.Request, error) {
+			params := gen.RenewTokenParams{AccessToken: r.AccessToken.Reveal()}
+			return gen.NewRenewTokenRequest(c.generated.Server, r.EnterpriseID, r.DeveloperAppID, &params)
+		},
+		retryable: func(r result) bool {
+			return !r.permanent && (!r.maybeSent || r.status == http.StatusTooManyRequests)
+		},
+	})
+	if !res.success() {
+		return nil, &RenewalError{Outcome: outcome(res), Body: res.body, Err: res.err}
+	}
+	if renewed := parseRenewal(res.body); renewed != nil {
+		res.secrets.With(redact.Secrets(nil, renewed)...).Fields(renewed)
+		return renewed, nil
+	}
+	if res.err == nil {
+		res.err = &callError{name, res.attempts, unreadable(res, "no usable token")}
+	}
+	return nil, &RenewalError{Outcome: OutcomeUnreadable, Body: res.body, Err: res.err}
+}
+
+// outcome is what a renewal without a 2xx answer means for the key. A redirect counts as unknown,
+// since frameworks like to redirect after a POST that they have processed; so does 408, which
+// gateways send when a server did not answer in time.
+func outcome(r result) Outcome {
+	refused := r.status/100 == 4 && r.status != http.StatusRequestTimeout
+	if refused || r.status == 0 && !r.maybeSent {
+		return OutcomeNotRenewed
+	}
+	return OutcomeUnknown
+}
+
+// parseRenewal reads the answer to a renewal, the key first: a top-level token that arrived whole
+// counts, even if the document around it is malformed or cut short. It returns nil without one.
+func parseRenewal(text []byte) *RenewedToken {
+	key := body.Key(text)
+	if key.IsZero() {
+		return nil
+	}
+	renewed := new(RenewedToken)
+	body.Decode(text, renewed, true)
+	renewed.Token = key
+	return renewed
+}

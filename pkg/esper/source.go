@@ -1,0 +1,109 @@
+package esper
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+)
+
+// source is a token source, with the methods that it may have besides Token. The funcs show nothing
+// of it to fmt.
+type source struct {
+	token  func(ctx context.Context) (*oauth2.Token, error)
+	reject func(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) // may be nil
+	renew  func(ctx context.Context, r RenewRequest) (*RenewedToken, error)      // may be nil
+	last   atomic.Pointer[credential]                                            // a source answers with the same key for weeks
+}
+
+func newSource(tokens oauth2.TokenSource, base *url.URL) (*source, error) {
+	if tokens == nil {
+		return nil, invalid("the token source is nil; use APIKey for a key that does not change")
+	}
+	if key, ok := tokens.(apiKey); ok {
+		if _, err := key.Token(); err != nil {
+			return nil, err
+		}
+	}
+	if bound, ok := tokens.(interface{ Server() *url.URL }); ok {
+		if server := bound.Server(); server != nil {
+			u := *server
+			origin.Normalize(&u)
+			if u.Scheme != base.Scheme || u.Host != base.Host || strings.TrimRight(u.EscapedPath(), "/") != base.EscapedPath() {
+				return nil, invalid("the token source's key is for another server than the environment; it is not sent there")
+			}
+		}
+	}
+	s := &source{token: func(context.Context) (*oauth2.Token, error) { return tokens.Token() }}
+	if t, ok := tokens.(interface {
+		TokenContext(ctx context.Context) (*oauth2.Token, error)
+	}); ok {
+		s.token = t.TokenContext
+	}
+	if t, ok := tokens.(interface {
+		Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
+	}); ok {
+		s.reject = t.Reject
+	}
+	if t, ok := tokens.(interface {
+		RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error)
+	}); ok {
+		s.renew = t.RenewToken
+	}
+	return s, nil
+}
+
+// get asks the source for its token, and returns that too.
+func (s *source) get(ctx context.Context) (*credential, *oauth2.Token, error) {
+	return s.getOr(ctx, nil)
+}
+
+// getOr is get, with token in place of the source's if it is not nil.
+func (s *source) getOr(ctx context.Context, token *oauth2.Token) (*credential, *oauth2.Token, error) {
+	if token == nil {
+		var err error
+		if token, err = s.token(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if token == nil {
+		return nil, nil, invalid("the token source returned neither a token nor an error")
+	}
+	if c := s.last.Load(); c != nil && c.key.Reveal() == token.AccessToken {
+		return c, token, nil
+	}
+	if err := checkKey(token.AccessToken, "the key from the token source"); err != nil {
+		return nil, nil, err
+	}
+	c := &credential{key: NewSecret(token.AccessToken), authorization: NewSecret("Bearer " + token.AccessToken)}
+	s.last.Store(c)
+	return c, token, nil
+}
+
+// credential is a key that was found fit to send, and the value of its Authorization field.
+type credential struct {
+	key, authorization Secret
+	last               atomic.Pointer[redact.Matcher] // most calls look for the same secrets
+}
+
+// matcher returns what finds the key and more in a text.
+func (c *credential) matcher(more ...Secret) *redact.Matcher {
+	secrets := redact.Usable(append([]Secret{c.key}, more...))
+	if m := c.last.Load(); m != nil && m.For(secrets) {
+		return m
+	}
+	m := redact.New(secrets...)
+	c.last.Store(m)
+	return m
+}
+
+// matcher returns what finds the secrets of a, and more, in a text.
+func (a *attempt) matcher(more ...Secret) *redact.Matcher {
+	return a.credential.matcher(slices.Concat([]Secret{a.accessToken}, more)...)
+}
