@@ -29,8 +29,9 @@ type APIError struct {
 	html bool // Body is an HTML page
 }
 
-func newAPIError(operation string, a *answer, secrets *redact.Matcher) *APIError {
+func newAPIError(operation string, a *answer) *APIError {
 	message, details := body.Faults(a.body)
+	secrets := a.secrets
 	e := &APIError{
 		Operation:  operation,
 		StatusCode: a.status,

@@ -33,8 +33,7 @@ type attempt struct {
 	query           Secret // what placeholder stands for, as it was encoded
 	alone           bool   // send it over a connection of its own
 
-	asked     atomic.Bool            // net/http found nothing wrong with the request, and looked for a connection
-	maybeSent atomic.Bool            // a connection was there, so a server may have got the request
+	maybeSent atomic.Bool            // a server may have got the request: for a renewal, there was a connection
 	proxy     atomic.Pointer[string] // the host of the proxy that was used
 	last      atomic.Pointer[answer] // the newest answer
 
@@ -149,7 +148,7 @@ func (a *attempt) answerOf(resp *http.Response) *answer {
 	if err != nil {
 		err = a.newTransportError("the answer was cut off", err)
 	}
-	return (&answer{body: text, err: err, secrets: body.Tokens(text)}).withHead(resp)
+	return (&answer{body: text, err: err, secrets: a.credential.matcher(a.accessToken, text)}).withHead(resp)
 }
 
 // hideAccessToken returns u with the placeholder for the access token, which it keeps. Other
@@ -178,13 +177,12 @@ func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 
 // answer is what the last hop read of an answer.
 type answer struct {
-	status       int
-	proto        string
-	major, minor int         // of proto
-	header       http.Header // what may go up of it
-	body         []byte
-	err          error    // what ended the reading early
-	secrets      []Secret // what in it is a key
+	up      *http.Response // what goes up of it; nil for one of a middleware's own
+	status  int
+	header  http.Header // of up
+	body    []byte
+	err     error           // what ended the reading early
+	secrets *redact.Matcher // of the call, those in body included
 }
 
 // passedBody is the body of an answer on its way through the middleware, where it reads as empty: it
@@ -194,19 +192,18 @@ type passedBody func() *answer
 func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (passedBody) Close() error             { return nil }
 
-// withHead returns a with the status and the header that a middleware passed on.
+// withHead gives a the status and the header that a middleware passed on.
 func (a *answer) withHead(resp *http.Response) *answer {
-	out := *a
-	out.status, out.header = resp.StatusCode, resp.Header
-	return &out
+	a.status, a.header = resp.StatusCode, resp.Header
+	return a
 }
 
 // asError returns what is wrong with an answer, nil if nothing is. After is the error of a middleware
 // that got the answer.
-func (a *answer) asError(operation string, attempts int, secrets *redact.Matcher, after error) error {
+func (a *answer) asError(operation string, attempts int, after error) error {
 	var err error
 	if a.status/100 != 2 {
-		api := newAPIError(operation, a, secrets)
+		api := newAPIError(operation, a)
 		api.Attempts = attempts
 		err = api
 	} else if a.err != nil {

@@ -8,10 +8,12 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 var (
@@ -48,15 +50,14 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if a.alone {
 			transport = t.single
 		}
-		got, err = a.exchange(transport, a.authorize(req.Context(), req))
+		a.maybeSent.Store(true)
+		got, err = a.exchange(transport, a.authorize(a.redactTrace(req.Context()), req))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{
-		Status: statusLine(got.status), StatusCode: got.status, Proto: got.proto, ProtoMajor: got.major, ProtoMinor: got.minor,
-		Header: got.header, Body: passedBody(func() *answer { return got }), ContentLength: -1, Request: req,
-	}, nil
+	got.up.Request = req
+	return got.up, nil
 }
 
 // holdsPlace reports whether the access token belongs into req. A request that a middleware makes of it
@@ -94,7 +95,9 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	a.sending = done
 	a.mu.Unlock()
 
-	ctx := renewalContext{a, req.Context()}
+	ctx := httptrace.WithClientTrace(a.redactTrace(renewalContext{a, req.Context()}), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
+	})
 	out := a.authorize(ctx, req)
 	out.Close = true
 	for name := range out.Header {
@@ -145,14 +148,14 @@ func (c renewalContext) Value(key any) any { return c.values.Value(key) }
 
 // authorize returns a copy of req with the secrets in it.
 func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
-	out := req.WithContext(a.trace(ctx))
+	out := req.WithContext(ctx)
 	out.Header = make(http.Header, len(req.Header)+1)
 	for name, values := range req.Header {
 		if http.CanonicalHeaderKey(name) != "Authorization" { // a map takes names in any case, and net/http sends them all
 			out.Header[name] = values
 		}
 	}
-	out.Header["Authorization"] = []string{a.credential.authorization.Reveal()}
+	out.Header["Authorization"] = a.credential.authorization()
 	if a.holdsPlace(req) {
 		u := *req.URL
 		u.RawQuery = strings.Replace(u.RawQuery, placeholder, a.query.Reveal(), 1)
@@ -171,57 +174,58 @@ func (a *attempt) exchange(transport http.RoundTripper, req *http.Request) (*ans
 	if err != nil && !errors.Is(err, ErrResponseTooLarge) {
 		err = a.newTransportError("the answer was cut off", err)
 	}
-	got := &answer{status: resp.StatusCode, proto: resp.Proto, major: resp.ProtoMajor, minor: resp.ProtoMinor, body: text, err: err, secrets: body.Tokens(text)}
-	got.header = a.passing(resp.Header, got.secrets)
+	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err, secrets: a.credential.matcher(a.accessToken, text)}
+	got.filterHeader()
+	*resp = http.Response{
+		Status: statusLine(resp.Status, got.status), StatusCode: got.status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Header: got.header, Body: passedBody(func() *answer { return got }), ContentLength: -1,
+	}
 	a.last.Store(got)
 	return got, nil
 }
 
-// passingHeaders are the fields of an answer that go up; all others stay here, their names included.
-var passingHeaders = []string{
-	"Content-Type", "Content-Length", "Date", "Retry-After", "X-Request-Id",
-	"Ratelimit", "Ratelimit-Policy", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset",
-	"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset",
-}
-
-// passing returns the fields that go up, without a value that repeats a key.
-func (a *attempt) passing(header http.Header, secrets []Secret) http.Header {
-	out := make(http.Header, 4)
-	for _, name := range passingHeaders {
-		if values := header[name]; len(values) > 0 {
-			out[name] = []string{a.matcher(secrets...).Text(values[0])}
+// filterHeader leaves of the header what goes up: fields that are known to be harmless, without a value
+// that repeats a key. All others stay here, their names included.
+func (a *answer) filterHeader() {
+	for name, values := range a.header {
+		switch name {
+		case "Content-Type", "Content-Length", "Date", "Retry-After", "X-Request-Id",
+			"Ratelimit", "Ratelimit-Policy", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset",
+			"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset":
+			for i, value := range values {
+				if len(value) > redact.MaxText || a.secrets.In(value) {
+					values[i] = a.secrets.Text(value)
+				}
+			}
+		default:
+			delete(a.header, name)
 		}
 	}
-	return out
 }
 
-// trace returns ctx with a trace that learns how far the request got. A trace that was put there above
-// the last hop works below it too: it is told nothing of the secrets.
-func (a *attempt) trace(ctx context.Context) context.Context {
-	trace := &httptrace.ClientTrace{
-		GetConn: func(string) { a.asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
+// redactTrace returns ctx with its trace, if it has one, told nothing of the secrets: a trace that was
+// put there above the last hop works below it.
+func (a *attempt) redactTrace(ctx context.Context) context.Context {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return ctx
 	}
-	theirs := httptrace.ContextClientTrace(ctx)
-	if theirs == nil {
-		return httptrace.WithClientTrace(ctx, trace)
-	}
-	redacted := *theirs
-	if wrote := theirs.WroteHeaderField; wrote != nil {
+	redacted := *trace
+	if wrote := trace.WroteHeaderField; wrote != nil {
 		redacted.WroteHeaderField = func(name string, values []string) {
 			switch strings.ToLower(name) {
 			case "authorization":
-				values = []string{a.credential.authorization.String()}
+				values = []string{a.credential.key.String()}
 			case ":path": // of HTTP/2
 				values = []string{a.request.URL.RequestURI()}
 			}
-			wrote(name, values)
+			wrote(name, slices.Clone(values)) // net/http sends the original
 		}
 	}
-	if got := theirs.Got1xxResponse; got != nil {
+	if got := trace.Got1xxResponse; got != nil {
 		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error { return got(code, textproto.MIMEHeader{}) }
 	}
-	return httptrace.WithClientTrace(httptrace.WithClientTrace(untraced{ctx}, &redacted), trace)
+	return httptrace.WithClientTrace(untraced{ctx}, &redacted)
 }
 
 // untraced is a context without its trace, which httptrace would go on calling next to a new one.
@@ -236,4 +240,10 @@ func (c untraced) Value(key any) any {
 }
 
 // statusLine is what a status is called, whatever the server calls it.
-func statusLine(status int) string { return fmt.Sprintf("%d %s", status, http.StatusText(status)) }
+func statusLine(sent string, status int) string {
+	text := http.StatusText(status)
+	if len(sent) > 4 && sent[3] == ' ' && sent[4:] == text {
+		return sent
+	}
+	return fmt.Sprintf("%d %s", status, text)
+}

@@ -19,7 +19,7 @@ type operation struct {
 	name         string
 	method       string
 	relativePath string // below the base URL and without ids, for the log
-	request      func() (*http.Request, error)
+	request      func(server string) (*http.Request, error)
 	retryable    func(r result) bool
 	repeatable   bool // with another key, after a 401
 }
@@ -136,7 +136,7 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 	if r.credential, r.token, r.err = c.source.getOr(ctx, next); r.err != nil {
 		return r
 	}
-	req, err := op.request()
+	req, err := op.request(c.generated.Server)
 	if err == nil {
 		err = c.describe(ctx, req)
 	}
@@ -155,8 +155,8 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 		r.err = &callError{op.name, n, err}
 	}
 	if answer != nil {
-		r.status, r.body, r.secrets = answer.status, answer.body, a.matcher(answer.secrets...)
-		r.err = answer.asError(op.name, n, r.secrets, err)
+		r.status, r.body, r.secrets = answer.status, answer.body, answer.secrets
+		r.err = answer.asError(op.name, n, err)
 	}
 	a.end()
 	c.log(ctx, op, r.status, n, start)

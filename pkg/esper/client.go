@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
@@ -32,6 +33,7 @@ type Client struct {
 	logger    *slog.Logger
 
 	tokenInfoPath, renewTokenPath string // below the base URL, for the log
+	tokenInfoFields               body.Fields
 }
 
 // New returns a client for environment, a tenant name ("foo") or a base URL
@@ -70,6 +72,7 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	c := &Client{
 		base: base, source: source, chain: hop, hop: hop,
 		userAgent: s.userAgent, timeout: s.timeout, retry: s.retry, logger: s.logger,
+		tokenInfoFields: body.FieldsOf(TokenInfo{}),
 	}
 	for _, wrap := range slices.Backward(s.middleware) {
 		if c.chain = wrap(c.chain); c.chain == nil {
@@ -142,8 +145,8 @@ func (c *Client) CloseIdleConnections() {
 
 // describe sets the headers that tell the server what the client is and reads.
 func (c *Client) describe(_ context.Context, req *http.Request) error {
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
+	values := [2]string{"application/json", c.userAgent}
+	req.Header["Accept"], req.Header["User-Agent"] = values[:1:1], values[1:]
 	return nil
 }
 
@@ -170,8 +173,11 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 		_, _ = source.reject(req.Context(), token) // the caller gets the server's answer
 	}
 	resp := &http.Response{
-		Status: statusLine(got.status), StatusCode: got.status, Proto: got.proto, ProtoMajor: got.major, ProtoMinor: got.minor,
+		Status: statusLine("", got.status), StatusCode: got.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: got.header, ContentLength: int64(len(got.body)), Request: a.request,
+	}
+	if got.up != nil {
+		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = got.up.Proto, got.up.ProtoMajor, got.up.ProtoMinor
 	}
 	rest := bytes.NewReader(got.body)
 	resp.Body = bodyFunc(func(p []byte) (int, error) {

@@ -22,7 +22,7 @@ import (
 )
 
 // rawServer answers each connection's first request with answer, to the letter, and closes it.
-func rawServer(t *testing.T, answer string) string {
+func rawServer(t testing.TB, answer string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

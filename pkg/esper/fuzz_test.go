@@ -30,8 +30,8 @@ func FuzzErrorBody(f *testing.F) {
 		f.Add(503, body, "a request")
 	}
 	f.Fuzz(func(t *testing.T, status int, body, requestID string) {
-		answered := &answer{status: status, header: http.Header{"X-Request-Id": {requestID}}, body: []byte(body)}
-		err := newAPIError("TokenInfo", answered, redact.New(NewSecret(canary)))
+		answered := &answer{status: status, header: http.Header{"X-Request-Id": {requestID}}, body: []byte(body), secrets: redact.New(NewSecret(canary))}
+		err := newAPIError("TokenInfo", answered)
 		if err.StatusCode != status || string(err.Body) != body || len(err.Details) > 32 {
 			t.Errorf("%#v", err)
 		}

@@ -21,21 +21,20 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 // APIKey returns a source that always answers with key, safe for concurrent use. [New] refuses one
 // whose key cannot be sent; its Token method answers such a key with [ErrInvalidArgument].
 func APIKey(key string) oauth2.TokenSource {
+	if err := checkKey(key, "the API key"); err != nil {
+		return apiKey{func() (*oauth2.Token, error) { return nil, err }}
+	}
 	token := &oauth2.Token{AccessToken: key}
-	return apiKey{func() *oauth2.Token { return token }}
+	return apiKey{func() (*oauth2.Token, error) { return token, nil }}
 }
 
 // apiKey holds a func, which fmt prints as an address wherever it stands; of a pointer it would
 // show the target under a verb that does not fit, such as %s.
-type apiKey struct{ token func() *oauth2.Token }
-
-func (k apiKey) Token() (*oauth2.Token, error) {
-	token := k.token()
-	if err := checkKey(token.AccessToken, "the API key"); err != nil {
-		return nil, err
-	}
-	return token, nil
+type apiKey struct {
+	token func() (*oauth2.Token, error)
 }
+
+func (k apiKey) Token() (*oauth2.Token, error) { return k.token() }
 
 // checkKey refuses what cannot travel in an Authorization header, or plainly is no key.
 func checkKey(key, name string) error {

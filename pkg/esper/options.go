@@ -115,9 +115,6 @@ func newSettings(opts []Option) (settings, error) {
 		return s, invalid("a middleware is nil")
 	}
 	s.retry = s.retry.withDefaults()
-	if s.transport == nil {
-		s.transport = newTransport()
-	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}

@@ -66,9 +66,9 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		name:         name,
 		method:       http.MethodPost,
 		relativePath: c.renewTokenPath,
-		request: func() (*http.Request, error) {
+		request: func(server string) (*http.Request, error) {
 			params := gen.RenewTokenParams{AccessToken: r.AccessToken.Reveal()}
-			return gen.NewRenewTokenRequest(c.generated.Server, r.EnterpriseID, r.DeveloperAppID, &params)
+			return gen.NewRenewTokenRequest(server, r.EnterpriseID, r.DeveloperAppID, &params)
 		},
 		retryable: func(r result) bool {
 			return !r.permanent && (!r.maybeSent || r.status == http.StatusTooManyRequests)
@@ -106,7 +106,7 @@ func parseRenewal(text []byte) *RenewedToken {
 		return nil
 	}
 	renewed := new(RenewedToken)
-	body.Decode(text, renewed, true)
+	body.FieldsOf(*renewed).Decode(text, renewed)
 	renewed.Token = key
 	return renewed
 }

@@ -3,12 +3,12 @@ package esper
 import (
 	"context"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 
 	"golang.org/x/oauth2"
 
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
@@ -81,20 +81,24 @@ func (s *source) getOr(ctx context.Context, token *oauth2.Token) (*credential, *
 	if err := checkKey(token.AccessToken, "the key from the token source"); err != nil {
 		return nil, nil, err
 	}
-	c := &credential{key: NewSecret(token.AccessToken), authorization: NewSecret("Bearer " + token.AccessToken)}
+	authorization := []string{"Bearer " + token.AccessToken}
+	c := &credential{key: NewSecret(token.AccessToken), authorization: func() []string { return authorization }}
 	s.last.Store(c)
 	return c, token, nil
 }
 
-// credential is a key that was found fit to send, and the value of its Authorization field.
+// credential is a key that was found fit to send.
 type credential struct {
-	key, authorization Secret
-	last               atomic.Pointer[redact.Matcher] // most calls look for the same secrets
+	key           Secret
+	authorization func() []string                // the values of the field; a func shows nothing to fmt
+	last          atomic.Pointer[redact.Matcher] // most calls look for the same secrets
 }
 
-// matcher returns what finds the key and more in a text.
-func (c *credential) matcher(more ...Secret) *redact.Matcher {
-	secrets := redact.Usable(append([]Secret{c.key}, more...))
+// matcher returns what finds the secrets of a call in a text: the key, the access token of a renewal,
+// and the keys in an answer.
+func (c *credential) matcher(accessToken Secret, answer []byte) *redact.Matcher {
+	var buf [2 + body.MaxTokens]Secret
+	secrets := redact.Usable(body.Tokens(append(buf[:0], c.key, accessToken), answer))
 	if m := c.last.Load(); m != nil && m.For(secrets) {
 		return m
 	}
@@ -103,7 +107,5 @@ func (c *credential) matcher(more ...Secret) *redact.Matcher {
 	return m
 }
 
-// matcher returns what finds the secrets of a, and more, in a text.
-func (a *attempt) matcher(more ...Secret) *redact.Matcher {
-	return a.credential.matcher(slices.Concat([]Secret{a.accessToken}, more)...)
-}
+// matcher returns what finds the secrets of a in a text.
+func (a *attempt) matcher() *redact.Matcher { return a.credential.matcher(a.accessToken, nil) }

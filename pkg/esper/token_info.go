@@ -31,7 +31,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 		name:         "TokenInfo",
 		method:       http.MethodGet,
 		relativePath: c.tokenInfoPath,
-		request:      func() (*http.Request, error) { return gen.NewGetTokenInfoRequest(c.generated.Server) },
+		request:      gen.NewGetTokenInfoRequest,
 		retryable:    retryableGet,
 		repeatable:   true,
 	})
@@ -39,7 +39,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 		return nil, r.err
 	}
 	info := new(TokenInfo)
-	if !body.Decode(r.body, info, false) || info.ID == "" || info.Enterprise.Raw == "" {
+	if !c.tokenInfoFields.Decode(r.body, info) || info.ID == "" || info.Enterprise.Raw == "" {
 		return nil, &callError{"TokenInfo", r.attempts, unreadable(r, "no id and no enterprise")}
 	}
 	r.secrets.With(redact.Secrets(nil, info)...).Fields(info)

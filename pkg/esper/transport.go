@@ -38,8 +38,13 @@ func newTransport() *http.Transport {
 	}
 }
 
-// pooledTransport clones t into one whose answers are bounded and whose proxy sees no key.
+// pooledTransport clones t, or this package's own transport if t is nil, into one whose answers are
+// bounded and whose Proxy function sees no key.
 func pooledTransport(t *http.Transport) *http.Transport {
+	own := t == nil
+	if own {
+		t = newTransport()
+	}
 	pooled := t.Clone()
 	pooled.DisableCompression = true // readBody decompresses, within bounds, whatever the label says
 	if pooled.MaxResponseHeaderBytes <= 0 || pooled.MaxResponseHeaderBytes > maxHeader {
@@ -55,8 +60,10 @@ func pooledTransport(t *http.Transport) *http.Transport {
 		pooled.HTTP2.PingTimeout = pingTimeout
 	}
 	if choose := pooled.Proxy; choose != nil {
-		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, req) }
+		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, req) }
 	}
+	pooled.DialContext = namedDial(pooled.DialContext)
+	pooled.DialTLSContext = namedDial(pooled.DialTLSContext)
 	answered := pooled.OnProxyConnectResponse
 	pooled.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
 		if err := connectRefused(proxy, resp.StatusCode); err != nil {
@@ -70,13 +77,33 @@ func pooledTransport(t *http.Transport) *http.Transport {
 	return pooled
 }
 
-// chooseProxy calls a Proxy function with a request that has neither headers nor a query: net/http
-// would show it the key.
-func chooseProxy(choose func(*http.Request) (*url.URL, error), req *http.Request) (*url.URL, error) {
-	shown := (&http.Request{
-		Method: req.Method, URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Host: req.Host,
-	}).WithContext(req.Context())
+type proxyFunc = func(*http.Request) (*url.URL, error)
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// namedDial makes each error of a caller's dialer one that says so: it cannot quote an answer.
+func namedDial(dial dialFunc) dialFunc {
+	if dial == nil {
+		return nil
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil {
+			return conn, nil
+		}
+		if known, _, _ := kindOf(err); known == nil {
+			err = &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return nil, err
+	}
+}
+
+// chooseProxy calls a Proxy function, with the request that net/http sends only if it is net/http's own.
+func chooseProxy(choose proxyFunc, own bool, req *http.Request) (*url.URL, error) {
+	shown := req
+	if !own {
+		shown = withoutSecrets(req)
+	}
 	proxy, err := choose(shown)
 	switch {
 	case err != nil:
@@ -90,6 +117,15 @@ func chooseProxy(choose func(*http.Request) (*url.URL, error), req *http.Request
 		a.proxy.Store(&proxy.Host)
 	}
 	return proxy, nil
+}
+
+// withoutSecrets returns what a Proxy function of a caller's gets to see: neither headers nor a query.
+func withoutSecrets(req *http.Request) *http.Request {
+	shown := &http.Request{
+		Method: req.Method, URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Host: req.Host,
+	}
+	return shown.WithContext(req.Context())
 }
 
 // connectRefused is what a proxy's answer to CONNECT means, nil if the way is free.

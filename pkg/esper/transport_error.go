@@ -38,7 +38,7 @@ func (a *attempt) newTransportError(what string, err error) error {
 		kind = cause
 	case kind != nil:
 	case !a.maybeSent.Load():
-		kind, permanent = err, !a.asked.Load() // not asked: net/http refuses the request itself
+		kind = err
 	default:
 		hint = fmt.Sprintf("an error of type %T, whose text may quote the answer and is not shown; either the connection failed, or the answer is no well-formed HTTP with a header of 64 KiB at most", err)
 	}
@@ -131,7 +131,10 @@ func kindOf(err error) (kind error, hint string, permanent bool) {
 			return known, "", errors.Is(known, errHTTP2)
 		}
 	}
-	if timeout(err) && strings.HasPrefix(err.Error(), "net/http: ") {
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "net/http: invalid "): // a field that a middleware added
+		return err, "", true
+	case strings.HasPrefix(text, "net/http: ") && timeout(err):
 		return err, "", false
 	}
 	return nil, "", false

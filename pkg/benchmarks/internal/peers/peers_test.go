@@ -74,17 +74,17 @@ func infoText(t *testing.T, v any) string {
 	t.Helper()
 	switch v := v.(type) {
 	case *floor.Info:
-		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresOn, v.Scope, v.CreatedOn, v.UpdatedOn)
+		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresAt, v.Scope, v.CreatedOn, v.UpdatedOn)
 	case *gen.GetTokenInfoResponse:
 		return infoText(t, v.JSON200)
 	case *esper.TokenInfo:
-		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresOn.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
+		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresAt.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
 	case *ogen.TokenInfoV1:
 		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
-			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+			v.ExpiresAt.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	case *ogenotel.TokenInfoV1:
 		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
-			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+			v.ExpiresAt.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	}
 	t.Fatalf("a %T", v)
 	return ""

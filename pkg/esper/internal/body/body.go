@@ -5,25 +5,17 @@ package body
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
-	"strings"
 )
 
 // ErrTooLarge is a body over MaxSize.
 var ErrTooLarge = errors.New("esper: response larger than 1 MiB")
 
-const (
-	// MaxSize bounds what is read of one answer, on the wire and after decompression.
-	MaxSize = 1 << 20
-	// maxPlain is the size up to which an answer is handed to encoding/json as it is. Real ones have
-	// some hundred bytes. Of a longer one only the members that are asked for are looked at.
-	maxPlain = 64 << 10
-)
+// MaxSize bounds what is read of one answer, on the wire and after decompression.
+const MaxSize = 1 << 20
 
 // Read reads and closes the body of an answer. What was read before an error is returned with it.
 // Gzip is recognised by its first bytes, whatever the answer's label says: a wrong label must not
@@ -68,38 +60,4 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 			buf = slices.Grow(buf, len(buf))
 		}
 	}
-}
-
-// Decode reads the JSON object in body into the struct that v points to. With lenient it takes what
-// it can read of a document that is malformed or cut short. It reports whether it could.
-func Decode(body []byte, v any, lenient bool) bool {
-	body = trimStart(body)
-	if !IsObject(body) {
-		return false
-	}
-	if len(body) <= maxPlain && json.Unmarshal(body, v) == nil {
-		return true
-	}
-	if len(body) <= maxPlain && !lenient {
-		return false
-	}
-	known := jsonNames(v)
-	members := make(map[string]json.RawMessage)
-	whole := eachMember(body, func(name, value []byte) {
-		if len(name) <= 64 && len(value) <= maxPlain && known[string(name[1:len(name)-1])] && json.Valid(value) {
-			members[string(name[1:len(name)-1])] = value
-		}
-	})
-	text, err := json.Marshal(members)
-	return err == nil && json.Unmarshal(text, v) == nil && (whole || lenient)
-}
-
-// jsonNames returns the names that encoding/json knows of the struct that v points to.
-func jsonNames(v any) map[string]bool {
-	names := make(map[string]bool)
-	for _, field := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		names[name] = true
-	}
-	return names
 }

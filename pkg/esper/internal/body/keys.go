@@ -3,6 +3,7 @@ package body
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,12 +35,15 @@ func Key(body []byte) wire.Secret {
 	return key
 }
 
-// Tokens returns what a JSON document has under names that end in token, at any depth: keys, most
-// likely. Texts with spaces are none.
-func Tokens(body []byte) (tokens []wire.Secret) {
-	const most, maxLen = 8, 8 << 10
+// MaxTokens is how many secrets Tokens looks for.
+const MaxTokens = 8
+
+// Tokens appends to tokens what a JSON document has under names that end in token, at any depth: keys,
+// most likely. Texts with spaces are none.
+func Tokens(tokens []wire.Secret, body []byte) []wire.Secret {
+	const maxLen = 8 << 10
 	end := []byte(`token"`)
-	for rest, n := body, 0; n < most; n++ {
+	for rest, n := body, 0; n < MaxTokens; n++ {
 		i := bytes.Index(rest, end)
 		if i < 0 {
 			return tokens
@@ -49,8 +53,12 @@ func Tokens(body []byte) (tokens []wire.Secret) {
 			continue
 		}
 		rest = trimSpace(rest[1:])
-		n := valueLen(rest[:min(len(rest), maxLen)])
-		for _, text := range flatten(nil, "", rest[:max(0, n)], 0) {
+		value := rest[:max(0, valueLen(rest[:min(len(rest), maxLen)]))]
+		known := func(token wire.Secret) bool { return `"`+token.Reveal()+`"` == string(value) }
+		if slices.ContainsFunc(tokens, known) { // as mostly: the answer repeats the key that made the call
+			continue
+		}
+		for _, text := range flatten(nil, "", value, 0) {
 			if text != "" && !strings.ContainsAny(text, " \t\r\n") {
 				tokens = append(tokens, wire.NewSecret(text))
 			}

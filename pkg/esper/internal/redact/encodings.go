@@ -84,21 +84,51 @@ func hexValue(text string, n int) (value rune, ok bool) {
 }
 
 // fold appends to dst the letters and digits of text, in lower case. What encodings change beside
-// them (a space that became a plus, a slash with a backslash in front) does not count.
-func fold(dst []byte, text string) []byte {
+// them (a space that became a plus, a slash with a backslash in front) does not count. It reports
+// whether text may hold escapes.
+func fold(dst []byte, text string) (folded []byte, escapes bool) {
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-			dst = append(dst, c)
-		case 'A' <= c && c <= 'Z':
-			dst = append(dst, c|0x20)
-		case c >= utf8.RuneSelf:
+		switch c := foldedBytes[text[i]]; c {
+		case dropped:
+		case escape:
+			escapes = true
+		case wide:
 			r, size := utf8.DecodeRuneInString(text[i:])
 			dst = utf8.AppendRune(dst, unicode.ToLower(r))
 			i += size - 1
+		default:
+			dst = append(dst, c)
 		}
 	}
-	return dst
+	return dst, escapes
+}
+
+const (
+	dropped byte = iota
+	escape       // may begin one
+	wide         // begins a character of more bytes
+)
+
+// foldedBytes says what becomes of each byte.
+var foldedBytes = func() (folded [256]byte) {
+	for c := range folded {
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			folded[c] = byte(c)
+		case 'A' <= c && c <= 'Z':
+			folded[c] = byte(c | 0x20)
+		case c == '%', c == '\\', c == '&':
+			folded[c] = escape
+		case c >= utf8.RuneSelf:
+			folded[c] = wide
+		}
+	}
+	return folded
+}()
+
+func foldString(text string) string {
+	folded, _ := fold(nil, text)
+	return string(folded)
 }
 
 // inBase64 returns what stands in the base64 text of anything that holds piece: one form for each of

@@ -3,64 +3,59 @@ package redact
 import (
 	"fmt"
 	"reflect"
-	"time"
 
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-var (
-	secretType = reflect.TypeFor[wire.Secret]()
-	timeType   = reflect.TypeFor[time.Time]()
-)
-
-// Secrets appends to known each Secret in the struct that v points to.
+// Secrets appends to known each Secret in the fields of the struct that v points to.
 func Secrets(known []wire.Secret, v any) []wire.Secret {
-	walk(reflect.ValueOf(v), func(field reflect.Value) {
-		if field.Type() != secretType {
-			return
-		}
-		if secret, _ := field.Interface().(wire.Secret); !secret.IsZero() {
-			known = append(known, secret)
+	eachField(v, func(field any) {
+		if secret, ok := field.(*wire.Secret); ok && !secret.IsZero() {
+			known = append(known, *secret)
 		}
 	})
 	return known
 }
 
-// Fields puts Withheld, or for a value of another kind its zero, in the place of each field of the
-// struct that v points to which holds a secret and is none.
+// Fields puts Withheld in the place of each text, in the fields of the struct that v points to, which
+// holds a secret and is none. A field of a type that is not known here becomes zero.
 func (m *Matcher) Fields(v any) {
-	walk(reflect.ValueOf(v), func(field reflect.Value) {
-		switch {
-		case field.Type() == secretType || !field.CanSet():
-		case field.Kind() == reflect.String:
-			if m.In(field.String()) {
-				field.SetString(Withheld)
+	eachField(v, func(field any) {
+		switch field := field.(type) {
+		case *wire.Secret:
+		case *wire.Scalar:
+			m.withhold((*string)(field))
+		case *wire.Time:
+			m.withhold(&field.Raw)
+		case *wire.Ref:
+			m.withhold(&field.ID)
+			m.withhold(&field.Raw)
+		case *wire.Scopes:
+			for i := range *field {
+				m.withhold(&(*field)[i])
 			}
-		case field.Kind() > reflect.Complex128 && m.In(fmt.Sprint(field.Interface())):
-			field.SetZero()
+		case *string:
+			m.withhold(field)
+		default:
+			if value := reflect.ValueOf(field).Elem(); m.In(fmt.Sprintf("%+v", value.Interface())) {
+				value.SetZero()
+			}
 		}
 	})
 }
 
-// walk visits what v is made of: the fields of structs and the elements of slices, to their ends.
-func walk(v reflect.Value, visit func(reflect.Value)) {
-	switch {
-	case v.Kind() == reflect.Pointer:
-		if !v.IsNil() {
-			walk(v.Elem(), visit)
+func (m *Matcher) withhold(text *string) {
+	if m.In(*text) {
+		*text = Withheld
+	}
+}
+
+// eachField calls visit with a pointer to each exported field of the struct that v points to.
+func eachField(v any, visit func(field any)) {
+	s := reflect.ValueOf(v).Elem()
+	for i := range s.NumField() {
+		if field := s.Field(i); field.CanSet() {
+			visit(field.Addr().Interface())
 		}
-	case v.Type() == timeType:
-	case v.Kind() == reflect.Struct && v.Type() != secretType:
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				walk(v.Field(i), visit)
-			}
-		}
-	case v.Kind() == reflect.Slice:
-		for i := range v.Len() {
-			walk(v.Index(i), visit)
-		}
-	default:
-		visit(v)
 	}
 }

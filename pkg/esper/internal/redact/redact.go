@@ -37,9 +37,9 @@ const (
 // Matcher knows the secrets of one call. It is safe for concurrent use.
 type Matcher struct {
 	secrets  []wire.Secret
-	patterns func(start uint16) []string // what to look for in a folded text, by its first two bytes
+	patterns func(start uint16) []string // what to look for in a folded text, by how it starts
 	exact    func() []string             // what to look for in a text that is not folded
-	starts   [1 << 10]uint64             // a bit for each start that patterns has
+	starts   [64]uint64                  // a bit for each start that patterns has; small, so that it stays at hand
 	shortest int
 }
 
@@ -49,15 +49,18 @@ var plain = strings.NewReplacer(`\`, "", "+", " ")
 // Usable returns those of secrets that can be looked for, in place and each once: neither empty ones
 // nor those that are too short to be told from other texts.
 func Usable(secrets []wire.Secret) []wire.Secret {
-	usable := secrets[:0]
+	kept := secrets[:0]
 	for _, secret := range secrets {
-		text := secret.Reveal()
-		short := len(text) < minLen || len(text) < minDigits && strings.Trim(text, "0123456789") == ""
-		if !short && !slices.Contains(usable, secret) {
-			usable = append(usable, secret)
+		if usable(secret) && !slices.Contains(kept, secret) {
+			kept = append(kept, secret)
 		}
 	}
-	return usable
+	return kept
+}
+
+func usable(secret wire.Secret) bool {
+	text := secret.Reveal()
+	return len(text) >= minDigits || len(text) >= minLen && strings.Trim(text, "0123456789") != ""
 }
 
 // New returns a Matcher for those of secrets that are [Usable].
@@ -72,8 +75,9 @@ func New(secrets ...wire.Secret) *Matcher {
 			parts = append(parts, pieces(text)...)
 		}
 		for _, piece := range parts {
-			if len(fold(nil, piece)) < minLen {
+			if len(foldString(piece)) < minLen {
 				exact = append(exact, plain.Replace(strings.ToLower(piece)))
+				m.shortest = min(m.shortest, len(exact[len(exact)-1]))
 			}
 			patterns = append(patterns, folded(piece)...)
 		}
@@ -82,7 +86,7 @@ func New(secrets ...wire.Secret) *Matcher {
 	byStart := make(map[uint16][]string)
 	for _, p := range slices.Compact(patterns) {
 		m.shortest = min(m.shortest, len(p))
-		n := uint16(p[0])<<8 | uint16(p[1])
+		n := start(p[0], p[1])
 		m.starts[n>>6] |= 1 << (n & 63)
 		byStart[n] = append(byStart[n], p)
 	}
@@ -96,11 +100,12 @@ func (m *Matcher) For(secrets []wire.Secret) bool { return slices.Equal(m.secret
 
 // With returns a Matcher for m's secrets and more: m itself if it knows them all.
 func (m *Matcher) With(secrets ...wire.Secret) *Matcher {
-	all := Usable(slices.Concat(m.secrets, secrets))
-	if m.For(all) {
-		return m
+	for _, secret := range secrets {
+		if usable(secret) && !slices.Contains(m.secrets, secret) {
+			return New(slices.Concat(m.secrets, secrets)...)
+		}
 	}
-	return New(all...)
+	return m
 }
 
 // pieces returns the parts of a secret by which it is recognised.
@@ -129,7 +134,7 @@ func folded(piece string) []string {
 		}
 	}
 	for i, form := range forms {
-		forms[i] = string(fold(nil, form))
+		forms[i] = foldString(form)
 	}
 	return slices.DeleteFunc(forms, func(form string) bool { return len(form) < minLen })
 }
@@ -137,16 +142,21 @@ func folded(piece string) []string {
 // In reports whether text, or what it becomes when it is decoded, holds a secret.
 func (m *Matcher) In(text string) bool {
 	var buf [256]byte
-	for round := 0; ; round++ {
-		if m.found(fold(buf[:0], text)) || m.foundExactly(text) {
+	for round := 0; len(text) >= m.shortest; round++ {
+		folded, escapes := fold(buf[:0], text)
+		if m.found(folded) || m.foundExactly(text) {
 			return true
 		}
+		if !escapes || round == decodeRounds {
+			return false
+		}
 		next := decode(text)
-		if next == text || round == decodeRounds {
+		if next == text {
 			return false
 		}
 		text = next
 	}
+	return false
 }
 
 func (m *Matcher) foundExactly(text string) bool {
@@ -158,9 +168,12 @@ func (m *Matcher) foundExactly(text string) bool {
 	return slices.ContainsFunc(exact, func(piece string) bool { return strings.Contains(text, piece) })
 }
 
+// start makes a number of 12 bits of the first two bytes of a folded text.
+func start(a, b byte) uint16 { return uint16(a&63)<<6 | uint16(b&63) }
+
 func (m *Matcher) found(text []byte) bool {
 	for i := 0; i+m.shortest <= len(text); i++ {
-		n := uint16(text[i])<<8 | uint16(text[i+1])
+		n := start(text[i], text[i+1])
 		if m.starts[n>>6]&(1<<(n&63)) == 0 {
 			continue
 		}

@@ -14,7 +14,12 @@ import (
 func New(base string, httpClient *http.Client) (*peer.Client, error) {
 	var opts []esper.Option
 	if httpClient != nil {
-		opts = append(opts, esper.WithHTTPClient(httpClient))
+		switch network := httpClient.Transport.(type) {
+		case *http.Transport:
+			opts = append(opts, esper.WithTransport(network))
+		default: // one that answers in memory
+			opts = append(opts, esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return network }))
+		}
 	}
 	client, err := esper.New(base, esper.APIKey(answers.Key), opts...)
 	if err != nil {
