@@ -14,8 +14,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// APIError is an answer whose status is not 2xx. Its texts come from the server; each is one line of
-// 1 KiB at most. A text that repeats a key, in whatever encoding, is not shown, and says so.
+// APIError is an answer whose status is not 2xx. Its texts come from the server; each is one line, of
+// 1 KiB at most, one of Details of 256 bytes. A text that repeats a key, in whatever encoding, is not
+// shown, and says so.
 type APIError struct {
 	Operation  string        // "TokenInfo" or "RenewToken"
 	StatusCode int           // of the HTTP answer, whatever the body claims
@@ -42,7 +43,7 @@ func newAPIError(operation string, a *answer) *APIError {
 		html:       body.IsHTML(a.body),
 	}
 	for _, text := range details {
-		e.Details = append(e.Details, secrets.Text(text))
+		e.Details = append(e.Details, secrets.Detail(text))
 	}
 	return e
 }

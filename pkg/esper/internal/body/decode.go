@@ -1,17 +1,19 @@
 package body
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
+	"unicode"
 )
 
 // Fields are the fields of a struct by their names in JSON, in lower case, as encoding/json compares
 // them. Make them with FieldsOf.
 type Fields map[string]int
 
-// maxName is longer than the name of any field.
-const maxName = 64
+// maxName and maxValue are more than the name and the value of any field have.
+const maxName, maxValue = 64, 64 << 10
 
 // FieldsOf returns the fields of the struct v.
 func FieldsOf(v any) Fields {
@@ -25,23 +27,28 @@ func FieldsOf(v any) Fields {
 }
 
 // Decode reads the members of the JSON object in body into the struct that v points to. A member that
-// cannot be read leaves its field zero, and the rest is read all the same; members without a field
-// are not looked at. It reports whether the object ended, with nothing behind it.
+// cannot be read, or is over 64 KiB, leaves its field zero, and the rest is read all the same; members
+// without a field are not looked at. It reports whether the object ended, with nothing behind it.
 func (f Fields) Decode(body []byte, v any) (whole bool) {
-	target := reflect.ValueOf(v).Elem()
-	return eachMember(body, func(name, value []byte) {
-		field, ok := f.find(name)
-		if !ok {
-			return
+	target, members := reflect.ValueOf(v).Elem(), 0
+	return eachMember(body, func(name, value []byte) bool {
+		members++
+		if field, ok := f.find(name); ok && len(value) <= maxValue {
+			read(value, target.Field(field))
 		}
-		into := target.Field(field).Addr().Interface()
-		if u, ok := into.(json.Unmarshaler); ok && wellFormed(value) && u.UnmarshalJSON(value) == nil {
-			return
-		}
-		if json.Unmarshal(value, into) != nil {
-			target.Field(field).SetZero()
-		}
+		return members < maxMembers
 	})
+}
+
+// read reads a JSON value into a field, which is zero if it cannot be read.
+func read(value []byte, field reflect.Value) {
+	into := field.Addr().Interface()
+	if u, ok := into.(json.Unmarshaler); ok && wellFormed(value) && u.UnmarshalJSON(value) == nil {
+		return
+	}
+	if json.Unmarshal(value, into) != nil {
+		field.SetZero()
+	}
 }
 
 // find looks up a name as it was written, quotes included.
@@ -51,6 +58,9 @@ func (f Fields) find(name []byte) (field int, ok bool) {
 	}
 	if field, ok = f[string(name[1:len(name)-1])]; ok {
 		return field, true
+	}
+	if bytes.IndexByte(name, '\\') < 0 && !bytes.ContainsFunc(name, unicode.IsUpper) {
+		return 0, false
 	}
 	field, ok = f[strings.ToLower(stringOf(name))]
 	return field, ok

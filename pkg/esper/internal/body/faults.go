@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"html"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -18,32 +17,56 @@ const (
 // Faults finds what the body of an answer says of the reason, whatever its shape: the envelope of
 // the API, that of its framework (Django REST), a map of faults, the title of an HTML page.
 func Faults(body []byte) (message string, details []string) {
+	if IsHTML(body) {
+		return title(body), nil
+	}
 	var detail string
 	var errs []byte
-	whole := eachMember(body, func(name, value []byte) {
+	var others []member
+	n := 0
+	whole := eachMember(body, func(name, value []byte) bool {
 		switch {
-		case bytes.EqualFold(name, []byte(`"message"`)):
+		case len(name) == len(`"message"`) && bytes.EqualFold(name, []byte(`"message"`)) && len(value) > 0 && value[0] == '"':
 			message = stringOf(value)
-		case bytes.EqualFold(name, []byte(`"detail"`)):
+		case len(name) == len(`"detail"`) && bytes.EqualFold(name, []byte(`"detail"`)):
 			detail = stringOf(value)
-		case bytes.EqualFold(name, []byte(`"errors"`)):
+		case len(name) == len(`"errors"`) && bytes.EqualFold(name, []byte(`"errors"`)):
 			errs = value
+		case len(others) < maxFaultNames && isFault(name, value):
+			others = append(others, member{stringOf(name), value})
 		}
+		n++
+		return n < maxMembers
 	})
 	if !whole {
-		return title(body), nil
+		return "", nil
 	}
 	if message == "" {
 		message = detail
 	}
 	details = flatten(nil, "", errs, 0)
 	if message == "" && len(details) == 0 {
-		details = flattenLists(body)
+		for _, m := range sorted(others) {
+			details = flatten(details, m.name, m.value[:min(len(m.value), maxFaults)], 1)
+		}
 	}
 	for i := range details {
 		details[i] = withoutField(details[i])
 	}
 	return withoutField(message), details
+}
+
+// isFault reports whether a member is one of a body that is itself the map of faults: a parameter with
+// the list of what is wrong with it, or what OAuth 2.0 calls error (RFC 6749, section 5.2). Others may
+// be data.
+func isFault(name, value []byte) bool {
+	switch {
+	case len(value) == 0:
+		return false
+	case value[0] == '[':
+		return true
+	}
+	return string(name) == `"error"` || string(name) == `"error_description"` || string(name) == `"message"`
 }
 
 // withoutField drops the framework's name of a field that stands for no field, and the spaces around.
@@ -81,30 +104,26 @@ func flatten(texts []string, name string, value []byte, depth int) []string {
 	return texts
 }
 
-// flattenLists is for a body that is itself the map of faults: parameters with the list of what is
-// wrong with each, and what OAuth 2.0 calls error (RFC 6749, section 5.2). Other members may be data.
-func flattenLists(body []byte) (texts []string) {
-	for _, m := range sortedMembers(body) {
-		if m.value[0] == '[' || m.name == "error" || m.name == "error_description" || m.name == "message" {
-			texts = flatten(texts, m.name, m.value[:min(len(m.value), maxFaults)], 1)
-		}
-	}
-	return texts
-}
-
 type member struct {
 	name  string
 	value []byte
 }
 
+// maxFaultNames is how many members of an object are taken for faults.
+const maxFaultNames = 256
+
 // sortedMembers returns the first members of a JSON object by name.
 func sortedMembers(object []byte) (members []member) {
-	const most = 256
-	eachMember(object, func(name, value []byte) {
-		if len(members) < most && len(value) > 0 {
+	eachMember(object, func(name, value []byte) bool {
+		if len(value) > 0 {
 			members = append(members, member{stringOf(name), value})
 		}
+		return len(members) < maxFaultNames
 	})
+	return sorted(members)
+}
+
+func sorted(members []member) []member {
 	slices.SortStableFunc(members, func(a, b member) int { return cmp.Compare(a.name, b.name) })
 	return members
 }
@@ -116,17 +135,19 @@ func IsHTML(body []byte) bool {
 	return strings.HasPrefix(begin, "<!doctype html") || strings.HasPrefix(begin, "<html") || strings.HasPrefix(begin, "<head")
 }
 
-var titleTag = regexp.MustCompile(`(?is)<title[^>]*>(.{0,512}?)</title>`)
-
 // title returns the title of an HTML page, in which firewalls and proxies say who they are and why.
 func title(body []byte) string {
-	if !IsHTML(body) {
+	const most = 4 << 10
+	head := string(body[:min(len(body), most)])
+	lower := strings.ToLower(head)
+	begin := strings.Index(lower, "<title")
+	if begin < 0 || len(lower) != len(head) { // not ASCII, and of a kind that changes its length: rare
 		return ""
 	}
-	const head = 4 << 10
-	match := titleTag.FindSubmatch(body[:min(len(body), head)])
-	if match == nil {
+	open := strings.IndexByte(lower[begin:], '>')
+	end := strings.Index(lower[begin:], "</title")
+	if open < 0 || end < open {
 		return ""
 	}
-	return strings.Join(strings.Fields(html.UnescapeString(string(match[1]))), " ")
+	return strings.Join(strings.Fields(html.UnescapeString(head[begin+open+1:begin+end])), " ")
 }

@@ -6,11 +6,14 @@ import (
 	"fmt"
 )
 
+// maxMembers is how many members of an object are looked at where a real one has a dozen.
+const maxMembers = 1 << 12
+
 // eachMember calls visit with each member of the JSON object at the top of body whose value is
-// complete, and with its name as it was written, quotes included. It does not mind what encoding/json
-// refuses elsewhere: values that are no JSON (which visit may get to see), stray or missing commas. It
-// reports whether the object ended, with nothing behind it.
-func eachMember(body []byte, visit func(name, value []byte)) (whole bool) {
+// complete, and with its name as it was written, quotes included, until visit returns false. It does not
+// mind what encoding/json refuses elsewhere: values that are no JSON (which visit may get to see), stray
+// or missing commas. It reports whether the object ended, with nothing behind it.
+func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 	b := trimStart(body)
 	if !IsObject(b) {
 		return false
@@ -33,10 +36,9 @@ func eachMember(body []byte, visit func(name, value []byte)) (whole bool) {
 			continue
 		}
 		rest = trimSpace(rest[1:])
-		if end = valueLen(rest); end < 0 {
+		if end = valueLen(rest); end < 0 || !visit(name, rest[:end]) {
 			return false
 		}
-		visit(name, rest[:end])
 		b = rest[end:]
 	}
 	return false
@@ -56,39 +58,56 @@ func eachElement(b []byte, visit func(value []byte) bool) {
 	}
 }
 
-// valueLen returns the length of the JSON value at the beginning of b, -1 if it does not end in b.
+// valueLen returns the length of the JSON value at the beginning of b, -1 if it does not end in b, and
+// 0 if there is none.
 func valueLen(b []byte) int {
-	depth, inString := 0, false
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		switch {
-		case inString:
-			if c == '\\' {
-				i++
-			} else if c == '"' {
-				inString = false
-				if depth == 0 {
-					return i + 1
-				}
+	for i, c := range b {
+		switch c {
+		case '"', '{', '[':
+			if i > 0 {
+				return i // a scalar ran into it
 			}
-		case c == '"':
-			if depth == 0 && i > 0 {
-				return i // a scalar ran into a string
+			if c == '"' {
+				return stringLen(b)
 			}
-			inString = true
-		case c == '{' || c == '[':
-			if depth == 0 && i > 0 {
-				return i
-			}
-			depth++
-		case depth > 0:
-			if c == '}' || c == ']' {
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-		case c == ',' || c == ':' || c == '}' || c == ']' || isSpace(c):
+			return nestedLen(b)
+		case ',', ':', '}', ']', ' ', '\t', '\r', '\n':
 			return i
+		}
+	}
+	return -1
+}
+
+// stringLen is valueLen for what begins with a quote.
+func stringLen(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		if b[i] == '"' {
+			return i + 1
+		}
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return -1
+}
+
+// nestedLen is valueLen for what begins with a brace or a bracket. It does not tell the two apart.
+func nestedLen(b []byte) int {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			n := stringLen(b[i:])
+			if n < 0 {
+				return -1
+			}
+			i += n - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
 		}
 	}
 	return -1
@@ -139,4 +158,7 @@ func IsObject(body []byte) bool {
 func IsEmpty(body []byte) bool { return len(trimStart(body)) == 0 }
 
 // IsWhole reports whether body is a JSON object that ended.
-func IsWhole(body []byte) bool { return eachMember(body, func(_, _ []byte) {}) }
+func IsWhole(body []byte) bool {
+	n := 0
+	return eachMember(body, func(_, _ []byte) bool { n++; return n < maxMembers })
+}

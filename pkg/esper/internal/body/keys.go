@@ -13,21 +13,22 @@ import (
 // Key returns the top-level token of an answer.
 func Key(body []byte) wire.Secret {
 	var key, folded wire.Secret // folded: under a name such as Token, which encoding/json would take too
-	whole := eachMember(body, func(name, value []byte) {
+	whole := eachMember(body, func(name, value []byte) bool {
 		exact := string(name) == `"token"` || len(name) <= 64 && bytes.IndexByte(name, '\\') >= 0 && stringOf(name) == "token"
 		if !exact && !bytes.EqualFold(name, []byte(`"token"`)) {
-			return
+			return true
 		}
 		var s wire.Secret
 		// U+FFFD is what a decoder puts in place of bytes it cannot read: such a key is not whole.
 		if !json.Valid(value) || s.UnmarshalJSON(value) != nil || s.IsZero() || strings.ContainsRune(s.Reveal(), utf8.RuneError) {
-			return
+			return true
 		}
 		if exact {
 			key = s
 		} else {
 			folded = s
 		}
+		return true
 	})
 	if key.IsZero() && whole { // in a document cut short, the exact name may be still to come
 		return folded

@@ -21,11 +21,11 @@ import (
 const Withheld = "[withheld: the server's text repeats the key and is not shown]"
 
 const (
-	// MaxText is how many bytes of one text are shown.
-	MaxText = 1 << 10
+	// MaxText and MaxDetail are how many bytes are shown of a text, and of one of many.
+	MaxText, MaxDetail = 1 << 10, 1 << 8
 	// overlap is how much further a text is searched than it is shown, so that a secret at the cut
 	// is found.
-	overlap = 1 << 10
+	overlap = 1 << 9
 	// minLen is the shortest text that is taken for a secret, and minDigits for one of digits alone:
 	// a short number stands in every date.
 	minLen, minDigits = 4, 8
@@ -187,8 +187,13 @@ func (m *Matcher) found(text []byte) bool {
 }
 
 // Text makes a text of a server fit to show: one line of at most MaxText bytes, or Withheld.
-func (m *Matcher) Text(text string) string {
-	searched := cut(text, MaxText+overlap)
+func (m *Matcher) Text(text string) string { return m.text(text, MaxText) }
+
+// Detail is Text for one of many texts, with at most MaxDetail bytes.
+func (m *Matcher) Detail(text string) string { return m.text(text, MaxDetail) }
+
+func (m *Matcher) text(text string, most int) string {
+	searched := cut(text, most+overlap)
 	if m.In(searched) {
 		return Withheld
 	}
@@ -197,8 +202,8 @@ func (m *Matcher) Text(text string) string {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(cut(searched, MaxText), "\uFFFD"))
-	if len(text) > MaxText {
+	}, strings.ToValidUTF8(cut(searched, most), "\uFFFD"))
+	if len(text) > most {
 		shown += "…"
 	}
 	return shown

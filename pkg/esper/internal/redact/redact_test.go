@@ -115,15 +115,15 @@ func TestOtherTextsAreShown(t *testing.T) {
 func TestTextIsOneShortLine(t *testing.T) {
 	m := New(wire.NewSecret("MadeUpKeyMadeUpKeyMadeUpKeyM01"))
 	for text, want := range map[string]string{
-		"a\nb\r\nc\u2028d\x00e\x1b[31m":                          "a b  c d e [31m",
-		"turned \u202egnp.exe":                                   "turned  gnp.exe",
-		"\xff\xfe":                                               "\uFFFD",
-		strings.Repeat("é", 600):                                 strings.Repeat("é", 512) + "…",
-		"x" + strings.Repeat("é", 600):                           "x" + strings.Repeat("é", 511) + "…",
-		strings.Repeat("x", MaxText):                             strings.Repeat("x", MaxText),
-		strings.Repeat("\x80", 2000):                             "\uFFFD…",
-		strings.Repeat("x", MaxText-4) + "MadeUpKeyMadeUp":       Withheld, // across the cut
-		strings.Repeat("x", MaxText+overlap+9) + "MadeUpKeyMade": strings.Repeat("x", MaxText) + "…",
+		"a\nb\r\nc\u2028d\x00e\x1b[31m":                        "a b  c d e [31m",
+		"turned \u202egnp.exe":                                 "turned  gnp.exe",
+		"\xff\xfe":                                             "\uFFFD",
+		strings.Repeat("é", 600):                               strings.Repeat("é", 512) + "…",
+		"x" + strings.Repeat("é", 600):                         "x" + strings.Repeat("é", 511) + "…",
+		strings.Repeat("x", MaxText):                           strings.Repeat("x", MaxText),
+		strings.Repeat("\x80", 2000):                           "\uFFFD…",
+		strings.Repeat("x", MaxText-4) + "MadeUpKeyMadeUp":     Withheld, // across the cut
+		strings.Repeat("x", MaxText+overlap) + "MadeUpKeyMade": strings.Repeat("x", MaxText) + "…",
 	} {
 		if got := m.Text(text); got != want {
 			t.Errorf("%.40q became %q, want %q", text, got, want)
