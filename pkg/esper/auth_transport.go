@@ -28,7 +28,7 @@ var (
 type authTransport struct {
 	base   *url.URL        // where the key may go
 	pooled *http.Transport // for what may arrive twice
-	single *http.Transport // for renewals, and after a timeout
+	single *http.Transport // for renewals, and after an attempt without a whole answer
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {

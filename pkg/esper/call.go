@@ -31,7 +31,6 @@ type result struct {
 	err        error  // nil if the answer is 2xx and was read to its end
 	maybeSent  bool   // a server may have got the request
 	permanent  bool   // trying again cannot help
-	timedOut   bool   // by the limit of one attempt
 	attempts   int    // of the call so far
 	credential *credential
 	token      *oauth2.Token // what the source gave for credential
@@ -51,13 +50,13 @@ func (c *Client) call(ctx context.Context, op operation) result {
 		waits  *backoff.ExponentialBackOff
 		next   *oauth2.Token // in place of the source's
 		asked  bool          // the source, after a 401
-		slow   bool          // an attempt timed out: the next one goes over a connection of its own
+		alone  bool          // no whole answer came: the next attempt goes over a connection of its own
 		limit  = c.retry.MaxAttempts
 		result result
 	)
 	for n := 1; ; n++ {
-		result = c.attempt(ctx, op, next, slow, n)
-		slow = slow || result.timedOut
+		result = c.attempt(ctx, op, next, alone, n)
+		alone = alone || result.status == 0 || result.success()
 		if result.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
 			if next = c.reject(ctx, op, &result); next != nil {
@@ -127,7 +126,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // attempt sends op's request once, with the token in next or else the source's.
-func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, slow bool, n int) result {
+func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, alone bool, n int) result {
 	r := result{permanent: true, attempts: n}
 	if err := ctx.Err(); err != nil {
 		r.err = &callError{op.name, n - 1, err}
@@ -146,9 +145,9 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 	}
 	start := time.Now()
 	a := c.newAttempt(ctx, r.credential, req)
-	a.alone = slow
+	a.alone = alone
 	answer, err := a.send(c.chain)
-	r.maybeSent, r.timedOut, r.permanent = a.maybeSent.Load(), a.timedOut(), false
+	r.maybeSent, r.permanent = a.maybeSent.Load(), false
 	if err != nil {
 		transport := (*transportError)(nil)
 		r.permanent = errors.As(err, &transport) && transport.permanent

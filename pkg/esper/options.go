@@ -86,8 +86,8 @@ func WithInsecureHTTP() Option {
 // Retry says how often and how soon a call is tried again; a zero field means its default.
 // Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
 // up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once. So it
-// does where the wait would outlast the call's deadline. After an attempt that timed out, the next one
-// goes over a new connection. What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
+// does where the wait would outlast the call's deadline. After an attempt without a whole answer,
+// the next one goes over a new connection, in HTTP/1.1. What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
 // and over HTTP/2 one that the server refused, again and again until [WithTimeout] ends the attempt.
 type Retry struct {
 	MaxAttempts int           // including the first; default 4, and 1 means no retry

@@ -40,7 +40,7 @@ func (a *attempt) newTransportError(what string, err error) error {
 	case !a.maybeSent.Load():
 		kind = err
 	default:
-		hint = fmt.Sprintf("an error of type %T, whose text may quote the answer and is not shown; either the connection failed, or the answer is no well-formed HTTP with a header of 64 KiB at most", err)
+		hint = fmt.Sprintf("the answer is no well-formed HTTP with a header of 64 KiB at most, or the connection failed (%T, whose text may quote the answer and is not shown)", innermost(err))
 	}
 	if end != nil {
 		for _, why := range []error{cause, end} {
@@ -61,6 +61,13 @@ func (a *attempt) newTransportError(what string, err error) error {
 		text += " (WithTimeout limits an attempt)"
 	}
 	return a.clean(&transportError{text: a.matcher().Text(text), err: kind, permanent: permanent})
+}
+
+func innermost(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
 }
 
 func join(first, second error) error {

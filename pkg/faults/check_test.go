@@ -15,10 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-	"golang.org/x/net/http2"
-
 	"github.com/esper-go/esper-go/pkg/esper"
+	"go.uber.org/goleak"
 )
 
 // canary is the key, and the beginning of every new one. Its first letters stand for it in whatever
@@ -66,7 +64,6 @@ func cause(err error) string {
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
-		stream      http2.StreamError
 		network     *net.OpError
 	)
 	switch {
@@ -78,21 +75,19 @@ func cause(err error) string {
 		return "tls.CertificateVerificationError"
 	case errors.As(err, &record):
 		return "tls.RecordHeaderError"
-	case errors.As(err, &stream):
-		return "http2 " + stream.Code.String()
 	// Which of these it is depends on what the system noticed first.
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return broken
 	}
 	for ; errors.Unwrap(err) != nil; err = errors.Unwrap(err) {
 	}
-	switch text := err.Error(); { // net/http has no types for these
-	case strings.HasSuffix(text, "unexpected EOF reading trailer"):
-		return broken
-	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "malformed MIME"):
-		return malformed
+	text := err.Error()
+	if _, after, ok := strings.Cut(text, "or the connection failed ("); ok { // of the error, only the type is told
+		kind, _, _ := strings.Cut(after, ",")
+		return hidden + " (" + kind + ")"
 	}
-	return "“" + err.Error() + "”"
+	text, _, _ = strings.Cut(text, ";") // without the advice
+	return "“" + text + "”"
 }
 
 // checkSecrets looks for the key in everything that a program may print.

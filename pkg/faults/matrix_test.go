@@ -100,14 +100,16 @@ it is a slow one. In every cell these were checked too:
 - the next call, with nothing in its way, succeeded at once.
 
 “The answer” and “the new key” are successes. An Outcome in front is the one in RenewalError. Connection
-broken is an *net.OpError, io.EOF or io.ErrUnexpectedEOF, whichever the system reports first; a text in
-quotation marks is an error of net/http that has no type.
+broken is an *net.OpError, io.EOF or io.ErrUnexpectedEOF, whichever the system reports first. A text in
+quotation marks is an error of another kind, without the advice that goes with it; where that would be one of
+net/http's which may quote the answer, only its type is told.
 
 | fault | TokenInfo gets | requests | RenewToken gets | requests |
 |---|---|---|---|---|
 %s
 ¹ net/http sends a GET again by itself when an HTTP/2 server resets its stream so, until the time limit.
-A renewal goes over HTTP/1.1 even where the server offers HTTP/2, so that nothing repeats it.
+The next attempt goes over HTTP/1.1, and succeeds. A renewal goes over HTTP/1.1 even where the server
+offers HTTP/2, so that nothing repeats it.
 
 ## An answer that ends early
 

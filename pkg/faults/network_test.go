@@ -18,11 +18,11 @@ import (
 
 const (
 	broken    = "connection broken"
-	malformed = "malformed answer"
+	hidden    = "“no well-formed HTTP, or the connection failed”" // with the type of net/http's error alone
 	timedOut  = "DeadlineExceeded"
 	unknown   = "OutcomeUnknown, "
-	notDone   = "NotRenewed, "
-	unread    = "RenewedUnread, "
+	notDone   = "OutcomeNotRenewed, "
+	unread    = "OutcomeUnreadable, "
 	succeeded = "success"
 )
 
