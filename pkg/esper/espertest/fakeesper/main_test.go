@@ -130,6 +130,20 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+func TestRunLifetime(t *testing.T) {
+	_, _ = serve(t, func(h hello) {
+		_, body, err := get(t, h)
+		if err != nil || !strings.Contains(body, time.Now().UTC().Add(10*time.Minute).Format("2006-01-02T15")) && !strings.Contains(body, time.Now().UTC().Format("2006-01-02T15")) {
+			t.Errorf("%s, %v; want an end in ten minutes", body, err)
+		}
+	}, "-lifetime", "10m")
+	_, _ = serve(t, func(h hello) {
+		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 401 {
+			t.Errorf("status = %d, want 401 for a key that has ended", got)
+		}
+	}, "-lifetime", "-1s")
+}
+
 func TestRunFailsAlways(t *testing.T) {
 	_, _ = serve(t, func(h hello) {
 		for range 3 {
