@@ -51,7 +51,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 			return nil, err
 		}
 	}
-	h := newHeld(doc, s.before)
+	h := newKeyState(doc, s.before)
 	if h.unsure = doc.Attempt != nil; !h.unsure {
 		h = h.wake(time.Now())
 	}

@@ -40,7 +40,7 @@ func (s *Source) advance(ctx context.Context) {
 // try looks at the store, and goes on under its lock if there is something to do. It has not acted
 // if a failure keeps it from that: then only another key in the store changes anything.
 func (s *Source) try(ctx context.Context) (acted bool, err error) {
-	h, err := s.look(ctx)
+	h, err := s.reload(ctx)
 	now := time.Now()
 	switch {
 	case h.waiting(now):
@@ -62,12 +62,12 @@ func (s *Source) try(ctx context.Context) (acted bool, err error) {
 
 // locked holds the store's lock, so that no other process renews; one may have done so meanwhile.
 func (s *Source) locked(ctx context.Context) error {
-	h, err := s.look(ctx)
+	h, err := s.reload(ctx)
 	switch {
 	case !h.saved:
-		err = s.place(ctx, h)
+		err = s.saveNew(ctx, h)
 	case err == nil && h.owed:
-		err = s.note(ctx, h)
+		err = s.saveJournal(ctx, h)
 	}
 	h = s.current.Load()
 	now := time.Now()
@@ -94,7 +94,7 @@ func (s *Source) locked(ctx context.Context) error {
 }
 
 // renew sends the renewal: journal, POST, store.
-func (s *Source) renew(ctx context.Context, h *held) error {
+func (s *Source) renew(ctx context.Context, h *keyState) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < postTime {
 		return errors.New("renew: not begun, since the look at the key took so long that the lock could end meanwhile")
 	}
@@ -102,7 +102,7 @@ func (s *Source) renew(ctx context.Context, h *held) error {
 	if past != nil { // an answer is kept until there is a new key
 		journal.Answer, journal.AnswerBase64 = past.Answer, past.AnswerBase64
 	}
-	err := s.note(ctx, h.noting(journal))
+	err := s.saveJournal(ctx, h.noting(journal))
 	if !s.still(h) {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (s *Source) renew(ctx context.Context, h *held) error {
 	if failed.Outcome == esper.OutcomeUnreadable {
 		kept := *h.doc.Attempt
 		kept.keep(failed.Body)
-		if saveErr := s.note(ctx, h.noting(&kept)); saveErr != nil {
+		if saveErr := s.saveJournal(ctx, h.noting(&kept)); saveErr != nil {
 			err = errors.Join(err, saveErr)
 		}
 	}
@@ -135,9 +135,9 @@ func (s *Source) renew(ctx context.Context, h *held) error {
 }
 
 // refused is for a renewal that was not carried out: h is as before it.
-func (s *Source) refused(ctx context.Context, h *held, err error) error {
+func (s *Source) refused(ctx context.Context, h *keyState, err error) error {
 	unauthorized := errors.Is(err, esper.ErrUnauthorized)
-	if saveErr := s.note(ctx, h); saveErr != nil {
+	if saveErr := s.saveJournal(ctx, h); saveErr != nil {
 		err = errors.Join(err, saveErr)
 	}
 	if unauthorized {
@@ -150,7 +150,7 @@ func (s *Source) refused(ctx context.Context, h *held, err error) error {
 }
 
 // ask checks the key after the renewal that failed with err, and returns what there is to say.
-func (s *Source) ask(ctx context.Context, h *held, why string, err error) error {
+func (s *Source) ask(ctx context.Context, h *keyState, why string, err error) error {
 	if !s.still(h) {
 		return nil
 	}
@@ -177,17 +177,17 @@ func (s *Source) post(ctx context.Context, doc document) (*esper.RenewedToken, e
 
 // succeed takes the new key into use, once it is stored if it can be. Where the answer does not
 // say when the key ends, it is asked for, after the key is safe.
-func (s *Source) succeed(ctx context.Context, h *held, next document) error {
+func (s *Source) succeed(ctx context.Context, h *keyState, next document) error {
 	known := !next.ExpiresAt.IsZero()
 	if !known {
 		next.ExpiresAt = next.IssuedAt.Add(assumedLifetime)
 	}
-	replaced := newHeld(next, s.before)
+	replaced := newKeyState(next, s.before)
 	replaced.saved, replaced.from = false, h.doc.Key
 	if !h.saved {
 		replaced.from = h.from
 	}
-	if err := s.place(ctx, replaced); known || err != nil || !s.still(replaced) {
+	if err := s.saveNew(ctx, replaced); known || err != nil || !s.still(replaced) {
 		return err
 	}
 	info, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(next.Key)))
@@ -195,13 +195,13 @@ func (s *Source) succeed(ctx context.Context, h *held, next document) error {
 		return nil //nolint:nilerr // the end is assumed, and told by the next renewal at the latest
 	}
 	next.learn(info)
-	return s.note(ctx, s.current.Load().with(next, s.before))
+	return s.saveJournal(ctx, s.current.Load().with(next, s.before))
 }
 
 // check asks whether the key still works, after something that makes that doubtful. It returns an
 // error that is ErrKeyLost if it is refused and the store has no other, and any other if that cannot
 // be told now. If the store has another, that is in use afterwards.
-func (s *Source) check(ctx context.Context, h *held, why string) error {
+func (s *Source) check(ctx context.Context, h *keyState, why string) error {
 	_, err := s.client.TokenInfo(withKey(ctx, esper.NewSecret(h.doc.Key)))
 	switch {
 	case err == nil:

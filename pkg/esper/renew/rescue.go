@@ -14,7 +14,7 @@ import (
 // rescue looks for the successor of h's key, which the server refuses, in what a process had
 // written when it died before that was in place, and takes it into use. That takes milliseconds,
 // most of them fsync's, out of the time in which a crash can lose a key.
-func (s *Source) rescue(ctx context.Context, h *held) error {
+func (s *Source) rescue(ctx context.Context, h *keyState) error {
 	store, ok := s.store.(interface{ leftovers() [][]byte })
 	if !ok {
 		return nil
@@ -31,12 +31,12 @@ func (s *Source) rescue(ctx context.Context, h *held) error {
 		case err != nil:
 			return fmt.Errorf("renew: cannot tell whether a key that was not quite saved works: %w", err)
 		}
-		next := newHeld(doc, s.before)
+		next := newKeyState(doc, s.before)
 		next.saved, next.from = false, h.doc.Key
 		if !h.saved {
 			next.from = h.from
 		}
-		return s.place(ctx, next)
+		return s.saveNew(ctx, next)
 	}
 	return nil
 }

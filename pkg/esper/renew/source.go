@@ -37,7 +37,7 @@ type Source struct {
 	store  Store
 	settings
 
-	current atomic.Pointer[held]
+	current atomic.Pointer[keyState]
 	busy    atomic.Bool // a step is under way
 	steps   singleflight.Group
 	work    chan struct{} // full while somebody changes current
@@ -69,7 +69,7 @@ func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	return s.slow(ctx, h, now)
 }
 
-func (s *Source) slow(ctx context.Context, h *held, now time.Time) (*oauth2.Token, error) {
+func (s *Source) slow(ctx context.Context, h *keyState, now time.Time) (*oauth2.Token, error) {
 	due := h.due(now)
 	if h.lost == nil && now.Before(h.mandatory) && !h.unsure {
 		if due && !s.busy.Load() {
@@ -168,7 +168,7 @@ func (s *Source) Status() Status {
 }
 
 // report tells Status, the log and OnRenew.
-func (s *Source) report(before *held, err error) {
+func (s *Source) report(before *keyState, err error) {
 	s.mu.Lock()
 	s.lastErr = err
 	s.mu.Unlock()

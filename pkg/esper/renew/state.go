@@ -10,7 +10,7 @@ import (
 )
 
 // set takes h into use. What callers get at once is worked out here.
-func (s *Source) set(h *held) {
+func (s *Source) set(h *keyState) {
 	out := *h
 	now := wallClock()
 	out.hotFrom, out.hotFor = now.UnixNano(), 0
@@ -24,9 +24,9 @@ func (s *Source) set(h *held) {
 	}
 }
 
-// look takes what the store holds into use and returns that: another process's key, or the journal
+// reload takes what the store holds into use and returns that: another process's key, or the journal
 // for the same one. A key that the store lacks stays, until it is lost.
-func (s *Source) look(ctx context.Context) (*held, error) {
+func (s *Source) reload(ctx context.Context) (*keyState, error) {
 	h := s.current.Load()
 	doc, found, err := s.load(ctx)
 	switch {
@@ -40,9 +40,9 @@ func (s *Source) look(ctx context.Context) (*held, error) {
 	return s.adopt(h, doc), nil
 }
 
-func (s *Source) adopt(h *held, doc document) *held {
+func (s *Source) adopt(h *keyState, doc document) *keyState {
 	if doc.Key != h.doc.Key {
-		h = newHeld(doc, s.before)
+		h = newKeyState(doc, s.before)
 	} else {
 		own := h.doc.Attempt
 		owed := h.owed && (doc.Attempt == nil || !doc.Attempt.StartedAt.After(own.StartedAt))
@@ -56,9 +56,9 @@ func (s *Source) adopt(h *held, doc document) *held {
 	return h
 }
 
-// note saves h, whose key may be the store's already, unless the store has got another key since it
+// saveJournal saves h, whose key may be the store's already, unless the store has got another key since it
 // was looked at: that is newer, and is taken into use.
-func (s *Source) note(ctx context.Context, h *held) error {
+func (s *Source) saveJournal(ctx context.Context, h *keyState) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
 	doc, found, err := s.load(ctx)
@@ -78,9 +78,9 @@ func (s *Source) note(ctx context.Context, h *held) error {
 	return err
 }
 
-// place stores h, whose key is new and not stored, and takes it into use: only the key that it
+// saveNew stores h, whose key is new and not stored, and takes it into use: only the key that it
 // replaces, or nothing, gives way. A key that came in by another way stays if it works.
-func (s *Source) place(ctx context.Context, h *held) error {
+func (s *Source) saveNew(ctx context.Context, h *keyState) error {
 	loadCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
 	defer cancel()
 	doc, found, err := s.load(loadCtx)
@@ -88,7 +88,7 @@ func (s *Source) place(ctx context.Context, h *held) error {
 		_, infoErr := s.client.TokenInfo(withKey(ctx, esper.NewSecret(doc.Key)))
 		switch {
 		case infoErr == nil:
-			s.set(newHeld(doc, s.before))
+			s.set(newKeyState(doc, s.before))
 			return nil
 		case !errors.Is(infoErr, esper.ErrUnauthorized):
 			err = fmt.Errorf("another key came into %s, and it cannot be told whether it works: %w", s.storeName(), infoErr)
@@ -109,7 +109,7 @@ func (s *Source) place(ctx context.Context, h *held) error {
 }
 
 // still reports whether the key in use is h's.
-func (s *Source) still(h *held) bool { return s.current.Load().doc.Key == h.doc.Key }
+func (s *Source) still(h *keyState) bool { return s.current.Load().doc.Key == h.doc.Key }
 
 // load reads the store; found is false if nothing was ever stored.
 func (s *Source) load(ctx context.Context) (doc document, found bool, err error) {
@@ -148,7 +148,7 @@ func (s *Source) storeName() string {
 }
 
 // unended is what keeps a renewal from being begun while an earlier one may be under way.
-func (h *held) unended() error {
+func (h *keyState) unended() error {
 	return fmt.Errorf("renew: the renewal begun at %s did not end; the next waits until it cannot be under way any more",
 		h.doc.Attempt.StartedAt.Format(time.RFC3339))
 }

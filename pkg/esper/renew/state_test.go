@@ -22,7 +22,7 @@ func (w watched) Lock(ctx context.Context) (func(), error) {
 }
 
 // unsaved makes the source hold a key that is not in the store and came after stubFirst, which is.
-func unsaved(source *Source, lost error) *held {
+func unsaved(source *Source, lost error) *keyState {
 	h := *source.current.Load()
 	h.doc.Key, h.saved, h.from, h.lost = "unsaved", false, stubFirst, lost
 	source.set(&h)
@@ -60,16 +60,16 @@ func TestLookAfterALostKey(t *testing.T) {
 	server, store := newStub(90*day), Memory()
 	source := opened(t, server, store)
 	unsaved(source, ErrKeyLost)
-	if h, err := source.look(t.Context()); err != nil || h.doc.Key != "unsaved" {
+	if h, err := source.reload(t.Context()); err != nil || h.doc.Key != "unsaved" {
 		t.Errorf("the key it had replaced came back: %s, %v", h.doc.Key, err)
 	}
 	byHand(t, server, store)
 	unsaved(source, nil)
-	if h, err := source.look(t.Context()); err != nil || h.doc.Key != "unsaved" {
+	if h, err := source.reload(t.Context()); err != nil || h.doc.Key != "unsaved" {
 		t.Errorf("a key that works gave way to %s, %v", h.doc.Key, err)
 	}
 	unsaved(source, ErrKeyLost)
-	if h, err := source.look(t.Context()); err != nil || h.doc.Key != "by hand" {
+	if h, err := source.reload(t.Context()); err != nil || h.doc.Key != "by hand" {
 		t.Errorf("a lost key stays: %s, %v", h.doc.Key, err)
 	}
 }
@@ -79,15 +79,15 @@ func TestNoteKeepsANewerKey(t *testing.T) {
 	source := opened(t, server, store)
 	h := unsaved(source, nil).noting(newAttempt())
 	store.set(nil, func([]byte) error { return errDisk })
-	if err := source.note(t.Context(), h); !errors.Is(err, errDisk) || !source.current.Load().owed {
+	if err := source.saveJournal(t.Context(), h); !errors.Is(err, errDisk) || !source.current.Load().owed {
 		t.Errorf("%v, owed %t", err, source.current.Load().owed)
 	}
 	store.set(nil, nil)
-	if err := source.note(t.Context(), h); err != nil || stored(t, store).Key != "unsaved" || stored(t, store).Attempt == nil || source.current.Load().owed {
+	if err := source.saveJournal(t.Context(), h); err != nil || stored(t, store).Key != "unsaved" || stored(t, store).Attempt == nil || source.current.Load().owed {
 		t.Errorf("%v, stored %s, owed %t", err, stored(t, store).Key, source.current.Load().owed)
 	}
 	byHand(t, server, store)
-	if err := source.note(t.Context(), unsaved(source, nil)); err != nil || stored(t, store).Key != "by hand" || keyOf(source) != "by hand" {
+	if err := source.saveJournal(t.Context(), unsaved(source, nil)); err != nil || stored(t, store).Key != "by hand" || keyOf(source) != "by hand" {
 		t.Errorf("%v, stored %s, in use %s", err, stored(t, store).Key, keyOf(source))
 	}
 }
@@ -96,7 +96,7 @@ func TestPlaceInAnEmptyStore(t *testing.T) {
 	server := newStub(90 * day)
 	source := opened(t, server, Memory())
 	source.store = Memory() // somebody has removed the file
-	if err := source.place(t.Context(), unsaved(source, nil)); err != nil || stored(t, source.store).Key != "unsaved" || server.counted("info") != 1 {
+	if err := source.saveNew(t.Context(), unsaved(source, nil)); err != nil || stored(t, source.store).Key != "unsaved" || server.counted("info") != 1 {
 		t.Errorf("%v, %d questions", err, server.counted("info"))
 	}
 }

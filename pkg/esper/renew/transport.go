@@ -93,7 +93,7 @@ func (s *Source) rejected(ctx context.Context, key string) (newer string, err er
 		return h.doc.Key, nil
 	}
 	select {
-	case <-s.steps.DoChan("rejected "+key, func() (any, error) { s.doubt(key); return nil, nil }):
+	case <-s.steps.DoChan("rejected "+key, func() (any, error) { s.onUnauthorized(key); return nil, nil }):
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -106,15 +106,15 @@ func (s *Source) rejected(ctx context.Context, key string) (newer string, err er
 	return "", nil
 }
 
-// doubt looks whether key has been replaced, and asks the server about it if not: seldom, since an
+// onUnauthorized looks whether key has been replaced, and asks the server about it if not: seldom, since an
 // endpoint may answer 401 for reasons of its own, and often.
-func (s *Source) doubt(key string) {
+func (s *Source) onUnauthorized(key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), stepTime)
 	defer cancel()
 	s.work <- struct{}{}
 	defer func() { <-s.work }()
 	before := s.current.Load()
-	err := s.refuted(ctx, key)
+	err := s.checkRefused(ctx, key)
 	h := s.current.Load()
 	if errors.Is(err, ErrKeyLost) {
 		h = h.failed(time.Now(), 0)
@@ -126,10 +126,10 @@ func (s *Source) doubt(key string) {
 	}
 }
 
-// refuted returns ErrKeyLost if the server refuses key and there is no other. Another process may be
+// checkRefused returns ErrKeyLost if the server refuses key and there is no other. Another process may be
 // about to store one, and holds the lock meanwhile.
-func (s *Source) refuted(ctx context.Context, key string) error {
-	h, err := s.look(ctx)
+func (s *Source) checkRefused(ctx context.Context, key string) error {
+	h, err := s.reload(ctx)
 	ask := !time.Now().Before(s.doubted.Add(doubtTime))
 	if h.doc.Key != key || h.lost != nil || !ask && h.doc.Attempt == nil {
 		return err
@@ -139,7 +139,7 @@ func (s *Source) refuted(ctx context.Context, key string) error {
 		return err
 	}
 	defer unlock()
-	if h, err = s.look(ctx); err != nil || h.doc.Key != key || !ask {
+	if h, err = s.reload(ctx); err != nil || h.doc.Key != key || !ask {
 		return err
 	}
 	s.doubted = time.Now()

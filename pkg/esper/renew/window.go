@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	advisoryPart    = 5                  // the advisory window is a fifth of the lifetime,
-	advisoryLeast   = 24 * time.Hour     // but no shorter than this where the lifetime allows
-	mandatoryMost   = 5 * time.Minute    // the mandatory window, or a twentieth of the lifetime if that is less
-	assumedLifetime = 7 * 24 * time.Hour // of a key whose end the server does not tell
-	pause           = 10 * time.Minute   // after an attempt whose outcome is unknown, before the next
-	stepTime        = 2 * time.Minute    // that the wait for the store's lock may take
-	holdTime        = 2 * time.Minute    // that the lock is held, the last saving apart
-	postTime        = 75 * time.Second   // of these, for the renewal itself
-	saveTime        = 15 * time.Second   // for saving, even if the step's time is over
-	pollTime        = time.Minute        // between looks at the store for another process's renewal
-	doubtTime       = 30 * time.Second   // between questions to the server after a 401
-	failMin         = 30 * time.Second   // first wait after a failure
-	failMax         = time.Hour          // longest
-	rushGap         = time.Second        // at least, from one renewal to the next
-	skew            = 25 * time.Hour     // that a clock may be off by a wrong time zone; beyond, it is plainly wrong
+	advisoryPart     = 5                  // the advisory window is a fifth of the lifetime,
+	advisoryLeast    = 24 * time.Hour     // but no shorter than this where the lifetime allows
+	mandatoryMost    = 5 * time.Minute    // the mandatory window, or a twentieth of the lifetime if that is less
+	assumedLifetime  = 7 * 24 * time.Hour // of a key whose end the server does not tell
+	pause            = 10 * time.Minute   // after an attempt whose outcome is unknown, before the next
+	stepTime         = 2 * time.Minute    // that the wait for the store's lock may take
+	holdTime         = 2 * time.Minute    // that the lock is held, the last saving apart
+	postTime         = 75 * time.Second   // of these, for the renewal itself
+	saveTime         = 15 * time.Second   // for saving, even if the step's time is over
+	pollTime         = time.Minute        // between looks at the store for another process's renewal
+	doubtTime        = 30 * time.Second   // between questions to the server after a 401
+	failMin          = 30 * time.Second   // first wait after a failure
+	failMax          = time.Hour          // longest
+	minRenewInterval = time.Second        // at least, from one renewal to the next
+	skew             = 25 * time.Hour     // that a clock may be off by a wrong time zone; beyond, it is plainly wrong
 )
 
-// held is the key in use. It is replaced, never changed.
-type held struct {
+// keyState is the key in use. It is replaced, never changed.
+type keyState struct {
 	token  *oauth2.Token
 	doc    document
 	saved  bool      // the store has the key
@@ -52,14 +52,14 @@ type held struct {
 }
 
 // newHeld works out when a key is to be renewed; before is WithRenewBefore, 0 for the default.
-func newHeld(doc document, before time.Duration) *held {
-	h := &held{
+func newKeyState(doc document, before time.Duration) *keyState {
+	h := &keyState{
 		token: &oauth2.Token{AccessToken: doc.Key, TokenType: "Bearer", Expiry: doc.ExpiresAt},
 		doc:   doc, saved: true, made: wallClock(), end: doc.ExpiresAt,
 	}
 	renewed := !doc.RenewedAt.IsZero()
 	lifetime := doc.ExpiresAt.Sub(doc.IssuedAt)
-	gap := max(lifetime/10, rushGap)
+	gap := max(lifetime/10, minRenewInterval)
 	if lifetime <= 0 { // nonsense: a clock was wrong
 		lifetime, gap = assumedLifetime, failMax
 	} else { // a clock that is behind the server's must not see the key end late
@@ -86,11 +86,11 @@ func newHeld(doc document, before time.Duration) *held {
 }
 
 // with returns h with what the store says of the same key.
-func (h *held) with(doc document, before time.Duration) *held {
+func (h *keyState) with(doc document, before time.Duration) *keyState {
 	out := *h
 	setBack := wallClock().Before(h.made.Add(-skew))
 	if setBack || !doc.ExpiresAt.Equal(h.doc.ExpiresAt) || !doc.IssuedAt.Equal(h.doc.IssuedAt) {
-		fresh := newHeld(doc, before)
+		fresh := newKeyState(doc, before)
 		out.token, out.made, out.advisory, out.mandatory, out.end = fresh.token, fresh.made, fresh.advisory, fresh.mandatory, fresh.end
 	}
 	out.doc = doc
@@ -98,7 +98,7 @@ func (h *held) with(doc document, before time.Duration) *held {
 }
 
 // noting returns h with another journal.
-func (h *held) noting(a *attempt) *held {
+func (h *keyState) noting(a *attempt) *keyState {
 	out := *h
 	out.doc.Attempt = a
 	return &out
@@ -106,13 +106,13 @@ func (h *held) noting(a *attempt) *held {
 
 // pending reports whether an attempt's end is unknown, and it is time to ask what became of it: at
 // once, and again before the next attempt.
-func (h *held) pending(now time.Time) bool {
+func (h *keyState) pending(now time.Time) bool {
 	a := h.doc.Attempt
 	return a != nil && (!a.StartedAt.Equal(h.check) || !now.Before(h.advisory) && !now.Before(h.pauseEnd(now)))
 }
 
 // looked returns h with the attempt found to have left the key as it was.
-func (h *held) looked() *held {
+func (h *keyState) looked() *keyState {
 	out := *h
 	out.check = h.doc.Attempt.StartedAt
 	return &out
@@ -120,7 +120,7 @@ func (h *held) looked() *held {
 
 // pauseEnd is when an attempt of unknown outcome cannot be under way any more. One that is yet to
 // begin is from a time when a clock was wrong.
-func (h *held) pauseEnd(now time.Time) time.Time {
+func (h *keyState) pauseEnd(now time.Time) time.Time {
 	a := h.doc.Attempt
 	if a == nil || a.StartedAt.After(now.Add(skew)) {
 		return time.Time{}
@@ -130,12 +130,12 @@ func (h *held) pauseEnd(now time.Time) time.Time {
 
 // waiting reports whether a failure still keeps things from being sent. The clock may have been
 // set back since.
-func (h *held) waiting(now time.Time) bool {
+func (h *keyState) waiting(now time.Time) bool {
 	return h.lost != nil || now.Before(h.retry) && h.retry.Sub(now) <= 2*failMax
 }
 
 // nextAttempt is when something may be sent next; next itself may be just a look at the store.
-func (h *held) nextAttempt(now time.Time) time.Time {
+func (h *keyState) nextAttempt(now time.Time) time.Time {
 	if h.fails > 0 {
 		return h.retry
 	}
@@ -143,17 +143,17 @@ func (h *held) nextAttempt(now time.Time) time.Time {
 }
 
 // due reports whether it is time to look at the store, and perhaps to renew.
-func (h *held) due(now time.Time) bool {
+func (h *keyState) due(now time.Time) bool {
 	return !now.Before(h.next) || now.UnixNano() < h.hotFrom // the clock was set back
 }
 
 // usable reports whether callers may have the key.
-func (h *held) usable(now time.Time) bool {
+func (h *keyState) usable(now time.Time) bool {
 	return h.lost == nil && (now.Before(h.end) || now.Before(h.mandatory))
 }
 
 // wake returns h with its next action after a good look at the store.
-func (h *held) wake(now time.Time) *held {
+func (h *keyState) wake(now time.Time) *keyState {
 	out := *h
 	out.retry, out.fails, out.unsure = time.Time{}, 0, false
 	out.next = earlier(out.nextAttempt(now), now.Add(pollTime)).Round(0)
@@ -161,7 +161,7 @@ func (h *held) wake(now time.Time) *held {
 }
 
 // asleep returns h with its next action after a look at the store while a failure's wait lasts.
-func (h *held) asleep(now time.Time) *held {
+func (h *keyState) asleep(now time.Time) *keyState {
 	out := *h
 	out.next = now.Add(pollTime).Round(0)
 	if h.lost == nil {
@@ -172,7 +172,7 @@ func (h *held) asleep(now time.Time) *held {
 
 // failed returns h with its next action after a failure: exponential, with jitter, never so late
 // that the key ends meanwhile without another attempt.
-func (h *held) failed(now time.Time, least time.Duration) *held {
+func (h *keyState) failed(now time.Time, least time.Duration) *keyState {
 	out := *h
 	out.fails++
 	out.unsure = false

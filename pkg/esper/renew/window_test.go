@@ -10,9 +10,9 @@ import (
 )
 
 // spread makes many sources of one key and returns the earliest and the latest of their windows.
-func spread(doc document, before time.Duration) (first, last *held) {
+func spread(doc document, before time.Duration) (first, last *keyState) {
 	for range 2000 {
-		h := newHeld(doc, before)
+		h := newKeyState(doc, before)
 		if first == nil || h.advisory.Before(first.advisory) {
 			first = h
 		}

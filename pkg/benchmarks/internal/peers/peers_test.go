@@ -74,7 +74,7 @@ func infoText(t *testing.T, v any) string {
 	t.Helper()
 	switch v := v.(type) {
 	case *floor.Info:
-		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresAt, v.Scope, v.CreatedOn, v.UpdatedOn)
+		return text(v.ID, v.Enterprise, v.User, v.DeveloperApp, v.Token, v.ExpiresOn, v.Scope, v.CreatedOn, v.UpdatedOn)
 	case *gen.GetTokenInfoResponse:
 		return infoText(t, v.JSON200)
 	case *esper.TokenInfo:

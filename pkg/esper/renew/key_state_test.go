@@ -17,7 +17,7 @@ func TestWaitsAfterFailures(t *testing.T) {
 			{2 * time.Second, time.Second, time.Second}, // not less
 			{-time.Minute, failMax / 2, failMax * 3 / 2},
 		} {
-			h := newHeld(document{Key: "k", IssuedAt: now.Add(-90 * day), ExpiresAt: now.Add(tc.left)}, 0)
+			h := newKeyState(document{Key: "k", IssuedAt: now.Add(-90 * day), ExpiresAt: now.Add(tc.left)}, 0)
 			h.fails = 9
 			out := h.failed(now, 0)
 			if wait := out.retry.Sub(now); wait < tc.least || wait > tc.most {
@@ -49,7 +49,7 @@ func TestPending(t *testing.T) {
 			{day, time.Minute, true, false},
 			{day, time.Hour, true, true},
 		} {
-			h := newHeld(document{
+			h := newKeyState(document{
 				Key: "k", IssuedAt: now.Add(tc.left - 90*day), ExpiresAt: now.Add(tc.left),
 				Attempt: &attempt{StartedAt: now.Add(-tc.ago)},
 			}, 0)
