@@ -25,7 +25,7 @@ var parts = []struct{ name, words string }{
 	{"reading the body", "internal/body.Read io.ReadAll"},
 	{"finding members and keys in it", "internal/body."},
 	{"looking for echoes of keys", "internal/redact. esper.(*credential).matcher"},
-	{"building the request", "esper-go/gen. net/http.NewRequest esper.(*Client).describe"},
+	{"building the request", "gen.NewGet gen.NewRenew net/http.NewRequest esper.(*Client).describe"},
 	{"the deadline of the attempt", "esper.(*Client).newAttempt esper.(*attempt).end context. time. net/http.setRequestCancel"},
 	{"net/http's Client", "net/http.(*Client) net/http.send"},
 	{"the rest of the client", "pkg/esper. peers/floor."},

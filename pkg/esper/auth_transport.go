@@ -166,7 +166,7 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 
 // exchange sends req and reads the whole answer.
 func (a *attempt) exchange(transport http.RoundTripper, req *http.Request) (*answer, error) {
-	resp, err := roundTrip(transport, req)
+	resp, err := roundTrip(transport, req) //nolint:bodyclose // body.Read closes it
 	if err != nil {
 		return nil, a.newTransportError("no answer from "+req.URL.Host, err)
 	}

@@ -182,7 +182,7 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 	rest := bytes.NewReader(got.body)
 	resp.Body = bodyFunc(func(p []byte) (int, error) {
 		n, err := rest.Read(p)
-		if err == io.EOF && got.err != nil { //nolint:errorlint // io.Reader's contract is io.EOF itself
+		if err == io.EOF && got.err != nil {
 			err = got.err
 		}
 		return n, err

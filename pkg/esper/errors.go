@@ -66,7 +66,7 @@ func timeout(err error) bool {
 
 // reasonOf returns err's text without the operation, which stands in front already.
 func reasonOf(err error) string {
-	if inner, ok := err.(interface{ reason() string }); ok { //nolint:errorlint // what wraps it has a text of its own
+	if inner, ok := err.(interface{ reason() string }); ok {
 		return inner.reason()
 	}
 	return strings.TrimPrefix(err.Error(), "esper: ")

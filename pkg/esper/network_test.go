@@ -88,7 +88,7 @@ func TestRenewToken_OwnDialer(t *testing.T) {
 	for _, protocols := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}} {
 		own := config.Clone()
 		own.NextProtos = protocols
-		handshaken := func(_, addr string) (net.Conn, error) { return tls.Dial("tcp", addr, own) } //nolint:noctx // the deprecated form
+		handshaken := func(_, addr string) (net.Conn, error) { return tls.Dial("tcp", addr, own) }
 		lazy := func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err != nil {
@@ -98,7 +98,7 @@ func TestRenewToken_OwnDialer(t *testing.T) {
 		}
 		own.ServerName = "example.com"
 		for name, transport := range map[string]*http.Transport{
-			"DialTLS":                           {DialTLS: handshaken}, //nolint:staticcheck // deprecated, and in use
+			"DialTLS":                           {DialTLS: handshaken},
 			"DialTLSContext, without handshake": {DialTLSContext: lazy},
 		} {
 			renewed, err := clientFor(t, server.URL, oldKey, esper.WithTransport(transport), quickRetry(2)).RenewToken(t.Context(), renewal(oldKey))

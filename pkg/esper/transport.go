@@ -91,7 +91,7 @@ func namedDial(dial dialFunc) dialFunc {
 		if err == nil {
 			return conn, nil
 		}
-		if known, _, _ := kindOf(err); known == nil {
+		if _, _, known := kindOf(err); known == nil {
 			err = &net.OpError{Op: "dial", Net: network, Err: err}
 		}
 		return nil, err

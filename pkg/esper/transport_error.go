@@ -31,7 +31,7 @@ func (e *transportError) Timeout() bool { return timeout(e.err) }
 // the answer, and with it a key, so its text is shown only if it is of a kind that cannot, or if no
 // connection was made.
 func (a *attempt) newTransportError(what string, err error) error {
-	kind, hint, permanent := kindOf(err)
+	hint, permanent, kind := kindOf(err)
 	end, cause := a.Err(), context.Cause(a)
 	switch {
 	case end != nil && kind == nil && errors.Is(err, cause):
@@ -94,7 +94,7 @@ func (a *attempt) clean(err error) error {
 
 // kindOf returns the part of an error of net/http's that cannot quote an answer, what the caller can
 // do about it, and whether it would be the same again.
-func kindOf(err error) (kind error, hint string, permanent bool) {
+func kindOf(err error) (hint string, permanent bool, kind error) {
 	var (
 		proxy     *proxyError
 		cert      *tls.CertificateVerificationError
@@ -108,43 +108,43 @@ func kindOf(err error) (kind error, hint string, permanent bool) {
 	)
 	switch {
 	case errors.As(err, &proxy):
-		return proxy, "", proxy.permanent
+		return "", proxy.permanent, proxy
 	case errors.As(err, &cert) && errors.As(cert, &authority):
-		return cert, "if a company's proxy or a test server signs with an authority of its own, add that to the system's or to RootCAs in WithTransport's TLSClientConfig", true
+		return "if a company's proxy or a test server signs with an authority of its own, add that to the system's or to RootCAs in WithTransport's TLSClientConfig", true, cert
 	case errors.As(err, &cert) && errors.As(cert, &name):
-		return cert, "check the base URL; or something in between answers in the server's place", true
+		return "check the base URL; or something in between answers in the server's place", true, cert
 	case errors.As(err, &cert):
-		return cert, "check this machine's clock and the server's certificate", true
+		return "check this machine's clock and the server's certificate", true, cert
 	case errors.As(err, &record):
 		if string(record.RecordHeader[:]) == "HTTP/" {
-			return fmt.Errorf("%w: %w", http.ErrSchemeMismatch, record), "check the base URL: the port speaks http, not https", true
+			return "check the base URL: the port speaks http, not https", true, fmt.Errorf("%w: %w", http.ErrSchemeMismatch, record)
 		}
-		return record, "check the base URL's port", true
+		return "check the base URL's port", true, record
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return dns, "check the tenant or the base URL, and this machine's network", false
+		return "check the tenant or the base URL, and this machine's network", false, dns
 	case errors.As(err, &dns):
-		return dns, "", false
+		return "", false, dns
 	case errors.As(err, &op):
-		return op, "", false
+		return "", false, op
 	case errors.As(err, &errno):
-		return errno, "", false
+		return "", false, errno
 	case errors.As(err, &corrupt):
-		return corrupt, "", false
+		return "", false, corrupt
 	}
 	for _, known := range []error{
 		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded, gzip.ErrHeader, gzip.ErrChecksum, errHTTP2,
 	} {
 		if errors.Is(err, known) {
-			return known, "", errors.Is(known, errHTTP2)
+			return "", errors.Is(known, errHTTP2), known
 		}
 	}
 	switch text := err.Error(); {
 	case strings.HasPrefix(text, "net/http: invalid "): // a field that a middleware added
-		return err, "", true
+		return "", true, err
 	case strings.HasPrefix(text, "net/http: ") && timeout(err):
-		return err, "", false
+		return "", false, err
 	}
-	return nil, "", false
+	return "", false, nil
 }
 
 // proxyError is what a proxy, or the choice of one, did wrong before a connection was there.

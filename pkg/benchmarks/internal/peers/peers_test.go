@@ -81,10 +81,10 @@ func infoText(t *testing.T, v any) string {
 		return text(v.ID, v.Enterprise.Raw, v.User, v.DeveloperApp.Raw, v.Token.Reveal(), v.ExpiresAt.Time, v.Scope, v.CreatedOn.Time, v.UpdatedOn.Time)
 	case *ogen.TokenInfoV1:
 		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
-			v.ExpiresAt.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	case *ogenotel.TokenInfoV1:
 		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
-			v.ExpiresAt.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
+			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	}
 	t.Fatalf("a %T", v)
 	return ""

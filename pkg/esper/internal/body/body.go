@@ -52,7 +52,7 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 		switch {
 		case len(buf) > MaxSize:
 			return buf[:MaxSize], ErrTooLarge
-		case err == io.EOF: //nolint:errorlint // io.Reader's contract is io.EOF itself
+		case err == io.EOF:
 			return buf, nil
 		case err != nil:
 			return buf, err

@@ -50,7 +50,7 @@ func unescape(text string) string {
 		}
 		out.WriteString(text[last:start])
 		if n == 2 {
-			out.WriteByte(byte(value))
+			out.WriteByte(byte(value & 0xff))
 		} else {
 			out.WriteRune(value)
 		}
@@ -110,6 +110,8 @@ const (
 )
 
 // foldedBytes says what becomes of each byte.
+//
+//nolint:gochecknoglobals // a table
 var foldedBytes = func() (folded [256]byte) {
 	for c := range folded {
 		switch {

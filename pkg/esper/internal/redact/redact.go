@@ -44,6 +44,8 @@ type Matcher struct {
 }
 
 // plain drops what escaping adds, for pieces with hardly a letter or digit in them.
+//
+//nolint:gochecknoglobals // a table
 var plain = strings.NewReplacer(`\`, "", "+", " ")
 
 // Usable returns those of secrets that can be looked for, in place and each once: neither empty ones
