@@ -27,7 +27,9 @@ type APIError struct {
 	Attempts   int           // how many requests the call made
 	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so no printing shows it
 
-	html bool // Body is an HTML page
+	html  bool   // Body is an HTML page
+	own   bool   // a middleware answered by itself
+	proxy string // the host of the proxy that the request went through
 }
 
 func newAPIError(operation string, a *answer) *APIError {
@@ -41,6 +43,8 @@ func newAPIError(operation string, a *answer) *APIError {
 		RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
 		Body:       a.body,
 		html:       body.IsHTML(a.body),
+		own:        a.up == nil,
+		proxy:      a.proxy,
 	}
 	for _, text := range details {
 		e.Details = append(e.Details, secrets.Detail(text))
@@ -53,7 +57,7 @@ func (e *APIError) Error() string { return "esper: " + e.Operation + ": " + e.re
 
 func (e *APIError) reason() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s", e.StatusCode, http.StatusText(e.StatusCode))
+	b.WriteString(strings.TrimSpace(fmt.Sprint(e.StatusCode, " ", http.StatusText(e.StatusCode))))
 	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
 		b.WriteString(": " + e.Message)
 	}
@@ -77,17 +81,23 @@ func (e *APIError) hint() string {
 	case e.Is(ErrRedirect):
 		return "redirects are not followed, since they would hand over the key; check the base URL"
 	case code == http.StatusProxyAuthRequired:
-		return "a proxy wants a user name and a password; write them into HTTPS_PROXY, or into the transport's Proxy"
+		return strings.TrimSpace("the proxy "+e.proxy) + " wants a user name and a password; write them into HTTPS_PROXY, or into the transport's Proxy"
 	case e.RetryAfter > 0 && (code == http.StatusTooManyRequests || code >= 500):
-		return "wait " + e.RetryAfter.String()
+		return "wait " + max(time.Second, e.RetryAfter.Round(time.Second)).String()
+	case code == http.StatusTooManyRequests:
+		return "wait a moment and try again"
 	case e.html:
 		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login page), or the base URL leads elsewhere"
 	case code == http.StatusBadRequest && slices.Contains(append(e.Details, e.Message), redact.Withheld):
 		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and the newest"
+	case code == http.StatusUnauthorized && e.own:
+		return "a middleware answered this by itself; the key joins the request below the middleware, so one that sends has to call the next"
 	case code == http.StatusUnauthorized:
-		return "the key is wrong, has expired or was replaced, perhaps by a renewal on another machine; if no newer one is stored, make one in the Esper Console"
+		return "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another machine; if no newer one is stored, make one in the Esper Console"
 	case code == http.StatusForbidden && e.Operation == "RenewToken":
-		return "the key may not be renewed by this one; compare EnterpriseID and DeveloperAppID with what TokenInfo says"
+		return "the server does not allow this renewal; compare EnterpriseID and DeveloperAppID with what TokenInfo says"
+	case code == http.StatusNotFound && e.Operation == "RenewToken":
+		return "check the tenant or the base URL, and compare EnterpriseID and DeveloperAppID with what TokenInfo says"
 	case code == http.StatusForbidden:
 		return "the key is unknown, or may not do this; check the tenant, and the key's scopes in the Esper Console"
 	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound:

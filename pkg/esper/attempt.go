@@ -183,6 +183,7 @@ type answer struct {
 	body    []byte
 	err     error           // what ended the reading early
 	secrets *redact.Matcher // of the call, those in body included
+	proxy   string          // the host of the proxy on the way, if there was one
 }
 
 // passedBody is the body of an answer on its way through the middleware, where it reads as empty: it

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
@@ -29,6 +30,7 @@ type authTransport struct {
 	base   *url.URL        // where the key may go
 	pooled *http.Transport // for what may arrive twice
 	single *http.Transport // for renewals, and after an attempt without a whole answer
+	silent atomic.Bool     // a connection of pooled may have fallen silent
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -37,7 +39,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, refuse(req, errNoAttempt)
 	}
 	if err := origin.Check(t.base, req); err != nil {
-		return nil, refuse(req, &transportError{text: err.Error(), err: err, permanent: true})
+		return nil, refuse(req, &transportError{text: err.Error() + "; a middleware or a request editor changed it", err: err, permanent: true})
 	}
 	var (
 		got *answer
@@ -46,12 +48,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.isRenewal(req) {
 		got, err = t.sendOnce(a, req)
 	} else {
-		transport := t.pooled
-		if a.alone {
-			transport = t.single
-		}
-		a.maybeSent.Store(true)
-		got, err = a.exchange(transport, a.authorize(a.redactTrace(req.Context()), req))
+		got, err = t.sendAny(a, req)
 	}
 	if err != nil {
 		return nil, err
@@ -77,6 +74,25 @@ func refuse(req *http.Request, err error) error {
 		_ = req.Body.Close()
 	}
 	return err
+}
+
+// sendAny sends what may arrive twice. After a time limit has ended, a pooled connection may have fallen
+// silent: until one of its own has brought an answer, no request goes over those, and then they are closed.
+func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) {
+	a.maybeSent.Store(true)
+	out := a.authorize(a.redactTrace(req.Context()), req)
+	if !a.alone && !t.silent.Load() {
+		got, err := a.exchange(t.pooled, out)
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.silent.Store(true)
+		}
+		return got, err
+	}
+	got, err := a.exchange(t.single, out)
+	if err == nil && t.silent.CompareAndSwap(true, false) {
+		t.pooled.CloseIdleConnections()
+	}
+	return got, err
 }
 
 // sendOnce sends a renewal, unless one of this attempt is under way or may have arrived. It goes on
@@ -165,7 +181,7 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 }
 
 // exchange sends req and reads the whole answer.
-func (a *attempt) exchange(transport http.RoundTripper, req *http.Request) (*answer, error) {
+func (a *attempt) exchange(transport *http.Transport, req *http.Request) (*answer, error) {
 	resp, err := roundTrip(transport, req) //nolint:bodyclose // body.Read closes it
 	if err != nil {
 		return nil, a.newTransportError("no answer from "+req.URL.Host, err)
@@ -175,6 +191,9 @@ func (a *attempt) exchange(transport http.RoundTripper, req *http.Request) (*ans
 		err = a.newTransportError("the answer was cut off", err)
 	}
 	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err, secrets: a.credential.matcher(a.accessToken, text)}
+	if proxy := a.proxy.Load(); proxy != nil {
+		got.proxy = *proxy
+	}
 	got.filterHeader()
 	*resp = http.Response{
 		Status: statusLine(resp.Status, got.status), StatusCode: got.status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,

@@ -93,7 +93,7 @@ func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.To
 		r.permanent = true
 		return nil
 	}
-	if !op.repeatable || token == nil || token.AccessToken == r.token.AccessToken {
+	if !op.repeatable || token == nil || token.AccessToken == "" || token.AccessToken == r.token.AccessToken {
 		return nil
 	}
 	return token
@@ -113,7 +113,7 @@ func (r Retry) waits() *backoff.ExponentialBackOff {
 // sleep waits for d, unless ctx ends before.
 func sleep(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline", context.DeadlineExceeded, d)
+		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline", context.DeadlineExceeded, d.Round(time.Millisecond))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

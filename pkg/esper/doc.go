@@ -6,7 +6,6 @@
 //	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
 //		EnterpriseID:   info.Enterprise.ID,
 //		DeveloperAppID: info.DeveloperApp.ID,
-//		AccessToken:    info.Token,
 //	})
 //
 // # Errors

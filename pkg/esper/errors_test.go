@@ -146,9 +146,9 @@ func TestErrorHints(t *testing.T) {
 		}
 	}
 	for want, err := range map[string]esper.APIError{
-		"402 Payment Required":  {StatusCode: 402},
-		"409 Conflict":          {StatusCode: 409, Message: "Conflict"},
-		"429 Too Many Requests": {StatusCode: 429},
+		"402 Payment Required": {StatusCode: 402},
+		"409 Conflict":         {StatusCode: 409, Message: "Conflict"},
+		"530":                  {StatusCode: 530},
 	} {
 		if got := err.Error(); got != "esper: : "+want {
 			t.Errorf("%q, want nothing after %q", got, want)

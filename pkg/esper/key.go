@@ -1,7 +1,6 @@
 package esper
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
 
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
@@ -50,30 +50,10 @@ func checkKey(key, name string) error {
 	case strings.Contains(key, NewSecret(key).String()):
 		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
 	}
-	if advice := pasted(key); advice != "" {
+	if advice := origin.PastedKey(key); advice != "" {
 		return invalid("%s %s", name, advice)
 	}
 	return nil
-}
-
-// pasted says what was taken for a key by mistake, nothing if that is not so. A key is opaque: the server
-// may issue anything, so these are texts that none would issue.
-func pasted(key string) (advice string) {
-	for _, mistake := range [...]struct{ pattern, advice string }{
-		{`(?i)^(bearer|token|apikey|basic) `, "begins with the name of a scheme, such as Bearer, which is added here; pass the key alone"},
-		{`(?i)^[a-z][a-z-]*: `, "is a header line; pass the key alone"},
-		{"^([\"'`]).*[\"'`]$|^[\u2018\u201c\u00ab].*[\u2019\u201d\u00bb]$", "is in quotes; pass the key without them"},
-		{`^(export )?[A-Z_][A-Z0-9_]*=[^=]`, "is an assignment, NAME=key; pass what is behind the equals sign"},
-		{`^\$[A-Za-z_{(]|^%[A-Za-z_]+%$|^\{\{`, "is the name of a variable that was not expanded; pass its value"},
-		{`(?i)^[a-z][a-z0-9+.-]*://`, "is a URL; pass the key that is to be found there"},
-		{`^(~|\.{1,2})?/[^/]+/|^(~|\.{1,2})/|^[A-Za-z]:\\`, "is a path; pass the content of that file"},
-		{`^\{\s*"`, "is a JSON document; pass the value of its token alone"},
-	} {
-		if regexp.MustCompile(mistake.pattern).MatchString(key) {
-			return mistake.advice
-		}
-	}
-	return ""
 }
 
 // checkUUID wants the 36 characters of RFC 9562: no braces, no urn, which would not fit the path.

@@ -189,6 +189,25 @@ func TestRenewToken_MiddlewareIsLate(t *testing.T) {
 	wantCount(t, "POSTs", posts.Load(), 0)
 }
 
+// Nor is one that the body of a middleware's own answer begins, when the middleware has returned.
+func TestRenewToken_BodySends(t *testing.T) {
+	base, posts := counted(t, answer(201, "application/json", realRenewal))
+	client := clientFor(t, base, oldKey, quickRetry(1), around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		return respond(500, readFunc(func([]byte) (int, error) {
+			_, err := next.RoundTrip(req)
+			return 0, errors.Join(err, io.EOF)
+		})), nil
+	}))
+	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); !errors.Is(err, esper.ErrServer) {
+		t.Error(err)
+	}
+	wantCount(t, "POSTs", posts.Load(), 0)
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
 // A panic of a middleware does not leave the client.
 func TestMiddlewarePanics(t *testing.T) {
 	p := newProbe(t, nil)

@@ -154,8 +154,8 @@ func TestNetworkErrors(t *testing.T) {
 		"proxy, 407":        {"foo", esper.WithTransport(proxied), []string{"the proxy " + strings.TrimPrefix(refusal.URL, "http://") + " wants a user name", "407"}, 1},
 		"proxy function":    {"foo", esper.WithTransport(badProxy), []string{"Proxy function failed", "HTTPS_PROXY"}, 1},
 		"a bad header":      {plain.URL, badHeader, []string{"invalid header"}, 1},
-		"a long header":     {long, nil, []string{"no answer from", "64 KiB"}, 3},
-		"malformed":         {quoted, nil, []string{"no answer from", "not shown"}, 3},
+		"a long header":     {long, nil, []string{"no usable answer from", "over 64 KiB"}, 3},
+		"malformed":         {quoted, nil, []string{"no usable answer from", "not shown"}, 3},
 	} {
 		var attempts atomic.Int32
 		count := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -189,31 +189,90 @@ func TestAnswerErrors(t *testing.T) {
 		header     []string
 		body, says string
 	}{
-		"401 of the framework": {401, nil, `{"detail":"Authentication credentials were not provided."}`, "401 Unauthorized: Authentication credentials were not provided.; the key is wrong, has expired or was replaced"},
+		"401 of the framework": {401, nil, `{"detail":"Authentication credentials were not provided."}`, "401 Unauthorized: Authentication credentials were not provided.; the key is wrong, belongs to another tenant, has expired or was replaced"},
 		"403 of the framework": {403, nil, `{"detail":"You do not have permission to perform this action."}`, "403 Forbidden: You do not have permission to perform this action.; the key is unknown, or may not do this"},
 		"403 of a firewall":    {403, nil, "<!DOCTYPE html>\n<html><head><title>Access\n &amp; Denied</title></head></html>", "403 Forbidden: Access & Denied; this is an HTML page, so it comes from what stands in front of the API"},
 		"404 of today":         {404, nil, `{"errors":["detail: Not found."],"message":"detail: Not found. ","status":404}`, "404 Not Found: Not found.; check the tenant"},
 		"a map of faults":      {400, nil, `{"access_token":["This field may not be blank."],"non_field_errors":["No."],"id":7}`, "400 Bad Request (access_token: This field may not be blank.; No.)"},
+		"one sentence":         {400, nil, `{"access_token":"May not be blank.","id":"7"}`, "400 Bad Request (access_token: May not be blank.)"},
+		"a list of details":    {422, nil, `{"detail":[{"loc":["query"],"msg":"field required"}]}`, "422 Unprocessable Entity (loc: query; msg: field required)"},
+		"429 without a wait":   {429, nil, "", "429 Too Many Requests; wait a moment"},
 		"of OAuth":             {400, nil, `{"error":"invalid_request","error_description":"no token"}`, "400 Bad Request (error: invalid_request; error_description: no token)"},
 		"503 with a wait":      {503, []string{"Retry-After", "120"}, "", "503 Service Unavailable; wait 2m0s"},
 		"502":                  {502, nil, "<html><title>502 Bad Gateway</title></html>", "502 Bad Gateway: 502 Bad Gateway; this is an HTML page"},
-		"407":                  {407, nil, "", "407 Proxy Authentication Required; a proxy wants a user name and a password"},
+		"407":                  {407, nil, "", "407 Proxy Authentication Required; the proxy wants a user name and a password"},
 		"echo":                 {400, nil, `{"message":"bad token made-up-key","errors":["no"]}`, "400 Bad Request: [withheld: the server's text repeats the key and is not shown] (no); a server that repeats the key most likely refuses the key itself"},
-		"200, empty":           {200, nil, `{}`, "invalid response: the body (2 bytes) has no id and no enterprise"},
-		"200, an envelope":     {200, nil, `{"errors":[],"message":"Try later.","status":503}`, "has no id and no enterprise; its message is: Try later."},
-		"200, wrapped":         {200, nil, `{"code":200,"content":{"id":1,"enterprise":"e","token":"x"}}`, "has no id and no enterprise"},
+		"200, empty":           {200, nil, `{}`, "invalid response: the body (2 bytes) has no id, or no enterprise"},
+		"200, an envelope":     {200, nil, `{"errors":[],"message":"Try later.","status":503}`, "has no id, or no enterprise; its message is: Try later."},
+		"200, wrapped":         {200, nil, `{"code":200,"content":{"id":1,"enterprise":"e","token":"x"}}`, "has no id, or no enterprise"},
 		"200, HTML":            {200, nil, "<html>Log in</html>", "perhaps the base URL leads to something else, or a login page stands in front"},
 	} {
-		s := roundTripFunc(func(*http.Request) (*http.Response, error) {
-			return respond(tc.status, strings.NewReader(tc.body), tc.header...), nil
+		p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i+1 < len(tc.header); i += 2 {
+				w.Header().Set(tc.header[i], tc.header[i+1])
+			}
+			w.WriteHeader(tc.status)
+			_, _ = io.WriteString(w, tc.body)
 		})
-		_, err := clientFor(t, "foo", "made-up-key", s.option(), esper.WithRetry(esper.Retry{MaxAttempts: 1})).TokenInfo(t.Context())
-		if err == nil || !strings.HasPrefix(strings.TrimPrefix(err.Error(), "esper: TokenInfo: "), tc.says) && !strings.HasSuffix(err.Error(), tc.says) {
+		_, err := clientFor(t, p.URL, "made-up-key", esper.WithRetry(esper.Retry{MaxAttempts: 1})).TokenInfo(t.Context())
+		if err == nil || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%s: %v\nwant %s", name, err, tc.says)
 		}
 		if tc.status == 200 && !errors.Is(err, esper.ErrInvalidResponse) {
 			t.Errorf("%s: %v is not ErrInvalidResponse", name, err)
 		}
+	}
+}
+
+// A middleware that sends by itself has no key to send, which the server's answer does not tell.
+func TestMiddlewareThatDoesNotCallTheNext(t *testing.T) {
+	p := knows(t, "made-up-key")
+	astray := instead(&http.Transport{DisableKeepAlives: true})
+	_, err := clientFor(t, p.URL, "made-up-key", astray).TokenInfo(t.Context())
+	if !errors.Is(err, esper.ErrUnauthorized) || !strings.Contains(err.Error(), "has to call the next") || strings.Contains(err.Error(), "Esper Console") {
+		t.Error(err)
+	}
+}
+
+// A proxy that wants a password is named where it answers itself, too.
+func TestProxyIsNamed(t *testing.T) {
+	refusal := newProbe(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
+	u, err := url.Parse(refusal.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clientFor(t, "http://esper.test", "made-up-key", esper.WithInsecureHTTP(), esper.WithTransport(&http.Transport{Proxy: http.ProxyURL(u)})).TokenInfo(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the proxy "+u.Host+" wants a user name") {
+		t.Error(err)
+	}
+}
+
+// A connection that fell silent costs one call an attempt, and the next call none.
+func TestSilentConnectionIsGivenUp(t *testing.T) {
+	var silent atomic.Bool
+	var stuck sync.Map
+	p := unstartedProbe(func(w http.ResponseWriter, r *http.Request) {
+		if _, old := stuck.Load(r.RemoteAddr); old && silent.Load() {
+			<-r.Context().Done()
+			return
+		}
+		stuck.Store(r.RemoteAddr, true)
+		answerWell(w, r)
+	})
+	p.EnableHTTP2 = true
+	p.StartTLS()
+	t.Cleanup(p.Close)
+	c := clientFor(t, p.URL, "key", esper.WithTransport(p.Client().Transport.(*http.Transport)), esper.WithTimeout(time.Minute))
+	if _, err := c.TokenInfo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	silent.Store(true)
+	for _, want := range []error{context.DeadlineExceeded, nil} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if _, err := c.TokenInfo(ctx); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+		cancel()
 	}
 }
 

@@ -3,6 +3,7 @@ package esper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/esper-go/esper-go/gen"
@@ -23,13 +24,19 @@ type RenewRequest struct {
 type RenewedToken = gen.TokenRenewV0
 
 func (r RenewRequest) check() error {
-	err := errors.Join(
-		checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"),
-		checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"))
-	if !r.AccessToken.IsZero() {
-		err = errors.Join(err, checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken"))
+	err := also(checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"), checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"))
+	if r.AccessToken.IsZero() {
+		return err
 	}
-	return err
+	return also(err, checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken"))
+}
+
+// also puts two errors into one line.
+func also(first, second error) error {
+	if first == nil || second == nil {
+		return errors.Join(first, second)
+	}
+	return fmt.Errorf("%w; %s", first, reasonOf(second))
 }
 
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns it. Store it before

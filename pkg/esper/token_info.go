@@ -40,7 +40,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	}
 	info := new(TokenInfo)
 	if !c.tokenInfoFields.Decode(r.body, info) || info.ID == "" || info.Enterprise.Raw == "" {
-		return nil, &callError{"TokenInfo", r.attempts, unreadable(r, "no id and no enterprise")}
+		return nil, &callError{"TokenInfo", r.attempts, unreadable(r, "no id, or no enterprise")}
 	}
 	r.secrets.With(redact.Secrets(nil, info)...).Fields(info)
 	return info, nil
@@ -72,7 +72,7 @@ func unreadable(r result, lacking string) error {
 	default:
 		what = fmt.Sprintf("the body (%d bytes) has %s", len(r.body), lacking)
 	}
-	if message, _ := body.Faults(r.body); message != "" {
+	if message := body.Message(r.body); message != "" {
 		what += "; its message is: " + r.secrets.Text(message)
 	}
 	return fmt.Errorf("%w: %s", ErrInvalidResponse, what)

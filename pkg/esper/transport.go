@@ -136,7 +136,11 @@ func connectRefused(proxy *url.URL, status int) error {
 	case http.StatusProxyAuthRequired:
 		return &proxyError{fmt.Sprintf("the proxy %s wants a user name and a password (407 %s); write them into HTTPS_PROXY, or into the transport's Proxy", proxy.Host, http.StatusText(status)), true}
 	}
-	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s", proxy.Host, status, http.StatusText(status)), status == http.StatusForbidden}
+	forbidden, advice := status == http.StatusForbidden, ""
+	if forbidden {
+		advice = "; it does not allow this host"
+	}
+	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice), forbidden}
 }
 
 // singleTransport clones what pooledTransport returned into one that dials for each request and speaks

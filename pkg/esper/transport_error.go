@@ -40,7 +40,8 @@ func (a *attempt) newTransportError(what string, err error) error {
 	case !a.maybeSent.Load():
 		kind = err
 	default:
-		hint = fmt.Sprintf("the answer is no well-formed HTTP with a header of 64 KiB at most, or the connection failed (%T, whose text may quote the answer and is not shown)", innermost(err))
+		what = strings.Replace(what, "no answer", "no usable answer", 1)
+		hint = fmt.Sprintf("it is no HTTP, or its header is over 64 KiB, or the connection failed (%T, whose text may quote the answer and is not shown)", innermost(err))
 	}
 	if end != nil {
 		for _, why := range []error{cause, end} {
@@ -101,6 +102,7 @@ func kindOf(err error) (hint string, permanent bool, kind error) {
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
 		record    tls.RecordHeaderError
+		alert     tls.AlertError
 		dns       *net.DNSError
 		op        *net.OpError
 		errno     syscall.Errno
@@ -120,10 +122,14 @@ func kindOf(err error) (hint string, permanent bool, kind error) {
 			return "check the base URL: the port speaks http, not https", true, fmt.Errorf("%w: %w", http.ErrSchemeMismatch, record)
 		}
 		return "check the base URL's port", true, record
+	case errors.As(err, &alert):
+		return "the two sides agree on no way to speak TLS; check the base URL, and MinVersion and certificates in WithTransport's TLSClientConfig", true, alert
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "check the tenant or the base URL, and this machine's network", false, dns
 	case errors.As(err, &dns):
 		return "", false, dns
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return "the proxy does not answer; check HTTP_PROXY and HTTPS_PROXY", false, op
 	case errors.As(err, &op):
 		return "", false, op
 	case errors.As(err, &errno):

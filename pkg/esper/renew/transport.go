@@ -7,7 +7,10 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
@@ -25,6 +28,24 @@ func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
 		base = http.DefaultTransport
 	}
 	return &transport{source: s, base: base}
+}
+
+// Server returns the base URL of the server that the key is for. [esper.New] refuses any other for
+// this source.
+func (s *Source) Server() *url.URL {
+	u := *s.server
+	return &u
+}
+
+// Reject is called by a client after a 401 with the token that was refused. It reads the store, asks
+// the server about the key if there is no other, and returns the token to go on with: the same one if
+// there is none, or if it cannot be told in time. The errors are ctx's and [ErrKeyLost].
+func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
+	newer, err := s.rejected(ctx, token.AccessToken)
+	if err != nil || newer == "" {
+		return token, err
+	}
+	return &oauth2.Token{AccessToken: newer}, nil
 }
 
 type transport struct {

@@ -242,3 +242,34 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// A client made with the source tells it of a 401, and goes on with the key that another process stored.
+func TestClientTellsTheSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		source := opened(t, server, store)
+		settings := settings{}
+		instead(t, server)(&settings)
+		client, err := esper.New("foo", source, settings.client...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.revoke("operator")
+		put(t, store, document{Key: "operator", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+		if _, err := client.TokenInfo(t.Context()); err != nil {
+			t.Errorf("with the new key in the store: %v", err)
+		}
+		wantKey(t, source, "operator")
+		server.revoke()
+		time.Sleep(day)
+		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrUnauthorized) {
+			t.Errorf("with no key: %v", err)
+		}
+		if err := source.Status().LastError; !errors.Is(err, ErrKeyLost) {
+			t.Errorf("Status: %v", err)
+		}
+		if _, err := esper.New("bar", source); !errors.Is(err, esper.ErrInvalidArgument) || source.Server().Host != "foo-api.esper.cloud" {
+			t.Errorf("another server: %v", err)
+		}
+	})
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrTooLarge is a body over MaxSize.
-var ErrTooLarge = errors.New("esper: response larger than 1 MiB")
+var ErrTooLarge = errors.New("esper: response larger than 1 MiB; perhaps the base URL leads to something else")
 
 // MaxSize bounds what is read of one answer, on the wire and after decompression.
 const MaxSize = 1 << 20

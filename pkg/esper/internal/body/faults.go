@@ -14,21 +14,46 @@ const (
 	maxFaults      = 256 << 10 // how much of the member errors is looked at
 )
 
-// Faults finds what the body of an answer says of the reason, whatever its shape: the envelope of
-// the API, that of its framework (Django REST), a map of faults, the title of an HTML page.
+// Faults finds what the body of an answer that is not 2xx says of the reason, whatever its shape: the
+// envelope of the API, that of its framework (Django REST), a map of faults, the title of an HTML page.
 func Faults(body []byte) (message string, details []string) {
 	if IsHTML(body) {
 		return title(body), nil
 	}
+	message, details, others := envelope(body)
+	if message == "" && len(details) == 0 {
+		for _, m := range sorted(others) {
+			details = flatten(details, m.name, m.value[:min(len(m.value), maxFaults)], 1)
+		}
+	}
+	for i := range details {
+		details[i] = withoutField(details[i])
+	}
+	return message, details
+}
+
+// Message is what Faults finds in the API's own envelope, for an answer that may be something else: a
+// list in that could hold a key.
+func Message(body []byte) string {
+	message, details, _ := envelope(body)
+	if message == "" && len(details) > 0 {
+		return withoutField(details[0])
+	}
+	return message
+}
+
+// envelope reads the API's envelope of an error, and the members beside it that may be faults too. All
+// are empty for a document that did not end.
+func envelope(body []byte) (message string, details []string, others []member) {
 	var detail string
 	var errs []byte
-	var others []member
 	n := 0
 	whole := eachMember(body, func(name, value []byte) bool {
+		isText := len(value) > 0 && value[0] == '"'
 		switch {
-		case len(name) == len(`"message"`) && bytes.EqualFold(name, []byte(`"message"`)) && len(value) > 0 && value[0] == '"':
+		case isText && len(name) == len(`"message"`) && bytes.EqualFold(name, []byte(`"message"`)):
 			message = stringOf(value)
-		case len(name) == len(`"detail"`) && bytes.EqualFold(name, []byte(`"detail"`)):
+		case isText && len(name) == len(`"detail"`) && bytes.EqualFold(name, []byte(`"detail"`)):
 			detail = stringOf(value)
 		case len(name) == len(`"errors"`) && bytes.EqualFold(name, []byte(`"errors"`)):
 			errs = value
@@ -39,31 +64,22 @@ func Faults(body []byte) (message string, details []string) {
 		return n < maxMembers
 	})
 	if !whole {
-		return "", nil
+		return "", nil, nil
 	}
 	if message == "" {
 		message = detail
 	}
-	details = flatten(nil, "", errs, 0)
-	if message == "" && len(details) == 0 {
-		for _, m := range sorted(others) {
-			details = flatten(details, m.name, m.value[:min(len(m.value), maxFaults)], 1)
-		}
-	}
-	for i := range details {
-		details[i] = withoutField(details[i])
-	}
-	return withoutField(message), details
+	return withoutField(message), flatten(nil, "", errs, 0), others
 }
 
 // isFault reports whether a member is one of a body that is itself the map of faults: a parameter with
-// the list of what is wrong with it, or what OAuth 2.0 calls error (RFC 6749, section 5.2). Others may
-// be data.
+// the list of what is wrong with it, or a sentence; or what OAuth 2.0 calls error (RFC 6749, section
+// 5.2). Others may be data: a key has no spaces.
 func isFault(name, value []byte) bool {
 	switch {
 	case len(value) == 0:
 		return false
-	case value[0] == '[':
+	case value[0] == '[', value[0] == '"' && bytes.IndexByte(value, ' ') > 0:
 		return true
 	}
 	return string(name) == `"error"` || string(name) == `"error_description"` || string(name) == `"message"`

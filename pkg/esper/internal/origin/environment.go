@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/esper-go/esper-go/gen"
 )
@@ -20,6 +21,14 @@ const maxTenant = 59
 func Parse(environment string, insecure bool) (*url.URL, error) {
 	if environment == "" {
 		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
+	}
+	if !strings.Contains(environment, "://") {
+		if advice := pasted(environment); advice != "" {
+			return nil, errors.New("the environment " + advice)
+		}
+		if strings.HasSuffix(strings.TrimRight(environment, "./"), cloud) {
+			return nil, errors.New(`the environment is a host name of the Esper cloud, neither a tenant name alone ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
+		}
 	}
 	if !strings.ContainsAny(environment, ":/.?#@") {
 		return tenantURL(environment)
@@ -37,6 +46,11 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if err := checkBaseURL(u, insecure); err != nil {
 		return nil, err
 	}
+	origin := *u
+	Normalize(&origin)
+	if err := checkCloud(&origin); err != nil {
+		return nil, err
+	}
 	if strings.ContainsAny(environment, "?#") {
 		return nil, errors.New("the base URL has a query or a fragment; pass only scheme, host and path")
 	}
@@ -44,9 +58,6 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
 	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
 		return nil, errors.New("the base URL's path is malformed")
-	}
-	if err := checkCloud(u); err != nil {
-		return nil, err
 	}
 	return u, nil
 }
@@ -58,16 +69,15 @@ var versioned = regexp.MustCompile(`/api/v[0-9]+(/|$)`)
 
 // checkCloud recognises the addresses of the Esper cloud that people paste and that are not the API's.
 func checkCloud(u *url.URL) error {
-	host := u.Hostname()
+	host, path := u.Hostname(), strings.TrimRight(u.Path, "/")
+	name, isCloud := strings.CutSuffix(host, cloud)
 	switch {
-	case versioned.MatchString(u.Path):
+	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Contains(name, ".")), "."+host == cloud:
+		return fmt.Errorf("the base URL is not that of the API, but perhaps of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
+	case versioned.MatchString(path):
 		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, so let it end in /api")
-	case !strings.HasSuffix(host, cloud):
-		return nil
-	case !strings.HasSuffix(host, "-api"+cloud):
-		return fmt.Errorf("the base URL is that of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
-	case u.Path == "":
-		return errors.New("the base URL has no path; on the Esper cloud it ends in /api")
+	case isCloud && path != "/api":
+		return errors.New("the base URL of the Esper cloud has the path /api, and nothing behind it")
 	}
 	return nil
 }
@@ -79,6 +89,9 @@ func tenantURL(tenant string) (*url.URL, error) {
 	if !validLabel(tenant) || strings.Contains(tenant, "_") {
 		return nil, errors.New("the tenant name may hold only letters, digits and, between them, hyphens")
 	}
+	if looksLikeKey(tenant) {
+		return nil, errors.New("the tenant name looks like an API key; are environment and key swapped?")
+	}
 	if strings.HasSuffix(strings.ToLower(tenant), "-api") {
 		return nil, errors.New("the tenant name ends in -api, which is part of the host name and added here; leave it out, or pass the whole base URL if the tenant is really called so")
 	}
@@ -87,6 +100,13 @@ func tenantURL(tenant string) (*url.URL, error) {
 		return nil, err
 	}
 	return url.Parse(base)
+}
+
+// looksLikeKey recognises Esper's keys, which have 30 letters and digits, so that none goes into a host
+// name, and with that to a name server.
+func looksLikeKey(tenant string) bool {
+	const short = 20
+	return len(tenant) >= short && strings.ContainsFunc(tenant, unicode.IsUpper) && strings.ContainsFunc(tenant, unicode.IsLower) && strings.ContainsFunc(tenant, unicode.IsDigit)
 }
 
 func checkBaseURL(u *url.URL, insecure bool) error {
