@@ -37,11 +37,11 @@ type attempt struct {
 	proxy     atomic.Pointer[string] // the host of the proxy that was used
 	last      atomic.Pointer[answer] // the newest answer
 
-	mu      sync.Mutex    // guards what follows, which only a renewal uses
-	sending chan struct{} // closed when the renewal that is or was under way has ended; nil if none was begun
-	renewal *answer       // to the one renewal that was sent
+	mu      sync.Mutex    // guards sending and over
+	over    bool          // no renewal may be begun any more
+	sending chan struct{} // closed when the renewal that was begun has ended; nil again if it was not sent
+	renewal *answer       // to the renewal, when sending is closed
 	failure error         // in place of renewal
-	over    bool          // none may be begun any more
 }
 
 type attemptKey struct{}
@@ -113,26 +113,17 @@ func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response,
 	return resp, nil
 }
 
-// settle waits until no renewal of a is under way, lets none begin any more, and returns what came of
-// the one that was begun.
+// settle lets no renewal of a begin any more, waits for the one that is under way, and returns what came
+// of it.
 func (a *attempt) settle() (renewal *answer, failure error) {
-	for {
-		a.mu.Lock()
-		sending := a.sending
-		select {
-		case <-sending:
-			sending = nil
-		default:
-		}
-		if sending == nil {
-			a.over = true
-			renewal, failure = a.renewal, a.failure
-			a.mu.Unlock()
-			return renewal, failure
-		}
-		a.mu.Unlock()
+	a.mu.Lock()
+	a.over = true
+	sending := a.sending
+	a.mu.Unlock()
+	if sending != nil {
 		<-sending
 	}
+	return a.renewal, a.failure
 }
 
 // answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -98,18 +96,19 @@ func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) 
 // sendOnce sends a renewal, unless one of this attempt is under way or may have arrived. It goes on
 // when a middleware gives up, so that an answer that reaches this process is not lost.
 func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error) {
+	done := make(chan struct{})
 	a.mu.Lock()
+	over, twice := a.over, a.sending != nil
+	if !over && !twice {
+		a.sending = done
+	}
+	a.mu.Unlock()
 	switch {
-	case a.over:
-		a.mu.Unlock()
+	case over:
 		return nil, refuse(req, errTooLate)
-	case a.sending != nil && (a.maybeSent.Load() || !closed(a.sending)):
-		a.mu.Unlock()
+	case twice:
 		return nil, refuse(req, errSentTwice)
 	}
-	done := make(chan struct{})
-	a.sending = done
-	a.mu.Unlock()
 
 	ctx := httptrace.WithClientTrace(a.redactTrace(renewalContext{a, req.Context()}), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
@@ -124,13 +123,17 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	}
 	go func() {
 		defer close(done)
-		got, err := a.exchange(t.single, out)
-		if err != nil {
-			t.single.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
+		a.renewal, a.failure = a.exchange(t.single, out)
+		if a.renewal != nil {
+			a.renewal.header = a.renewal.header.Clone() // a middleware may be at work on the other
+			return
 		}
-		a.mu.Lock()
-		a.renewal, a.failure = got, err
-		a.mu.Unlock()
+		t.single.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
+		if !a.maybeSent.Load() {
+			a.mu.Lock()
+			a.sending = nil
+			a.mu.Unlock()
+		}
 	}()
 	select {
 	case <-done:
@@ -140,18 +143,7 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 		}
 		<-done // soon: it has ended with the attempt
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	return a.renewal, a.failure
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // renewalContext ends with the attempt, and not with what a middleware derived from it.
@@ -220,42 +212,6 @@ func (a *answer) filterHeader() {
 			delete(a.header, name)
 		}
 	}
-}
-
-// redactTrace returns ctx with its trace, if it has one, told nothing of the secrets: a trace that was
-// put there above the last hop works below it.
-func (a *attempt) redactTrace(ctx context.Context) context.Context {
-	trace := httptrace.ContextClientTrace(ctx)
-	if trace == nil {
-		return ctx
-	}
-	redacted := *trace
-	if wrote := trace.WroteHeaderField; wrote != nil {
-		redacted.WroteHeaderField = func(name string, values []string) {
-			switch strings.ToLower(name) {
-			case "authorization":
-				values = []string{a.credential.key.String()}
-			case ":path": // of HTTP/2
-				values = []string{a.request.URL.RequestURI()}
-			}
-			wrote(name, slices.Clone(values)) // net/http sends the original
-		}
-	}
-	if got := trace.Got1xxResponse; got != nil {
-		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error { return got(code, textproto.MIMEHeader{}) }
-	}
-	return httptrace.WithClientTrace(untraced{ctx}, &redacted)
-}
-
-// untraced is a context without its trace, which httptrace would go on calling next to a new one.
-type untraced struct{ context.Context }
-
-func (c untraced) Value(key any) any {
-	v := c.Context.Value(key)
-	if _, ok := v.(*httptrace.ClientTrace); ok {
-		return nil
-	}
-	return v
 }
 
 // statusLine is what a status is called, whatever the server calls it.

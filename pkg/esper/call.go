@@ -132,7 +132,7 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 		r.err = &callError{op.name, n - 1, err}
 		return r
 	}
-	if r.credential, r.token, r.err = c.source.getOr(ctx, next); r.err != nil {
+	if r.credential, r.token, r.err = c.source.get(ctx, next); r.err != nil {
 		return r
 	}
 	req, err := op.request(c.generated.Server)

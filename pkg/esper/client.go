@@ -156,7 +156,7 @@ type generatedDoer struct{ client *Client }
 func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 	const name = "Generated"
 	source := d.client.source
-	cred, token, err := source.get(req.Context())
+	cred, token, err := source.get(req.Context(), nil)
 	if err != nil {
 		return nil, err
 	}

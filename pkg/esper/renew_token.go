@@ -59,7 +59,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		return nil, err
 	}
 	if r.AccessToken.IsZero() || c.source.renew != nil {
-		own, _, err := c.source.get(ctx)
+		own, _, err := c.source.get(ctx, nil)
 		switch {
 		case err != nil:
 			return nil, &RenewalError{Outcome: OutcomeNotRenewed, Err: err}

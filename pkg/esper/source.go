@@ -59,13 +59,8 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (*source, error) {
 	return s, nil
 }
 
-// get asks the source for its token, and returns that too.
-func (s *source) get(ctx context.Context) (*credential, *oauth2.Token, error) {
-	return s.getOr(ctx, nil)
-}
-
-// getOr is get, with token in place of the source's if it is not nil.
-func (s *source) getOr(ctx context.Context, token *oauth2.Token) (*credential, *oauth2.Token, error) {
+// get returns the credential for token, or if that is nil for the source's, and the token.
+func (s *source) get(ctx context.Context, token *oauth2.Token) (*credential, *oauth2.Token, error) {
 	if token == nil {
 		var err error
 		if token, err = s.token(ctx); err != nil {
