@@ -25,7 +25,7 @@ type APIError struct {
 	RequestID  string        // the X-Request-Id header
 	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
 	Attempts   int           // how many requests the call made
-	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so no printing shows it
+	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so printing the error does not show it
 
 	html  bool   // Body is an HTML page
 	own   bool   // a middleware answered by itself

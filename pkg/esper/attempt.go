@@ -28,6 +28,7 @@ type attempt struct {
 	cancel          context.CancelFunc
 	parent          context.Context // without that limit
 	request         *http.Request   // without secrets
+	method, path    string          // of request, which a middleware may change
 	credential      *credential
 	accessToken     Secret // the key that a renewal exchanges; zero for any other request
 	query           Secret // what placeholder stands for, as it was encoded
@@ -55,13 +56,16 @@ func (a *attempt) Value(key any) any {
 }
 
 // String is all that a printed context shows.
-func (a *attempt) String() string { return "esper call" }
+func (*attempt) String() string { return "esper call" }
+
+// Format is String for every verb: fmt would print the fields for some.
+func (a *attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
 // newAttempt begins an attempt to send req with cred. It ends with end.
 func (c *Client) newAttempt(ctx context.Context, cred *credential, req *http.Request) *attempt {
 	a := &attempt{parent: ctx, credential: cred}
 	a.Context, a.cancel = context.WithTimeout(ctx, c.timeout)
-	a.request = req.WithContext(a)
+	a.request, a.method, a.path = req.WithContext(a), req.Method, req.URL.Path
 	a.request.URL = a.hideAccessToken(req.URL)
 	return a
 }
@@ -80,28 +84,27 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	}
 	renewal, failure := a.settle()
 	sent := renewal != nil || failure != nil && a.maybeSent.Load()
-	if sent && resp != nil {
-		_ = resp.Body.Close() // what a middleware answered is not the server's answer
-	}
 	switch {
 	case !sent && err == nil:
-		return a.answerOf(resp), nil
-	case renewal == nil && err == nil:
-		return nil, failure
-	case errors.Is(err, errSentTwice) && renewal != nil && (renewal.status/100 != 2 || len(renewal.body) == 0):
-		return nil, err // nobody knows why the middleware did not take that answer
+		return a.answerOf(resp)
+	case sent && resp != nil:
+		_ = guarded(func() { _ = resp.Body.Close() }) // what a middleware answered is not the server's answer
+	}
+	if renewal == nil && err == nil {
+		err = failure
 	}
 	return renewal, err
 }
 
 // roundTrip turns a panic of a middleware, and a mistake of one, into an error.
 func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			resp, err = nil, fmt.Errorf("a middleware, or a function of the transport's, panicked: %v", p)
+	if p := guarded(func() {
+		if resp, err = chain.RoundTrip(req); err != nil {
+			_ = err.Error() // of a nil in an error's place, which panics
 		}
-	}()
-	resp, err = chain.RoundTrip(req)
+	}); p != nil {
+		return nil, p
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -111,6 +114,17 @@ func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response,
 		resp.Body = http.NoBody
 	}
 	return resp, nil
+}
+
+// guarded calls a caller's code and returns its panic as an error.
+func guarded(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &transportError{text: fmt.Sprintf("a middleware, or a function of the transport's, panicked: %v", p), permanent: true}
+		}
+	}()
+	f()
+	return nil
 }
 
 // settle lets no renewal of a begin any more, waits for the one that is under way, and returns what came
@@ -128,18 +142,50 @@ func (a *attempt) settle() (renewal *answer, failure error) {
 
 // answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put
 // around its body, or one of the middleware's own making.
-func (a *attempt) answerOf(resp *http.Response) *answer {
+func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	if passed, ok := resp.Body.(passedBody); ok {
-		return passed().withHead(resp)
+		return passed().withHead(resp), nil
 	}
-	text, err := body.Read(resp)
-	if last := a.last.Load(); last != nil && len(text) == 0 {
-		return last.withHead(resp)
+	type result struct {
+		text       []byte
+		err, panic error
 	}
-	if err != nil {
-		err = a.newTransportError("the answer was cut off", err)
+	done := make(chan result, 1)
+	go func() { // a body of a middleware's own may take no notice of a
+		var r result
+		r.panic = guarded(func() { r.text, r.err = body.Read(resp) })
+		done <- r
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-a.Done():
+		_ = guarded(func() { _ = resp.Body.Close() })
+		return nil, a.newTransportError("the answer of a middleware was cut off", a.Err())
 	}
-	return (&answer{body: text, err: err, secrets: a.credential.matcher(a.accessToken, text)}).withHead(resp)
+	switch own := a.answerFor(resp); {
+	case r.panic != nil:
+		return nil, r.panic
+	case own != nil && len(r.text) == 0:
+		return own.withHead(resp), nil
+	case r.err != nil && !errors.Is(r.err, ErrResponseTooLarge):
+		r.err = a.newTransportError("the answer was cut off", r.err)
+	}
+	return (&answer{body: r.text, err: r.err, secrets: a.matcherOf(resp.StatusCode, r.text)}).withHead(resp), nil
+}
+
+// answerFor finds the answer that a middleware put another body around: the one that resp was, else the
+// newest with its status, else the newest.
+func (a *attempt) answerFor(resp *http.Response) (found *answer) {
+	for got := a.last.Load(); got != nil; got = got.before {
+		if got.up == resp {
+			return got
+		}
+		if found == nil || found.status != resp.StatusCode && got.status == resp.StatusCode {
+			found = got
+		}
+	}
+	return found
 }
 
 // hideAccessToken returns u with the placeholder for the access token, which it keeps. Other
@@ -175,6 +221,7 @@ type answer struct {
 	err     error           // what ended the reading early
 	secrets *redact.Matcher // of the call, those in body included
 	proxy   string          // the host of the proxy on the way, if there was one
+	before  *answer         // the one before it, of the same attempt
 }
 
 // passedBody is the body of an answer on its way through the middleware, where it reads as empty: it
@@ -184,10 +231,11 @@ type passedBody func() *answer
 func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (passedBody) Close() error             { return nil }
 
-// withHead gives a the status and the header that a middleware passed on.
+// withHead returns a with the status and the header that a middleware passed on.
 func (a *answer) withHead(resp *http.Response) *answer {
-	a.status, a.header = resp.StatusCode, resp.Header
-	return a
+	out := *a
+	out.status, out.header = resp.StatusCode, resp.Header
+	return &out
 }
 
 // asError returns what is wrong with an answer, nil if nothing is. After is the error of a middleware

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -17,8 +18,9 @@ import (
 
 var (
 	errSentTwice  = errors.New("esper: a middleware repeated a renewal, whose first sending may have been processed")
-	errNoResponse = errors.New("esper: a middleware returned neither a response nor an error")
+	errNoResponse = &transportError{text: "a middleware returned neither a response nor an error", permanent: true}
 	errNoAttempt  = &transportError{text: "a middleware replaced the request's context; derive it from the request's own", permanent: true}
+	errChanged    = &transportError{text: "a middleware changed the method of a renewal, or took its access_token out of the URL", permanent: true}
 	errTooLate    = &transportError{text: "a middleware sent a request after it had returned", permanent: true}
 )
 
@@ -39,15 +41,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := origin.Check(t.base, req); err != nil {
 		return nil, refuse(req, &transportError{text: err.Error() + "; a middleware or a request editor changed it", err: err, permanent: true})
 	}
-	var (
-		got *answer
-		err error
-	)
-	if a.isRenewal(req) {
-		got, err = t.sendOnce(a, req)
-	} else {
-		got, err = t.sendAny(a, req)
-	}
+	got, err := t.send(a, req)
 	if err != nil {
 		return nil, err
 	}
@@ -55,15 +49,26 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return got.up, nil
 }
 
-// holdsPlace reports whether the access token belongs into req. A request that a middleware makes of it
-// with another method, a preflight, goes out with the placeholder.
-func (a *attempt) holdsPlace(req *http.Request) bool {
-	return !a.query.IsZero() && req.Method == a.request.Method && strings.Contains(req.URL.RawQuery, placeholder)
+func (t *authTransport) send(a *attempt, req *http.Request) (*answer, error) {
+	switch {
+	case a.accessToken.IsZero() || isSafe(a.method):
+		return t.sendAny(a, req)
+	case a.holdsPlace(req):
+		return t.sendOnce(a, req)
+	case !isSafe(req.Method) && req.URL.Path == a.path:
+		return nil, refuse(req, errChanged)
+	}
+	return t.sendAny(a, req) // a preflight, or another request that a middleware makes on the way
 }
 
-// isRenewal reports whether req must not arrive twice.
-func (a *attempt) isRenewal(req *http.Request) bool {
-	return a.holdsPlace(req) && req.Method != http.MethodGet && req.Method != http.MethodHead
+// isSafe reports whether a request with this method changes nothing (RFC 9110, section 9.2.1).
+func isSafe(method string) bool {
+	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
+}
+
+// holdsPlace reports whether the access token belongs into req.
+func (a *attempt) holdsPlace(req *http.Request) bool {
+	return !a.query.IsZero() && req.Method == a.method && slices.Contains(strings.Split(req.URL.RawQuery, "&"), placeholder)
 }
 
 // refuse closes the request's body, as a RoundTripper has to.
@@ -75,9 +80,9 @@ func refuse(req *http.Request, err error) error {
 }
 
 // sendAny sends what may arrive twice. After a time limit has ended, a pooled connection may have fallen
-// silent: until one of its own has brought an answer, no request goes over those, and then they are closed.
+// silent: the next request goes over one of its own, and then those in the pool are closed.
 func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) {
-	a.maybeSent.Store(true)
+	a.maybeSent.CompareAndSwap(false, a.accessToken.IsZero() || isSafe(a.method))
 	out := a.authorize(a.redactTrace(req.Context()), req)
 	if !a.alone && !t.silent.Load() {
 		got, err := a.exchange(t.pooled, out)
@@ -87,7 +92,7 @@ func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) 
 		return got, err
 	}
 	got, err := a.exchange(t.single, out)
-	if err == nil && t.silent.CompareAndSwap(true, false) {
+	if t.silent.CompareAndSwap(true, false) {
 		t.pooled.CloseIdleConnections()
 	}
 	return got, err
@@ -114,7 +119,7 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
 	})
 	out := a.authorize(ctx, req)
-	out.Close = true
+	out.Close, out.Cancel = true, nil //nolint:staticcheck // an http.Client inside a middleware sets Cancel for its timeout
 	for name := range out.Header {
 		switch http.CanonicalHeaderKey(name) { // a map takes names in any case
 		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http send a POST again by itself
@@ -166,7 +171,9 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 	out.Header["Authorization"] = a.credential.authorization()
 	if a.holdsPlace(req) {
 		u := *req.URL
-		u.RawQuery = strings.Replace(u.RawQuery, placeholder, a.query.Reveal(), 1)
+		params := strings.Split(u.RawQuery, "&")
+		params[slices.Index(params, placeholder)] = a.query.Reveal()
+		u.RawQuery = strings.Join(params, "&")
 		out.URL = &u
 	}
 	return out
@@ -182,7 +189,7 @@ func (a *attempt) exchange(transport *http.Transport, req *http.Request) (*answe
 	if err != nil && !errors.Is(err, ErrResponseTooLarge) {
 		err = a.newTransportError("the answer was cut off", err)
 	}
-	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err, secrets: a.credential.matcher(a.accessToken, text)}
+	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err, secrets: a.matcherOf(resp.StatusCode, text)}
 	if proxy := a.proxy.Load(); proxy != nil {
 		got.proxy = *proxy
 	}
@@ -191,8 +198,16 @@ func (a *attempt) exchange(transport *http.Transport, req *http.Request) (*answe
 		Status: statusLine(resp.Status, got.status), StatusCode: got.status, Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
 		Header: got.header, Body: passedBody(func() *answer { return got }), ContentLength: -1,
 	}
-	a.last.Store(got)
+	for got.before = a.last.Load(); !a.last.CompareAndSwap(got.before, got); got.before = a.last.Load() {
+	}
 	return got, nil
+}
+
+// noteProxy keeps the host of the proxy that an attempt goes through.
+func noteProxy(ctx context.Context, proxy string) {
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		a.proxy.Store(&proxy)
+	}
 }
 
 // filterHeader leaves of the header what goes up: fields that are known to be harmless, without a value

@@ -19,7 +19,7 @@ type operation struct {
 	name         string
 	method       string
 	relativePath string // below the base URL and without ids, for the log
-	request      func(server string) (*http.Request, error)
+	request      func(server string, key Secret) (*http.Request, error)
 	retryable    func(r result) bool
 	repeatable   bool // with another key, after a 401
 }
@@ -50,13 +50,13 @@ func (c *Client) call(ctx context.Context, op operation) result {
 		waits  *backoff.ExponentialBackOff
 		next   *oauth2.Token // in place of the source's
 		asked  bool          // the source, after a 401
-		alone  bool          // no whole answer came: the next attempt goes over a connection of its own
+		alone  bool          // after an attempt without a whole answer, the next goes over a connection of its own
 		limit  = c.retry.MaxAttempts
 		result result
 	)
 	for n := 1; ; n++ {
 		result = c.attempt(ctx, op, next, alone, n)
-		alone = alone || result.status == 0 || result.success()
+		alone = !alone && (result.status == 0 || result.success())
 		if result.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
 			if next = c.reject(ctx, op, &result); next != nil {
@@ -135,7 +135,7 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 	if r.credential, r.token, r.err = c.source.get(ctx, next); r.err != nil {
 		return r
 	}
-	req, err := op.request(c.generated.Server)
+	req, err := op.request(c.generated.Server, r.credential.key)
 	if err == nil {
 		err = c.describe(ctx, req)
 	}
@@ -145,6 +145,7 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 	}
 	start := time.Now()
 	a := c.newAttempt(ctx, r.credential, req)
+	defer a.end()
 	a.alone = alone
 	answer, err := a.send(c.chain)
 	r.maybeSent, r.permanent = a.maybeSent.Load(), false
@@ -157,7 +158,6 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 		r.status, r.body, r.secrets = answer.status, answer.body, answer.secrets
 		r.err = answer.asError(op.name, n, err)
 	}
-	a.end()
 	c.log(ctx, op, r.status, n, start)
 	return r
 }
@@ -166,11 +166,13 @@ func (c *Client) log(ctx context.Context, op operation, status, attempt int, sta
 	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
-		slog.String("operation", op.name),
-		slog.String("method", op.method),
-		slog.String("path", op.relativePath),
-		slog.Int("status", status),
-		slog.Duration("duration", time.Since(start)),
-		slog.Int("attempt", attempt))
+	_ = guarded(func() { // a handler that panics must not cost the answer
+		c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
+			slog.String("operation", op.name),
+			slog.String("method", op.method),
+			slog.String("path", op.relativePath),
+			slog.Int("status", status),
+			slog.Duration("duration", time.Since(start)),
+			slog.Int("attempt", attempt))
+	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/network"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
@@ -67,8 +68,8 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	if err != nil {
 		return nil, err
 	}
-	pooled := pooledTransport(s.transport)
-	hop := &authTransport{base: base, pooled: pooled, single: singleTransport(pooled)}
+	pooled := network.Pooled(s.transport, noteProxy)
+	hop := &authTransport{base: base, pooled: pooled, single: network.Single(pooled)}
 	c := &Client{
 		base: base, source: source, chain: hop, hop: hop,
 		userAgent: s.userAgent, timeout: s.timeout, retry: s.retry, logger: s.logger,

@@ -100,7 +100,7 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 	for _, name := range []string{"go.mod", "go.sum", "tools.go", "Makefile"} {
 		copyFile(t, filepath.Join(root, name), filepath.Join(tree, name))
 	}
-	for _, dir := range []string{"api", "gen", "pkg/wire", "pkg/esper", "pkg/esper/internal/body", "pkg/esper/internal/origin", "pkg/esper/internal/redact"} {
+	for _, dir := range []string{"api", "gen", "pkg/wire", "pkg/esper", "pkg/esper/internal/body", "pkg/esper/internal/network", "pkg/esper/internal/origin", "pkg/esper/internal/redact"} {
 		if err := os.MkdirAll(filepath.Join(tree, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -58,27 +58,28 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if r.AccessToken.IsZero() || c.source.renew != nil {
+	if c.source.renew != nil {
 		own, _, err := c.source.get(ctx, nil)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, &RenewalError{Outcome: OutcomeNotRenewed, Err: err}
-		case c.source.renew != nil && (r.AccessToken.IsZero() || r.AccessToken == own.key):
+		}
+		if r.AccessToken.IsZero() || r.AccessToken == own.key {
 			return c.source.renew(ctx, r)
-		case r.AccessToken.IsZero():
-			r.AccessToken = own.key
 		}
 	}
 	res := c.call(ctx, operation{
 		name:         name,
 		method:       http.MethodPost,
 		relativePath: c.renewTokenPath,
-		request: func(server string) (*http.Request, error) {
-			params := gen.RenewTokenParams{AccessToken: r.AccessToken.Reveal()}
+		request: func(server string, key Secret) (*http.Request, error) {
+			if !r.AccessToken.IsZero() {
+				key = r.AccessToken
+			}
+			params := gen.RenewTokenParams{AccessToken: key.Reveal()}
 			return gen.NewRenewTokenRequest(server, r.EnterpriseID, r.DeveloperAppID, &params)
 		},
 		retryable: func(r result) bool {
-			return !r.permanent && (!r.maybeSent || r.status == http.StatusTooManyRequests)
+			return r.status == 0 && !r.maybeSent && !r.permanent || r.status == http.StatusTooManyRequests
 		},
 	})
 	if !res.success() {

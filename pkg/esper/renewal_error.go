@@ -24,13 +24,8 @@ const (
 
 // String returns the constant's name.
 func (o Outcome) String() string {
-	switch o {
-	case OutcomeUnknown:
-		return "OutcomeUnknown"
-	case OutcomeNotRenewed:
-		return "OutcomeNotRenewed"
-	case OutcomeUnreadable:
-		return "OutcomeUnreadable"
+	if names := [...]string{"OutcomeUnknown", "OutcomeNotRenewed", "OutcomeUnreadable"}; o >= 0 && int(o) < len(names) {
+		return names[o]
 	}
 	return fmt.Sprintf("Outcome(%d)", int(o))
 }
@@ -50,7 +45,7 @@ func (o Outcome) meaning() string {
 // errors.As finds an [*APIError] and errors.Is a sentinel or a context's error through it.
 type RenewalError struct {
 	Outcome Outcome
-	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so no printing shows it
+	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so printing the error does not show it
 	Err     error  // the cause; never nil in an error of this package
 }
 

@@ -235,6 +235,26 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	}
 }
 
+// A middleware's context carries the secrets, and the answer when it is there: no verb prints them.
+func TestContextDoesNotPrint(t *testing.T) {
+	p := newProbe(t, answer(201, "application/json", `{"id": 1, "enterprise": "e", "token": "`+canary+`-new"}`))
+	prying := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		ctx := context.WithValue(req.Context(), t, 1)
+		resp, err := next.RoundTrip(req.WithContext(ctx))
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%U", "%O", "%e", "%p"} {
+			for _, v := range []any{req.Context(), ctx, resp.Body} {
+				checkNoCanary(t, fmt.Sprintf("%T with %s", v, verb), fmt.Sprintf(verb, v))
+			}
+		}
+		return resp, err
+	})
+	each(t, clientFor(t, p.URL, canary, prying), canary, func(t *testing.T, do func(context.Context) error) {
+		if err := do(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestErrorsDoNotPrintTheirBody(t *testing.T) {
 	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
 	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: api}

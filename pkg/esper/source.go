@@ -89,18 +89,23 @@ type credential struct {
 	last          atomic.Pointer[redact.Matcher] // most calls look for the same secrets
 }
 
-// matcher returns what finds the secrets of a call in a text: the key, the access token of a renewal,
-// and the keys in an answer.
-func (c *credential) matcher(accessToken Secret, answer []byte) *redact.Matcher {
-	var buf [2 + body.MaxTokens]Secret
-	secrets := redact.Usable(body.Tokens(append(buf[:0], c.key, accessToken), answer))
-	if m := c.last.Load(); m != nil && m.For(secrets) {
+// matcher returns what finds the secrets of a in a text.
+func (a *attempt) matcher() *redact.Matcher { return a.matcherOf(0, nil) }
+
+// matcherOf is matcher, for the keys in an answer too.
+func (a *attempt) matcherOf(status int, answer []byte) *redact.Matcher {
+	var buf [3 + body.MaxTokens]Secret
+	secrets := append(buf[:0], a.credential.key, a.accessToken)
+	if !a.accessToken.IsZero() { // in an error, the token may be a word
+		if key := body.Key(answer); status/100 == 2 || body.LooksLikeKey(key.Reveal()) {
+			secrets = append(secrets, key)
+		}
+	}
+	secrets = redact.Usable(body.Tokens(secrets, answer))
+	if m := a.credential.last.Load(); m != nil && m.For(secrets) {
 		return m
 	}
 	m := redact.New(secrets...)
-	c.last.Store(m)
+	a.credential.last.Store(m)
 	return m
 }
-
-// matcher returns what finds the secrets of a in a text.
-func (a *attempt) matcher() *redact.Matcher { return a.credential.matcher(a.accessToken, nil) }

@@ -31,7 +31,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 		name:         "TokenInfo",
 		method:       http.MethodGet,
 		relativePath: c.tokenInfoPath,
-		request:      gen.NewGetTokenInfoRequest,
+		request:      func(server string, _ Secret) (*http.Request, error) { return gen.NewGetTokenInfoRequest(server) },
 		retryable:    retryableGet,
 		repeatable:   true,
 	})

@@ -28,7 +28,13 @@ func (a *attempt) redactTrace(ctx context.Context) context.Context {
 		}
 	}
 	if got := trace.Got1xxResponse; got != nil {
-		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error { return got(code, textproto.MIMEHeader{}) }
+		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error {
+			err := got(code, textproto.MIMEHeader{})
+			if !a.accessToken.IsZero() {
+				return nil // which would end a renewal on its way
+			}
+			return err
+		}
 	}
 	return httptrace.WithClientTrace(untraced{ctx}, &redacted)
 }

@@ -12,8 +12,9 @@ import (
 // them. Make them with FieldsOf.
 type Fields map[string]int
 
-// maxName and maxValue are more than the name and the value of any field have.
-const maxName, maxValue = 64, 64 << 10
+// maxName and maxValue are more than the name and the value of any field have, maxValues more than all
+// values together.
+const maxName, maxValue, maxValues = 64, 4 << 10, 64 << 10
 
 // FieldsOf returns the fields of the struct v.
 func FieldsOf(v any) Fields {
@@ -27,13 +28,14 @@ func FieldsOf(v any) Fields {
 }
 
 // Decode reads the members of the JSON object in body into the struct that v points to. A member that
-// cannot be read, or is over 64 KiB, leaves its field zero, and the rest is read all the same; members
+// cannot be read, or is over 4 KiB, leaves its field zero, and the rest is read all the same; members
 // without a field are not looked at. It reports whether the object ended, with nothing behind it.
 func (f Fields) Decode(body []byte, v any) (whole bool) {
-	target, members := reflect.ValueOf(v).Elem(), 0
+	target, members, values := reflect.ValueOf(v).Elem(), 0, 0
 	return eachMember(body, func(name, value []byte) bool {
 		members++
-		if field, ok := f.find(name); ok && len(value) <= maxValue {
+		if field, ok := f.find(name); ok && len(value) <= maxValue && values < maxValues {
+			values += len(value)
 			read(value, target.Field(field))
 		}
 		return members < maxMembers

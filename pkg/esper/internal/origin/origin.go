@@ -28,7 +28,7 @@ func Check(base *url.URL, req *http.Request) error {
 	same := func(h string) bool { return h == base.Host || host(base.Scheme, h) == base.Host }
 	switch {
 	case req.URL == nil || req.URL.Opaque != "",
-		req.URL.Scheme != base.Scheme && !strings.EqualFold(req.URL.Scheme, base.Scheme),
+		req.URL.Scheme != base.Scheme,
 		!same(req.URL.Host),
 		req.Host != "" && !same(req.Host):
 		return ErrOther

@@ -138,6 +138,9 @@ func foldString(text string) string {
 // depend on what stands beside it.
 func inBase64(piece string) [3]string {
 	var forms [3]string
+	if len(piece) < minLen {
+		return forms
+	}
 	for before := range forms {
 		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), piece...))
 		first := (before*8 + 5) / 6

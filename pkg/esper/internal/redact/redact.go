@@ -70,16 +70,10 @@ func New(secrets ...wire.Secret) *Matcher {
 	m := &Matcher{secrets: Usable(slices.Clone(secrets)), shortest: 1 << 30}
 	var patterns, exact []string
 	for _, secret := range m.secrets {
-		text := secret.Reveal()
-		parts := pieces(text)
-		for decoded := decode(text); decoded != text; decoded = decode(text) { // it looks escaped itself
-			text = decoded
-			parts = append(parts, pieces(text)...)
-		}
-		for _, piece := range parts {
-			if len(foldString(piece)) < minLen {
-				exact = append(exact, plain.Replace(strings.ToLower(piece)))
-				m.shortest = min(m.shortest, len(exact[len(exact)-1]))
+		for _, piece := range pieces(secret.Reveal()) {
+			if text := plain.Replace(strings.ToLower(piece)); len(foldString(piece)) < minLen && len(text) >= minLen {
+				exact = append(exact, text)
+				m.shortest = min(m.shortest, len(text))
 			}
 			patterns = append(patterns, folded(piece)...)
 		}
@@ -110,21 +104,42 @@ func (m *Matcher) With(secrets ...wire.Secret) *Matcher {
 	return m
 }
 
-// pieces returns the parts of a secret by which it is recognised.
-func pieces(secret string) []string {
-	chars := []rune(secret)
-	if len(chars) < partial {
-		return []string{secret}
+// pieces returns the parts of a secret by which it is recognised, and if it looks escaped itself those of
+// what it decodes to.
+func pieces(secret string) (parts []string) {
+	const enough = 256 // to find the first and the last characters in, however they are escaped
+	if utf8.RuneCountInString(cut(secret, 4*partial)) < partial {
+		return layers(secret)
 	}
-	return []string{string(chars[:pieceLen]), string(chars[len(chars)-pieceLen:])}
+	for _, text := range layers(cut(secret, enough)) {
+		chars := []rune(text)
+		parts = append(parts, string(chars[:min(len(chars), pieceLen)]))
+	}
+	for _, text := range layers(secret[max(0, len(secret)-enough):]) {
+		chars := []rune(text)
+		parts = append(parts, string(chars[max(0, len(chars)-pieceLen):]))
+	}
+	slices.Sort(parts)
+	return slices.Compact(parts)
+}
+
+// layers returns text and what it becomes when it is decoded, layer by layer.
+func layers(text string) []string {
+	texts := []string{text}
+	for range decodeRounds {
+		next := decode(text)
+		if next == text || len(next) < minLen {
+			break
+		}
+		text = next
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 // folded returns the forms of piece in a folded text.
 func folded(piece string) []string {
-	var forms []string
-	for text, last := piece, ""; text != last; text, last = decode(text), text {
-		forms = append(forms, text)
-	}
+	forms := layers(piece)
 	for _, text := range escaped(piece) {
 		once := inBase64(text)
 		forms = append(forms, once[:]...)

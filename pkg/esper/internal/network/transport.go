@@ -1,4 +1,5 @@
-package esper
+// Package network makes the connections of a client, and tells what went wrong with them.
+package network
 
 import (
 	"context"
@@ -38,15 +39,15 @@ func newTransport() *http.Transport {
 	}
 }
 
-// pooledTransport clones t, or this package's own transport if t is nil, into one whose answers are
-// bounded and whose Proxy function sees no key.
-func pooledTransport(t *http.Transport) *http.Transport {
+// Pooled clones t, or this package's own transport if t is nil, into one whose answers are bounded and
+// whose Proxy function sees no key. Through is told which proxy a request goes through.
+func Pooled(t *http.Transport, through func(ctx context.Context, proxy string)) *http.Transport {
 	own := t == nil
 	if own {
 		t = newTransport()
 	}
 	pooled := t.Clone()
-	pooled.DisableCompression = true // readBody decompresses, within bounds, whatever the label says
+	pooled.DisableCompression = true // package body decompresses, within bounds, whatever the label says
 	if pooled.MaxResponseHeaderBytes <= 0 || pooled.MaxResponseHeaderBytes > maxHeader {
 		pooled.MaxResponseHeaderBytes = maxHeader
 	}
@@ -60,7 +61,7 @@ func pooledTransport(t *http.Transport) *http.Transport {
 		pooled.HTTP2.PingTimeout = pingTimeout
 	}
 	if choose := pooled.Proxy; choose != nil {
-		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, req) }
+		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, through, req) }
 	}
 	pooled.DialContext = namedDial(pooled.DialContext)
 	pooled.DialTLSContext = namedDial(pooled.DialTLSContext)
@@ -91,7 +92,7 @@ func namedDial(dial dialFunc) dialFunc {
 		if err == nil {
 			return conn, nil
 		}
-		if _, _, known := kindOf(err); known == nil {
+		if _, _, known := Kind(err); known == nil {
 			err = &net.OpError{Op: "dial", Net: network, Err: err}
 		}
 		return nil, err
@@ -99,7 +100,7 @@ func namedDial(dial dialFunc) dialFunc {
 }
 
 // chooseProxy calls a Proxy function, with the request that net/http sends only if it is net/http's own.
-func chooseProxy(choose proxyFunc, own bool, req *http.Request) (*url.URL, error) {
+func chooseProxy(choose proxyFunc, own bool, through func(context.Context, string), req *http.Request) (*url.URL, error) {
 	shown := req
 	if !own {
 		shown = withoutSecrets(req)
@@ -113,9 +114,7 @@ func chooseProxy(choose proxyFunc, own bool, req *http.Request) (*url.URL, error
 	case proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme):
 		return nil, &proxyError{"the proxy's URL has no host, or none of the schemes http, https, socks5 and socks5h; check HTTP_PROXY and HTTPS_PROXY", true}
 	}
-	if a, ok := req.Context().Value(attemptKey{}).(*attempt); ok {
-		a.proxy.Store(&proxy.Host)
-	}
+	through(req.Context(), proxy.Host)
 	return proxy, nil
 }
 
@@ -143,11 +142,11 @@ func connectRefused(proxy *url.URL, status int) error {
 	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice), forbidden}
 }
 
-// singleTransport clones what pooledTransport returned into one that dials for each request and speaks
+// Single clones what Pooled returned into one that dials for each request and speaks
 // HTTP/1.1. A request on a used connection can fail because the server closed it meanwhile, which looks
 // like a request that was lost on the way back; and HTTP/2 sends a request again by itself when the
 // server refuses a stream. Neither can happen here.
-func singleTransport(pooled *http.Transport) *http.Transport {
+func Single(pooled *http.Transport) *http.Transport {
 	single := pooled.Clone()
 	single.DisableKeepAlives = true
 	if dial := single.DialTLS; dial != nil && single.DialTLSContext == nil { //nolint:staticcheck // deprecated, and in use
@@ -173,7 +172,8 @@ func singleTransport(pooled *http.Transport) *http.Transport {
 	return single
 }
 
-var errHTTP2 = errors.New("esper: DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
+// ErrHTTP2 is a connection of a caller's own making that speaks HTTP/2.
+var ErrHTTP2 = errors.New("DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
 
 // http1Only refuses a connection of the caller's own making on which a renewal would be garbage.
 func http1Only(ctx context.Context, conn net.Conn) (net.Conn, error) {
@@ -185,7 +185,7 @@ func http1Only(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	}
 	if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
 		_ = conn.Close()
-		return nil, errHTTP2
+		return nil, ErrHTTP2
 	}
 	return conn, nil
 }

@@ -1,0 +1,154 @@
+package esper_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// Whatever stands beside the new key, and under whatever name it comes, the caller gets it and nobody
+// else sees it.
+func TestRenewToken_OddTokens(t *testing.T) {
+	for _, extra := range []string{
+		`"csrf_token": "&amp;"`, `"x_token": "%2541"`, `"x_token": "&lt;"`, `"x_token": "\\\\\\\\"`, `"x_token": ""`, `"x_token": "a"`, `"x_token": {}`, `"x_token": [[[[[["deep-1"]]]]]]`,
+		`"x_token": "` + strings.Repeat("%25", 2000) + `41"`, `"x_token": "` + strings.Repeat("&amp;", 2000) + `"`, `"x_token": 7`, `"x_token": "é"`, `"x_token": "` + strings.Repeat(`\\`, 50) + `"`,
+		strings.Repeat(`"a_token": "filler-1", "b_token": "filler-2", `, 20) + `"c_token": true`,
+	} {
+		for _, name := range []string{"token", "Token", "TOKEN", `tok\u0065n`} {
+			body := `{` + extra + `, "id": 1, "user": "` + newKey + `", "` + name + `": "` + newKey + `"}`
+			p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Request-Id", newKey)
+				w.WriteHeader(http.StatusCreated)
+				_, _ = io.WriteString(w, body)
+			})
+			seen := ""
+			c := clientFor(t, p.URL, oldKey, around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+				resp, err := next.RoundTrip(req)
+				if err == nil {
+					seen = resp.Header.Get("X-Request-Id")
+				}
+				return resp, err
+			}))
+			renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+			if err != nil || renewed.Token.Reveal() != newKey {
+				t.Fatalf("%.80s: %v", body, err)
+			}
+			if strings.Contains(seen+fmt.Sprint(renewed.User), newKey) {
+				t.Errorf("%.80s: a middleware saw %q, the user is %q", body, seen, renewed.User)
+			}
+		}
+	}
+}
+
+// An error's words are no keys, so that they do not hide the rest of it.
+func TestWordsUnderTokenAreNoKeys(t *testing.T) {
+	for body, says := range map[string]string{
+		`{"access_token":["expired"],"message":"your token has expired"}`:              "your token has expired",
+		`{"has_token":true,"message":"it is true"}`:                                    "it is true",
+		`{"token":"missing","message":"developer app is missing"}`:                     "developer app is missing",
+		`{"errors":{"token":"This field is required."},"message":"field is required"}`: "(token: This field is required.)",
+	} {
+		p := newProbe(t, answer(400, "application/json", body))
+		each(t, clientFor(t, p.URL, oldKey), oldKey, func(t *testing.T, do func(context.Context) error) {
+			if err := do(t.Context()); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "withheld") {
+				t.Errorf("%s: %v", body, err)
+			}
+		})
+	}
+}
+
+// Keys that look escaped, or decode to nothing, are keys like others.
+func TestKeysThatLookEscaped(t *testing.T) {
+	p := newProbe(t, nil)
+	for _, key := range []string{"&lt;", "%2541", "%41%42%43%44", "&amp;&amp;&amp;&amp;", `\\\\`, "++++++++", strings.Repeat("%25", 2000), "\u0041x"} {
+		if _, err := clientFor(t, p.URL, key).TokenInfo(t.Context()); err != nil {
+			t.Errorf("%.20q: %v", key, err)
+		}
+	}
+}
+
+// What a middleware answers by itself is final for a renewal, unless it says to wait.
+func TestRenewToken_MiddlewareRefuses(t *testing.T) {
+	for status, want := range map[int]int32{400: 1, 401: 1, 403: 1, 404: 1, 302: 1, 500: 1, 429: 3} {
+		var asked atomic.Int32
+		own := roundTripFunc(func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			return respond(status, strings.NewReader("")), nil
+		})
+		_, err := clientFor(t, "foo", oldKey, own.option(), quickRetry(3)).RenewToken(t.Context(), renewal(oldKey))
+		if err == nil || asked.Load() != want {
+			t.Errorf("%d: asked %d times, want %d; %v", status, asked.Load(), want, err)
+		}
+	}
+}
+
+// A body of a middleware's own that blocks, or panics, ends with the attempt.
+func TestMiddlewareBodyBlocks(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	for name, read := range map[string]readFunc{
+		"blocks": func([]byte) (int, error) { <-release; return 0, io.EOF },
+		"panics": func([]byte) (int, error) { panic("no body") },
+	} {
+		own := roundTripFunc(func(*http.Request) (*http.Response, error) { return respond(200, read), nil })
+		c := clientFor(t, "foo", oldKey, own.option(), quickRetry(1), esper.WithTimeout(50*time.Millisecond))
+		each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+			err := do(t.Context())
+			if err == nil || errors.Is(err, context.DeadlineExceeded) != (name == "blocks") {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// Of two answers in one attempt, the one that a middleware returns counts, also with a body around it,
+// and one answer may serve many calls.
+func TestMiddlewareMirrorsAndCaches(t *testing.T) {
+	var n atomic.Int32
+	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1)%2 == 0 {
+			http.Error(w, "the mirror is down", http.StatusServiceUnavailable)
+			return
+		}
+		answerWell(w, r)
+	})
+	mirror := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		resp, err := next.RoundTrip(req.Clone(req.Context()))
+		_, _ = next.RoundTrip(req.Clone(req.Context()))
+		if err == nil {
+			resp.Body = struct{ io.ReadCloser }{resp.Body}
+		}
+		return resp, err
+	}
+	if info, err := clientFor(t, p.URL, oldKey, around(mirror), quickRetry(1)).TokenInfo(t.Context()); err != nil || info.ID != "570" {
+		t.Errorf("mirror: %v", err)
+	}
+	n.Store(0)
+	var once sync.Once
+	var cached *http.Response
+	caching := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		var err error
+		once.Do(func() { cached, err = next.RoundTrip(req) })
+		copied := *cached
+		return &copied, err
+	}
+	c := clientFor(t, p.URL, oldKey, around(caching))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if info, err := c.TokenInfo(t.Context()); err != nil || info.ID != "570" {
+				t.Errorf("cached: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
