@@ -110,8 +110,9 @@ bench: ## measure the client beside its peers, and write pkg/benchmarks/RESULTS.
 bench-guard: ## fail if a call allocates more than pkg/benchmarks/guard says
 	cd pkg/benchmarks && $(GO) run ./guard
 
-bench-test: ## test the benchmarks themselves
+bench-test: ## test the benchmarks themselves, and run those of the packages once
 	cd pkg/benchmarks && $(GO) generate ./... && $(GO) test ./...
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./pkg/...
 
 cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (90) percent
 	@all=$$($(GO) list -f '{{if ne .Name "main"}}{{.ImportPath}}{{end}}' ./...) || exit 1; \

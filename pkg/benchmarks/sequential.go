@@ -10,6 +10,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/esperclient"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/floor"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/report"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
@@ -110,7 +112,31 @@ func (b *bench) sequential(ctx context.Context) error {
 		"One call after the other on a kept connection. esperclient runs in a process of its own, its blocks among the others.",
 		server.OK, tokenInfo, "info")
 	b.report.Aim("TokenInfo, sequential over loopback", "≤ 1.02 × floor", report.Ratio(e), e.Median <= 1.02)
-	return err
+	return errors.Join(err, b.besideLimits())
+}
+
+// besideLimits compares with a floor that is limited as this repository's client is.
+func (b *bench) besideLimits() error {
+	const limited = "floor, with limits"
+	var list []measure.Subject
+	for name, makeClient := range map[string]peer.New{limited: floor.NewLimited, peers.Esper: esperclient.New} {
+		client, err := makeClient(b.server.URL+server.OK, nil)
+		if err != nil {
+			return err
+		}
+		list = append(list, measure.Repeat(name, func() error { _, err := client.TokenInfo(unbound()); return err }))
+	}
+	times, err := measure.Paired(list, b.blocks, b.calls)
+	if err != nil {
+		return err
+	}
+	ratios, err := stats.Ratios(times[peers.Esper], times[limited])
+	if err != nil {
+		return err
+	}
+	e := stats.Bootstrap(ratios)
+	b.report.Aim("… beside a floor with the same time limit, size limit and no redirects", "≤ 1.00", report.Ratio(e), e.Median <= 1.00)
+	return nil
 }
 
 func (b *bench) failing(ctx context.Context) error {

@@ -99,7 +99,7 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 // roundTrip turns a panic of a middleware, and a mistake of one, into an error.
 func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
 	if p := guarded(func() {
-		if resp, err = chain.RoundTrip(req); err != nil {
+		if resp, err = chain.RoundTrip(req); err != nil { //nolint:bodyclose // the caller closes it
 			_ = err.Error() // of a nil in an error's place, which panics
 		}
 	}); p != nil {

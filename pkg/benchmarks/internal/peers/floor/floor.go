@@ -52,6 +52,8 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("status %d: %s", e.StatusCode, e.Message) }
 
+const maxBody = 1 << 20
+
 type client struct {
 	http *http.Client
 	base string
@@ -77,6 +79,19 @@ func New(base string, httpClient *http.Client) (*peer.Client, error) {
 	}, nil
 }
 
+// NewLimited returns the floor with what esper-go has too: a time limit of 30 s, a size limit of 1 MiB, and
+// no redirects.
+func NewLimited(base string, httpClient *http.Client) (*peer.Client, error) {
+	if httpClient == nil {
+		httpClient = peer.Tuned()
+	}
+	const limit = 30 * time.Second
+	limited := *httpClient
+	limited.Timeout = limit
+	limited.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return New(base, &limited)
+}
+
 // NewDefault returns the same on http.DefaultTransport.
 func NewDefault(base string, _ *http.Client) (*peer.Client, error) {
 	return New(base, new(http.Client))
@@ -95,7 +110,11 @@ func (c client) do(ctx context.Context, method, path string, into any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	reader := io.Reader(resp.Body)
+	if c.http.Timeout > 0 { // of NewLimited
+		reader = io.LimitReader(reader, maxBody)
+	}
+	body, err := io.ReadAll(reader)
 	if err != nil {
 		return err
 	}
