@@ -51,7 +51,6 @@ func (c *Client) call(ctx context.Context, op operation) result {
 		next   *oauth2.Token // in place of the source's
 		asked  bool          // the source, after a 401
 		alone  bool          // after an attempt without a whole answer, the next goes over a connection of its own
-		limit  = c.retry.MaxAttempts
 		result result
 	)
 	for n := 1; ; n++ {
@@ -60,11 +59,10 @@ func (c *Client) call(ctx context.Context, op operation) result {
 		if result.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
 			if next = c.reject(ctx, op, &result); next != nil {
-				limit = n + limit
 				continue
 			}
 		}
-		if result.err == nil || result.permanent || n >= limit || ctx.Err() != nil || !op.retryable(result) {
+		if result.err == nil || result.permanent || n >= c.retry.MaxAttempts || ctx.Err() != nil || !op.retryable(result) {
 			return result
 		}
 		if waits == nil {

@@ -44,7 +44,6 @@ func (a *attempt) newTransportError(what string, err error) error {
 				kind = join(why, kind)
 			}
 		}
-		permanent = false
 	}
 	text := what
 	if kind != nil {
