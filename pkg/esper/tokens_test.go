@@ -152,3 +152,12 @@ func TestMiddlewareMirrorsAndCaches(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A secret of an answer is one under whatever spelling its name comes.
+func TestTokenInfo_EscapedName(t *testing.T) {
+	p := newProbe(t, answer(200, "application/json", `{"id": 1, "enterprise": "e", "tok\u0065n": "`+newKey+`", "user": "`+newKey+`"}`))
+	info, err := clientFor(t, p.URL, oldKey).TokenInfo(t.Context())
+	if err != nil || info.Token.Reveal() != newKey || strings.Contains(string(info.User), newKey) {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

@@ -16,8 +16,8 @@ import (
 // maxTenant leaves room for "-api" in a DNS label of 63 bytes.
 const maxTenant = 59
 
-// Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without a trailing
-// slash. No error repeats the input: it may hold a password, or be a key in the wrong place.
+// Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without
+// a trailing slash. No error repeats the input: it may hold a password, or be a key in the wrong place.
 func Parse(environment string, insecure bool) (*url.URL, error) {
 	if environment == "" {
 		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
@@ -46,15 +46,13 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if err := checkBaseURL(u, insecure); err != nil {
 		return nil, err
 	}
-	origin := *u
-	Normalize(&origin)
-	if err := checkCloud(&origin); err != nil {
+	Normalize(u)
+	if err := checkCloud(u); err != nil {
 		return nil, err
 	}
 	if strings.ContainsAny(environment, "?#") {
 		return nil, errors.New("the base URL has a query or a fragment; pass only scheme, host and path")
 	}
-	Normalize(u)
 	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
 	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
 		return nil, errors.New("the base URL's path is malformed")
