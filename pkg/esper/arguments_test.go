@@ -47,26 +47,6 @@ func TestBadKeys(t *testing.T) {
 		{"Key0Canary\xff", "is not UTF-8"},
 		{"Bearer Key0Canary", "pass the key alone"},
 		{"bearer Key0Canary", "pass the key alone"},
-		{"Token Key0Canary", "name of a scheme"},
-		{"Authorization: Bearer Key0Canary", "a header line"},
-		{"X-Api-Key: Key0Canary", "a header line"},
-		{`"Key0Canary"`, "in quotes"},
-		{"'Key0Canary'", "in quotes"},
-		{"\u201cKey0Canary\u201d", "in quotes"},
-		{"ESPER_API_KEY=Key0Canary", "an assignment"},
-		{"export ESPER_API_KEY=Key0Canary", "an assignment"},
-		{"$ESPER_API_KEY", "not expanded"},
-		{"${ESPER_API_KEY}", "not expanded"},
-		{"%ESPER_API_KEY%", "not expanded"},
-		{"$(cat key)", "not expanded"},
-		{"{{ esper_key }}", "not expanded"},
-		{"https://foo.esper.cloud/Key0Canary", "a URL"},
-		{"file:///Key0Canary", "a URL"},
-		{"/run/secrets/Key0Canary", "a path"},
-		{"./Key0Canary", "a path"},
-		{"~/Key0Canary", "a path"},
-		{`C:\Key0Canary`, "a path"},
-		{`{"token": "Key0Canary"}`, "a JSON document"},
 		{" Key0Canary", "begins or ends with a space"},
 		{"Key0Canary ", "begins or ends with a space"},
 		{" ", "begins or ends with a space"},
@@ -102,6 +82,65 @@ func TestBadKeys(t *testing.T) {
 	}
 	if n := len(p.arrivals()); n != 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// What a person pastes in a key's place is recognised. The key of a source, or of a RenewRequest, is what
+// the server issued, and may look like anything.
+func TestPastedKeys(t *testing.T) {
+	p := newProbe(t, nil)
+	for _, tc := range []struct{ key, advice string }{
+		{"Token Key0Canary", "name of a scheme"},
+		{"Authorization: Bearer Key0Canary", "a header line"},
+		{"X-Api-Key: Key0Canary", "a header line"},
+		{`"Key0Canary"`, "in quotes"},
+		{"'Key0Canary'", "in quotes"},
+		{"\u201cKey0Canary\u201d", "in quotes"},
+		{"ESPER_API_KEY=Key0Canary", "an assignment"},
+		{"export ESPER_API_KEY=Key0Canary", "an assignment"},
+		{"$ESPER_API_KEY", "not expanded"},
+		{"${ESPER_API_KEY}", "not expanded"},
+		{"%ESPER_API_KEY%", "not expanded"},
+		{"$(cat key)", "not expanded"},
+		{"{{ esper_key }}", "not expanded"},
+		{"https://foo.esper.cloud/Key0Canary", "a URL"},
+		{"file:///Key0Canary", "a URL"},
+		{"/run/secrets/Key0Canary", "a path"},
+		{"./Key0Canary", "a path"},
+		{"~/Key0Canary", "a path"},
+		{`C:\Key0Canary`, "a path"},
+		{`{"token": "Key0Canary"}`, "a JSON document"},
+		{`K"`, "in quotes"},
+		{"null", "a placeholder"},
+		{"<your-key>", "a placeholder"},
+		{"Authorization Key0Canary", "a header line"},
+		{"x-api-key:Key0Canary", "a header line"},
+		{"curl -H Authorization:Key0Canary", "a header line"},
+		{"ESPER_API_KEY = Key0Canary", "an assignment"},
+		{"esper_api_key=Key0Canary", "an assignment"},
+		{"@/run/secrets/key", "a path"},
+	} {
+		_, err := esper.New(p.URL, esper.APIKey(tc.key))
+		checkRefused(t, fmt.Sprintf("APIKey(%q)", tc.key), err, tc.advice, tc.key)
+		t.Setenv("ESPER_ENVIRONMENT", p.URL)
+		t.Setenv("ESPER_API_KEY", tc.key)
+		if _, err := esper.NewFromEnv(); err == nil || !strings.Contains(err.Error(), "the key in ESPER_API_KEY "+tc.advice[:2]) && !strings.Contains(err.Error(), tc.advice) {
+			t.Errorf("NewFromEnv with %q: %v", tc.key, err)
+		}
+		if tc.key == "Bearer Key0Canary" {
+			continue
+		}
+		source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: tc.key})
+		if c, err := esper.New(p.URL, source); err != nil {
+			t.Error(err)
+		} else if _, err := c.RenewToken(t.Context(), renewal(tc.key)); err != nil {
+			t.Errorf("issued as %q: %v", tc.key, err)
+		}
+	}
+	for _, key := range []string{"/k3Jd8Yq0/abcDEF1234567890abcd", "abc+/def==", "eyJhbGciOiJub25lIn0.e30.", "id:secret", "a-b_c~d", "key", "token"} {
+		if _, err := clientFor(t, p.URL, key).TokenInfo(t.Context()); err != nil {
+			t.Errorf("%q: %v", key, err)
+		}
 	}
 }
 

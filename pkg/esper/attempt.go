@@ -38,11 +38,16 @@ type attempt struct {
 	proxy     atomic.Pointer[string] // the host of the proxy that was used
 	last      atomic.Pointer[answer] // the newest answer
 
-	mu      sync.Mutex    // guards sending and over
-	over    bool          // no renewal may be begun any more
-	sending chan struct{} // closed when the renewal that was begun has ended; nil again if it was not sent
-	renewal *answer       // to the renewal, when sending is closed
-	failure error         // in place of renewal
+	mu      sync.Mutex // guards what follows
+	over    bool       // no renewal may be begun any more
+	sending *sending   // the renewal that was begun; nil again if it was not sent
+}
+
+// sending is a renewal on its way, which goes on when a middleware gives up.
+type sending struct {
+	done chan struct{} // closed when what follows is there
+	got  *answer
+	err  error
 }
 
 type attemptKey struct{}
@@ -82,18 +87,20 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	if err != nil {
 		err = a.clean(err)
 	}
-	renewal, failure := a.settle()
-	sent := renewal != nil || failure != nil && a.maybeSent.Load()
-	switch {
-	case !sent && err == nil:
-		return a.answerOf(resp)
-	case sent && resp != nil:
-		_ = guarded(func() { _ = resp.Body.Close() }) // what a middleware answered is not the server's answer
-	}
+	renewal := a.settle()
 	if renewal == nil && err == nil {
-		err = failure
+		return a.answerOf(resp)
 	}
-	return renewal, err
+	if resp != nil { // what a middleware answered is not the server's answer
+		a.wait(func() { _ = resp.Body.Close() })
+	}
+	switch {
+	case renewal == nil:
+		return nil, err
+	case renewal.got == nil && err == nil:
+		return nil, renewal.err
+	}
+	return renewal.got, err
 }
 
 // roundTrip turns a panic of a middleware, and a mistake of one, into an error.
@@ -127,17 +134,34 @@ func guarded(f func()) (err error) {
 	return nil
 }
 
-// settle lets no renewal of a begin any more, waits for the one that is under way, and returns what came
-// of it.
-func (a *attempt) settle() (renewal *answer, failure error) {
+// wait calls a middleware's code, in which a panic is of no account, and waits until it returns or a ends.
+func (a *attempt) wait(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = guarded(f)
+	}()
+	select {
+	case <-done:
+	case <-a.Done():
+	}
+}
+
+// settle lets no renewal of a begin any more, waits for the one that is under way, and returns it; nil if
+// none was sent.
+func (a *attempt) settle() *sending {
 	a.mu.Lock()
 	a.over = true
-	sending := a.sending
+	renewal := a.sending
 	a.mu.Unlock()
-	if sending != nil {
-		<-sending
+	if renewal == nil {
+		return nil
 	}
-	return a.renewal, a.failure
+	<-renewal.done
+	if renewal.got == nil && !a.maybeSent.Load() {
+		return nil
+	}
+	return renewal
 }
 
 // answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put
@@ -160,18 +184,20 @@ func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	select {
 	case r = <-done:
 	case <-a.Done():
-		_ = guarded(func() { _ = resp.Body.Close() })
+		a.wait(func() { _ = resp.Body.Close() })
 		return nil, a.newTransportError("the answer of a middleware was cut off", a.Err())
 	}
-	switch own := a.answerFor(resp); {
+	switch passed := a.answerFor(resp); {
 	case r.panic != nil:
 		return nil, r.panic
-	case own != nil && len(r.text) == 0:
-		return own.withHead(resp), nil
+	case passed != nil && len(r.text) == 0:
+		return passed.withHead(resp), nil
 	case r.err != nil && !errors.Is(r.err, ErrResponseTooLarge):
 		r.err = a.newTransportError("the answer was cut off", r.err)
 	}
-	return (&answer{body: r.text, err: r.err, secrets: a.matcherOf(resp.StatusCode, r.text)}).withHead(resp), nil
+	own := &answer{status: resp.StatusCode, body: r.text, err: r.err}
+	own.search(a)
+	return own.withHead(resp), nil
 }
 
 // answerFor finds the answer that a middleware put another body around: the one that resp was, else the
@@ -219,6 +245,7 @@ type answer struct {
 	header  http.Header // of up
 	body    []byte
 	err     error           // what ended the reading early
+	key     Secret          // the token in an answer to a renewal
 	secrets *redact.Matcher // of the call, those in body included
 	proxy   string          // the host of the proxy on the way, if there was one
 	before  *answer         // the one before it, of the same attempt

@@ -21,6 +21,7 @@ var (
 	errNoResponse = &transportError{text: "a middleware returned neither a response nor an error", permanent: true}
 	errNoAttempt  = &transportError{text: "a middleware replaced the request's context; derive it from the request's own", permanent: true}
 	errChanged    = &transportError{text: "a middleware changed the method of a renewal, or took its access_token out of the URL", permanent: true}
+	errNoEnd      = &transportError{text: "a function of the transport's ended the goroutine of a renewal", permanent: true}
 	errTooLate    = &transportError{text: "a middleware sent a request after it had returned", permanent: true}
 )
 
@@ -83,7 +84,11 @@ func refuse(req *http.Request, err error) error {
 // silent: the next request goes over one of its own, and then those in the pool are closed.
 func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) {
 	a.maybeSent.CompareAndSwap(false, a.accessToken.IsZero() || isSafe(a.method))
-	out := a.authorize(a.redactTrace(req.Context()), req)
+	ctx := req.Context()
+	if ctx.Done() == nil { // a middleware took the attempt's end away
+		ctx = ownContext{a, ctx}
+	}
+	out := a.authorize(a.redactTrace(ctx), req)
 	if !a.alone && !t.silent.Load() {
 		got, err := a.exchange(t.pooled, out)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -101,11 +106,11 @@ func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) 
 // sendOnce sends a renewal, unless one of this attempt is under way or may have arrived. It goes on
 // when a middleware gives up, so that an answer that reaches this process is not lost.
 func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error) {
-	done := make(chan struct{})
+	renewal := &sending{done: make(chan struct{}), err: errNoEnd}
 	a.mu.Lock()
 	over, twice := a.over, a.sending != nil
 	if !over && !twice {
-		a.sending = done
+		a.sending = renewal
 	}
 	a.mu.Unlock()
 	switch {
@@ -115,7 +120,7 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 		return nil, refuse(req, errSentTwice)
 	}
 
-	ctx := httptrace.WithClientTrace(a.redactTrace(renewalContext{a, req.Context()}), &httptrace.ClientTrace{
+	ctx := httptrace.WithClientTrace(a.redactTrace(ownContext{a, req.Context()}), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
 	})
 	out := a.authorize(ctx, req)
@@ -127,10 +132,12 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 		}
 	}
 	go func() {
-		defer close(done)
-		a.renewal, a.failure = a.exchange(t.single, out)
-		if a.renewal != nil {
-			a.renewal.header = a.renewal.header.Clone() // a middleware may be at work on the other
+		defer close(renewal.done)
+		if p := guarded(func() { renewal.got, renewal.err = a.exchange(t.single, out) }); p != nil {
+			renewal.err = p
+		}
+		if renewal.got != nil {
+			renewal.got.header = renewal.got.header.Clone() // a middleware may be at work on the other
 			return
 		}
 		t.single.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
@@ -141,23 +148,23 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 		}
 	}()
 	select {
-	case <-done:
+	case <-renewal.done:
 	case <-req.Context().Done():
 		if a.Err() == nil {
 			return nil, context.Cause(req.Context())
 		}
-		<-done // soon: it has ended with the attempt
+		<-renewal.done // soon: it ends with the attempt
 	}
-	return a.renewal, a.failure
+	return renewal.got, renewal.err
 }
 
-// renewalContext ends with the attempt, and not with what a middleware derived from it.
-type renewalContext struct {
+// ownContext ends with the attempt, and not with what a middleware derived from it.
+type ownContext struct {
 	*attempt
 	values context.Context
 }
 
-func (c renewalContext) Value(key any) any { return c.values.Value(key) }
+func (c ownContext) Value(key any) any { return c.values.Value(key) }
 
 // authorize returns a copy of req with the secrets in it.
 func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
@@ -189,7 +196,8 @@ func (a *attempt) exchange(transport *http.Transport, req *http.Request) (*answe
 	if err != nil && !errors.Is(err, ErrResponseTooLarge) {
 		err = a.newTransportError("the answer was cut off", err)
 	}
-	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err, secrets: a.matcherOf(resp.StatusCode, text)}
+	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err}
+	got.search(a)
 	if proxy := a.proxy.Load(); proxy != nil {
 		got.proxy = *proxy
 	}

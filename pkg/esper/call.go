@@ -34,6 +34,7 @@ type result struct {
 	attempts   int    // of the call so far
 	credential *credential
 	token      *oauth2.Token // what the source gave for credential
+	key        Secret        // in an answer to a renewal
 	secrets    *redact.Matcher
 }
 
@@ -153,7 +154,7 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 		r.err = &callError{op.name, n, err}
 	}
 	if answer != nil {
-		r.status, r.body, r.secrets = answer.status, answer.body, answer.secrets
+		r.status, r.body, r.key, r.secrets = answer.status, answer.body, answer.key, answer.secrets
 		r.err = answer.asError(op.name, n, err)
 	}
 	c.log(ctx, op, r.status, n, start)

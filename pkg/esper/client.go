@@ -112,7 +112,7 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 			return nil, invalid("the environment variable %s is not set", name)
 		}
 	}
-	if err := checkKey(os.Getenv(key), "the key in "+key); err != nil {
+	if err := checkPasted(os.Getenv(key), "the key in "+key); err != nil {
 		return nil, err
 	}
 	c, err := New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)

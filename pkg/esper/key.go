@@ -21,7 +21,7 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 // APIKey returns a source that always answers with key, safe for concurrent use. [New] refuses one
 // whose key cannot be sent; its Token method answers such a key with [ErrInvalidArgument].
 func APIKey(key string) oauth2.TokenSource {
-	if err := checkKey(key, "the API key"); err != nil {
+	if err := checkPasted(key, "the API key"); err != nil {
 		return apiKey{func() (*oauth2.Token, error) { return nil, err }}
 	}
 	token := &oauth2.Token{AccessToken: key}
@@ -45,10 +45,20 @@ func checkKey(key, name string) error {
 		return invalid("%s is not UTF-8 text", name)
 	case strings.ContainsFunc(key, invisible):
 		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file or the mark at its beginning", name)
+	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
+		return invalid("%s begins with Bearer, which is added here; pass the key alone", name)
 	case key[0] == ' ' || key[len(key)-1] == ' ':
 		return invalid("%s begins or ends with a space, which would not arrive", name)
 	case strings.Contains(key, NewSecret(key).String()):
 		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
+	}
+	return nil
+}
+
+// checkPasted is checkKey for a key that a person has put somewhere.
+func checkPasted(key, name string) error {
+	if err := checkKey(key, name); err != nil {
+		return err
 	}
 	if advice := origin.PastedKey(key); advice != "" {
 		return invalid("%s %s", name, advice)

@@ -203,6 +203,8 @@ func TestAnswerErrors(t *testing.T) {
 		"407":                  {407, nil, "", "407 Proxy Authentication Required; the proxy wants a user name and a password"},
 		"echo":                 {400, nil, `{"message":"bad token made-up-key","errors":["no"]}`, "400 Bad Request: [withheld: the server's text repeats the key and is not shown] (no); a server that repeats the key most likely refuses the key itself"},
 		"200, empty":           {200, nil, `{}`, "invalid response: the body (2 bytes) has no id, or no enterprise"},
+		"200, no id":           {200, nil, `{"enterprise":"e"}`, "has no id, or no enterprise"},
+		"200, no enterprise":   {200, nil, `{"id":1,"enterprise":null}`, "has no id, or no enterprise"},
 		"200, an envelope":     {200, nil, `{"errors":[],"message":"Try later.","status":503}`, "has no id, or no enterprise; its message is: Try later."},
 		"200, wrapped":         {200, nil, `{"code":200,"content":{"id":1,"enterprise":"e","token":"x"}}`, "has no id, or no enterprise"},
 		"200, HTML":            {200, nil, "<html>Log in</html>", "perhaps the base URL leads to something else, or a login page stands in front"},

@@ -85,7 +85,10 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	if !res.success() {
 		return nil, &RenewalError{Outcome: outcome(res), Body: res.body, Err: res.err}
 	}
-	if renewed := parseRenewal(res.body); renewed != nil {
+	if !res.key.IsZero() { // the key first: the document around it may be malformed or cut short
+		renewed := new(RenewedToken)
+		body.FieldsOf(*renewed).Decode(res.body, renewed)
+		renewed.Token = res.key
 		res.secrets.With(redact.Secrets(nil, renewed)...).Fields(renewed)
 		return renewed, nil
 	}
@@ -104,17 +107,4 @@ func outcome(r result) Outcome {
 		return OutcomeNotRenewed
 	}
 	return OutcomeUnknown
-}
-
-// parseRenewal reads the answer to a renewal, the key first: a top-level token that arrived whole
-// counts, even if the document around it is malformed or cut short. It returns nil without one.
-func parseRenewal(text []byte) *RenewedToken {
-	key := body.Key(text)
-	if key.IsZero() {
-		return nil
-	}
-	renewed := new(RenewedToken)
-	body.FieldsOf(*renewed).Decode(text, renewed)
-	renewed.Token = key
-	return renewed
 }

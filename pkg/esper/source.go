@@ -90,22 +90,30 @@ type credential struct {
 }
 
 // matcher returns what finds the secrets of a in a text.
-func (a *attempt) matcher() *redact.Matcher { return a.matcherOf(0, nil) }
+func (a *attempt) matcher() *redact.Matcher { return a.matcherOf(Secret{}, nil) }
 
-// matcherOf is matcher, for the keys in an answer too.
-func (a *attempt) matcherOf(status int, answer []byte) *redact.Matcher {
+// matcherOf is matcher for key, and what may be one in an answer, too.
+func (a *attempt) matcherOf(key Secret, answer []byte) *redact.Matcher {
 	var buf [3 + body.MaxTokens]Secret
-	secrets := append(buf[:0], a.credential.key, a.accessToken)
-	if !a.accessToken.IsZero() { // in an error, the token may be a word
-		if key := body.Key(answer); status/100 == 2 || body.LooksLikeKey(key.Reveal()) {
-			secrets = append(secrets, key)
-		}
-	}
-	secrets = redact.Usable(body.Tokens(secrets, answer))
+	secrets := redact.Usable(body.Tokens(append(buf[:0], a.credential.key, a.accessToken, key), answer))
 	if m := a.credential.last.Load(); m != nil && m.For(secrets) {
 		return m
 	}
 	m := redact.New(secrets...)
 	a.credential.last.Store(m)
 	return m
+}
+
+// search finds the keys in an answer to a.
+func (got *answer) search(a *attempt) {
+	if a.accessToken.IsZero() {
+		got.secrets = a.matcherOf(Secret{}, got.body)
+		return
+	}
+	got.key = body.Key(got.body)
+	suspect := got.key
+	if got.status/100 != 2 && !body.LooksLikeKey(suspect.Reveal()) { // in an error, the token may be a word
+		suspect = Secret{}
+	}
+	got.secrets = a.matcherOf(suspect, got.body)
 }

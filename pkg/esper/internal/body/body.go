@@ -47,7 +47,7 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 	}
 	buf := make([]byte, 0, min(size, MaxSize)+1) // one more, so that the end is seen without growing
 	for {
-		n, err := r.Read(buf[len(buf):min(cap(buf), MaxSize+1)])
+		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		switch {
 		case len(buf) > MaxSize:

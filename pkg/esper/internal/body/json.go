@@ -9,6 +9,9 @@ import (
 // maxMembers is how many members of an object are looked at where a real one has a dozen.
 const maxMembers = 1 << 12
 
+// maxStrays is how much may stand between members that does not belong there.
+const maxStrays = 1 << 16
+
 // eachMember calls visit with each member of the JSON object at the top of body whose value is
 // complete, and with its name as it was written, quotes included, until visit returns false. It does not
 // mind what encoding/json refuses elsewhere: values that are no JSON (which visit may get to see), stray
@@ -18,7 +21,8 @@ func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 	if !IsObject(b) {
 		return false
 	}
-	for b = trimSpace(b[1:]); len(b) > 0; b = trimSpace(b) {
+	strays := 0
+	for b = trimSpace(b[1:]); len(b) > 0 && strays < maxStrays; b = trimSpace(b) {
 		if b[0] == '}' {
 			return len(trimSpace(b[1:])) == 0
 		}
@@ -27,11 +31,15 @@ func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 			return false
 		}
 		if b[0] != '"' { // a comma, or a value without a name
+			if b[0] != ',' {
+				strays++
+			}
 			b = b[max(1, end):]
 			continue
 		}
 		name, rest := b[:end], trimSpace(b[end:])
 		if len(rest) == 0 || rest[0] != ':' {
+			strays++
 			b = b[end:]
 			continue
 		}

@@ -10,30 +10,57 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Key returns the top-level token of an answer.
+// Key returns the top-level token of an answer that arrived whole, even if the document around it is
+// malformed or cut short; of several the last. Zero if there is none.
 func Key(body []byte) wire.Secret {
-	var key, folded wire.Secret // folded: under a name such as Token, which encoding/json would take too
+	var exact, folded recent // folded: under a name such as Token, which encoding/json would take too
+	escaped := 0
 	whole := eachMember(body, func(name, value []byte) bool {
-		exact := string(name) == `"token"` || len(name) <= 64 && bytes.IndexByte(name, '\\') >= 0 && stringOf(name) == "token"
-		if !exact && !bytes.EqualFold(name, []byte(`"token"`)) {
-			return true
-		}
-		var s wire.Secret
-		// U+FFFD is what a decoder puts in place of bytes it cannot read: such a key is not whole.
-		if !json.Valid(value) || s.UnmarshalJSON(value) != nil || s.IsZero() || strings.ContainsRune(s.Reveal(), utf8.RuneError) {
-			return true
-		}
-		if exact {
-			key = s
-		} else {
-			folded = s
+		switch {
+		case len(name) == len(`"token"`):
+			if string(name) == `"token"` {
+				exact.add(value)
+			} else if bytes.EqualFold(name, []byte(`"token"`)) {
+				folded.add(value)
+			}
+		case len(name) <= len(`"\u0074\u006f\u006b\u0065\u006e"`) && escaped < maxEscaped && bytes.IndexByte(name, '\\') >= 0:
+			if escaped++; stringOf(name) == "token" {
+				exact.add(value)
+			}
 		}
 		return true
 	})
-	if key.IsZero() && whole { // in a document cut short, the exact name may be still to come
-		return folded
+	if key := exact.last(); !key.IsZero() || !whole { // in a document cut short, the exact name may be still to come
+		return key
 	}
-	return key
+	return folded.last()
+}
+
+// maxEscaped is how many names with escapes are read.
+const maxEscaped = 1 << 10
+
+// recent are the last values of a member that came more than once.
+type recent struct {
+	values [16][]byte
+	n      int
+}
+
+func (r *recent) add(value []byte) {
+	r.values[r.n%len(r.values)] = value
+	r.n++
+}
+
+// last returns the last of the values that is a key.
+func (r *recent) last() wire.Secret {
+	for i := r.n - 1; i >= max(0, r.n-len(r.values)); i-- {
+		value := r.values[i%len(r.values)]
+		var s wire.Secret
+		// U+FFFD is what a decoder puts in place of bytes it cannot read: such a key is not whole.
+		if json.Valid(value) && s.UnmarshalJSON(value) == nil && !strings.ContainsRune(s.Reveal(), utf8.RuneError) && !s.IsZero() {
+			return s
+		}
+	}
+	return wire.Secret{}
 }
 
 // MaxTokens is how many secrets Tokens looks for.

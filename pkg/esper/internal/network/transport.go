@@ -101,12 +101,16 @@ func namedDial(dial dialFunc) dialFunc {
 
 // chooseProxy calls a Proxy function, with the request that net/http sends only if it is net/http's own.
 func chooseProxy(choose proxyFunc, own bool, through func(context.Context, string), req *http.Request) (*url.URL, error) {
-	shown := req
-	if !own {
-		shown = withoutSecrets(req)
+	var proxy *url.URL
+	var err error
+	if own {
+		proxy, err = choose(req)
+	} else {
+		proxy, err = ask(choose, req)
 	}
-	proxy, err := choose(shown)
 	switch {
+	case err != nil && req.Context().Err() != nil:
+		return nil, err
 	case err != nil:
 		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check HTTP_PROXY and HTTPS_PROXY, or the function", err), true}
 	case proxy == nil:
@@ -116,6 +120,31 @@ func chooseProxy(choose proxyFunc, own bool, through func(context.Context, strin
 	}
 	through(req.Context(), proxy.Host)
 	return proxy, nil
+}
+
+// ask calls a caller's Proxy function, which may not return, or end its goroutine, or panic.
+func ask(choose proxyFunc, req *http.Request) (*url.URL, error) {
+	type answer struct {
+		proxy *url.URL
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		a := answer{err: errors.New("it did not return")}
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = fmt.Errorf("it panicked: %v", p)
+			}
+			answers <- a
+		}()
+		a.proxy, a.err = choose(withoutSecrets(req))
+	}()
+	select {
+	case a := <-answers:
+		return a.proxy, a.err
+	case <-req.Context().Done():
+		return nil, context.Cause(req.Context())
+	}
 }
 
 // withoutSecrets returns what a Proxy function of a caller's gets to see: neither headers nor a query.

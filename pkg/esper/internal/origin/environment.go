@@ -43,10 +43,10 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("the base URL cannot be parsed; check it for spaces, control characters and a malformed host or port")
 	}
+	Normalize(u)
 	if err := checkBaseURL(u, insecure); err != nil {
 		return nil, err
 	}
-	Normalize(u)
 	if err := checkCloud(u); err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 // cloud is the domain of the Esper cloud, in the server's URL of the API's description.
 const cloud = ".esper.cloud"
 
-var versioned = regexp.MustCompile(`/api/v[0-9]+(/|$)`)
+var versioned = regexp.MustCompile(`/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`)
 
 // checkCloud recognises the addresses of the Esper cloud that people paste and that are not the API's.
 func checkCloud(u *url.URL) error {

@@ -15,7 +15,7 @@ func PastedKey(text string) (advice string) {
 		mistake{`(?i)^(authorization[ :]|(x-[a-z-]+|api-?key|bearer):|[a-z][a-z-]*: |curl )`, "is a header line, or a command with one; pass the key alone"},
 		mistake{`(?i)^((bearer|token|api-?key|basic|jwt) |(bearer|basic)$)`, "begins with the name of a scheme, such as Bearer, which is added here; pass the key alone"},
 		mistake{`(?i)^([a-z][a-z0-9+.-]*://|(file|arn|vault):)`, "is a URL, or another name of a place; pass the key that is to be found there"},
-		mistake{`^@?((~|\.{1,2})?/[^/]+/|(~|\.{1,2})/)|^[A-Za-z]:\\`, "is a path; pass the content of that file"},
+		mistake{`^@?((~|\.{1,2})/|/(dev|etc|home|media|mnt|opt|private|proc|root|run|secrets|srv|tmp|Users|usr|var)/)|^[A-Za-z]:\\`, "is a path; pass the content of that file"},
 		mistake{`^\{\s*"`, "is a JSON document; pass the value of its token alone"},
 	)
 }
@@ -24,7 +24,7 @@ func PastedKey(text string) (advice string) {
 func pasted(text string) (advice string) {
 	return find(text,
 		mistake{`^(\$[A-Za-z_{(]|%[A-Za-z_]+%$|\{\{)|^` + "`.*`$", "is the name of a variable, or a command, that was not expanded; pass its value"},
-		mistake{`^(export |set )?[A-Z_][A-Z0-9_]*( ?= ?[^= ]|: )|(?i)^(export |set )?esper_[a-z_]+ ?[=:]`, "is an assignment, NAME=value; pass what is behind the equals sign"},
+		mistake{`^(export |set )?[A-Z_][A-Z0-9_]*( ?= ?[^= ]|: )|(?i)^(export |set )?esper_[a-z_]+( ?=|: )`, "is an assignment, NAME=value; pass what is behind the equals sign"},
 		mistake{"^[\"'`\u2018\u201c\u00ab]|[\"'`\u2019\u201d\u00bb]$", "is in quotes, or has one at an end; pass it without them"},
 		mistake{`(?i)^(<.*>|\[.*\]|null|nil|none|undefined|changeme)$`, "is a placeholder; pass the real one"},
 	)

@@ -3,6 +3,7 @@ package redact
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html"
 	"net/url"
 	"strconv"
@@ -153,8 +154,26 @@ func inBase64(piece string) [3]string {
 func escaped(piece string) []string {
 	quoted, _ := json.Marshal(piece) // cannot fail: it is a string
 	inner := func(quoted string) string { return quoted[1 : len(quoted)-1] }
-	return []string{
+	var forms []string
+	each := func(format string, chars []rune) { // every character of it
+		var all strings.Builder
+		for _, c := range chars {
+			fmt.Fprintf(&all, format, c)
+		}
+		forms = append(forms, all.String())
+	}
+	for _, format := range []string{`\u%04x`, "&#%d;", "&#x%x;", "&#x%X;"} {
+		each(format, []rune(piece))
+	}
+	octets := make([]rune, len(piece))
+	for i := range octets {
+		octets[i] = rune(piece[i])
+	}
+	each("%%%02X", octets)
+	each("%%%02x", octets)
+	return append(forms,
 		piece, strings.ToLower(piece), strings.ToUpper(piece), url.QueryEscape(piece), url.PathEscape(piece),
 		html.EscapeString(piece), inner(string(quoted)), inner(strconv.Quote(piece)), strings.ReplaceAll(piece, "/", `\/`),
-	}
+		strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#x27;").Replace(piece), // as Django does
+	)
 }

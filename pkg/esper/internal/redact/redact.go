@@ -169,6 +169,9 @@ func (m *Matcher) In(text string) bool {
 		}
 		next := decode(text)
 		if next == text {
+			next = decode(strings.ToLower(text)) // entities have names in lower case
+		}
+		if next == text {
 			return false
 		}
 		text = next

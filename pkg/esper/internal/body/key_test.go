@@ -1,0 +1,74 @@
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// tokenMember returns the value of the only top-level member "token" of the JSON object doc and where
+// it ends; "" if there is none, or more than one.
+func tokenMember(doc []byte) (value string, end int) {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return "", 0
+	}
+	for n := 0; d.More(); {
+		name, err := d.Token()
+		var raw json.RawMessage
+		if err != nil || d.Decode(&raw) != nil {
+			return "", 0
+		}
+		if name != "token" {
+			continue
+		}
+		if n++; n > 1 || json.Unmarshal(raw, &value) != nil || strings.ContainsRune(value, utf8.RuneError) {
+			return "", 0
+		}
+		end = int(d.InputOffset())
+	}
+	return value, end
+}
+
+func FuzzKey(f *testing.F) {
+	for _, seed := range []string{
+		``, `null`, `{}`, `[]`, `{"token": "k"}`, `{"id": 571, "token": "key", "expires_at": null}`, `{"a": {"token": "n"}, "b": "\"token\": \"q\"", "token": "key"}`,
+		`{"token": "a", "token": "b"}`, `{"token": 12}`, `{"token": -}`, `{"token": NaN}`, `{"token": "\ud800"}`, "{\"token\": \"\xff\"}", "\ufeff" + `{"token": "k"}`,
+		`{"\u0074oken": "\u006b\"\\"}`, `{,,"token":,"token": "k",}`, `{"token" "k"}`, `{"a": [1}, "token": "k"}`, `{{"token": "k"}}`, `{"TOKEN": "k", "Token": 1}`, `{"token": ""}`,
+		`{"token":"k"}{"token":"l"}`, "{\n\t\"token\" :\r\n\"k\" }", `{"scope": [1, "a", null], "token": "k", "id": {}, "user": [], "enterprise": 1.5e9, "updated_on": "now"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		got := Key(doc)
+		if strings.ContainsRune(got.Reveal(), utf8.RuneError) {
+			t.Errorf("key %q", got.Reveal())
+		}
+		if !json.Valid(doc) || len(doc) > 4096 {
+			return
+		}
+		var members map[string]any
+		_ = json.Unmarshal(doc, &members)
+		if want, ok := members["token"].(string); ok && want != "" && !strings.ContainsRune(want, utf8.RuneError) && (got.IsZero() || got.Reveal() != want) {
+			t.Errorf("key %v, want %q", got, want)
+		}
+		named := func(name string) bool { return strings.EqualFold(name, "token") }
+		if !got.IsZero() && !slices.ContainsFunc(slices.Collect(maps.Keys(members)), named) {
+			t.Errorf("key %q from nowhere", got.Reveal())
+		}
+		want, end := tokenMember(doc)
+		if want == "" {
+			return
+		}
+		for n := range len(doc) + 1 {
+			got := Key(doc[:n])
+			if got.IsZero() != (n < end) || !got.IsZero() && got.Reveal() != want {
+				t.Fatalf("after %d bytes, %q: %v; want %q after %d", n, doc[:n], got, want, end)
+			}
+		}
+	})
+}
