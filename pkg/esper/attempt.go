@@ -2,7 +2,6 @@ package esper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,9 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/esper-go/esper-go/pkg/esper/internal/body"
-	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 const (
@@ -164,56 +160,6 @@ func (a *attempt) settle() *sending {
 	return renewal
 }
 
-// answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put
-// around its body, or one of the middleware's own making.
-func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
-	if passed, ok := resp.Body.(passedBody); ok {
-		return passed().withHead(resp), nil
-	}
-	type result struct {
-		text       []byte
-		err, panic error
-	}
-	done := make(chan result, 1)
-	go func() { // a body of a middleware's own may take no notice of a
-		var r result
-		r.panic = guarded(func() { r.text, r.err = body.Read(resp) })
-		done <- r
-	}()
-	var r result
-	select {
-	case r = <-done:
-	case <-a.Done():
-		a.wait(func() { _ = resp.Body.Close() })
-		return nil, a.newTransportError("the answer of a middleware was cut off", a.Err())
-	}
-	switch passed := a.answerFor(resp); {
-	case r.panic != nil:
-		return nil, r.panic
-	case passed != nil && len(r.text) == 0:
-		return passed.withHead(resp), nil
-	case r.err != nil && !errors.Is(r.err, ErrResponseTooLarge):
-		r.err = a.newTransportError("the answer was cut off", r.err)
-	}
-	own := &answer{status: resp.StatusCode, body: r.text, err: r.err}
-	own.search(a)
-	return own.withHead(resp), nil
-}
-
-// answerFor finds the answer that a middleware put another body around: the one that resp was, else the
-// newest with its status, else the newest.
-func (a *attempt) answerFor(resp *http.Response) (found *answer) {
-	for got := a.last.Load(); got != nil; got = got.before {
-		if got.up == resp {
-			return got
-		}
-		if found == nil || found.status != resp.StatusCode && got.status == resp.StatusCode {
-			found = got
-		}
-	}
-	return found
-}
-
 // hideAccessToken returns u with the placeholder for the access token, which it keeps. Other
 // parameters stay, to the letter.
 func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
@@ -236,48 +182,4 @@ func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 	out := *u
 	out.RawQuery = strings.Join(params, "&")
 	return &out
-}
-
-// answer is what the last hop read of an answer.
-type answer struct {
-	up      *http.Response // what goes up of it; nil for one of a middleware's own
-	status  int
-	header  http.Header // of up
-	body    []byte
-	err     error           // what ended the reading early
-	key     Secret          // the token in an answer to a renewal
-	secrets *redact.Matcher // of the call, those in body included
-	proxy   string          // the host of the proxy on the way, if there was one
-	before  *answer         // the one before it, of the same attempt
-}
-
-// passedBody is the body of an answer on its way through the middleware, where it reads as empty: it
-// holds keys. A func shows nothing to fmt.
-type passedBody func() *answer
-
-func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (passedBody) Close() error             { return nil }
-
-// withHead returns a with the status and the header that a middleware passed on.
-func (a *answer) withHead(resp *http.Response) *answer {
-	out := *a
-	out.status, out.header = resp.StatusCode, resp.Header
-	return &out
-}
-
-// asError returns what is wrong with an answer, nil if nothing is. After is the error of a middleware
-// that got the answer.
-func (a *answer) asError(operation string, attempts int, after error) error {
-	var err error
-	if a.status/100 != 2 {
-		api := newAPIError(operation, a)
-		api.Attempts = attempts
-		err = api
-	} else if a.err != nil {
-		err = &callError{operation, attempts, a.err}
-	}
-	if err != nil && after != nil {
-		err = &callError{operation: operation, err: &stoppedError{after, err}}
-	}
-	return err
 }

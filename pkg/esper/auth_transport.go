@@ -197,7 +197,7 @@ func (a *attempt) exchange(transport *http.Transport, req *http.Request) (*answe
 		err = a.newTransportError("the answer was cut off", err)
 	}
 	got := &answer{up: resp, status: resp.StatusCode, header: resp.Header, body: text, err: err}
-	got.search(a)
+	a.search(got)
 	if proxy := a.proxy.Load(); proxy != nil {
 		got.proxy = *proxy
 	}

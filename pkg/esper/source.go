@@ -103,17 +103,3 @@ func (a *attempt) matcherOf(key Secret, answer []byte) *redact.Matcher {
 	a.credential.last.Store(m)
 	return m
 }
-
-// search finds the keys in an answer to a.
-func (got *answer) search(a *attempt) {
-	if a.accessToken.IsZero() {
-		got.secrets = a.matcherOf(Secret{}, got.body)
-		return
-	}
-	got.key = body.Key(got.body)
-	suspect := got.key
-	if got.status/100 != 2 && !body.LooksLikeKey(suspect.Reveal()) { // in an error, the token may be a word
-		suspect = Secret{}
-	}
-	got.secrets = a.matcherOf(suspect, got.body)
-}
