@@ -82,7 +82,7 @@ func New(secrets ...wire.Secret) *Matcher {
 	byStart := make(map[uint16][]string)
 	for _, p := range slices.Compact(patterns) {
 		m.shortest = min(m.shortest, len(p))
-		n := start(p[0], p[1])
+		n := start(p)
 		m.starts[n>>6] |= 1 << (n & 63)
 		byStart[n] = append(byStart[n], p)
 	}
@@ -188,12 +188,14 @@ func (m *Matcher) foundExactly(text string) bool {
 	return slices.ContainsFunc(exact, func(piece string) bool { return strings.Contains(text, piece) })
 }
 
-// start makes a number of 12 bits of the first two bytes of a folded text.
-func start(a, b byte) uint16 { return uint16(a&63)<<6 | uint16(b&63) }
+// start makes a number of 12 bits of the first three bytes of a folded text.
+func start[T string | []byte](text T) uint16 {
+	return (uint16(text[0])<<7 ^ uint16(text[1])<<3 ^ uint16(text[2])) & (1<<12 - 1)
+}
 
 func (m *Matcher) found(text []byte) bool {
 	for i := 0; i+m.shortest <= len(text); i++ {
-		n := start(text[i], text[i+1])
+		n := start(text[i:])
 		if m.starts[n>>6]&(1<<(n&63)) == 0 {
 			continue
 		}
