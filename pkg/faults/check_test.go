@@ -15,8 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/esper-go/esper-go/pkg/esper"
 	"go.uber.org/goleak"
+
+	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 // canary is the key, and the beginning of every new one. Its first letters stand for it in whatever
