@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
@@ -31,6 +32,9 @@ func (passedBody) Close() error             { return nil }
 
 // withHead returns a with the status and the header that a middleware passed on.
 func (a *answer) withHead(resp *http.Response) *answer {
+	if resp == a.up && resp.StatusCode == a.status && reflect.ValueOf(resp.Header).Pointer() == reflect.ValueOf(a.header).Pointer() {
+		return a
+	}
 	out := *a
 	out.status, out.header = resp.StatusCode, resp.Header
 	return &out

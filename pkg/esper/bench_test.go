@@ -127,7 +127,7 @@ func (c *floorClient) do(ctx context.Context, method, path string, want int, int
 		return err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
 		return err
 	}
@@ -142,6 +142,12 @@ func BenchmarkTokenInfo(b *testing.B) {
 	ctx := context.Background()
 	b.Run("floor", func(b *testing.B) {
 		c := newFloor(base, false)
+		run(b, func() error { return c.do(ctx, http.MethodGet, "/v1/token-info/", http.StatusOK, new(floorInfo)) })
+	})
+	b.Run("floor with limits", func(b *testing.B) { // as esper has them: of time, of size, and no redirects
+		c := newFloor(base, false)
+		c.http.Timeout = 30 * time.Second
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		run(b, func() error { return c.do(ctx, http.MethodGet, "/v1/token-info/", http.StatusOK, new(floorInfo)) })
 	})
 	b.Run("esper", func(b *testing.B) {

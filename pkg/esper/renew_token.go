@@ -8,7 +8,6 @@ import (
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
-	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 // RenewRequest says which key to renew. [Client.TokenInfo] tells the two ids.
@@ -89,7 +88,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		renewed := new(RenewedToken)
 		body.FieldsOf(*renewed).Decode(res.body, renewed)
 		renewed.Token = res.key
-		res.secrets.With(redact.Secrets(nil, renewed)...).Fields(renewed)
+		res.secrets.Fields(renewed)
 		return renewed, nil
 	}
 	if res.err == nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
-	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 // TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID, Enterprise,
@@ -42,7 +41,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	if !c.tokenInfoFields.Decode(r.body, info) || info.ID == "" || info.Enterprise.Raw == "" {
 		return nil, &callError{"TokenInfo", r.attempts, unreadable(r, "no id, or no enterprise")}
 	}
-	r.secrets.With(redact.Secrets(nil, info)...).Fields(info)
+	r.secrets.Fields(info)
 	return info, nil
 }
 

@@ -68,7 +68,8 @@ func (f Fields) find(name []byte) (field int, ok bool) {
 	return field, ok
 }
 
-// wellFormed reports whether value is a JSON value for which UnmarshalJSON may be called.
+// wellFormed reports whether value is a JSON value for which UnmarshalJSON may be called. The types of
+// package wire refuse a malformed string, and read what they can of a list.
 func wellFormed(value []byte) bool {
-	return len(value) > 0 && value[0] == '"' || json.Valid(value) // a type of package wire refuses a malformed string
+	return len(value) > 0 && (value[0] == '"' || value[0] == '[') || json.Valid(value)
 }

@@ -3,59 +3,75 @@ package redact
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Secrets appends to known each Secret in the fields of the struct that v points to.
-func Secrets(known []wire.Secret, v any) []wire.Secret {
-	eachField(v, func(field any) {
-		if secret, ok := field.(*wire.Secret); ok && !secret.IsZero() {
-			known = append(known, *secret)
-		}
-	})
-	return known
-}
-
 // Fields puts Withheld in the place of each text, in the fields of the struct that v points to, which
-// holds a secret and is none. A field of a type that is not known here becomes zero.
+// holds one of m's secrets or of those in other fields, and is none. A field of a type that is not known
+// here becomes zero instead.
 func (m *Matcher) Fields(v any) {
-	eachField(v, func(field any) {
-		switch field := field.(type) {
-		case *wire.Secret:
-		case *wire.Scalar:
-			m.withhold((*string)(field))
-		case *wire.Time:
-			m.withhold(&field.Raw)
-		case *wire.Ref:
-			m.withhold(&field.ID)
-			m.withhold(&field.Raw)
-		case *wire.Scopes:
-			for i := range *field {
-				m.withhold(&(*field)[i])
-			}
-		case *string:
-			m.withhold(field)
-		default:
-			if value := reflect.ValueOf(field).Elem(); m.In(fmt.Sprintf("%+v", value.Interface())) {
-				value.SetZero()
-			}
-		}
-	})
-}
-
-func (m *Matcher) withhold(text *string) {
-	if m.In(*text) {
-		*text = Withheld
-	}
-}
-
-// eachField calls visit with a pointer to each exported field of the struct that v points to.
-func eachField(v any, visit func(field any)) {
+	var (
+		buf    [24]*string
+		texts  = buf[:0]
+		more   []wire.Secret
+		others []reflect.Value
+	)
 	s := reflect.ValueOf(v).Elem()
 	for i := range s.NumField() {
-		if field := s.Field(i); field.CanSet() {
-			visit(field.Addr().Interface())
+		value := s.Field(i)
+		if !value.CanSet() {
+			continue
+		}
+		switch field := value.Addr().Interface().(type) {
+		case *wire.Secret:
+			if usable(*field) && !slices.Contains(m.secrets, *field) {
+				more = append(more, *field)
+			}
+		case *wire.Scalar:
+			texts = append(texts, (*string)(field))
+		case *wire.Time:
+			texts = append(texts, &field.Raw)
+		case *wire.Ref:
+			texts = append(texts, &field.Raw, &field.ID)
+		case *wire.Scopes:
+			for i := range *field {
+				texts = append(texts, &(*field)[i])
+			}
+		case *string:
+			texts = append(texts, field)
+		default:
+			others = append(others, value)
 		}
 	}
+	if len(more) > 0 {
+		m = New(slices.Concat(m.secrets, more)...)
+	}
+	if m.inAny(texts) {
+		for _, text := range texts {
+			if m.In(*text) {
+				*text = Withheld
+			}
+		}
+	}
+	for _, value := range others {
+		if m.In(fmt.Sprintf("%+v", value.Interface())) {
+			value.SetZero()
+		}
+	}
+}
+
+// inAny reports whether one of texts may hold a secret: all at once, since that is the rare case.
+func (m *Matcher) inAny(texts []*string) bool {
+	var buf [1 << 10]byte
+	all := buf[:0]
+	for _, text := range texts {
+		var escapes bool
+		if all, escapes = fold(all, *text); escapes {
+			return true
+		}
+		all = append(all, 0) // no pattern goes from one text to the next
+	}
+	return len(m.exact()) > 0 || m.found(all)
 }

@@ -94,16 +94,6 @@ func New(secrets ...wire.Secret) *Matcher {
 // For reports whether m is for exactly these secrets, all of which are usable.
 func (m *Matcher) For(secrets []wire.Secret) bool { return slices.Equal(m.secrets, secrets) }
 
-// With returns a Matcher for m's secrets and more: m itself if it knows them all.
-func (m *Matcher) With(secrets ...wire.Secret) *Matcher {
-	for _, secret := range secrets {
-		if usable(secret) && !slices.Contains(m.secrets, secret) {
-			return New(slices.Concat(m.secrets, secrets)...)
-		}
-	}
-	return m
-}
-
 // pieces returns the parts of a secret by which it is recognised, and if it looks escaped itself those of
 // what it decodes to.
 func pieces(secret string) (parts []string) {
