@@ -63,7 +63,7 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 // cloud is the domain of the Esper cloud, in the server's URL of the API's description.
 const cloud = ".esper.cloud"
 
-var versioned = regexp.MustCompile(`/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`)
+const versioned = `/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`
 
 // checkCloud recognises the addresses of the Esper cloud that people paste and that are not the API's.
 func checkCloud(u *url.URL) error {
@@ -72,7 +72,7 @@ func checkCloud(u *url.URL) error {
 	switch {
 	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Contains(name, ".")), "."+host == cloud:
 		return fmt.Errorf("the base URL is not that of the API, but perhaps of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
-	case versioned.MatchString(path):
+	case strings.Contains(path, "/api/v") && regexp.MustCompile(versioned).MatchString(path):
 		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, so let it end in /api")
 	case isCloud && path != "/api":
 		return errors.New("the base URL of the Esper cloud has the path /api, and nothing behind it")
@@ -103,8 +103,7 @@ func tenantURL(tenant string) (*url.URL, error) {
 // looksLikeKey recognises Esper's keys, which have 30 letters and digits, so that none goes into a host
 // name, and with that to a name server.
 func looksLikeKey(tenant string) bool {
-	const short = 20
-	return len(tenant) >= short && strings.ContainsFunc(tenant, unicode.IsUpper) && strings.ContainsFunc(tenant, unicode.IsLower) && strings.ContainsFunc(tenant, unicode.IsDigit)
+	return len(tenant) >= shortKey && strings.ContainsFunc(tenant, unicode.IsUpper) && strings.ContainsFunc(tenant, unicode.IsLower) && strings.ContainsFunc(tenant, unicode.IsDigit)
 }
 
 func checkBaseURL(u *url.URL, insecure bool) error {

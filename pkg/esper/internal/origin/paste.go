@@ -1,6 +1,14 @@
 package origin
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
+
+const (
+	shortKey     = 20 // longer than every word in the patterns
+	alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
 
 // mistake is a text that is taken for another one.
 type mistake struct{ pattern, advice string }
@@ -31,6 +39,9 @@ func pasted(text string) (advice string) {
 }
 
 func find(text string, mistakes ...mistake) (advice string) {
+	if len(text) >= shortKey && strings.Trim(text, alphanumeric) == "" {
+		return "" // as most keys are: no pattern matches it, and none need be compiled
+	}
 	for _, m := range mistakes {
 		if regexp.MustCompile(m.pattern).MatchString(text) {
 			return m.advice

@@ -130,7 +130,7 @@ var foldedBytes = func() (folded [256]byte) {
 }()
 
 func foldString(text string) string {
-	folded, _ := fold(nil, text)
+	folded, _ := fold(make([]byte, 0, len(text)), text)
 	return string(folded)
 }
 
@@ -174,6 +174,6 @@ func escaped(piece string) []string {
 	return append(forms,
 		piece, strings.ToLower(piece), strings.ToUpper(piece), url.QueryEscape(piece), url.PathEscape(piece),
 		html.EscapeString(piece), inner(string(quoted)), inner(strconv.Quote(piece)), strings.ReplaceAll(piece, "/", `\/`),
-		strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#x27;").Replace(piece), // as Django does
+		strings.NewReplacer("&#34;", "&quot;", "&#39;", "&#x27;").Replace(html.EscapeString(piece)), // as Django does
 	)
 }

@@ -130,12 +130,14 @@ func layers(text string) []string {
 // folded returns the forms of piece in a folded text.
 func folded(piece string) []string {
 	forms := layers(piece)
-	for _, text := range escaped(piece) {
+	variants := escaped(piece) // most of them alike, if the piece has letters and digits alone
+	slices.Sort(variants)
+	for _, text := range slices.Compact(variants) {
 		once := inBase64(text)
 		forms = append(forms, once[:]...)
 		if text == piece {
 			for _, inner := range once {
-				twice, twiceURL := inBase64(inner), inBase64(strings.NewReplacer("+", "-", "/", "_").Replace(inner))
+				twice, twiceURL := inBase64(inner), inBase64(strings.ReplaceAll(strings.ReplaceAll(inner, "+", "-"), "/", "_"))
 				forms = append(append(forms, twice[:]...), twiceURL[:]...)
 			}
 		}
