@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,44 +15,23 @@ import (
 
 // weather breaks what a server answers, at random.
 type weather struct {
-	t        *testing.T
-	server   *stub
-	rand     *rand.Rand
-	often    int       // how many in a hundred requests go wrong
-	lost     time.Time // when the server replaced the key and lost the answer
-	unsure   time.Time // of the last renewal with unknown outcome
-	answered bool      // TokenInfo, since then
-	failed   int       // renewals that went wrong
+	t      *testing.T
+	server *stub
+	rand   *rand.Rand
+	often  int // how many in a hundred requests go wrong
+
+	mu       sync.Mutex // guards what follows: one request may come in while another ends
+	lost     time.Time  // when the server replaced the key and lost the answer
+	unsure   time.Time  // of the last renewal with unknown outcome
+	answered bool       // TokenInfo, since then
+	failed   int        // renewals that went wrong
 }
 
 func (w *weather) fault(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-	kind := -1
-	if w.roll(100) < w.often {
-		kind = w.roll(8)
-	}
-	if op == "renew" {
-		if !w.unsure.IsZero() && (time.Since(w.unsure) < pause || !w.answered) {
-			w.t.Errorf("%v: a renewal %v after one of unknown outcome, the key checked %v", time.Now(), time.Since(w.unsure), w.answered)
-		}
-		w.unsure = time.Time{}
-	}
-	if kind < 0 {
-		w.answered = w.answered || op == "info"
-		return act(), nil
-	}
-	if op == "renew" {
-		w.failed++
-		if kind >= 2 {
-			w.unsure, w.answered = time.Now(), false
-		}
-		if kind >= 5 {
-			act()
-			if !w.server.keepOld {
-				w.lost = time.Now()
-			}
-		}
-	}
+	kind, resp := w.begin(op, act)
 	switch kind {
+	case -1:
+		return resp, nil
 	case 0, 1:
 		resp := reply(429, "")
 		resp.Header.Set("Retry-After", "120")
@@ -65,6 +45,39 @@ func (w *weather) fault(req *http.Request, op string, act func() *http.Response)
 		return nil, errStub
 	}
 	return reply(200, "<html>"), nil
+}
+
+// begin decides how a request goes wrong, -1 if it does not, and lets the server act on it.
+func (w *weather) begin(op string, act func() *http.Response) (kind int, resp *http.Response) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kind = -1
+	if w.roll(100) < w.often {
+		kind = w.roll(8)
+	}
+	if op == "renew" {
+		if !w.unsure.IsZero() && (time.Since(w.unsure) < pause || !w.answered) {
+			w.t.Errorf("%v: a renewal %v after one of unknown outcome, the key checked %v", time.Now(), time.Since(w.unsure), w.answered)
+		}
+		w.unsure = time.Time{}
+	}
+	if kind < 0 {
+		w.answered = w.answered || op == "info"
+		return kind, act()
+	}
+	if op == "renew" {
+		w.failed++
+		if kind >= 2 {
+			w.unsure, w.answered = time.Now(), false
+		}
+		if kind >= 5 {
+			act()
+			if !w.server.keepOld {
+				w.lost = time.Now()
+			}
+		}
+	}
+	return kind, nil
 }
 
 // refuse lets one request in eight that go wrong find no connection.
@@ -110,7 +123,9 @@ func (w *weather) live(source *Source, store Store, total time.Duration) (operat
 			continue
 		}
 		operator++
+		w.mu.Lock()
 		w.lost, w.unsure = time.Time{}, time.Time{}
+		w.mu.Unlock()
 		key := fmt.Sprintf("%s-operator-%d", canary, operator)
 		w.server.revoke(key)
 		put(w.t, store, document{Key: key, IssuedAt: wallClock(), ExpiresAt: wallClock().Add(w.server.lifetime)})
