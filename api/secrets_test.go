@@ -19,7 +19,7 @@ func TestNoKeyInTheSpec(t *testing.T) {
 	}
 	for text, want := range map[string]int{
 		"example-key, f44373cb-1800-43c6-aab3-c81f8b1f435c, 2019-11-19T15:42:16.637203Z": 0,
-		"example: aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1":                                        1,
+		"example: " + strings.Repeat("aB3", 10):                                          1,
 		"example: abcdefghijklmnopqrstuvwxyz1":                                           1,
 	} {
 		if found := keysIn(text); len(found) != want {

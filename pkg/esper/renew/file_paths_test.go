@@ -143,7 +143,7 @@ func TestFileRelativePath(t *testing.T) {
 func TestOpenRefusesFile(t *testing.T) {
 	server := espertest.NewServer(t)
 	good := goodDocument(t, server)
-	const secret = "ForeignSecretForeignSecretFore"
+	const secret = "a-secret-of-another-program"
 	for name, c := range map[string]struct{ document, says string }{
 		"empty":          {"", "empty"},
 		"blanks":         {" \n\t\n", "empty"},

@@ -24,7 +24,8 @@ func decode(text string) string {
 	return html.UnescapeString(unescape(text))
 }
 
-// unescape decodes %XX, %uXXXX, \xXX and \uXXXX, with any number of backslashes.
+// unescape decodes a percent sign or \x with two hexadecimal digits behind it, and %u or \u with four.
+// Any number of backslashes counts as one.
 func unescape(text string) string {
 	var out strings.Builder
 	last := 0
