@@ -6,8 +6,10 @@ package api
 
 import _ "embed"
 
+//go:generate go run ./publish/openapi31 openapi.yaml openapi-3.1.yaml
+
 // Spec is the OpenAPI 3.0 document in YAML, byte for byte the file api/openapi.yaml.
-// How it differs from the vendor's own documents, and on whose evidence, is in api/DEVIATIONS.md.
+// api/DEVIATIONS.md lists how it differs from Esper's own documents, and on whose evidence.
 // It is shared: copy it before changing it.
 //
 //go:embed openapi.yaml

@@ -23,6 +23,7 @@ func init() {
 const (
 	tokenInfoPath = "/v1/token-info/"
 	renewPath     = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/"
+	tokensPath    = "/authn2/v0/personal-access-token/"
 )
 
 func load(t *testing.T) *openapi3.T {
@@ -31,7 +32,17 @@ func load(t *testing.T) *openapi3.T {
 	if err != nil {
 		t.Fatalf("load: %v", err)
 	}
+	markUntyped(doc)
 	return doc
+}
+
+// markUntyped tells kin-openapi that a schema without a type takes null too, as OpenAPI has it.
+func markUntyped(doc *openapi3.T) {
+	for _, s := range doc.Components.Schemas {
+		if s.Value.Type == nil {
+			s.Value.Nullable = true
+		}
+	}
 }
 
 func TestSpecIsTheFile(t *testing.T) {
@@ -60,7 +71,7 @@ func TestSpecIsValid(t *testing.T) {
 func TestValidationBites(t *testing.T) {
 	for _, tc := range []struct{ name, from, to string }{
 		{"uuid", "example: f44373cb-1800-43c6-aab3-c81f8b1f435c\n    DeveloperappId", "example: Esper\n    DeveloperappId"},
-		{"date-time", "expires_at: '2023-07-03T04:29:53.906020Z'", "expires_at: '2023-07-03 04:29'"},
+		{"date-time", "expires_on: '2019-11-19T15:42:16.637203Z'", "expires_on: '2019-11-19 15:42'"},
 		{"type", "token: example-new-key", "token: [571]"},
 		{"required", "token: example-new-key\n        expires_at", "expires_at"},
 	} {
@@ -73,6 +84,7 @@ func TestValidationBites(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			markUntyped(doc)
 			if doc.Validate(t.Context(), openapi3.EnableExamplesValidation()) == nil {
 				t.Error("validation passed")
 			}
@@ -109,6 +121,9 @@ func TestExamples(t *testing.T) {
 	}
 	used := map[*openapi3.Example]bool{}
 	bodies := func(at string, r *openapi3.Response) {
+		if r.Content == nil {
+			return
+		}
 		for name, example := range r.Content["application/json"].Examples {
 			check("media", at+" "+name, r.Content["application/json"].Schema.Value, example.Value.Value)
 			used[example.Value] = true
@@ -119,6 +134,13 @@ func TestExamples(t *testing.T) {
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
+			if op.RequestBody != nil {
+				media := op.RequestBody.Value.Content["application/json"]
+				for name, example := range media.Examples {
+					check("media", method+" "+path+" "+name, media.Schema.Value, example.Value.Value)
+					used[example.Value] = true
+				}
+			}
 			for status, r := range op.Responses.Map() {
 				if r.Ref == "" {
 					bodies(method+" "+path+" "+status, r.Value)
@@ -131,9 +153,9 @@ func TestExamples(t *testing.T) {
 			t.Errorf("the example %s is used by no response", name)
 		}
 	}
-	// Schema: 9 with a name, without the 3 whose examples are whole bodies; 10+9+4 properties,
-	// without the 4+2+2 that are references; 1 kind of array items.
-	want := map[string]int{"schema": 22, "parameter": 3, "header": 1, "media": 8}
+	// Schema: 15 with a name, without the 6 whose examples are whole bodies; 10+9+2+10+1+4 properties,
+	// without the 4+2+1+4+2 that are references; 1 kind of array items.
+	want := map[string]int{"schema": 33, "parameter": 4, "header": 1, "media": 19}
 	if !maps.Equal(got, want) {
 		t.Errorf("examples checked: %v, want %v", got, want)
 	}
@@ -141,31 +163,45 @@ func TestExamples(t *testing.T) {
 
 func TestOperations(t *testing.T) {
 	doc := load(t)
+	schemas := map[string]string{
+		"getTokenInfo": "TokenInfoV1", "renewToken": "TokenRenewV0",
+		"listPersonalAccessTokens": "PersonalAccessTokenList", "renewPersonalAccessToken": "PersonalAccessToken",
+	}
 	ids := map[string]string{}
 	for path, item := range doc.Paths.Map() {
-		if !strings.HasSuffix(path, "/") {
-			t.Errorf("%s does not end in a slash, which gets 405", path)
-		}
 		for method, op := range item.Operations() {
 			ids[op.OperationID] = method + " " + path
-			if op.RequestBody != nil {
-				t.Errorf("%s has a request body", op.OperationID)
+			successor := strings.HasPrefix(path, tokensPath)
+			if !strings.HasSuffix(path, "/") && method != "PUT" {
+				t.Errorf("%s does not end in a slash, which gets 405", path)
 			}
-			if !strings.Contains(op.Description, "soon be deprecated") || op.Deprecated {
+			if (op.RequestBody != nil) != (method == "PUT") {
+				t.Errorf("%s has a request body: %t", op.OperationID, op.RequestBody != nil)
+			}
+			if strings.Contains(op.Description, "soon be deprecated") == successor || op.Deprecated {
 				t.Errorf("%s: the deprecation notice belongs in the description, and only there", op.OperationID)
 			}
-			success := map[string]string{"getTokenInfo": "200", "renewToken": "201"}[op.OperationID]
-			want := []string{success, "400", "401", "403", "404", "405", "429", "500", "default"}
+			if strings.Contains(op.Description, "has not been seen on the wire") != successor {
+				t.Errorf("%s: whether anybody has seen it is part of its description", op.OperationID)
+			}
+			success := schemas[op.OperationID]
+			want := []string{"200", "400", "401", "403", "404", "405", "429", "500"}
+			if strings.HasPrefix(op.OperationID, "renew") {
+				want = slices.Insert(want, 1, "201")
+			}
 			if got := slices.Sorted(maps.Keys(op.Responses.Map())); !slices.Equal(got, want) {
 				t.Errorf("%s answers %v, want %v", op.OperationID, got, want)
 			}
 			for status, r := range op.Responses.Map() {
-				schema := r.Value.Content["application/json"].Schema
-				switch {
-				case schema.Ref == "":
-					t.Errorf("%s %s: the schema has no name", op.OperationID, status)
-				case status != success && schema.Ref != "#/components/schemas/ErrorResponse":
-					t.Errorf("%s %s: %s, want ErrorResponse", op.OperationID, status, schema.Ref)
+				schema, want := r.Value.Content["application/json"].Schema.Ref, "ErrorResponse"
+				if status[0] == '2' {
+					want = success
+				}
+				if schema != "#/components/schemas/"+want {
+					t.Errorf("%s %s: %q, want %s", op.OperationID, status, schema, want)
+				}
+				if len(r.Value.Content["application/json"].Examples) == 0 {
+					t.Errorf("%s %s: no example", op.OperationID, status)
 				}
 				if _, ok := r.Value.Headers["Retry-After"]; ok != (status == "429") {
 					t.Errorf("%s %s: Retry-After is there: %t", op.OperationID, status, ok)
@@ -173,7 +209,10 @@ func TestOperations(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"getTokenInfo": "GET " + tokenInfoPath, "renewToken": "POST " + renewPath}
+	want := map[string]string{
+		"getTokenInfo": "GET " + tokenInfoPath, "renewToken": "POST " + renewPath,
+		"listPersonalAccessTokens": "GET " + tokensPath, "renewPersonalAccessToken": "PUT " + tokensPath + "{personal_access_token_id}",
+	}
 	if !maps.Equal(ids, want) {
 		t.Errorf("operations %v, want %v", ids, want)
 	}
@@ -202,7 +241,7 @@ func TestServerSecurityAndParameters(t *testing.T) {
 			t.Errorf("%s: required %t, description %q", p.Value.Name, p.Value.Required, p.Value.Description)
 		}
 	}
-	want := map[string]string{"enterprise_id": "path uuid", "developerapp_id": "path uuid", "access_token": "query "}
+	want := map[string]string{"enterprise_id": "path uuid", "developerapp_id": "path uuid", "access_token": "query password"}
 	if !maps.Equal(got, want) {
 		t.Errorf("parameters %v, want %v", got, want)
 	}

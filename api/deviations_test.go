@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -11,7 +10,7 @@ import (
 var rowPattern = regexp.MustCompile("(?m)^\\| (D\\d\\d) \\| `(/[^`]*)` \\| ([^|]+) \\| ([^|]+) \\| [^|]+ \\| [^|]+ \\|$")
 
 // TestDeviationsPointIntoTheSpec keeps the list from outliving what it describes: each row has an
-// id of its own, in order, a place that exists, and all six cells filled.
+// id of its own, in rising order, a place that exists, and all six cells filled.
 func TestDeviationsPointIntoTheSpec(t *testing.T) {
 	text, err := os.ReadFile("DEVIATIONS.md")
 	if err != nil {
@@ -25,8 +24,8 @@ func TestDeviationsPointIntoTheSpec(t *testing.T) {
 	places := map[string]bool{}
 	for i, row := range rows {
 		id, place := row[1], row[2]
-		if want := fmt.Sprintf("D%02d", i+1); id != want {
-			t.Errorf("row %d is %s, want %s", i+1, id, want)
+		if i > 0 && id <= rows[i-1][1] {
+			t.Errorf("%s comes after %s", id, rows[i-1][1])
 		}
 		if places[place] {
 			t.Errorf("%s: %s has another row", id, place)

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Compares api/openapi.yaml with that of the last release: a change needs a higher info.version, a breaking one a
-# higher first number. The last release is the newest tag vX.Y.Z behind this commit; before the first one it is
-# where this branch left the base branch: BASE, or origin/main, or on a pull request what it is to be merged into.
-# Run by `make spec-diff`, which says how oasdiff is called.
+# Compares api/openapi.yaml with that of the last release, the newest tag vX.Y.Z behind this commit. A change needs a
+# higher info.version, and a breaking one a higher first number. Before the first release nothing is compared.
+# `make spec-diff` runs this, and sets OASDIFF.
 set -euo pipefail
 oasdiff=${OASDIFF:?run this by make spec-diff}
 levels=$(cd "$(dirname "$0")" && pwd)/specdiff.levels
@@ -42,36 +41,27 @@ if [ "$(git rev-parse --is-shallow-repository)" = true ]; then
 fi
 tag=$(git tag --list 'v*' --merged HEAD --sort=-version:refname |
 	awk '!found && /^v[0-9]+\.[0-9]+\.[0-9]+$/ { print; found = 1 }')
-if [ -n "$tag" ]; then
-	name=$tag base=refs/tags/$tag
-else
-	name=${BASE:-origin/${GITHUB_BASE_REF:-main}}
-	if git rev-parse --quiet --verify "$name^{commit}" >/dev/null; then
-		base=$(git merge-base HEAD "$name") || fail "this branch and $name have no commit in common."
-	elif [ -n "${BASE:-}${GITHUB_BASE_REF:-}" ]; then
-		fail "there is no release yet, and no $name to compare with: fetch it, or set BASE."
-	else
-		echo "spec-diff: there is no release and no $name yet: nothing to compare with."
-		exit 0
-	fi
+if [ -z "$tag" ]; then
+	echo "spec-diff: there is no release yet: nothing to compare with."
+	exit 0
 fi
-if ! git cat-file -e "$base:$spec" 2>/dev/null; then
-	echo "spec-diff: $name has no $spec: this is the first one."
+if ! git cat-file -e "refs/tags/$tag:$spec" 2>/dev/null; then
+	echo "spec-diff: $tag has no $spec: this is the first one."
 	exit 0
 fi
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-git show "$base:$spec" >"$tmp/base.yaml"
+git show "refs/tags/$tag:$spec" >"$tmp/base.yaml"
 tr -d '\r' <"$spec" >"$tmp/here.yaml" # a checkout on Windows may have put them there
-old=$(version "$tmp/base.yaml" "$name")
+old=$(version "$tmp/base.yaml" "$tag")
 new=$(version "$tmp/here.yaml" "$spec")
 if cmp -s "$tmp/base.yaml" "$tmp/here.yaml"; then
-	echo "spec-diff: $spec is that of $name, $old."
+	echo "spec-diff: $spec is that of $tag, $old."
 	exit 0
 fi
 if lower "$new" "$old"; then
-	fail "info.version went down, from $old in $name to $new."
+	fail "info.version went down, from $old in $tag to $new."
 fi
 
 cd "$tmp"
@@ -79,7 +69,7 @@ breaking=$($oasdiff breaking --severity-levels "$levels" --format json base.yaml
 if [ "$breaking" != '[]' ]; then
 	$oasdiff breaking --severity-levels "$levels" --color never base.yaml here.yaml
 	[ "${new%%.*}" -gt "${old%%.*}" ] ||
-		fail "this breaks who was generated from $name, $old: raise the first number of info.version, now $new."
+		fail "this breaks who was generated from $tag, $old: raise the first number of info.version, now $new."
 fi
-[ "$new" != "$old" ] || fail "$spec differs from $name, and info.version is $old in both: raise it."
-echo "spec-diff: $name has $old, here is $new: as it should be."
+[ "$new" != "$old" ] || fail "$spec differs from $tag, and info.version is $old in both: raise it."
+echo "spec-diff: $tag has $old, here is $new: as it should be."

@@ -28,7 +28,7 @@ var nameKeys = map[string]bool{
 }
 
 // Texts and examples are each side's own, and so is who made the document (D02).
-var textKeys = map[string]bool{"description": true, "summary": true, "example": true, "examples": true}
+var textKeys = map[string]bool{"description": true, "summary": true, "example": true, "examples": true, "externalDocs": true}
 
 func declared(root any, named map[string]bool) *walker {
 	w := &walker{
@@ -59,8 +59,8 @@ func (w *walker) walk(node any, place, where string, names bool) {
 			w.follow(ref, place)
 			return
 		}
-		if len(v) == 0 {
-			w.leaf(place, where, v)
+		if !names && !slices.ContainsFunc(slices.Collect(maps.Keys(v)), func(key string) bool { return !textKeys[key] }) {
+			w.leaf(place, where, map[string]any{}) // it is there, and says nothing else
 		}
 		for key, child := range v {
 			to, from := place+"/"+escape(key), where+"/"+escape(key)

@@ -4,6 +4,7 @@
 package gen
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,20 +37,20 @@ func NewServerURLTenant(tenant ServerURLTenantTenantVariable) (string, error) {
 	return u, nil
 }
 
-// ErrorDetails Single faults as a list of texts or objects, as lists by parameter, or as one text; may be null.
+// ErrorDetails Single faults, as a list of texts or objects, as an object of lists by parameter, as one text, or null.
 //
 // Example: ["Invalid access token"]
 type ErrorDetails = any
 
-// ErrorResponse What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// ErrorResponse What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type ErrorResponse struct {
-	// Detail The whole text where the framework answers and not the application.
+	// Detail What went wrong, where the server's framework answers and not the application.
 	//
 	// Example: Authentication credentials were not provided.
 	Detail string `json:"detail,omitempty"`
 
-	// Errors Single faults as a list of texts or objects, as lists by parameter, or as one text; may be null.
+	// Errors Single faults, as a list of texts or objects, as an object of lists by parameter, as one text, or null.
 	//
 	//
 	// Example: ["Invalid access token"]
@@ -60,69 +61,165 @@ type ErrorResponse struct {
 	// Example: Authorization information is missing or invalid.
 	Message string `json:"message,omitempty"`
 
-	// Status The HTTP status once more, as an integer or as a string; may be null.
+	// Status The HTTP status once more, as an integer or a string, or null.
 	//
 	// Example: 400
 	Status ErrorStatus `json:"status,omitempty"`
 }
 
-// ErrorStatus The HTTP status once more, as an integer or as a string; may be null.
+// ErrorStatus The HTTP status once more, as an integer or a string, or null.
 //
 // Example: 400
 type ErrorStatus = wire.Scalar
 
-// KeyID The key's number in the server's database, as a string or as an integer.
+// ExpiryAt When the key ends: a number whose unit Esper does not say, or -1 for never. `expires_on` of
+// `getTokenInfo` tells the same of the same key as a date, and so the unit.
+//
+// Example: 1888272000
+type ExpiryAt = wire.Scalar
+
+// KeyID The key's number in the server's database, as a string or an integer.
 //
 // Example: 570
 type KeyID = wire.Scalar
 
-// RefreshTokenID The refresh token that the key came from, as a string or as a number; may be null. A secret.
+// PersonalAccessToken A personal access token: a name that stays, and a key that is replaced. Skip properties that
+// are not listed here. None is required, so that no client loses the key because another one is
+// missing.
+type PersonalAccessToken struct {
+	// CreatedAt A moment. Esper declares a string, in no form that it names; a number is accepted too.
+	//
+	// Example: 2023-04-04T04:29:53.906020Z
+	CreatedAt Timestamp `json:"created_at,omitempty"`
+
+	// Description What it is for, as its user says.
+	//
+	// Example: The key of the example
+	Description wire.Scalar `json:"description,omitempty"`
+
+	// ExpiryAt When the key ends: a number whose unit Esper does not say, or -1 for never. `expires_on` of
+	// `getTokenInfo` tells the same of the same key as a date, and so the unit.
+	//
+	//
+	// Example: 1888272000
+	ExpiryAt ExpiryAt `json:"expiry_at,omitempty"`
+
+	// ID The token's id, a UUID, which stays when its key is replaced.
+	//
+	// Example: 0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21
+	ID wire.Scalar `json:"id,omitempty"`
+
+	// LegacyDeveloperAppID The developer app that the key was issued to; `developer_app` of `getTokenInfo`.
+	//
+	// Example: 5fa87c46-bef7-4c1f-9ca8-ebf022d118b6
+	LegacyDeveloperAppID wire.Ref `json:"legacy_developer_app_id,omitempty"`
+
+	// LegacyTokenID The key's number in the server's database, as a string or an integer.
+	//
+	// Example: 570
+	LegacyTokenID KeyID `json:"legacy_token_id,omitempty"`
+
+	// Name The name that its user gave it.
+	//
+	// Example: example
+	Name wire.Scalar `json:"name,omitempty"`
+
+	// Prefix The beginning of the key, by which its user can tell it from others.
+	//
+	// Example: example-
+	Prefix wire.Secret `json:"prefix,omitempty"`
+
+	// Token The key. A secret. It may be missing in a list.
+	//
+	// Example: example-key
+	Token wire.Secret `json:"token,omitempty"`
+
+	// UpdatedAt A moment. Esper declares a string, in no form that it names; a number is accepted too.
+	//
+	// Example: 2023-04-04T04:29:53.906020Z
+	UpdatedAt Timestamp `json:"updated_at,omitempty"`
+}
+
+// PersonalAccessTokenList The personal access tokens of a user. Skip properties that are not listed here.
+type PersonalAccessTokenList struct {
+	// Count How many tokens there are.
+	//
+	// Example: 2
+	Count wire.Scalar `json:"count,omitempty"`
+
+	// PersonalAccessTokens The tokens, in no order that Esper promises.
+	//
+	// Example: [{"id":"0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21","legacy_token_id":570,"prefix":"example-"}]
+	PersonalAccessTokens PersonalAccessTokens `json:"personal_access_tokens,omitempty"`
+}
+
+// PersonalAccessTokenRenewal What the new key is to be like.
+type PersonalAccessTokenRenewal struct {
+	// ExpiryAt When the new key is to end, in the unit that the list has for the same token, or -1 for
+	// never.
+	//
+	//
+	// Example: 1888272000
+	ExpiryAt int64 `json:"expiry_at"`
+}
+
+// PersonalAccessTokens The tokens, in no order that Esper promises.
+//
+// Example: [{"id":"0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21","legacy_token_id":570,"prefix":"example-"}]
+type PersonalAccessTokens = []PersonalAccessToken
+
+// RefreshTokenID The refresh token that the key came from, as a string or a number, or null. A secret.
 //
 // Example: 12
 type RefreshTokenID = wire.Secret
 
-// ScopeList What the key may do; `renewToken` sends one string with spaces.
+// ScopeList What the key may do. `renewToken` sends one string with spaces.
 //
 // Example: ["read","write","update","introspection","sdk","register"]
 type ScopeList = wire.Scopes
 
-// TokenInfoV1 What the server knows of the key that made the call. More properties may come, and are to be skipped.
+// Timestamp A moment. Esper declares a string, in no form that it names; a number is accepted too.
+//
+// Example: 2023-04-04T04:29:53.906020Z
+type Timestamp = wire.Time
+
+// TokenInfoV1 The key that made the call. Skip properties that are not listed here.
 type TokenInfoV1 struct {
 	// CreatedOn When the key was made.
 	//
 	// Example: 2019-11-18T15:42:16.637203Z
 	CreatedOn wire.Time `json:"created_on,omitempty"`
 
-	// DeveloperApp The developer app that the key was issued to. A bare UUID here; `renewToken` calls it
-	// `developerapp` and shows a display string. Null for a key that belongs to no app.
+	// DeveloperApp The developer app that the key was issued to, as a bare UUID. Null for a key that belongs
+	// to no app. `renewToken` calls it `developerapp` and sends a display string.
 	//
 	//
 	// Example: 5fa87c46-bef7-4c1f-9ca8-ebf022d118b6
 	DeveloperApp wire.Ref `json:"developer_app,omitempty"`
 
-	// Enterprise The enterprise that owns the key. A bare UUID here; `renewToken` shows the same
-	// enterprise as a display string.
+	// Enterprise The enterprise that owns the key. A bare UUID; a URL that ends in the UUID has been seen
+	// too. `renewToken` sends a display string for the same enterprise.
 	//
 	//
 	// Example: f44373cb-1800-43c6-aab3-c81f8b1f435c
 	Enterprise wire.Ref `json:"enterprise"`
 
-	// ExpiresAt When the key ends, in UTC, with microseconds. `renewToken` calls it `expires_at`.
+	// ExpiresAt When the key ends, in UTC with microseconds. `renewToken` calls it `expires_at`.
 	//
 	// Example: 2019-11-19T15:42:16.637203Z
 	ExpiresAt wire.Time `json:"expires_on,omitempty"`
 
-	// ID The key's number in the server's database, as a string or as an integer.
+	// ID The key's number in the server's database, as a string or an integer.
 	//
 	// Example: 570
 	ID KeyID `json:"id"`
 
-	// Scope What the key may do; `renewToken` sends one string with spaces.
+	// Scope What the key may do. `renewToken` sends one string with spaces.
 	//
 	// Example: ["read","write","update","introspection","sdk","register"]
 	Scope ScopeList `json:"scope,omitempty"`
 
-	// SourceRefreshToken The refresh token that the key came from, as a string or as a number; may be null. A secret.
+	// SourceRefreshToken The refresh token that the key came from, as a string or a number, or null. A secret.
 	//
 	// Example: 12
 	SourceRefreshToken RefreshTokenID `json:"source_refresh_token,omitempty"`
@@ -137,67 +234,68 @@ type TokenInfoV1 struct {
 	// Example: 2019-11-18T15:42:16.637203Z
 	UpdatedOn wire.Time `json:"updated_on,omitempty"`
 
-	// User The user who made the key, as a name or as a number; may be null.
+	// User The user who made the key, as a name or a number, or null.
 	//
 	// Example: bindya
 	User UserName `json:"user,omitempty"`
 }
 
-// TokenRenewV0 The new key. Only `token` is sure to be there; more properties may come, and are to be skipped.
+// TokenRenewV0 The new key. Only `token` is certain. Skip properties that are not listed here.
 type TokenRenewV0 struct {
-	// CreatedOn When the new key was made.
+	// CreatedOn When the new key was made, as a date and time.
 	//
 	// Example: 2023-04-04T04:29:53.906020Z
 	CreatedOn wire.Time `json:"created_on,omitempty"`
 
 	// DeveloperApp The developer app that the key was issued to. A display string with the UUID in
-	// parentheses; a bare UUID must be accepted too.
+	// parentheses. Accept a bare UUID too.
 	//
 	//
 	// Example: DeveloperApp object (5fa87c46-bef7-4c1f-9ca8-ebf022d118b6)
 	DeveloperApp wire.Ref `json:"developerapp,omitempty"`
 
-	// Enterprise The enterprise that owns the key. A display string, its name followed by its UUID in
-	// brackets; a bare UUID must be accepted too.
+	// Enterprise The enterprise that owns the key. A display string: its name, then its UUID in brackets.
+	// Accept a bare UUID too.
 	//
 	//
 	// Example: Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]
 	Enterprise wire.Ref `json:"enterprise,omitempty"`
 
-	// ExpiresAt When the new key ends, in UTC, with microseconds. Where it is missing or null, ask
-	// `getTokenInfo` with the new key.
+	// ExpiresAt When the new key ends, as a date and time in UTC with microseconds. It has no
+	// `format: date-time` because a client that fails on an odd date loses the new key with the
+	// answer. If it is missing, null or odd, call `getTokenInfo` with the new key.
 	//
 	//
 	// Example: 2023-07-03T04:29:53.906020Z
 	ExpiresAt wire.Time `json:"expires_at,omitempty"`
 
-	// ID The key's number in the server's database, as a string or as an integer.
+	// ID The key's number in the server's database, as a string or an integer.
 	//
 	// Example: 570
 	ID KeyID `json:"id,omitempty"`
 
-	// Scope What the key may do, separated by spaces; `getTokenInfo` sends an array.
+	// Scope What the key may do, separated by spaces. `getTokenInfo` sends an array.
 	//
 	// Example: read write update introspection sdk register
 	Scope wire.Scopes `json:"scope,omitempty"`
 
-	// Token The new key. A secret, shown only once.
+	// Token The new key. A secret, and no later call shows it again.
 	//
 	// Example: example-new-key
 	Token wire.Secret `json:"token"`
 
-	// UpdatedOn When the new key was last changed.
+	// UpdatedOn When the new key was last changed, as a date and time.
 	//
 	// Example: 2023-04-04T04:29:53.906020Z
 	UpdatedOn wire.Time `json:"updated_on,omitempty"`
 
-	// User The user who made the key, as a name or as a number; may be null.
+	// User The user who made the key, as a name or a number, or null.
 	//
 	// Example: bindya
 	User UserName `json:"user,omitempty"`
 }
 
-// UserName The user who made the key, as a name or as a number; may be null.
+// UserName The user who made the key, as a name or a number, or null.
 //
 // Example: bindya
 type UserName = wire.Scalar
@@ -211,43 +309,45 @@ type DeveloperAppID = string
 // EnterpriseID defines model for EnterpriseId.
 type EnterpriseID = string
 
-// BadRequest What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// PersonalAccessTokenID defines model for PersonalAccessTokenId.
+type PersonalAccessTokenID = string
+
+// BadRequest What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type BadRequest = ErrorResponse
 
-// Forbidden What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// Forbidden What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type Forbidden = ErrorResponse
 
-// InternalServerError What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// InternalServerError What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type InternalServerError = ErrorResponse
 
-// MethodNotAllowed What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// MethodNotAllowed What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type MethodNotAllowed = ErrorResponse
 
-// NotFound What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// NotFound What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type NotFound = ErrorResponse
 
-// TooManyRequests What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// TooManyRequests What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type TooManyRequests = ErrorResponse
 
-// Unauthorized What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
+// Unauthorized What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
+// in here may repeat a key that was sent.
 type Unauthorized = ErrorResponse
-
-// Unexpected What went wrong. The HTTP status decides where `status` differs from it. Every text in
-// here may echo a key that was sent.
-type Unexpected = ErrorResponse
 
 // RenewTokenParams defines parameters for RenewToken.
 type RenewTokenParams struct {
-	// AccessToken The key to renew. A secret, although it travels in the query string.
+	// AccessToken The key to renew. A secret, although it is part of the URL.
 	AccessToken AccessToken `form:"access_token" json:"access_token"`
 }
+
+// RenewPersonalAccessTokenJSONRequestBody defines body for RenewPersonalAccessToken for application/json ContentType.
+type RenewPersonalAccessTokenJSONRequestBody = PersonalAccessTokenRenewal
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -323,20 +423,64 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListPersonalAccessTokens List personal access tokens
+	//
+	// Lists the personal access tokens of the user whose key makes the call. The answer may hold
+	// their keys: do not log or keep it. The token that a key belongs to is the one whose
+	// `legacy_token_id` is the `id` of `getTokenInfo`, or else whose `token` is the key.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Corresponds with GET /authn2/v0/personal-access-token/ (the `ListPersonalAccessTokens` operationId).
+	ListPersonalAccessTokens(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenewPersonalAccessTokenWithBody Renew a personal access token
+	//
+	// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+	// from this answer, whatever the other properties look like: nothing says that a later call
+	// shows it again. Send the request a second time only if the first one certainly did not arrive.
+	//
+	// The old key may stop working at once: Esper's console says "replace the key".
+	//
+	// The path does not end in a slash.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+	RenewPersonalAccessTokenWithBody(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenewPersonalAccessToken Renew a personal access token
+	//
+	// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+	// from this answer, whatever the other properties look like: nothing says that a later call
+	// shows it again. Send the request a second time only if the first one certainly did not arrive.
+	//
+	// The old key may stop working at once: Esper's console says "replace the key".
+	//
+	// The path does not end in a slash.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+	RenewPersonalAccessToken(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, body RenewPersonalAccessTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RenewToken Renew a token
 	//
-	// Exchanges an API key for a new one. The new key is in `token` and is shown only in this
-	// answer: a client that drops the answer locks its owner out, so take `token` first,
-	// whatever the other properties look like, and do not send the request again unless it is
-	// certain that the first one did not arrive.
+	// Exchanges an API key for a new one. The new key is in `token`, and no later call shows it
+	// again: a client that drops this answer locks its owner out. So read `token` first, whatever
+	// the other properties look like. Send the request a second time only if the first one
+	// certainly did not arrive.
 	//
-	// The old key may stop working at once or go on until it expires; both have been seen, so
-	// rely on neither.
+	// The old key may stop working at once, or work until it expires. Both have been seen.
 	//
-	// There is no request body. The path ends in a slash; without it, or with GET, the server
+	// There is no request body. The path ends in a slash. Without it, or with GET, the server
 	// answers 405.
 	//
-	// The vendor says that this operation "will soon be deprecated".
+	// Esper says that this operation "will soon be deprecated".
 	//
 	// Corresponds with POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ (the `RenewToken` operationId).
 	RenewToken(ctx context.Context, enterpriseID EnterpriseID, developerAppID DeveloperAppID, params *RenewTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -345,28 +489,102 @@ type ClientInterface interface {
 	//
 	// Describes the API key that makes the call: its owner, its scopes and when it ends.
 	//
-	// The vendor says that this operation "will soon be deprecated".
+	// The path ends in a slash. Without it the server answers 405.
 	//
-	// The path ends in a slash; without it the server answers 405.
+	// Esper says that this operation "will soon be deprecated".
 	//
 	// Corresponds with GET /v1/token-info/ (the `GetTokenInfo` operationId).
 	GetTokenInfo(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// ListPersonalAccessTokens List personal access tokens
+//
+// Lists the personal access tokens of the user whose key makes the call. The answer may hold
+// their keys: do not log or keep it. The token that a key belongs to is the one whose
+// `legacy_token_id` is the `id` of `getTokenInfo`, or else whose `token` is the key.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Corresponds with GET /authn2/v0/personal-access-token/ (the `ListPersonalAccessTokens` operationId).
+func (c *Client) ListPersonalAccessTokens(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPersonalAccessTokensRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenewPersonalAccessTokenWithBody Renew a personal access token
+//
+// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+// from this answer, whatever the other properties look like: nothing says that a later call
+// shows it again. Send the request a second time only if the first one certainly did not arrive.
+//
+// The old key may stop working at once: Esper's console says "replace the key".
+//
+// The path does not end in a slash.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+func (c *Client) RenewPersonalAccessTokenWithBody(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewPersonalAccessTokenRequestWithBody(c.Server, personalAccessTokenID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenewPersonalAccessToken Renew a personal access token
+//
+// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+// from this answer, whatever the other properties look like: nothing says that a later call
+// shows it again. Send the request a second time only if the first one certainly did not arrive.
+//
+// The old key may stop working at once: Esper's console says "replace the key".
+//
+// The path does not end in a slash.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+func (c *Client) RenewPersonalAccessToken(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, body RenewPersonalAccessTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenewPersonalAccessTokenRequest(c.Server, personalAccessTokenID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RenewToken Renew a token
 //
-// Exchanges an API key for a new one. The new key is in `token` and is shown only in this
-// answer: a client that drops the answer locks its owner out, so take `token` first,
-// whatever the other properties look like, and do not send the request again unless it is
-// certain that the first one did not arrive.
+// Exchanges an API key for a new one. The new key is in `token`, and no later call shows it
+// again: a client that drops this answer locks its owner out. So read `token` first, whatever
+// the other properties look like. Send the request a second time only if the first one
+// certainly did not arrive.
 //
-// The old key may stop working at once or go on until it expires; both have been seen, so
-// rely on neither.
+// The old key may stop working at once, or work until it expires. Both have been seen.
 //
-// There is no request body. The path ends in a slash; without it, or with GET, the server
+// There is no request body. The path ends in a slash. Without it, or with GET, the server
 // answers 405.
 //
-// The vendor says that this operation "will soon be deprecated".
+// Esper says that this operation "will soon be deprecated".
 //
 // Corresponds with POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ (the `RenewToken` operationId).
 func (c *Client) RenewToken(ctx context.Context, enterpriseID EnterpriseID, developerAppID DeveloperAppID, params *RenewTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -385,9 +603,9 @@ func (c *Client) RenewToken(ctx context.Context, enterpriseID EnterpriseID, deve
 //
 // Describes the API key that makes the call: its owner, its scopes and when it ends.
 //
-// The vendor says that this operation "will soon be deprecated".
+// The path ends in a slash. Without it the server answers 405.
 //
-// The path ends in a slash; without it the server answers 405.
+// Esper says that this operation "will soon be deprecated".
 //
 // Corresponds with GET /v1/token-info/ (the `GetTokenInfo` operationId).
 func (c *Client) GetTokenInfo(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -400,6 +618,80 @@ func (c *Client) GetTokenInfo(ctx context.Context, reqEditors ...RequestEditorFn
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListPersonalAccessTokensRequest constructs an http.Request for the ListPersonalAccessTokens method
+func NewListPersonalAccessTokensRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/authn2/v0/personal-access-token/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRenewPersonalAccessTokenRequest calls the generic RenewPersonalAccessToken builder with application/json body
+func NewRenewPersonalAccessTokenRequest(server string, personalAccessTokenID PersonalAccessTokenID, body RenewPersonalAccessTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenewPersonalAccessTokenRequestWithBody(server, personalAccessTokenID, "application/json", bodyReader)
+}
+
+// NewRenewPersonalAccessTokenRequestWithBody constructs an http.Request for the RenewPersonalAccessToken method, with any body, and a specified content type
+func NewRenewPersonalAccessTokenRequestWithBody(server string, personalAccessTokenID PersonalAccessTokenID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "personal_access_token_id", personalAccessTokenID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/authn2/v0/personal-access-token/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
 }
 
 // NewRenewTokenRequest constructs an http.Request for the RenewToken method
@@ -444,7 +736,7 @@ func NewRenewTokenRequest(server string, enterpriseID EnterpriseID, developerApp
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
-		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "access_token", params.AccessToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "access_token", params.AccessToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "password"}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {
@@ -537,20 +829,66 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListPersonalAccessTokensWithResponse List personal access tokens
+	//
+	// Lists the personal access tokens of the user whose key makes the call. The answer may hold
+	// their keys: do not log or keep it. The token that a key belongs to is the one whose
+	// `legacy_token_id` is the `id` of `getTokenInfo`, or else whose `token` is the key.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /authn2/v0/personal-access-token/ (the `ListPersonalAccessTokens` operationId).
+	ListPersonalAccessTokensWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPersonalAccessTokensResponse, error)
+
+	// RenewPersonalAccessTokenWithBodyWithResponse Renew a personal access token
+	//
+	// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+	// from this answer, whatever the other properties look like: nothing says that a later call
+	// shows it again. Send the request a second time only if the first one certainly did not arrive.
+	//
+	// The old key may stop working at once: Esper's console says "replace the key".
+	//
+	// The path does not end in a slash.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+	RenewPersonalAccessTokenWithBodyWithResponse(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewPersonalAccessTokenResponse, error)
+
+	// RenewPersonalAccessTokenWithResponse Renew a personal access token
+	//
+	// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+	// from this answer, whatever the other properties look like: nothing says that a later call
+	// shows it again. Send the request a second time only if the first one certainly did not arrive.
+	//
+	// The old key may stop working at once: Esper's console says "replace the key".
+	//
+	// The path does not end in a slash.
+	//
+	// Declared by Esper. It has not been seen on the wire yet.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+	RenewPersonalAccessTokenWithResponse(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, body RenewPersonalAccessTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewPersonalAccessTokenResponse, error)
+
 	// RenewTokenWithResponse Renew a token
 	//
-	// Exchanges an API key for a new one. The new key is in `token` and is shown only in this
-	// answer: a client that drops the answer locks its owner out, so take `token` first,
-	// whatever the other properties look like, and do not send the request again unless it is
-	// certain that the first one did not arrive.
+	// Exchanges an API key for a new one. The new key is in `token`, and no later call shows it
+	// again: a client that drops this answer locks its owner out. So read `token` first, whatever
+	// the other properties look like. Send the request a second time only if the first one
+	// certainly did not arrive.
 	//
-	// The old key may stop working at once or go on until it expires; both have been seen, so
-	// rely on neither.
+	// The old key may stop working at once, or work until it expires. Both have been seen.
 	//
-	// There is no request body. The path ends in a slash; without it, or with GET, the server
+	// There is no request body. The path ends in a slash. Without it, or with GET, the server
 	// answers 405.
 	//
-	// The vendor says that this operation "will soon be deprecated".
+	// Esper says that this operation "will soon be deprecated".
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -561,14 +899,215 @@ type ClientWithResponsesInterface interface {
 	//
 	// Describes the API key that makes the call: its owner, its scopes and when it ends.
 	//
-	// The vendor says that this operation "will soon be deprecated".
+	// The path ends in a slash. Without it the server answers 405.
 	//
-	// The path ends in a slash; without it the server answers 405.
+	// Esper says that this operation "will soon be deprecated".
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/token-info/ (the `GetTokenInfo` operationId).
 	GetTokenInfoWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTokenInfoResponse, error)
+}
+
+// ListPersonalAccessTokensResponse429Headers the declared response headers of an HTTP 429 response for ListPersonalAccessTokens
+type ListPersonalAccessTokensResponse429Headers struct {
+	RetryAfter string
+}
+
+type ListPersonalAccessTokensResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PersonalAccessTokenList
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *BadRequest
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *Forbidden
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *NotFound
+	// JSON405 the response for an HTTP 405 `application/json` response
+	JSON405 *MethodNotAllowed
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyRequests
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalServerError
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListPersonalAccessTokensResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON200() *PersonalAccessTokenList {
+	return r.JSON200
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON400() *BadRequest {
+	return r.JSON400
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON403() *Forbidden {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON404() *NotFound {
+	return r.JSON404
+}
+
+// GetJSON405 returns the response for an HTTP 405 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON405() *MethodNotAllowed {
+	return r.JSON405
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON429() *TooManyRequests {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListPersonalAccessTokensResponse) GetJSON500() *InternalServerError {
+	return r.JSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPersonalAccessTokensResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPersonalAccessTokensResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPersonalAccessTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPersonalAccessTokensResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RenewPersonalAccessTokenResponse429Headers the declared response headers of an HTTP 429 response for RenewPersonalAccessToken
+type RenewPersonalAccessTokenResponse429Headers struct {
+	RetryAfter string
+}
+
+type RenewPersonalAccessTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PersonalAccessToken
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PersonalAccessToken
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *BadRequest
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *Forbidden
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *NotFound
+	// JSON405 the response for an HTTP 405 `application/json` response
+	JSON405 *MethodNotAllowed
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyRequests
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalServerError
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RenewPersonalAccessTokenResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON200() *PersonalAccessToken {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON201() *PersonalAccessToken {
+	return r.JSON201
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON400() *BadRequest {
+	return r.JSON400
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON403() *Forbidden {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON404() *NotFound {
+	return r.JSON404
+}
+
+// GetJSON405 returns the response for an HTTP 405 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON405() *MethodNotAllowed {
+	return r.JSON405
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON429() *TooManyRequests {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r RenewPersonalAccessTokenResponse) GetJSON500() *InternalServerError {
+	return r.JSON500
+}
+
+// GetBody returns the raw response body bytes
+func (r RenewPersonalAccessTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenewPersonalAccessTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenewPersonalAccessTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenewPersonalAccessTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // RenewTokenResponse429Headers the declared response headers of an HTTP 429 response for RenewToken
@@ -579,6 +1118,8 @@ type RenewTokenResponse429Headers struct {
 type RenewTokenResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TokenRenewV0
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *TokenRenewV0
 	// JSON400 the response for an HTTP 400 `application/json` response
@@ -595,10 +1136,13 @@ type RenewTokenResponse struct {
 	JSON429 *TooManyRequests
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalServerError
-	// JSONDefault the response for an HTTP default `application/json` response
-	JSONDefault *Unexpected
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *RenewTokenResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenewTokenResponse) GetJSON200() *TokenRenewV0 {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -639,11 +1183,6 @@ func (r RenewTokenResponse) GetJSON429() *TooManyRequests {
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
 func (r RenewTokenResponse) GetJSON500() *InternalServerError {
 	return r.JSON500
-}
-
-// GetJSONDefault returns the response for an HTTP default `application/json` response
-func (r RenewTokenResponse) GetJSONDefault() *Unexpected {
-	return r.JSONDefault
 }
 
 // GetBody returns the raw response body bytes
@@ -699,8 +1238,6 @@ type GetTokenInfoResponse struct {
 	JSON429 *TooManyRequests
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalServerError
-	// JSONDefault the response for an HTTP default `application/json` response
-	JSONDefault *Unexpected
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *GetTokenInfoResponse429Headers
 }
@@ -745,11 +1282,6 @@ func (r GetTokenInfoResponse) GetJSON500() *InternalServerError {
 	return r.JSON500
 }
 
-// GetJSONDefault returns the response for an HTTP default `application/json` response
-func (r GetTokenInfoResponse) GetJSONDefault() *Unexpected {
-	return r.JSONDefault
-}
-
 // GetBody returns the raw response body bytes
 func (r GetTokenInfoResponse) GetBody() []byte {
 	return r.Body
@@ -779,20 +1311,84 @@ func (r GetTokenInfoResponse) ContentType() string {
 	return ""
 }
 
+// ListPersonalAccessTokensWithResponse List personal access tokens
+//
+// Lists the personal access tokens of the user whose key makes the call. The answer may hold
+// their keys: do not log or keep it. The token that a key belongs to is the one whose
+// `legacy_token_id` is the `id` of `getTokenInfo`, or else whose `token` is the key.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /authn2/v0/personal-access-token/ (the `ListPersonalAccessTokens` operationId).
+func (c *ClientWithResponses) ListPersonalAccessTokensWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPersonalAccessTokensResponse, error) {
+	rsp, err := c.ListPersonalAccessTokens(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPersonalAccessTokensResponse(rsp)
+}
+
+// RenewPersonalAccessTokenWithBodyWithResponse Renew a personal access token
+//
+// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+// from this answer, whatever the other properties look like: nothing says that a later call
+// shows it again. Send the request a second time only if the first one certainly did not arrive.
+//
+// The old key may stop working at once: Esper's console says "replace the key".
+//
+// The path does not end in a slash.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+func (c *ClientWithResponses) RenewPersonalAccessTokenWithBodyWithResponse(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewPersonalAccessTokenResponse, error) {
+	rsp, err := c.RenewPersonalAccessTokenWithBody(ctx, personalAccessTokenID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewPersonalAccessTokenResponse(rsp)
+}
+
+// RenewPersonalAccessTokenWithResponse Renew a personal access token
+//
+// Exchanges the key of a personal access token for a new one. The new key is in `token`. Take it
+// from this answer, whatever the other properties look like: nothing says that a later call
+// shows it again. Send the request a second time only if the first one certainly did not arrive.
+//
+// The old key may stop working at once: Esper's console says "replace the key".
+//
+// The path does not end in a slash.
+//
+// Declared by Esper. It has not been seen on the wire yet.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /authn2/v0/personal-access-token/{personal_access_token_id} (the `RenewPersonalAccessToken` operationId).
+func (c *ClientWithResponses) RenewPersonalAccessTokenWithResponse(ctx context.Context, personalAccessTokenID PersonalAccessTokenID, body RenewPersonalAccessTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewPersonalAccessTokenResponse, error) {
+	rsp, err := c.RenewPersonalAccessToken(ctx, personalAccessTokenID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenewPersonalAccessTokenResponse(rsp)
+}
+
 // RenewTokenWithResponse Renew a token
 //
-// Exchanges an API key for a new one. The new key is in `token` and is shown only in this
-// answer: a client that drops the answer locks its owner out, so take `token` first,
-// whatever the other properties look like, and do not send the request again unless it is
-// certain that the first one did not arrive.
+// Exchanges an API key for a new one. The new key is in `token`, and no later call shows it
+// again: a client that drops this answer locks its owner out. So read `token` first, whatever
+// the other properties look like. Send the request a second time only if the first one
+// certainly did not arrive.
 //
-// The old key may stop working at once or go on until it expires; both have been seen, so
-// rely on neither.
+// The old key may stop working at once, or work until it expires. Both have been seen.
 //
-// There is no request body. The path ends in a slash; without it, or with GET, the server
+// There is no request body. The path ends in a slash. Without it, or with GET, the server
 // answers 405.
 //
-// The vendor says that this operation "will soon be deprecated".
+// Esper says that this operation "will soon be deprecated".
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -809,9 +1405,9 @@ func (c *ClientWithResponses) RenewTokenWithResponse(ctx context.Context, enterp
 //
 // Describes the API key that makes the call: its owner, its scopes and when it ends.
 //
-// The vendor says that this operation "will soon be deprecated".
+// The path ends in a slash. Without it the server answers 405.
 //
-// The path ends in a slash; without it the server answers 405.
+// Esper says that this operation "will soon be deprecated".
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -822,6 +1418,189 @@ func (c *ClientWithResponses) GetTokenInfoWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseGetTokenInfoResponse(rsp)
+}
+
+// ParseListPersonalAccessTokensResponse parses an HTTP response from a ListPersonalAccessTokensWithResponse call
+func ParseListPersonalAccessTokensResponse(rsp *http.Response) (*ListPersonalAccessTokensResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPersonalAccessTokensResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PersonalAccessTokenList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 405:
+		var dest MethodNotAllowed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON405 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers ListPersonalAccessTokensResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRenewPersonalAccessTokenResponse parses an HTTP response from a RenewPersonalAccessTokenWithResponse call
+func ParseRenewPersonalAccessTokenResponse(rsp *http.Response) (*RenewPersonalAccessTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenewPersonalAccessTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PersonalAccessToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PersonalAccessToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 405:
+		var dest MethodNotAllowed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON405 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalServerError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers RenewPersonalAccessTokenResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseRenewTokenResponse parses an HTTP response from a RenewTokenWithResponse call
@@ -838,6 +1617,13 @@ func ParseRenewTokenResponse(rsp *http.Response) (*RenewTokenResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TokenRenewV0
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest TokenRenewV0
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -893,13 +1679,6 @@ func ParseRenewTokenResponse(rsp *http.Response) (*RenewTokenResponse, error) {
 			return nil, err
 		}
 		response.JSON500 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Unexpected
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSONDefault = &dest
 
 	}
 
@@ -988,13 +1767,6 @@ func ParseGetTokenInfoResponse(rsp *http.Response) (*GetTokenInfoResponse, error
 			return nil, err
 		}
 		response.JSON500 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Unexpected
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSONDefault = &dest
 
 	}
 

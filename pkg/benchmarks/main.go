@@ -1,5 +1,5 @@
-// The benchmarks compare this repository's client with its peers, against one local server, and
-// write RESULTS.md. Run them with make bench; -short only proves that they run.
+// The benchmarks measure this repository's client beside others, in pairs: blocks of calls take turns in one process, so
+// that whatever the machine does hits all alike. They write RESULTS.md. Run them with make bench.
 package main
 
 import (
@@ -10,15 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/report"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
-
-// buildFolder holds what a run makes: the Python environment and the programs that are weighed.
-const buildFolder = ".build"
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -27,8 +25,6 @@ func main() {
 	}
 }
 
-// run does what the first argument says, in the processes that the harness starts of itself, or
-// runs the harness.
 func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -36,90 +32,85 @@ func run(args []string) error {
 		switch args[0] {
 		case server.Command:
 			return server.Run()
-		case throughputCommand:
-			return throughputChild(args[1:])
 		case memoryCommand:
 			return memoryChild(ctx, args[1:])
-		case sourceCommand:
-			return sourceChild(ctx, args[1:])
-		case originsCommand:
-			return originsChild(args[1:])
 		}
 	}
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	short := flags.Bool("short", false, "few and small rounds, whose figures mean nothing")
 	out := flags.String("out", "RESULTS.md", "where the report goes")
-	python := flags.String("python", "python3.11", "the interpreter for the vendor's client; empty leaves it out")
-	only := flags.String("only", "", "the steps to run, with commas between; the report then has only these")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	amount := full()
+	b := &bench{blocks: 200}
 	if *short {
-		amount = quick()
+		b.blocks = 4
 	}
-	return harness(ctx, amount, *python, *only, *out)
+	return b.run(ctx, *out)
 }
-
-// unbound is the context of all measured calls: one that cannot end costs each client the same,
-// which is nothing.
-func unbound() context.Context { return context.Background() }
 
 // bench is one run.
 type bench struct {
-	amounts
-	server *server.Server
-	python python
-	report *report.Report
+	blocks int // of each subject
+	url    string
+	aims   strings.Builder // rows of the table of aims
+	tables strings.Builder
 }
 
-func harness(ctx context.Context, amount amounts, interpreter, only, out string) (err error) {
-	if err := os.MkdirAll(filepath.Join(buildFolder, "bin"), 0o750); err != nil {
-		return err
-	}
-	py, err := newPython(ctx, interpreter)
+func (b *bench) run(ctx context.Context, out string) (err error) {
+	s, err := server.Start(ctx)
 	if err != nil {
 		return err
 	}
-	b := &bench{amounts: amount, python: py}
-	if b.server, err = server.Start(ctx); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.server.Close()) }()
-	b.report = &report.Report{Facts: facts(amount, py)}
-	steps := []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"allocations", b.allocations}, // first: nothing else runs in this process yet
-		{"sequential", b.sequential},
-		{"alone", b.alone},
-		{"errors", b.failing},
-		{"renewal", b.renewal},
-		{"source", b.hotPath},
-		{"throughput", b.throughput},
-		{"callers", b.callers},
-		{"processes", b.processes},
-		{"memory", b.memory},
-		{"programs", b.programs},
-	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	b.url = s.URL
 	began := time.Now()
-	for _, step := range steps {
-		if only != "" && !strings.Contains(","+only+",", ","+step.name+",") {
-			continue
+	for _, step := range []func(context.Context) error{b.calls, b.transport, b.source, b.hostile, b.memory} {
+		if err := step(ctx); err != nil {
+			return err
 		}
-		start := time.Now()
-		if err := step.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
-		}
-		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", step.name, time.Since(start).Seconds())
 	}
-	b.report.Facts = append(b.report.Facts, [2]string{"Took", time.Since(began).Round(time.Second).String()})
-	findings, err := os.ReadFile("FINDINGS.md")
-	if err != nil {
+	page := fmt.Sprintf(`# Numbers
+
+Made by %[1]smake bench%[1]s; not to be edited. %[2]s, %[3]s/%[4]s, %[5]d processors, %[6]s in all.
+
+Times are ratios, taken in pairs: %[7]d blocks of calls of each, in random order in one process, against one server in another.
+A ratio is the median over the blocks; 95 %% of such medians lie in the brackets. Below 1, esper-go is faster.
+
+| measure | aim | result |
+|---|---|---|
+%[8]s
+"Careful" is a client written by hand with what esper-go has too: a time limit, a size limit, no redirects. "Bare" is one
+without them: it hangs with a server that hangs, reads an answer of any length, and carries the key to where a redirect leads.
+%[1]smake bench-guard%[1]s fails if a call allocates more than today.
+%[9]s`, "`", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Since(began).Round(time.Second), b.blocks, b.aims.String(), b.tables.String())
+	if err := os.MkdirAll(filepath.Dir(out), 0o750); err != nil {
 		return err
 	}
-	var page strings.Builder
-	b.report.Write(&page, string(findings))
-	return os.WriteFile(out, []byte(page.String()), 0o644) //nolint:gosec // for everyone to read
+	return os.WriteFile(out, []byte(page), 0o644) //nolint:gosec // for everyone to read
+}
+
+func (b *bench) aim(name, aim, result string) {
+	fmt.Fprintf(&b.aims, "| %s | %s | %s |\n", name, aim, result)
+}
+
+// table adds a table; the first row is its head.
+func (b *bench) table(title, text string, rows ...[]string) {
+	fmt.Fprintf(&b.tables, "\n## %s\n\n%s\n\n", title, text)
+	for i, row := range rows {
+		fmt.Fprintf(&b.tables, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			b.tables.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+		}
+	}
+}
+
+// ratio is how long one took beside another.
+func ratio(times map[string][]float64, one, other string) (string, error) {
+	ratios, err := measure.Ratios(times[one], times[other])
+	if err != nil {
+		return "", err
+	}
+	e := measure.Bootstrap(ratios)
+	return fmt.Sprintf("%.3f [%.3f, %.3f]", e.Median, e.Low, e.High), nil
 }

@@ -4,42 +4,72 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/report"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/stats"
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-const (
-	ownSource = "renew.Source"
-	reuse     = "oauth2.ReuseTokenSource"
-	least     = "an atomic load and a clock read"
-)
+const own, other = "renew", "oauth2"
 
-// clocked is the least that a source with a deadline can do.
-type clocked struct{ current atomic.Pointer[oauth2.Token] }
+// calls of one block without a network.
+const hotCalls = 64000
 
-func (c *clocked) Token() (*oauth2.Token, error) {
-	t := c.current.Load()
-	if time.Now().After(t.Expiry) {
-		return nil, errors.New("expired")
-	}
-	return t, nil
+func (b *bench) sources(ctx context.Context) (*renew.Source, oauth2.TokenSource, error) {
+	source, err := renew.Open(ctx, b.url+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(answers.Key)))
+	valid := &oauth2.Token{AccessToken: answers.Key, TokenType: "Bearer", Expiry: time.Now().Add(24 * time.Hour)}
+	return source, oauth2.ReuseTokenSource(valid, esper.APIKey(answers.Key)), err
 }
 
-// hotPath compares what a valid key costs its callers.
-func (b *bench) hotPath(ctx context.Context) error {
-	source, err := renew.Open(ctx, b.server.URL+server.Rotating, renew.Memory(), renew.WithInitialToken(esper.NewSecret(answers.Key)))
+// instant answers without a network.
+type instant struct{}
+
+func (instant) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// transport measures what it costs to add a key to a request of another endpoint.
+func (b *bench) transport(ctx context.Context) error {
+	source, reused, err := b.sources(ctx)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+server.Rotating+"/v0/enterprise/1/device/", nil)
+	if err != nil {
+		return err
+	}
+	req.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {"benchmark"}}
+	var subjects []measure.Subject
+	for name, transport := range map[string]http.RoundTripper{
+		own: source.Transport(instant{}), other: &oauth2.Transport{Source: reused, Base: instant{}},
+	} {
+		subjects = append(subjects, measure.Repeat(name, func() error {
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			return resp.Body.Close()
+		}))
+	}
+	times, err := measure.Paired(subjects, b.blocks, hotCalls/4)
+	if err != nil {
+		return err
+	}
+	text, err := ratio(times, own, other)
+	b.aim("a request through `Source.Transport` beside `oauth2.Transport`", "≤ 0.95", text)
+	return err
+}
+
+// source measures what a valid key costs its callers.
+func (b *bench) source(ctx context.Context) error {
+	source, reused, err := b.sources(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,47 +77,18 @@ func (b *bench) hotPath(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	valid := &oauth2.Token{AccessToken: answers.Key, TokenType: "Bearer", Expiry: time.Now().Add(24 * time.Hour)}
-	floor := new(clocked)
-	floor.current.Store(valid)
-	sources := []struct {
-		name string
-		oauth2.TokenSource
-	}{{reuse, oauth2.ReuseTokenSource(valid, esper.APIKey(answers.Key))}, {ownSource, source}, {least, floor}}
-	section := report.Section{
-		Title: "Hot path of a source: a valid key",
-		Text:  fmt.Sprintf("Nanoseconds a call, wall clock over all goroutines; %d shuffled blocks of %d calls. %s", b.hotBlocks, b.hotCalls, "Ratios are to oauth2.ReuseTokenSource."),
-		Head:  []string{"goroutines", reuse, ownSource, least, "renew.Source / ReuseTokenSource, 95 %"},
-	}
-	met, result := cost.Allocations == 0, fmt.Sprintf("%.0f allocations", cost.Allocations)
-	for _, n := range b.hotPathGoroutine {
-		var list []measure.Subject
-		for _, s := range sources {
-			list = append(list, concurrent(s.name, n, s.TokenSource))
-		}
-		times, err := measure.Paired(list, b.hotBlocks, b.hotCalls)
+	b.aim("allocations of `Source.Token`", "0", fmt.Sprintf("%.0f", cost.Allocations))
+	for _, goroutines := range []int{1, 2, 64} {
+		times, err := measure.Paired([]measure.Subject{concurrent(own, goroutines, source), concurrent(other, goroutines, reused)}, b.blocks, hotCalls)
 		if err != nil {
 			return err
 		}
-		ratios, err := stats.Ratios(times[ownSource], times[reuse])
+		text, err := ratio(times, own, other)
 		if err != nil {
 			return err
 		}
-		e := stats.Bootstrap(ratios)
-		row := []string{strconv.Itoa(n)}
-		for _, s := range sources {
-			row = append(row, fmt.Sprintf("%.1f", stats.Median(times[s.name])))
-		}
-		section.Rows = append(section.Rows, append(row, report.Ratio(e)))
-		limit := 1.0
-		if n > 1 {
-			limit = 0.5
-		}
-		met = met && e.Median <= limit
-		result += fmt.Sprintf("; %d: %.2f ×", n, 1/e.Median)
+		b.aim(fmt.Sprintf("`Source.Token` beside `oauth2.ReuseTokenSource`, goroutines: %d", goroutines), "≤ 0.95", text)
 	}
-	b.report.Add(section)
-	b.report.Aim("hot path of renew.Source, by goroutines", "0 allocations; ≥ 1 × ReuseTokenSource's speed, ≥ 2 × with two or more", result, met)
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// answer is what the last hop read of an answer.
+// answer is what authTransport read of a server's answer.
 type answer struct {
 	up      *http.Response // what goes up of it; nil for one of a middleware's own
 	status  int
@@ -23,14 +23,14 @@ type answer struct {
 	before  *answer         // the one before it, of the same attempt
 }
 
-// passedBody is the body of an answer on its way through the middleware, where it reads as empty: it
-// holds keys. A func shows nothing to fmt.
+// passedBody stands for an answer's body on its way up through the middleware, and reads as empty, since the
+// body may hold a key. It is a func so that fmt prints an address and not the answer.
 type passedBody func() *answer
 
 func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (passedBody) Close() error             { return nil }
 
-// withHead returns a with the status and the header that a middleware passed on.
+// withHead returns a copy of a with the status and the header that a middleware passed on.
 func (a *answer) withHead(resp *http.Response) *answer {
 	if resp == a.up && resp.StatusCode == a.status && reflect.ValueOf(resp.Header).Pointer() == reflect.ValueOf(a.header).Pointer() {
 		return a
@@ -40,8 +40,8 @@ func (a *answer) withHead(resp *http.Response) *answer {
 	return &out
 }
 
-// asError returns what is wrong with an answer, nil if nothing is. After is the error of a middleware
-// that got the answer.
+// asError returns the error for an answer that is not 2xx, or nil. After is the error that a middleware
+// returned although it had got the answer.
 func (a *answer) asError(operation string, attempts int, after error) error {
 	var err error
 	if a.status/100 != 2 {
@@ -57,9 +57,9 @@ func (a *answer) asError(operation string, attempts int, after error) error {
 	return err
 }
 
-// search finds the keys in an answer.
+// search collects the keys that an answer holds, so that error texts can be checked for them.
 func (a *attempt) search(got *answer) {
-	if a.accessToken.IsZero() {
+	if !a.renewal {
 		got.secrets = a.matcherOf(Secret{}, got.body)
 		return
 	}
@@ -71,8 +71,8 @@ func (a *attempt) search(got *answer) {
 	got.secrets = a.matcherOf(suspect, got.body)
 }
 
-// answerOf returns the answer that a middleware returned: one of the last hop's, whatever was put
-// around its body, or one of the middleware's own making.
+// answerOf returns the answer behind the response that the middleware returned. That is one that authTransport
+// read, even if a middleware has wrapped its body, or one that a middleware made itself.
 func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	if passed, ok := resp.Body.(passedBody); ok {
 		return passed().withHead(resp), nil
@@ -107,8 +107,8 @@ func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	return own.withHead(resp), nil
 }
 
-// answerFor finds the answer that a middleware put another body around: the one that resp was, else the
-// newest with its status, else the newest.
+// answerFor finds the answer whose body a middleware has replaced: the one that came in resp, else the newest
+// with the same status, else the newest.
 func (a *attempt) answerFor(resp *http.Response) (found *answer) {
 	for got := a.last.Load(); got != nil; got = got.before {
 		if got.up == resp {

@@ -14,11 +14,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// APIError is an answer whose status is not 2xx. Its texts come from the server; each is one line, of
-// 1 KiB at most, one of Details of 256 bytes. A text that repeats a key, in whatever encoding, is not
-// shown, and says so.
+// APIError is an answer whose status is not 2xx. Its texts come from the server. Each is one line of
+// 1 KiB at most; each of Details is of 256 bytes at most. A text that repeats a key, in any common encoding, is
+// replaced by one that says so.
 type APIError struct {
-	Operation  string        // "TokenInfo" or "RenewToken"
+	Operation  string        // the method of Client: "TokenInfo"
 	StatusCode int           // of the HTTP answer, whatever the body claims
 	Message    string        // the server's message or detail, or the title of an HTML page
 	Details    []string      // the single faults that the body lists, 32 at most
@@ -96,6 +96,10 @@ func (e *APIError) hint() string {
 		return "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another machine; if no newer one is stored, make one in the Esper Console"
 	case code == http.StatusForbidden && e.Operation == "RenewToken":
 		return "the server does not allow this renewal; compare EnterpriseID and DeveloperAppID with what TokenInfo says"
+	case code == http.StatusGone:
+		return "the server says that this endpoint is gone for good; its successor is personal access tokens"
+	case e.Operation == opRenewPersonalToken && code == http.StatusNotFound:
+		return "the server knows no such token of this key's user, or has no personal access tokens; compare the id with what ListPersonalAccessTokens says"
 	case code == http.StatusNotFound && e.Operation == "RenewToken":
 		return "check the tenant or the base URL, and compare EnterpriseID and DeveloperAppID with what TokenInfo says"
 	case code == http.StatusForbidden:
@@ -118,7 +122,7 @@ func (e *APIError) Is(target error) bool {
 	case ErrForbidden:
 		return code == http.StatusForbidden
 	case ErrNotFound:
-		return code == http.StatusNotFound
+		return code == http.StatusNotFound || code == http.StatusGone
 	case ErrRateLimited:
 		return code == http.StatusTooManyRequests
 	case ErrServer:
@@ -133,8 +137,8 @@ func (e *APIError) Is(target error) bool {
 // a value so that APIError and *APIError are both covered.
 func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
-// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. What is
-// neither, or does not fit a Duration, or lies in the past, is 0.
+// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything
+// else, for a date in the past, and for seconds that do not fit a Duration.
 func retryAfter(value string, now time.Time) time.Duration {
 	if value == "" { // as in most errors; the parsers below would make errors of their own
 		return 0

@@ -9,16 +9,18 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/deadline"
 )
 
 const (
 	accessTokenParam = "access_token"
-	// placeholder stands in the URL for the access token, above the last hop.
+	// placeholder stands in the URL in place of the access token, until authTransport puts that back.
 	placeholder = accessTokenParam + "=sealed"
 )
 
-// attempt is one request on its way. As the request's context it carries the secrets past the
-// middleware to the last hop, and brings the answer back.
+// attempt is one request on its way. It is the request's context, and so carries the secrets past the
+// middleware to authTransport, and the answer back.
 type attempt struct {
 	context.Context // with the limit of one attempt
 	cancel          context.CancelFunc
@@ -26,9 +28,13 @@ type attempt struct {
 	request         *http.Request   // without secrets
 	method, path    string          // of request, which a middleware may change
 	credential      *credential
-	accessToken     Secret // the key that a renewal exchanges; zero for any other request
-	query           Secret // what placeholder stands for, as it was encoded
-	alone           bool   // send it over a connection of its own
+	accessToken     Secret                        // the key that a renewal exchanges; zero for any other request
+	query           Secret                        // what placeholder stands for, as it was encoded
+	renewal         bool                          // the answer holds a new key, and it is sent once
+	list            bool                          // the answer holds the keys of other personal access tokens
+	body            func() (io.ReadCloser, error) // of request; nil if there is none, or no second copy
+	length          int64                         // of body
+	alone           bool                          // send it over a connection of its own
 
 	maybeSent atomic.Bool            // a server may have got the request: for a renewal, there was a connection
 	proxy     atomic.Pointer[string] // the host of the proxy that was used
@@ -39,7 +45,7 @@ type attempt struct {
 	sending *sending   // the renewal that was begun; nil again if it was not sent
 }
 
-// sending is a renewal on its way, which goes on when a middleware gives up.
+// sending is a renewal that has been sent. It goes on even if a middleware returns early.
 type sending struct {
 	done chan struct{} // closed when what follows is there
 	got  *answer
@@ -56,28 +62,35 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// String is all that a printed context shows.
+// String is all that is printed of the context.
 func (*attempt) String() string { return "esper call" }
 
-// Format is String for every verb: fmt would print the fields for some.
+// Format prints a.String() for every verb: for some, fmt would print the fields.
 func (a *attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
-// newAttempt begins an attempt to send req with cred. It ends with end.
+// newAttempt prepares an attempt to send req with cred. Its caller has to call end.
 func (c *Client) newAttempt(ctx context.Context, cred *credential, req *http.Request) *attempt {
 	a := &attempt{parent: ctx, credential: cred}
-	a.Context, a.cancel = context.WithTimeout(ctx, c.timeout)
+	sealed := a.hideAccessToken(req.URL)
+	a.renewal = !a.accessToken.IsZero() && !isSafe(req.Method) || c.tokens.renews(req)
+	a.list, a.body, a.length = c.tokens.lists(req), req.GetBody, req.ContentLength
+	limit := context.WithTimeout
+	if a.renewal { // its answer must not be lost
+		limit = deadline.WithTimeout
+	}
+	a.Context, a.cancel = limit(ctx, c.timeout)
 	a.request, a.method, a.path = req.WithContext(a), req.Method, req.URL.Path
-	a.request.URL = a.hideAccessToken(req.URL)
+	a.request.URL = sealed
 	return a
 }
 
 func (a *attempt) end() { a.cancel() }
 
-// timedOut reports whether the limit of one attempt has ended a, and nothing else has.
+// timedOut reports whether a ended because of the time limit of one attempt, and not with the call.
 func (a *attempt) timedOut() bool { return a.Err() != nil && a.parent.Err() == nil }
 
-// send passes the request through chain, and returns the answer that counts: for a renewal that of the
-// server, whatever a middleware made of it. With an answer, the error is that of a middleware.
+// send passes the request through the middleware, and returns the answer that counts. For a renewal that is what
+// the server sent, whatever a middleware made of it. If there is an answer, the error is a middleware's.
 func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	resp, err := roundTrip(chain, a.request)
 	if err != nil {
@@ -99,7 +112,7 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	return renewal.got, err
 }
 
-// roundTrip turns a panic of a middleware, and a mistake of one, into an error.
+// roundTrip calls the middleware, and turns a panic or a nil response into an error.
 func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
 	if p := guarded(func() {
 		if resp, err = chain.RoundTrip(req); err != nil { //nolint:bodyclose // the caller closes it
@@ -130,7 +143,7 @@ func guarded(f func()) (err error) {
 	return nil
 }
 
-// wait calls a middleware's code, in which a panic is of no account, and waits until it returns or a ends.
+// wait calls a middleware's code, ignores its panic, and waits until it returns or a ends.
 func (a *attempt) wait(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -143,7 +156,7 @@ func (a *attempt) wait(f func()) {
 	}
 }
 
-// settle lets no renewal of a begin any more, waits for the one that is under way, and returns it; nil if
+// settle forbids a renewal to begin from now on, waits for one that has begun, and returns it. It returns nil if
 // none was sent.
 func (a *attempt) settle() *sending {
 	a.mu.Lock()
@@ -160,8 +173,8 @@ func (a *attempt) settle() *sending {
 	return renewal
 }
 
-// hideAccessToken returns u with the placeholder for the access token, which it keeps. Other
-// parameters stay, to the letter.
+// hideAccessToken returns u with the placeholder in place of the access token, which it notes in a. It does not
+// change the other parameters.
 func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 	if u.RawQuery == "" {
 		return u

@@ -25,8 +25,8 @@ var (
 	errTooLate    = &transportError{text: "a middleware sent a request after it had returned", permanent: true}
 )
 
-// authTransport is the last hop: it adds the key to a request, sends it, reads the answer and lets go
-// up what is harmless of it.
+// authTransport is below all middleware. It adds the key to a request, sends it, reads the whole answer, and passes
+// its harmless parts on.
 type authTransport struct {
 	base   *url.URL        // where the key may go
 	pooled *http.Transport // for what may arrive twice
@@ -52,9 +52,9 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t *authTransport) send(a *attempt, req *http.Request) (*answer, error) {
 	switch {
-	case a.accessToken.IsZero() || isSafe(a.method):
+	case !a.renewal:
 		return t.sendAny(a, req)
-	case a.holdsPlace(req):
+	case a.renews(req):
 		return t.sendOnce(a, req)
 	case !isSafe(req.Method) && req.URL.Path == a.path:
 		return nil, refuse(req, errChanged)
@@ -67,12 +67,17 @@ func isSafe(method string) bool {
 	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
 }
 
-// holdsPlace reports whether the access token belongs into req.
+// renews reports whether req is the renewal, and no other request that a middleware makes.
+func (a *attempt) renews(req *http.Request) bool {
+	return a.holdsPlace(req) || a.query.IsZero() && req.Method == a.method
+}
+
+// holdsPlace reports whether req has the placeholder for the access token.
 func (a *attempt) holdsPlace(req *http.Request) bool {
 	return !a.query.IsZero() && req.Method == a.method && slices.Contains(strings.Split(req.URL.RawQuery, "&"), placeholder)
 }
 
-// refuse closes the request's body, as a RoundTripper has to.
+// refuse returns err, and closes the request's body first, as a RoundTripper must.
 func refuse(req *http.Request, err error) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
@@ -80,10 +85,10 @@ func refuse(req *http.Request, err error) error {
 	return err
 }
 
-// sendAny sends what may arrive twice. After a time limit has ended, a pooled connection may have fallen
-// silent: the next request goes over one of its own, and then those in the pool are closed.
+// sendAny sends a request that may arrive twice. After a timeout, the pooled connection may be dead without a sign.
+// Then the next request goes over a new connection, and those in the pool are closed.
 func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) {
-	a.maybeSent.CompareAndSwap(false, a.accessToken.IsZero() || isSafe(a.method))
+	a.maybeSent.CompareAndSwap(false, !a.renewal)
 	ctx := req.Context()
 	if ctx.Done() == nil { // a middleware took the attempt's end away
 		ctx = ownContext{a, ctx}
@@ -103,8 +108,8 @@ func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) 
 	return got, err
 }
 
-// sendOnce sends a renewal, unless one of this attempt is under way or may have arrived. It goes on
-// when a middleware gives up, so that an answer that reaches this process is not lost.
+// sendOnce sends a renewal, unless this attempt has sent it already and it may have reached the server. It goes on
+// even if a middleware gives up, so that no answer that reaches this process is lost.
 func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error) {
 	renewal := &sending{done: make(chan struct{}), err: errNoEnd}
 	a.mu.Lock()
@@ -133,7 +138,11 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	}
 	go func() {
 		defer close(renewal.done)
-		if p := guarded(func() { renewal.got, renewal.err = a.exchange(t.single, out) }); p != nil {
+		if p := guarded(func() {
+			if renewal.err = a.restoreBody(out); renewal.err == nil {
+				renewal.got, renewal.err = a.exchange(t.single, out)
+			}
+		}); p != nil {
 			renewal.err = a.clean(p)
 		}
 		if renewal.got != nil {
@@ -158,7 +167,21 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	return renewal.got, renewal.err
 }
 
-// ownContext ends with the attempt, and not with what a middleware derived from it.
+// restoreBody gives a renewal the body that it had above the middleware, one of which may have read it.
+func (a *attempt) restoreBody(out *http.Request) error {
+	if a.body == nil {
+		return nil
+	}
+	if out.Body != nil {
+		_ = out.Body.Close()
+	}
+	var err error
+	out.Body, err = a.body()
+	out.ContentLength, out.TransferEncoding = a.length, nil
+	return err
+}
+
+// ownContext ends with the attempt, and not with a context that a middleware derived from it.
 type ownContext struct {
 	*attempt
 	values context.Context
@@ -218,8 +241,8 @@ func noteProxy(ctx context.Context, proxy string) {
 	}
 }
 
-// filterHeader leaves of the header what goes up: fields that are known to be harmless, without a value
-// that repeats a key. All others stay here, their names included.
+// filterHeader returns the fields that are passed on: those that are known to be harmless, without values that
+// repeat a key.
 func (a *answer) filterHeader() {
 	for name, values := range a.header {
 		switch name {
@@ -237,7 +260,7 @@ func (a *answer) filterHeader() {
 	}
 }
 
-// statusLine is what a status is called, whatever the server calls it.
+// statusLine is the standard text of a status; the server's own text may hold a key.
 func statusLine(sent string, status int) string {
 	text := http.StatusText(status)
 	if len(sent) > 4 && sent[3] == ' ' && sent[4:] == text {

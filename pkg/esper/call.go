@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/oauth2"
 
+	"github.com/esper-go/esper-go/pkg/esper/internal/later"
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
@@ -42,7 +43,7 @@ func (r result) success() bool { return r.status/100 == 2 }
 
 var errNilContext = invalid("the context is nil")
 
-// call makes attempts until one succeeds, or another would not be right, or ctx ends.
+// call makes attempts until one succeeds, another one is not allowed, or ctx ends.
 func (c *Client) call(ctx context.Context, op operation) result {
 	if ctx == nil {
 		return result{err: errNilContext, permanent: true}
@@ -83,8 +84,8 @@ func (c *Client) call(ctx context.Context, op operation) result {
 	}
 }
 
-// reject tells the source that the server refused its token, and returns another one to try if there
-// is one and op may be repeated.
+// reject tells the source that the server refused its token. It returns another token to try, if there is one and
+// op may be repeated.
 func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.Token {
 	token, err := c.source.reject(ctx, r.token)
 	if err != nil {
@@ -98,13 +99,13 @@ func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.To
 	return token
 }
 
-// stoppedError is what kept a call from being tried again, and the error of the last attempt.
+// stoppedError is the reason why a call was not tried again, and the error of its last attempt.
 type stoppedError struct{ stop, last error }
 
 func (e *stoppedError) Error() string   { return reasonOf(e.stop) + ", after: " + reasonOf(e.last) }
 func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
 
-// waits is full jitter: its interval of ±100 % around half the bound begins at nothing.
+// waits returns full jitter: half the bound ± 100 % is anything from nothing to the bound.
 func (r Retry) waits() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2}
 }
@@ -165,13 +166,16 @@ func (c *Client) log(ctx context.Context, op operation, status, attempt int, sta
 	if !c.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	_ = guarded(func() { // a handler that panics must not cost the answer
-		c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
-			slog.String("operation", op.name),
-			slog.String("method", op.method),
-			slog.String("path", op.relativePath),
-			slog.Int("status", status),
-			slog.Duration("duration", time.Since(start)),
-			slog.Int("attempt", attempt))
+	took := time.Since(start)
+	later.Do(ctx, func() {
+		_ = guarded(func() { // a handler that panics must not cost the answer
+			c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
+				slog.String("operation", op.name),
+				slog.String("method", op.method),
+				slog.String("path", op.relativePath),
+				slog.Int("status", status),
+				slog.Duration("duration", took),
+				slog.Int("attempt", attempt))
+		})
 	})
 }

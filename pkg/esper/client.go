@@ -26,15 +26,17 @@ type Client struct {
 	generated gen.Client
 	base      *url.URL
 	source    *source
-	chain     http.RoundTripper // the middleware around the last hop
+	chain     http.RoundTripper // the middleware around authTransport
 	hop       *authTransport
 	userAgent string
 	timeout   time.Duration // of one attempt
 	retry     Retry
 	logger    *slog.Logger
 
-	tokenInfoPath, renewTokenPath string // below the base URL, for the log
+	tokenInfo                     *http.Request // always the same, but for its header and the attempt
+	tokenInfoPath, renewTokenPath string        // below the base URL, for the log
 	tokenInfoFields               body.Fields
+	tokens                        tokensAPI
 }
 
 // New returns a client for environment, a tenant name ("foo") or a base URL
@@ -85,6 +87,12 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 		return nil, err
 	}
 	c.generated = *generated
+	if c.tokenInfo, err = gen.NewGetTokenInfoRequest(c.generated.Server); err != nil {
+		return nil, err
+	}
+	if c.tokens, err = newTokensAPI(c.generated.Server); err != nil {
+		return nil, err
+	}
 	return c, c.setRelativePaths()
 }
 
@@ -163,8 +171,8 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 	}
 	a := d.client.newAttempt(req.Context(), cred, req)
 	defer a.end()
-	if source.renew != nil && a.accessToken == cred.key {
-		return nil, invalid("the token source renews its key itself; call Client.RenewToken")
+	if source.renew != nil && a.renewal && (a.accessToken.IsZero() || a.accessToken == cred.key) {
+		return nil, errOwnRenewal
 	}
 	got, err := a.send(d.client.chain)
 	if got == nil {

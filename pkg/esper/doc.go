@@ -17,13 +17,13 @@
 //
 // # Secrets
 //
-// A key joins a request below everything that logs, traces, retries or builds errors, so no error
-// text, log record, trace or middleware of this package has seen one. Keys are [Secret] values,
-// which do not print. The bodies kept in errors may hold a key: they are there for a program to
-// read, and printing the error does not show them.
+// A key joins a request below all code that logs, traces, retries or builds errors, so no error text, log
+// record, trace or middleware has seen one. Keys are [Secret] values, which print as a placeholder. The
+// Body of an error may hold a key: it is there for a program to read, and printing the error does not
+// show it.
 //
 // # Deprecation
 //
-// The vendor says of both endpoints that they "will soon be deprecated" in favour of the Esper
-// Console. They still work.
+// Esper says that both endpoints "will soon be deprecated", and points to the Esper Console. They still work. What
+// comes after them in Esper's API, personal access tokens, is not supported yet.
 package esper

@@ -8,19 +8,19 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 )
 
-// What errors.Is finds in an [*APIError], by its status.
+// The kinds of an [*APIError], by its status, for errors.Is.
 var (
 	ErrBadRequest   = errors.New("esper: bad request")                   // 400
 	ErrUnauthorized = errors.New("esper: the key is missing or invalid") // 401
 	ErrForbidden    = errors.New("esper: the key has no permission")     // 403
-	ErrNotFound     = errors.New("esper: not found")                     // 404
+	ErrNotFound     = errors.New("esper: not found")                     // 404, 410
 	ErrRateLimited  = errors.New("esper: rate limit exceeded")           // 429
 	ErrServer       = errors.New("esper: the server failed")             // 5xx
 	ErrRedirect     = errors.New("esper: redirects are not followed")    // 3xx
 )
 
 var (
-	// ErrInvalidArgument is a call that was refused before anything was sent.
+	// ErrInvalidArgument says that an argument is wrong. Nothing was sent.
 	ErrInvalidArgument = errors.New("esper: invalid argument")
 	// ErrInvalidResponse is a 2xx answer whose body is not what the operation promises.
 	ErrInvalidResponse = errors.New("esper: invalid response")
@@ -33,7 +33,7 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalidArgument, fmt.Sprintf(format, args...))
 }
 
-// variableError is an argument that was refused and came from an environment variable.
+// variableError is ErrInvalidArgument for a value that came from an environment variable.
 type variableError struct {
 	name string
 	err  error
@@ -64,7 +64,7 @@ func timeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// reasonOf returns err's text without the operation, which stands in front already.
+// reasonOf returns err's text without the operation's name, which the outer error has.
 func reasonOf(err error) string {
 	if inner, ok := err.(interface{ reason() string }); ok {
 		return inner.reason()

@@ -59,7 +59,7 @@ type closeFunc struct {
 func (c closeFunc) Close() error { c.close(); return nil }
 
 // A middleware that hedges and repeats while connections fail sends one renewal all the same, and each
-// caller of the last hop gets its own answer.
+// caller of authTransport gets its own answer.
 func TestRenewToken_HedgedRetries(t *testing.T) {
 	base, posts := counted(t, answer(201, "application/json", realRenewal))
 	for range 20 {

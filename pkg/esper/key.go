@@ -18,8 +18,8 @@ type Secret = wire.Secret
 // NewSecret returns a Secret that holds s; the zero Secret for the empty string.
 func NewSecret(s string) Secret { return wire.NewSecret(s) }
 
-// APIKey returns a source that always answers with key, safe for concurrent use. [New] refuses one
-// whose key cannot be sent; its Token method answers such a key with [ErrInvalidArgument].
+// APIKey returns a source that always returns key. It is safe for concurrent use. If the key cannot be sent in a
+// header, [New] returns [ErrInvalidArgument], and so does the source's Token method.
 func APIKey(key string) oauth2.TokenSource {
 	if err := checkPasted(key, "the API key"); err != nil {
 		return apiKey{func() (*oauth2.Token, error) { return nil, err }}
@@ -28,15 +28,15 @@ func APIKey(key string) oauth2.TokenSource {
 	return apiKey{func() (*oauth2.Token, error) { return token, nil }}
 }
 
-// apiKey holds a func, which fmt prints as an address wherever it stands; of a pointer it would
-// show the target under a verb that does not fit, such as %s.
+// apiKey holds a func because fmt prints a func as an address under every verb. A pointer it would follow under a
+// verb that does not fit, such as %s.
 type apiKey struct {
 	token func() (*oauth2.Token, error)
 }
 
 func (k apiKey) Token() (*oauth2.Token, error) { return k.token() }
 
-// checkKey refuses what cannot travel in an Authorization header, or plainly is no key.
+// checkKey refuses a text that an Authorization header cannot hold, or that plainly is no key.
 func checkKey(key, name string) error {
 	switch {
 	case key == "":
@@ -55,7 +55,7 @@ func checkKey(key, name string) error {
 	return nil
 }
 
-// checkPasted is checkKey for a key that a person has put somewhere.
+// checkPasted is checkKey for a key that a person has pasted, with advice on what is often pasted along.
 func checkPasted(key, name string) error {
 	if err := checkKey(key, name); err != nil {
 		return err
@@ -66,7 +66,7 @@ func checkPasted(key, name string) error {
 	return nil
 }
 
-// checkUUID wants the 36 characters of RFC 9562: no braces, no urn, which would not fit the path.
+// checkUUID wants the 36 characters of RFC 9562. The server's path takes no braces and no "urn:uuid:".
 func checkUUID(id, name string) error {
 	switch {
 	case id == "":

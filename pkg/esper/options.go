@@ -9,7 +9,7 @@ import (
 )
 
 // version is the module's version, in the User-Agent. A test holds it to CHANGELOG.md.
-const version = "0.1.0"
+const version = "0.0.0"
 
 // Option changes how a [Client] works. [New] checks them.
 type Option func(*settings)
@@ -61,8 +61,8 @@ func WithTimeout(d time.Duration) Option {
 	return func(s *settings) { s.timeout = d }
 }
 
-// WithRetry sets how often and how soon a call is tried again. What is tried again at all is
-// fixed: see [Client.TokenInfo] and [Client.RenewToken].
+// WithRetry sets how often and how soon a call is tried again. It does not change which failures are tried again:
+// see [Client.TokenInfo] and [Client.RenewToken].
 func WithRetry(r Retry) Option {
 	return func(s *settings) { s.retry = r }
 }
@@ -73,7 +73,7 @@ func WithUserAgent(userAgent string) Option {
 }
 
 // WithLogger sets where one debug record an attempt goes: operation, method, path template,
-// status (0 without an answer), duration and attempt. Never a URL or a body. The default is none.
+// status (0 without an answer), duration and attempt. It never holds a URL or a body. By default there is no log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) { s.logger = logger }
 }
@@ -87,8 +87,9 @@ func WithInsecureHTTP() Option {
 // Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
 // up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once. So it
 // does where the wait would outlast the call's deadline. After an attempt without a whole answer,
-// the next one goes over a new connection, in HTTP/1.1. What net/http repeats by itself is not counted: a GET on a connection that the server had closed,
-// and over HTTP/2 one that the server refused, again and again until [WithTimeout] ends the attempt.
+// the next one goes over a new connection, in HTTP/1.1. What net/http repeats by itself is not counted: a GET on a
+// connection that the server had closed, and over HTTP/2 a GET that the server refused, until [WithTimeout] ends
+// the attempt.
 type Retry struct {
 	MaxAttempts int           // including the first; default 4, and 1 means no retry
 	MinWait     time.Duration // the bound of the first wait; default 250 ms, or MaxWait if that is less

@@ -8,31 +8,59 @@ import (
 	"testing"
 )
 
-// Each promise of the README is linked to a test, which must be there under that name.
-func TestReadmeLinks(t *testing.T) {
-	root := filepath.Join("..", "..")
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+// page is a file of the repository, with Unix line ends.
+func page(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	links := regexp.MustCompile(`\[([^\]]+)\]\(([^):]+)\)`).FindAllStringSubmatch(string(readme), -1)
-	tests := 0
-	for _, link := range links {
-		name, path := link[1], filepath.Join(root, filepath.FromSlash(link[2]))
-		if _, err := os.Stat(path); err != nil {
-			t.Errorf("[%s]: %v", name, err)
+	return strings.ReplaceAll(string(data), "\r", "")
+}
+
+// links checks that each link of a page leads to a file, and one that is called like a test to that test. It returns
+// how many tests are linked.
+func links(t *testing.T, name string) (tests int) {
+	t.Helper()
+	for _, link := range regexp.MustCompile(`\[([^\]]+)\]\(([^):#]+)[^)]*\)`).FindAllStringSubmatch(page(t, name), -1) {
+		text, target := link[1], filepath.Join("..", "..", filepath.Dir(name), filepath.FromSlash(link[2]))
+		if link[2] == "https" {
 			continue
 		}
-		if !strings.HasPrefix(name, "Test") {
+		source, err := os.ReadFile(target)
+		if err != nil {
+			t.Errorf("%s: [%s]: %v", name, text, err)
 			continue
 		}
-		tests++
-		source, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(source), "\nfunc "+name+"(") {
-			t.Errorf("%s has no %s (%v)", link[2], name, err)
+		if strings.HasPrefix(text, "Test") {
+			tests++
+			if !strings.Contains(string(source), "\nfunc "+text+"(") {
+				t.Errorf("%s: %s has no %s", name, link[2], text)
+			}
 		}
 	}
-	if tests < 10 {
-		t.Errorf("only %d promises are linked to a test", tests)
+	return tests
+}
+
+func TestPageLinks(t *testing.T) {
+	for _, name := range []string{"README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md", "api/DEVIATIONS.md", "api/conformance/README.md"} {
+		links(t, name)
+	}
+	if tests := links(t, "pkg/esper/PROMISES.md"); tests < 30 {
+		t.Errorf("only %d tests are linked", tests)
+	}
+}
+
+// TestReadmePrograms: what a reader may copy is in the programs that are run as processes elsewhere.
+func TestReadmePrograms(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(page(t, "README.md"), -1)
+	programs := []string{"pkg/examples/tokeninfo/main.go", "pkg/examples/daemon/main.go"}
+	if len(blocks) != len(programs) {
+		t.Fatalf("%d blocks, want %d", len(blocks), len(programs))
+	}
+	for i, program := range programs {
+		if !strings.Contains(page(t, program), blocks[i][1]) {
+			t.Errorf("%s has not these lines:\n%s", program, blocks[i][1])
+		}
 	}
 }

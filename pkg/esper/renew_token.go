@@ -38,8 +38,8 @@ func also(first, second error) error {
 	return fmt.Errorf("%w; %s", first, reasonOf(second))
 }
 
-// RenewToken exchanges a key for a new one (POST …/renew-token/) and returns it. Store it before
-// anything else: the server shows it once, and the old key may have stopped working.
+// RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
+// anything else: no later call shows it again, and the old key may have stopped working.
 //
 // A 2xx answer whose top-level token arrived whole is a success, whatever the rest of it is like, and
 // whatever a middleware makes of it. Every failure after the arguments were accepted is a
@@ -66,7 +66,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 			return c.source.renew(ctx, r)
 		}
 	}
-	res := c.call(ctx, operation{
+	res, err := c.exchange(ctx, operation{
 		name:         name,
 		method:       http.MethodPost,
 		relativePath: c.renewTokenPath,
@@ -77,24 +77,33 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 			params := gen.RenewTokenParams{AccessToken: key.Reveal()}
 			return gen.NewRenewTokenRequest(server, r.EnterpriseID, r.DeveloperAppID, &params)
 		},
-		retryable: func(r result) bool {
-			return r.status == 0 && !r.maybeSent && !r.permanent || r.status == http.StatusTooManyRequests
-		},
 	})
-	if !res.success() {
-		return nil, &RenewalError{Outcome: outcome(res), Body: res.body, Err: res.err}
+	if err != nil {
+		return nil, err
 	}
-	if !res.key.IsZero() { // the key first: the document around it may be malformed or cut short
-		renewed := new(RenewedToken)
-		body.FieldsOf(*renewed).Decode(res.body, renewed)
-		renewed.Token = res.key
-		res.secrets.Fields(renewed)
-		return renewed, nil
+	renewed := new(RenewedToken)
+	body.FieldsOf(*renewed).Decode(res.body, renewed)
+	renewed.Token = res.key
+	res.secrets.Fields(renewed)
+	return renewed, nil
+}
+
+// exchange makes the call of an operation whose answer holds a new key. The result has that key if the error is nil, even
+// if the document around it is malformed or cut short.
+func (c *Client) exchange(ctx context.Context, op operation) (result, error) {
+	op.retryable = func(r result) bool {
+		return r.status == 0 && !r.maybeSent && !r.permanent || r.status == http.StatusTooManyRequests
 	}
-	if res.err == nil {
-		res.err = &callError{name, res.attempts, unreadable(res, "no usable token")}
+	r := c.call(ctx, op)
+	switch {
+	case !r.success():
+		return r, &RenewalError{operation: op.name, Outcome: outcome(r), Body: r.body, Err: r.err}
+	case !r.key.IsZero():
+		return r, nil
+	case r.err == nil:
+		r.err = &callError{op.name, r.attempts, unreadable(r, "no usable token")}
 	}
-	return nil, &RenewalError{Outcome: OutcomeUnreadable, Body: res.body, Err: res.err}
+	return r, &RenewalError{operation: op.name, Outcome: OutcomeUnreadable, Body: r.body, Err: r.err}
 }
 
 // outcome is what a renewal without a 2xx answer means for the key. A redirect counts as unknown,

@@ -1,6 +1,7 @@
 package esper
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 )
@@ -47,11 +48,13 @@ type RenewalError struct {
 	Outcome Outcome
 	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so printing the error does not show it
 	Err     error  // the cause; never nil in an error of this package
+
+	operation string // "" is RenewToken
 }
 
 // Error says what happened, what it means for the key and what to do.
 func (e *RenewalError) Error() string {
-	text := "esper: RenewToken: " + e.Outcome.meaning()
+	text := "esper: " + cmp.Or(e.operation, "RenewToken") + ": " + e.Outcome.meaning()
 	if e.Err != nil {
 		text += ": " + reasonOf(e.Err)
 	}

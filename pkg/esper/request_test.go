@@ -31,8 +31,8 @@ func TestRequestOnTheWire(t *testing.T) {
 	version := "esper-go/"
 	if m := regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\]`).FindSubmatch(changelog); m != nil {
 		version += string(m[1])
-	} else if err == nil {
-		t.Error("CHANGELOG.md has no version")
+	} else if version += "0.0.0"; err != nil { // nothing is released
+		t.Error(err)
 	}
 	for _, base := range []string{"", "/", "/api", "/api/", "/a/b%2Fc/"} {
 		for _, opts := range [][]esper.Option{nil, {esper.WithMiddleware(meddler)}} {

@@ -13,8 +13,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// source is a token source, with the methods that it may have besides Token. The funcs show nothing
-// of it to fmt.
+// source is the caller's token source, with the other methods that it may have (see New). They are funcs so that fmt
+// prints addresses and nothing of the source.
 type source struct {
 	token  func(ctx context.Context) (*oauth2.Token, error)
 	reject func(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) // may be nil
@@ -59,7 +59,7 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (*source, error) {
 	return s, nil
 }
 
-// get returns the credential for token, or if that is nil for the source's, and the token.
+// get returns a token and its credential. If token is nil, it asks the source for one.
 func (s *source) get(ctx context.Context, token *oauth2.Token) (*credential, *oauth2.Token, error) {
 	if token == nil {
 		var err error
@@ -82,24 +82,34 @@ func (s *source) get(ctx context.Context, token *oauth2.Token) (*credential, *oa
 	return c, token, nil
 }
 
-// credential is a key that was found fit to send.
+// credential is a key that checkKey has accepted.
 type credential struct {
 	key           Secret
 	authorization func() []string                // the values of the field; a func shows nothing to fmt
 	last          atomic.Pointer[redact.Matcher] // most calls look for the same secrets
 }
 
-// matcher returns what finds the secrets of a in a text.
+// maxListed is how many keys an answer may hold that is a list of them.
+const maxListed = 1 << 10
+
+// matcher returns a Matcher for the secrets of attempt a.
 func (a *attempt) matcher() *redact.Matcher { return a.matcherOf(Secret{}, nil) }
 
-// matcherOf is matcher for key, and what may be one in an answer, too.
+// matcherOf is matcher with one more key, and with what may be a key in an answer.
 func (a *attempt) matcherOf(key Secret, answer []byte) *redact.Matcher {
-	var buf [3 + body.MaxTokens]Secret
-	secrets := redact.Usable(body.Tokens(append(buf[:0], a.credential.key, a.accessToken, key), answer))
+	const few = 8 // of an answer that is about one key
+	var buf [3 + few]Secret
+	most := few
+	if a.list {
+		most = maxListed
+	}
+	secrets := redact.Usable(body.Tokens(append(buf[:0], a.credential.key, a.accessToken, key), answer, most))
 	if m := a.credential.last.Load(); m != nil && m.For(secrets) {
 		return m
 	}
 	m := redact.New(secrets...)
-	a.credential.last.Store(m)
+	if !a.list { // the keys in a list are nobody's business after the call
+		a.credential.last.Store(m)
+	}
 	return m
 }

@@ -12,8 +12,8 @@ import (
 
 // TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID, Enterprise,
 // DeveloperApp, User, Scope, Token, SourceRefreshToken, ExpiresAt, CreatedOn and UpdatedOn. ID and
-// Enterprise are always set. Any other field is zero if the server did not send it, or sent it in a
-// form that nobody foresaw. Token and SourceRefreshToken are secrets. A zero ExpiresAt means that the
+// Enterprise are always set. Any other field is zero if the server did not send it, or sent it in an
+// unknown form. Token and SourceRefreshToken are secrets. A zero ExpiresAt means that the
 // server does not say when the key ends, not that it never does.
 type TokenInfo = gen.TokenInfoV1
 
@@ -30,7 +30,7 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 		name:         "TokenInfo",
 		method:       http.MethodGet,
 		relativePath: c.tokenInfoPath,
-		request:      func(server string, _ Secret) (*http.Request, error) { return gen.NewGetTokenInfoRequest(server) },
+		request:      c.tokenInfoRequest,
 		retryable:    retryableGet,
 		repeatable:   true,
 	})
@@ -43,6 +43,13 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	}
 	r.secrets.Fields(info)
 	return info, nil
+}
+
+// tokenInfoRequest returns a copy of the request, which middleware may change.
+func (c *Client) tokenInfoRequest(string, Secret) (*http.Request, error) {
+	req, u := *c.tokenInfo, *c.tokenInfo.URL
+	req.URL, req.Header = &u, make(http.Header, 2)
+	return &req, nil
 }
 
 // retryableGet is for an operation that may arrive twice.

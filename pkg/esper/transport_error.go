@@ -9,8 +9,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/network"
 )
 
-// transportError is a request that net/http could not send, or whose answer it could not read. Its
-// text holds nothing of the answer.
+// transportError says that net/http could not send a request, or could not read its answer. Its text has nothing from
+// the answer.
 type transportError struct {
 	text      string
 	err       error // what errors.Is and errors.As find; nil if its text may not be shown
@@ -21,9 +21,8 @@ func (e *transportError) Error() string { return e.text }
 func (e *transportError) Unwrap() error { return e.err }
 func (e *transportError) Timeout() bool { return timeout(e.err) }
 
-// newTransportError says that what happened because of an error of net/http's. Such an error may quote
-// the answer, and with it a key, so its text is shown only if it is of a kind that cannot, or if no
-// connection was made.
+// newTransportError wraps an error of net/http's. Such an error may quote the answer, and so a key. Its text is shown only
+// if it is of a kind that cannot quote, or if no connection was made.
 func (a *attempt) newTransportError(what string, err error) error {
 	hint, permanent, kind := network.Kind(err)
 	permanent = permanent && (!errors.Is(kind, network.ErrHTTP2) || !isSafe(a.method)) // another attempt may go over HTTP/2
@@ -72,8 +71,8 @@ func join(first, second error) error {
 	return fmt.Errorf("%w: %w", first, second)
 }
 
-// clean returns err, or if its text holds a secret one with another text, which keeps of the original
-// only whether a context ended it.
+// clean returns err. If its text holds a secret, it returns another error, which only says whether a context ended
+// the request.
 func (a *attempt) clean(err error) error {
 	if !a.matcher().In(err.Error()) && !a.matcher().In(fmt.Sprint(errors.Unwrap(err))) {
 		return err

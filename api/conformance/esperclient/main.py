@@ -2,18 +2,21 @@
 
 import json
 import sys
+from typing import Any
 
 import esperclient
 from esperclient.rest import ApiException
 
 
-def answer(call: dict[str, str]) -> dict[str, object]:
+def answer(call: dict[str, Any]) -> dict[str, object]:
+    # snippet
     configuration = esperclient.Configuration()
     configuration.host = call["url"]
     configuration.api_key["Authorization"] = call["key"]
     configuration.api_key_prefix["Authorization"] = "Bearer"
     client = esperclient.ApiClient(configuration)
     api = esperclient.TokenApi(client)
+    # end of snippet
     try:
         if call["operation"] == "getTokenInfo":
             value, status, _ = api.get_token_info_with_http_info()
@@ -24,12 +27,12 @@ def answer(call: dict[str, str]) -> dict[str, object]:
     except ApiException as refusal:
         if not refusal.status:  # no answer, or one that it could not read
             raise
-        # It does not decode errors, but hands the body over.
-        return {
-            "status": refusal.status,
-            "error": json.loads(refusal.body),
-            "retry_after": refusal.headers.get("Retry-After"),
-        }
+        result = {"status": refusal.status, "retry_after": refusal.headers.get("Retry-After")}
+        try:
+            result["error"] = json.loads(refusal.body)  # it does not decode errors, but hands the body over
+        except ValueError:
+            result["failure"] = "the body is no JSON"
+        return result
     # The client's own way back from its types to the names of the wire.
     return {"status": status, "value": client.sanitize_for_serialization(value)}
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,12 +26,14 @@ type command struct {
 	Key            string    `json:"key"`
 	EnterpriseID   uuid.UUID `json:"enterprise_id"`
 	DeveloperAppID uuid.UUID `json:"developerapp_id"`
+	TokenID        uuid.UUID `json:"token_id"`
+	ExpiryAt       int64     `json:"expiry_at"`
 }
 
 type answer struct {
 	Status     int            `json:"status"`
-	Value      map[string]any `json:"value,omitempty"`
-	Error      map[string]any `json:"error,omitempty"`
+	Value      map[string]any `json:"value,omitzero"`
+	Error      map[string]any `json:"error,omitzero"`
 	RetryAfter string         `json:"retry_after,omitempty"`
 	Failure    string         `json:"failure,omitempty"`
 }
@@ -52,9 +55,7 @@ func serve(in io.Reader, out io.Writer) error {
 			return err
 		}
 		a, err := call(c)
-		if unexpected := (*client.UnexpectedStatusCode)(nil); errors.As(err, &unexpected) { // a status that is not described
-			a = failed(unexpected.StatusCode, unexpected.Response)
-		} else if err != nil {
+		if err != nil {
 			a = answer{Failure: err.Error()}
 		}
 		if err := answers.Encode(a); err != nil {
@@ -73,36 +74,60 @@ func (b bearer) ApiKey(context.Context, client.OperationName) (client.ApiKey, er
 func call(c command) (answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	api, err := client.NewClient(c.URL, bearer(c.Key))
+	var head head
+	// snippet
+	api, err := client.NewClient(c.URL, bearer(c.Key), client.WithClient(&head))
 	if err != nil {
 		return answer{}, err
 	}
+	var res any
 	switch c.Operation {
 	case "getTokenInfo":
-		res, err := api.GetTokenInfo(ctx)
-		if err != nil {
-			return answer{}, err
-		}
-		return show(res), nil
+		res, err = api.GetTokenInfo(ctx)
 	case "renewToken":
-		res, err := api.RenewToken(ctx, client.RenewTokenParams{
+		res, err = api.RenewToken(ctx, client.RenewTokenParams{
 			EnterpriseID:   c.EnterpriseID,
 			DeveloperappID: c.DeveloperAppID,
 			AccessToken:    c.Key,
+			// end of snippet
 		})
-		if err != nil {
-			return answer{}, err
-		}
-		return show(res), nil
+	case "listPersonalAccessTokens":
+		res, err = api.ListPersonalAccessTokens(ctx)
+	case "renewPersonalAccessToken":
+		res, err = api.RenewPersonalAccessToken(ctx, &client.PersonalAccessTokenRenewal{ExpiryAt: c.ExpiryAt},
+			client.RenewPersonalAccessTokenParams{PersonalAccessTokenID: c.TokenID})
+	default:
+		err = fmt.Errorf("no such operation: %q", c.Operation)
 	}
-	return answer{}, fmt.Errorf("no such operation: %q", c.Operation)
+	if err != nil {
+		return answer{Status: head.status, RetryAfter: head.retryAfter, Failure: err.Error()}, nil
+	}
+	a := show(res)
+	a.Status, a.RetryAfter = head.status, head.retryAfter
+	return a, nil
 }
 
-// show writes down what was decoded; the type stands for the status. ogen's own encoder would leave
-// out what is below a second, and write nothing for a value without a type that is not there.
+// head notes an answer's status and Retry-After, which ogen has in a type for each status.
+type head struct {
+	status     int
+	retryAfter string
+}
+
+func (h *head) Do(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		h.status, h.retryAfter = res.StatusCode, res.Header.Get("Retry-After")
+	}
+	return res, err
+}
+
+// show writes down what was decoded. ogen's own encoder would leave out what is below a second, and write nothing for
+// a value without a type that is not there.
 func show(res any) answer {
-	switch r := res.(type) {
-	case *client.TokenInfoV1:
+	v := reflect.ValueOf(res).Elem()
+	switch {
+	case v.Type().ConvertibleTo(reflect.TypeFor[client.TokenInfoV1]()):
+		r := v.Convert(reflect.TypeFor[client.TokenInfoV1]()).Interface().(client.TokenInfoV1)
 		value := map[string]any{"enterprise": r.Enterprise}
 		anything(value, map[string][]byte{"id": r.ID, "user": r.User, "source_refresh_token": r.SourceRefreshToken})
 		optional(value, "developer_app", r.DeveloperApp.Get)
@@ -111,8 +136,9 @@ func show(res any) answer {
 		optional(value, "scope", r.Scope.Get)
 		optional(value, "created_on", r.CreatedOn.Get)
 		optional(value, "updated_on", r.UpdatedOn.Get)
-		return answer{Status: http.StatusOK, Value: value}
-	case *client.TokenRenewV0:
+		return answer{Value: value}
+	case v.Type().ConvertibleTo(reflect.TypeFor[client.TokenRenewV0]()):
+		r := v.Convert(reflect.TypeFor[client.TokenRenewV0]()).Interface().(client.TokenRenewV0)
 		value := map[string]any{"token": r.Token}
 		anything(value, map[string][]byte{"id": r.ID, "user": r.User})
 		optional(value, "enterprise", r.Enterprise.Get)
@@ -121,41 +147,48 @@ func show(res any) answer {
 		optional(value, "scope", r.Scope.Get)
 		optional(value, "created_on", r.CreatedOn.Get)
 		optional(value, "updated_on", r.UpdatedOn.Get)
-		return answer{Status: http.StatusCreated, Value: value}
-	case *client.TooManyRequestsHeaders:
-		a := failed(http.StatusTooManyRequests, r.Response)
-		a.RetryAfter = r.RetryAfter.Value
-		return a
-	case *client.GetTokenInfoBadRequest:
-		return failed(http.StatusBadRequest, client.ErrorResponse(*r))
-	case *client.RenewTokenBadRequest:
-		return failed(http.StatusBadRequest, client.ErrorResponse(*r))
-	case *client.GetTokenInfoUnauthorized:
-		return failed(http.StatusUnauthorized, client.ErrorResponse(*r))
-	case *client.RenewTokenUnauthorized:
-		return failed(http.StatusUnauthorized, client.ErrorResponse(*r))
-	case *client.GetTokenInfoForbidden:
-		return failed(http.StatusForbidden, client.ErrorResponse(*r))
-	case *client.RenewTokenForbidden:
-		return failed(http.StatusForbidden, client.ErrorResponse(*r))
-	case *client.GetTokenInfoNotFound:
-		return failed(http.StatusNotFound, client.ErrorResponse(*r))
-	case *client.RenewTokenNotFound:
-		return failed(http.StatusNotFound, client.ErrorResponse(*r))
-	case *client.GetTokenInfoInternalServerError:
-		return failed(http.StatusInternalServerError, client.ErrorResponse(*r))
-	case *client.RenewTokenInternalServerError:
-		return failed(http.StatusInternalServerError, client.ErrorResponse(*r))
+		return answer{Value: value}
+	case v.Type().ConvertibleTo(reflect.TypeFor[client.PersonalAccessTokenList]()):
+		r := v.Convert(reflect.TypeFor[client.PersonalAccessTokenList]()).Interface().(client.PersonalAccessTokenList)
+		value := map[string]any{}
+		optional(value, "count", r.Count.Get)
+		if tokens, ok := r.PersonalAccessTokens.Get(); ok {
+			list := []any{}
+			for _, token := range tokens {
+				list = append(list, personal(token))
+			}
+			value["personal_access_tokens"] = list
+		}
+		return answer{Value: value}
+	case v.Type().ConvertibleTo(reflect.TypeFor[client.PersonalAccessToken]()):
+		return answer{Value: personal(v.Convert(reflect.TypeFor[client.PersonalAccessToken]()).Interface().(client.PersonalAccessToken))}
+	case v.Type().ConvertibleTo(reflect.TypeFor[client.ErrorResponse]()):
+		return failed(v.Convert(reflect.TypeFor[client.ErrorResponse]()).Interface().(client.ErrorResponse))
 	}
-	return answer{Failure: fmt.Sprintf("an answer of type %T", res)}
+	if limited, ok := res.(*client.TooManyRequestsHeaders); ok {
+		return failed(limited.Response)
+	}
+	return answer{} // a status without content
 }
 
-func failed(status int, e client.ErrorResponse) answer {
+func personal(t client.PersonalAccessToken) map[string]any {
+	value := map[string]any{}
+	anything(value, map[string][]byte{"created_at": t.CreatedAt, "updated_at": t.UpdatedAt, "expiry_at": t.ExpiryAt, "legacy_token_id": t.LegacyTokenID})
+	optional(value, "id", t.ID.Get)
+	optional(value, "name", t.Name.Get)
+	optional(value, "description", t.Description.Get)
+	optional(value, "prefix", t.Prefix.Get)
+	optional(value, "token", t.Token.Get)
+	optional(value, "legacy_developer_app_id", t.LegacyDeveloperAppID.Get)
+	return value
+}
+
+func failed(e client.ErrorResponse) answer {
 	value := map[string]any{}
 	anything(value, map[string][]byte{"errors": e.Errors, "status": e.Status})
 	optional(value, "message", e.Message.Get)
 	optional(value, "detail", e.Detail.Get)
-	return answer{Status: status, Error: value}
+	return answer{Error: value}
 }
 
 func optional[T any](value map[string]any, name string, get func() (T, bool)) {

@@ -6,26 +6,30 @@ import type { components, paths } from "./schema.js";
 type Schemas = components["schemas"];
 
 interface Call {
-  operation: "getTokenInfo" | "renewToken";
+  operation: "getTokenInfo" | "renewToken" | "listPersonalAccessTokens" | "renewPersonalAccessToken";
   url: string;
   key: string;
   enterprise_id: string;
   developerapp_id: string;
+  token_id: string;
+  expiry_at: number;
 }
 
 interface Answer {
   status: number;
-  value?: Schemas["TokenInfoV1"] | Schemas["TokenRenewV0"];
+  value?: Schemas["TokenInfoV1" | "TokenRenewV0" | "PersonalAccessTokenList" | "PersonalAccessToken"];
   error?: Schemas["ErrorResponse"];
   retry_after?: string | null;
   failure?: string;
 }
 
 async function answer(call: Call): Promise<Answer> {
+  // snippet
   const client = createClient<paths>({ baseUrl: call.url, headers: { Authorization: `Bearer ${call.key}` } });
   switch (call.operation) {
     case "getTokenInfo": {
       const { data, error, response } = await client.GET("/v1/token-info/");
+  // end of snippet
       return data ? { status: response.status, value: data } : refused(response, error);
     }
     case "renewToken": {
@@ -38,6 +42,17 @@ async function answer(call: Call): Promise<Answer> {
           },
         },
       );
+      return data ? { status: response.status, value: data } : refused(response, error);
+    }
+    case "listPersonalAccessTokens": {
+      const { data, error, response } = await client.GET("/authn2/v0/personal-access-token/");
+      return data ? { status: response.status, value: data } : refused(response, error);
+    }
+    case "renewPersonalAccessToken": {
+      const { data, error, response } = await client.PUT("/authn2/v0/personal-access-token/{personal_access_token_id}", {
+        params: { path: { personal_access_token_id: call.token_id } },
+        body: { expiry_at: call.expiry_at },
+      });
       return data ? { status: response.status, value: data } : refused(response, error);
     }
   }

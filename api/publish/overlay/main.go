@@ -73,5 +73,10 @@ func validate(spec []byte) error {
 	if err != nil {
 		return err
 	}
+	for _, schema := range doc.Components.Schemas {
+		if schema.Value.Type == nil { // any value, null included; kin-openapi takes null only where this is set
+			schema.Value.Nullable = true
+		}
+	}
 	return doc.Validate(context.Background(), openapi3.EnableExamplesValidation())
 }

@@ -4,6 +4,7 @@
 //
 // The same sources and tags give the same bytes. ROOT is the repository to read, for the tests.
 
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,8 +20,18 @@ function clients(root) {
 	return fs.readdirSync(folder)
 		.map((name) => path.join(folder, name, "client.json"))
 		.filter((file) => fs.existsSync(file))
-		.map((file) => JSON.parse(fs.readFileSync(file, "utf8")))
+		.map((file) => ({ ...JSON.parse(fs.readFileSync(file, "utf8")), folder: path.dirname(file) }))
+		.map((client) => ({ ...client, use: snippet(fs.readFileSync(path.join(client.folder, client.snippet), "utf8")) }))
 		.sort((a, b) => (a.language + a.title < b.language + b.title ? -1 : 1));
+}
+
+// snippet is the part of a program between the comments "snippet" and "end of snippet", moved to the left.
+function snippet(program) {
+	const found = /^.*\bsnippet$\n([^]*?)^.*\bend of snippet$/m.exec(program);
+	if (!found) return "";
+	const lines = found[1].trimEnd().split("\n");
+	const indent = Math.min(...lines.filter(Boolean).map((line) => /^\s*/.exec(line)[0].length));
+	return lines.map((line) => line.slice(indent)).join("\n");
 }
 
 export function build(out, root = ownRoot) {
@@ -31,7 +42,9 @@ export function build(out, root = ownRoot) {
 	if (!over.ok) throw new Error(over.output);
 
 	fs.rmSync(out, { recursive: true, force: true });
+	const sums = [];
 	const write = (file, content) => {
+		if (/^openapi/.test(file)) sums.push(`${createHash("sha256").update(content).digest("hex")}  ${file}\n`);
 		const target = path.join(out, file);
 		fs.mkdirSync(path.dirname(target), { recursive: true });
 		fs.writeFileSync(target, content);
@@ -40,16 +53,20 @@ export function build(out, root = ownRoot) {
 
 	write("openapi.yaml", yaml);
 	write("openapi.json", json(spec));
+	write("openapi-3.1.yaml", read("api/openapi-3.1.yaml"));
 	write("openapi-overlaid.yaml", over.stdout);
+	write("SHA256SUMS", sums.join(""));
 	write("reference.html", reference(yaml));
 	write("DEVIATIONS.html", markdownPage("Deviations", read("api/DEVIATIONS.md")));
 
-	// The description at hand, and each one that was released, under a link that stays.
-	const versions = releases(root, yaml);
-	for (const { version, yaml } of versions) {
-		write(`v/${version}/openapi.yaml`, yaml);
-		write(`v/${version}/openapi.json`, json(parse(yaml)));
-		write(`v/${version}/index.html`, reference(yaml));
+	// Each released description, under an address that stays, and the newest one under "latest" too.
+	const versions = releases(root);
+	for (const [i, { version, yaml }] of versions.entries()) {
+		for (const folder of i ? [`v/${version}`] : [`v/${version}`, "latest"]) {
+			write(`${folder}/openapi.yaml`, yaml);
+			write(`${folder}/openapi.json`, json(parse(yaml)));
+			write(`${folder}/index.html`, reference(yaml, folder.replace(/[^/]+/g, "..") + "/"));
+		}
 	}
 	write("index.html", indexPage({ spec, versions, clients: clients(root), results: read("api/conformance/RESULTS.md") }));
 }

@@ -1,3 +1,5 @@
+// The page opens at the first operation.
+if (!location.hash) history.replaceState(null, "", "#/token/gettokeninfo");
 // Redoc's search box is not a button for a keyboard or a screen reader: make it one, whenever it is drawn anew.
 new MutationObserver(() => {
 	for (const box of document.querySelectorAll('[data-testid="search-trigger"]:not([role])')) {

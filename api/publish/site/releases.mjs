@@ -1,4 +1,4 @@
-// The versions of the description: those of the tags, and the one at hand.
+// The released versions of the description: those of the tags.
 
 import { spawnSync } from "node:child_process";
 import { parse } from "yaml";
@@ -10,19 +10,16 @@ function git(root, ...args) {
 	return done.stdout;
 }
 
-// releases returns {version, yaml, tag}, the newest first. Where tags share a version, the oldest tag's text counts: what a
-// link has once led to stays. The version at hand has no tag if it is not released.
-export function releases(root, current) {
+// releases returns {version, yaml, tag}, the newest first. If tags share a version, the oldest tag's text counts, so that
+// what is behind a link never changes.
+export function releases(root) {
 	const found = new Map();
-	const add = (yaml, tag) => {
-		const { version } = parse(yaml).info;
-		if (!/^\d+\.\d+\.\d+$/.test(version)) throw new Error(`${tag ?? "openapi.yaml"}: "${version}" is no version`);
-		if (!found.has(version)) found.set(version, { version, yaml, tag });
-	};
 	for (const tag of git(root, "tag", "--list", "v*", "--sort=version:refname").split("\n").filter(Boolean)) {
-		const there = git(root, "ls-tree", "--name-only", tag, "api/openapi.yaml");
-		if (there) add(git(root, "show", `${tag}:api/openapi.yaml`), tag);
+		if (!git(root, "ls-tree", "--name-only", tag, "api/openapi.yaml")) continue;
+		const yaml = git(root, "show", `${tag}:api/openapi.yaml`);
+		const { version } = parse(yaml).info;
+		if (!/^\d+\.\d+\.\d+$/.test(version)) throw new Error(`${tag}: "${version}" is no version`);
+		if (!found.has(version)) found.set(version, { version, yaml, tag });
 	}
-	add(current);
 	return [...found.values()].sort((a, b) => b.version.localeCompare(a.version, "en", { numeric: true }));
 }

@@ -1,7 +1,8 @@
 // What is in the built site, without a browser. SITE is the folder (dist/ at the root).
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,6 +11,7 @@ import { parse } from "yaml";
 import { root } from "../lint.mjs";
 import { build } from "./build.mjs";
 import { escape } from "./pages.mjs";
+import { curl } from "./reference.mjs";
 
 const dist = process.env.SITE || path.join(root, "dist");
 const read = (file, folder = dist) => fs.readFileSync(path.join(folder, file), "utf8");
@@ -25,9 +27,16 @@ test("openapi-overlaid.yaml has Go's types, the others have not", () => {
 	assert.doesNotMatch(read("openapi.yaml"), /x-go-/);
 });
 
+test("SHA256SUMS is right", () => {
+	const sums = read("SHA256SUMS").trim().split("\n").map((line) => line.split("  "));
+	assert.deepEqual(sums.map(([, file]) => file).sort(), list(dist).filter((f) => /^openapi/.test(f)));
+	for (const [sum, file] of sums) assert.equal(createHash("sha256").update(read(file)).digest("hex"), sum, file);
+});
+
 test("the index has the command and the versions of each client", () => {
 	const index = read("index.html");
 	const folder = path.join(root, "api/conformance");
+	assert.equal(index.match(/<details>/g).length, fs.readdirSync(folder).filter((name) => fs.existsSync(path.join(folder, name, "client.json"))).length, "each client has a snippet");
 	const clients = fs.readdirSync(folder).map((name) => path.join(folder, name, "client.json")).filter((f) => fs.existsSync(f));
 	assert.ok(clients.length > 0);
 	for (const file of clients) {
@@ -42,6 +51,24 @@ test("the index has each scenario of the matrix", () => {
 	assert.ok(scenarios.length > 0);
 	const cells = [...read("index.html").matchAll(/<td[^>]*>(.*?)<\/td>/g)].map((m) => m[1]);
 	for (const row of scenarios) assert.ok(cells.includes(escape(row.split("|")[1].trim())), row);
+});
+
+test("the curl commands work", async () => {
+	const fake = spawn(process.env.GO || "go", ["run", "./pkg/esper/espertest/fakeesper", "-addr", "127.0.0.1:0", "-keep-old-key"], { cwd: root, detached: true });
+	try {
+		const { url, key } = JSON.parse(await new Promise((resolve) => fake.stdout.once("data", resolve)));
+		const doc = parse(read("openapi.yaml"));
+		doc.servers = [{ url }];
+		doc.components.parameters.PersonalAccessTokenId.example = "0d3f8d3a-6f0f-4b8e-9d55-000000000001";
+		doc.components.schemas.PersonalAccessTokenRenewal.properties.expiry_at.example = Math.floor(Date.now() / 1000) + 86400;
+		const env = { ...process.env, ESPER_API_KEY: key };
+		const answers = Object.entries(doc.paths).flatMap(([path, item]) =>
+			Object.keys(item).map((method) => JSON.parse(execFileSync("sh", ["-c", curl(doc, path, method)], { env, stdio: ["ignore", "pipe", "ignore"] }))));
+		const tokens = answers.map((a) => a.token ?? a.personal_access_tokens[0].token);
+		assert.deepEqual(tokens, [key, `${key}-renewed-1`, `${key}-renewed-1`, `${key}-renewed-2`]);
+	} finally {
+		process.kill(-fake.pid, "SIGINT");
+	}
 });
 
 test("every link inside the site leads somewhere", () => {
@@ -66,7 +93,7 @@ test("each released version keeps its address, and a build can be repeated", () 
 	const folder = fs.mkdtempSync(path.join(os.tmpdir(), "site-"));
 	try {
 		const repo = path.join(folder, "repo");
-		for (const part of ["api/openapi.yaml", "api/DEVIATIONS.md", "api/conformance", "gen/overlay.yaml"]) {
+		for (const part of ["api/openapi.yaml", "api/openapi-3.1.yaml", "api/DEVIATIONS.md", "api/conformance", "gen/overlay.yaml"]) {
 			fs.cpSync(path.join(root, part), path.join(repo, part), {
 				recursive: true,
 				filter: (from) => !/node_modules|\.build/.test(from),
@@ -92,15 +119,16 @@ test("each released version keeps its address, and a build can be repeated", () 
 
 		const [one, two] = ["one", "two"].map((name) => path.join(folder, name));
 		build(one, repo);
-		assert.deepEqual(fs.readdirSync(path.join(one, "v")).sort(), ["1.10.0", "1.9.0", "2.0.0"]);
-		for (const version of ["1.9.0", "1.10.0", "2.0.0"]) {
+		assert.deepEqual(fs.readdirSync(path.join(one, "v")).sort(), ["1.10.0", "1.9.0"]);
+		assert.equal(read("latest/openapi.yaml", one), read("v/1.10.0/openapi.yaml", one));
+		for (const version of ["1.9.0", "1.10.0"]) {
 			assert.equal(parse(read(`v/${version}/openapi.yaml`, one)).info.version, version);
 			assert.equal(JSON.parse(read(`v/${version}/openapi.json`, one)).info.version, version);
 			assert.ok(read(`v/${version}/index.html`, one).includes(`"version":"${version}"`));
 		}
 		assert.doesNotMatch(read("v/1.10.0/openapi.yaml", one), /changed under/);
 		const shown = [...read("index.html", one).matchAll(/<li><a href="v\/([\d.]+)\/">[^<]*<\/a>, ([^:]*)/g)].map((m) => m.slice(1));
-		assert.deepEqual(shown, [["2.0.0", "not released yet"], ["1.10.0", "since v0.2.0"], ["1.9.0", "since v0.1.0"]]);
+		assert.deepEqual(shown, [["1.10.0", "since v0.2.0"], ["1.9.0", "since v0.1.0"]]);
 
 		build(two, repo);
 		assert.deepEqual(list(two), list(one));

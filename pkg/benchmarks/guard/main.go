@@ -16,7 +16,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/measure"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/esperclient"
+	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers"
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -86,11 +86,11 @@ func costs(ctx context.Context) (found map[string]measure.Cost, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	good, err := esperclient.New(s.URL+server.OK, nil)
+	good, err := peers.NewEsper(s.URL+server.OK, nil)
 	if err != nil {
 		return nil, err
 	}
-	refused, err := esperclient.New(s.URL+server.Refused, nil)
+	refused, err := peers.NewEsper(s.URL+server.Refused, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // accessToken is the query parameter with the key to renew.
@@ -82,6 +84,10 @@ func (s *Server) answer(c call) answer {
 		return encode(c.success(), s.tokenInfo(c.bearer, k))
 	case "renewToken":
 		return s.renew(c)
+	case "listPersonalAccessTokens":
+		return s.listTokens(c)
+	case "renewPersonalAccessToken":
+		return s.renewPersonalToken(c)
 	}
 	return refusal(http.StatusNotImplemented, "The fake server does not have this operation.")
 }
@@ -110,26 +116,31 @@ func (s *Server) renew(c call) answer {
 	if c.queryErr != nil || len(old) != 1 || old[0] == "" {
 		return refusal(http.StatusBadRequest, accessToken+": This field is required.")
 	}
-	if _, ok := s.validKey(old[0]); !ok {
+	before, ok := s.validKey(old[0])
+	if !ok {
 		return refusal(http.StatusBadRequest, "Invalid access token")
 	}
-	if !s.config.keepOldKey {
-		clear(s.keys)
-	}
-	s.renewals++
-	token := fmt.Sprintf("%s-renewed-%d", s.config.token, s.renewals)
-	k := s.addKey(token)
+	k := s.replaceKey(before.token, time.Now().UTC().Add(s.config.lifetime))
 	return encode(c.success(), renewal{
 		ID:           k.id,
 		User:         user,
 		Enterprise:   "Esper [" + s.EnterpriseID + "]",
 		DeveloperApp: "DeveloperApp object (" + s.DeveloperAppID + ")",
-		Token:        token,
+		Token:        k.token.key,
 		ExpiresAt:    k.expires.Format(timeLayout),
 		Scope:        strings.Join(scopes(), " "),
 		CreatedOn:    k.created.Format(timeLayout),
 		UpdatedOn:    k.created.Format(timeLayout),
 	})
+}
+
+// replaceKey makes a new key for a personal access token. The caller holds mu.
+func (s *Server) replaceKey(t *personalToken, expires time.Time) key {
+	if !s.config.keepOldKey {
+		maps.DeleteFunc(s.keys, func(_ string, k key) bool { return k.token == t })
+	}
+	s.renewals++
+	return s.addKey(fmt.Sprintf("%s-renewed-%d", s.config.token, s.renewals), t, expires)
 }
 
 func unauthorized() answer {

@@ -21,6 +21,7 @@ type config struct {
 	listener   net.Listener
 	patterns   []string
 	handlers   []http.Handler
+	retire     []func(*Server)
 }
 
 // WithToken sets the server's first key, which is "fake-esper-key" otherwise and for the empty
@@ -48,7 +49,8 @@ func WithListener(l net.Listener) Option { return func(c *config) { c.listener =
 // other endpoints of Esper's API. The pattern is one of [http.ServeMux], whose path is that below the
 // base URL: "GET /v0/enterprise/{id}/device/". A request without a valid key gets 401 and does not
 // reach h; one that does is not held to the API's description. Its body is limited to 1 MiB, and the
-// answer is sent when h has returned. A pattern for an operation of the description is never asked. Like [http.ServeMux.Handle], [New] panics for a pattern that is
+// answer is sent when h has returned. A pattern for an operation of the description is never asked. Like
+// [http.ServeMux.Handle], [New] panics for a pattern that is
 // malformed or conflicts with another.
 func WithHandler(pattern string, h http.Handler) Option {
 	return func(c *config) {

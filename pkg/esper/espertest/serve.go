@@ -12,7 +12,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// maxBody bounds what is read of a request; no operation so far has a body.
+// maxBody bounds what is read of a request.
 const maxBody = 1 << 20
 
 // call is a request, the operation that it is for, and what the server needs to know of it.
@@ -118,6 +118,9 @@ func (s *Server) operationID(op string) (id string, ok bool) {
 func (s *Server) act(c call) answer {
 	if c.other != nil {
 		return s.ask(c)
+	}
+	if status := s.retiredAs(c); status != 0 {
+		return refusal(status, "detail: Not found.")
 	}
 	a := s.answer(c)
 	s.violated(s.spec.checkAnswer(c, a))

@@ -1,5 +1,7 @@
 // Package espertest is a fake Esper server for tests: the two token endpoints, over HTTP on a
-// loopback port, with the bodies that the real server sends.
+// loopback port, with the bodies that the real server sends, and personal access tokens, their successor, as Esper
+// declares them. Each key belongs to a personal access token; either way to renew it replaces the key that the other
+// knows.
 //
 //	server := espertest.NewServer(t)
 //	client, err := esper.New(server.URL, esper.APIKey(server.Token()))
@@ -56,6 +58,8 @@ type Server struct {
 	newest     string // of keys
 	renewals   int
 	made       int // by NewKey
+	tokens     []*personalToken
+	retired    map[string]int // the status of each operation that is retired
 	requests   []Request
 	violations []error
 	faults     []queued
@@ -114,11 +118,15 @@ func start(tb testing.TB, opts []Option) *Server {
 		done:           make(chan struct{}),
 		memory:         pipe.Listen(),
 		keys:           make(map[string]key),
+		retired:        make(map[string]int),
 	}
 	for i, pattern := range c.patterns {
 		s.others.Handle(pattern, c.handlers[i])
 	}
-	s.addKey(c.token)
+	s.addKey(c.token, s.newPersonalToken(), time.Now().UTC().Add(c.lifetime))
+	for _, retire := range c.retire {
+		retire(s)
+	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	if c.listener != nil {
 		_ = s.http.Listener.Close()
@@ -183,7 +191,7 @@ func (s *Server) NewKey() string {
 	defer s.mu.Unlock()
 	s.made++
 	token := fmt.Sprintf("%s-made-%d", s.config.token, s.made)
-	s.addKey(token)
+	s.addKey(token, s.newPersonalToken(), time.Now().UTC().Add(s.config.lifetime))
 	return token
 }
 
@@ -225,14 +233,16 @@ func (s *Server) violated(err error) {
 type key struct {
 	id               int
 	created, expires time.Time
+	token            *personalToken // that it belongs to
 }
 
 const firstKeyID = 570
 
-// addKey makes token a valid key, and the newest. The caller holds mu, or owns s alone.
-func (s *Server) addKey(token string) key {
+// addKey makes token a valid key of t, and the newest. The caller holds mu, or owns s alone.
+func (s *Server) addKey(token string, t *personalToken, expires time.Time) key {
 	now := time.Now().UTC()
-	k := key{id: firstKeyID + s.renewals + s.made, created: now, expires: now.Add(s.config.lifetime)}
+	k := key{id: firstKeyID + s.renewals + s.made, created: now, expires: expires, token: t}
+	t.key, t.updated = token, now
 	s.keys[token] = k
 	s.newest = token
 	return k

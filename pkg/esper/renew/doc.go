@@ -1,88 +1,125 @@
-// Package renew keeps an Esper API key alive: it renews the key before it ends, stores the new one
-// before anything else, and shares it between the processes that use it. Esper does not renew keys
+// Package renew keeps an Esper API key alive. It renews the key before it ends, saves the new one before
+// anybody gets it, and shares it between the processes and machines that use it. Esper does not renew keys
 // by itself, and a key that was replaced may stop working at once.
 //
-//	source, err := renew.Open(ctx, "foo", renew.File("/var/lib/app/esper/key.json"), renew.WithInitialToken(key))
-//	client, err := esper.New("foo", source)
+// # A daemon
 //
-// The initial key is used while the store is empty; afterwards the stored one counts. A program
-// that runs for long starts [Source.Run]; other Esper endpoints are reached through
-// [Source.Transport].
+// Run renews the key in the background, and finishes what it has begun when its context ends:
 //
-// Do not wrap a Source in oauth2.NewClient or oauth2.ReuseTokenSource. Both keep a key until it
-// expires, so they go on sending one that has been replaced meanwhile.
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	source, err := renew.Open(ctx, "foo", renew.File("/var/lib/myapp/esper-key.json"),
+//		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY")))) // used while the file is empty
+//	if err != nil { … }
+//	defer source.Close()
+//	go source.Run(ctx)
+//	client := source.Client() // or an http.Client with source.Transport, for any endpoint
 //
-// # When
+// Give the unit or the pod 120 seconds to stop (TimeoutStopSec, terminationGracePeriodSeconds). A program
+// without a handler for SIGTERM ends at once: a renewal that is under way then is lost, and perhaps the key.
 //
-// The end of a key is what the renewal's answer says, or else TokenInfo, or else seven days are
-// assumed. Two windows lie before it:
+// # A job
 //
-//   - Advisory: the last fifth of the lifetime, but at least 24 hours where the lifetime allows
-//     (half of it is the most), or [WithRenewBefore]; up to a quarter more at random. The key is
-//     served as before, without delay, while one renewal runs in the background. A failure keeps
-//     the key; it is tried again after 30 s at first, one hour at most, with jitter, or when the
-//     server's Retry-After says.
-//   - Mandatory: the last five minutes, or the last twentieth if that is less, and the time after
-//     the end. Callers wait for the renewal, each no longer than its own context.
+// A job that makes calls and exits needs no Run. When the key is due, its first call renews it, and waits
+// for that. A job that makes no call, from cron for example, renews with RenewIfDue:
 //
-// # Between processes
+//	source, err := renew.Open(ctx, …)
+//	if err != nil { … }
+//	defer source.Close()
+//	err = source.RenewIfDue(ctx)
 //
-// All that use one [Store] make one renewal: each takes the store's lock, reads the document again,
-// and renews only if that is still due. The others take the stored key into use. They look at the
-// store once a minute, from Run or with a call; Transport looks at once when a request gets 401.
-// Until then a process sends the old key, which the server may refuse: a caller of the esper client
-// without Transport sees [esper.ErrUnauthorized] for that long at most. Nobody replaces a document
-// whose key is not the one that was renewed, unless the server refuses that key.
+// It has to run more often than the advisory window is long: 18 days for a key of 90.
 //
-// # States
+// # Several machines
 //
-// What is on disk is one document: a key, its times, and during a renewal the attempt (the journal).
+// Machines that use one key share one store: a database (package sqlstore), a Kubernetes Secret (package
+// kubestore), or a [Store] of your own, which package storetest checks. Two machines with a file each
+// end each other's key at the first renewal, without an error. A program that cannot write uses [ReadOnly]. STORES.md
+// beside the code says what the stores were put through, and what they cost.
 //
-//	         due, lock held                       201, key read
-//	+-------+  note attempt   +-----------+  POST  +------------+  save   +-------+
-//	| valid | --------------> | attempted | -----> | new key in | ------> | valid |
-//	+-------+                 +-----------+        |   memory   |         | (new) |
-//	    ^                       |       |          +------------+         +-------+
-//	    | not renewed (4xx,     |       | outcome unknown, or 2xx           ^  |
-//	    | no connection)        |       | without a readable key            |  | cannot save
-//	    +-----------------------+       v                                   |  v
-//	    |                          +----------+                           +---------+
-//	    | the old key works,       | in doubt |                           | unsaved |
-//	    | after a pause of         +----------+                           +---------+
-//	    | 10 min and a new check     |      |  TokenInfo: 401
-//	    +----------------------------+      v
-//	              TokenInfo: 200         +------+  another key in the store
-//	                                     | lost | ------------------------> valid
-//	                                     +------+
+// # A key that is lost, leaked or revoked
 //
-//	state              on disk                      a crash there leads to
-//	valid              key                          valid
-//	attempted          old key, attempt             in doubt
-//	new key in memory  old key, attempt             in doubt, so lost if the old key has stopped
-//	                                                working, unless File finds the new key in a
-//	                                                temporary file
-//	valid (new)        new key                      valid
-//	unsaved            old key, mostly its attempt  as new key in memory; until then the process
-//	                                                uses the new key and goes on trying to save it
-//	in doubt           old key, attempt, perhaps    in doubt
-//	                   the answer that was not read
-//	lost               as in doubt                  lost again, after one TokenInfo
+//   - [ErrKeyLost]: make a new key in the Esper Console and give it to [Source.Adopt], in any process that
+//     shares the store. The others take it over within a minute, without a restart.
+//   - Leaked: [Source.Renew] replaces the key now.
+//   - Revoked by mistake: as lost.
 //
-// In doubt, TokenInfo is asked with the old key at once, and again before the next renewal, which
-// waits until the first cannot be under way any more. [ErrKeyLost] is final: nothing more is sent.
-// A document with another key in the store ends it.
+// # Guarantees
 //
-// If the attempt cannot be noted, there is no renewal while the key is valid; in the mandatory
-// window it is made all the same.
+//   - A new key is in the store before anybody gets it. If it cannot be saved, it stays in use in memory, is
+//     saved again and again, and [ErrNotSaved] says so.
+//   - A renewal that may have reached the server is not sent again before the server was asked what came of it,
+//     by this process or by another.
+//   - Between all processes that share a store there is one renewal. It is noted in the store before it is sent,
+//     and the note is what keeps the others from sending theirs. There is no lock.
+//   - A valid key costs its callers no lock, no allocation and no wait, except that without Run one caller waits
+//     for the renewal that it makes, ten seconds at most.
+//   - An older document, from a backup, a save that was carried out late or a read that was stale, never
+//     replaces a newer key. A key of another history does only once the server has accepted it.
+//   - A key is given up only if the server refused it twice, at least a minute apart, and the store could be read
+//     and has no other. That is a state, not an end: any key that works ends it.
+//
+// # When the old endpoint goes
+//
+// Esper has announced the end of the endpoint that renews a key. [WithPersonalAccessTokens] uses its successor, which is
+// experimental; TOKENS.md beside the code says what changes, and how to try it.
+//
+// # When a key is renewed
+//
+// The end of a key is what the renewal's answer says, or else TokenInfo. If that does not tell, seven days are assumed, and
+// one day if it tells in a form that cannot be read. Two
+// windows lie before it. In the advisory window, the last fifth of the lifetime, but at least 24 hours where
+// the lifetime allows (half of it is the most), or [WithRenewBefore], the key is renewed while callers go on
+// using it; up to a quarter more is added at random. A 90-day key is renewed 18 to 22 days before it ends. In
+// the mandatory window, the last five minutes, or the last twentieth if that is less, callers wait for the
+// renewal.
+//
+// After a failure the next try waits 30 seconds, twice as long each time, up to an hour (after 403, a day), or
+// what the server's Retry-After says, and never longer than a quarter of what is left of the key. An attempt
+// without an answer is over after 90 seconds at most, after a quarter of what is left of the key, and after a
+// twentieth of its lifetime; no pause is longer than that twentieth either. With less than ten seconds for an
+// attempt, none is begun.
 //
 // # What is not promised
 //
 //   - Without Run and without calls nothing is renewed.
-//   - Without the store's lock nothing is renewed, even in the mandatory window.
-//   - A lease that ends while its holder still works lets two renewals happen. Both keys are
-//     compared before one is stored, but the server may have ended the one that wins.
-//   - If the server replaces the key and the answer never arrives, the key is lost. No client can
-//     prevent that.
+//   - If the server replaces the key and the answer never arrives, the key is lost. No client can prevent that.
+//   - A program that is killed, or that ends without Close while a renewal is under way, may lose the answer.
+//   - If the store cannot be written in the last minutes of a key, each process renews for itself, provided that
+//     the store has worked once in its life. The first renewal ends the others' key.
+//   - A process that is stopped (SIGSTOP, a suspended machine) for longer than an attempt, between its last look
+//     at the clock and the sending, may send a second renewal.
+//   - An attempt that is more than ten minutes old when a process starts is taken for over. Keep the clocks of
+//     machines that share a store within ten minutes.
+//   - A document that is put back from a backup while a renewal is under way takes the note of that with it.
 //   - [Memory] ends with the process, and so does a key renewed in it.
 //   - A clock that is behind by more than the advisory window sees the end of a key too late.
+//
+// # The document
+//
+// A store keeps one JSON document. Its format is public: other programs may read key and expires_at, and these
+// fields keep their meaning. Programs must ignore fields that they do not know, and must not write to it.
+//
+//	format              "esper-go key"
+//	version             2
+//	server              the base URL that the key belongs to
+//	key                 the key in use: a secret
+//	expires_at          when it ends (RFC 3339); missing if the server did not say
+//	issued_at           when it was made, by the server's word
+//	renewed_at          when a renewal made it; missing for a key that a person gave
+//	enterprise_id       the UUID of the enterprise that owns it
+//	developer_app_id    the UUID of the developer app that it was issued to
+//	lineage             random, new with each key that a person gives
+//	serial              1 for that key, one more with each renewal
+//	initial_key_hash    a short hash of that key
+//	predecessor_hashes  short hashes of the keys that this one replaced, the newest first, 32 at most
+//	refused_at          when the server refused the key first; missing if it accepted it last
+//	attempt             a renewal that was begun: id, host, pid, begun_at, until
+//	answer              the answer to a renewal that no key could be read from: a secret, for a person to look at
+//	answer_base64       the same in base64, if it is not plain text
+//	saved_at, saved_by  when and by which host the document was saved
+//
+// A short hash is the first eight bytes, in hex, of the SHA-256 of "esper key " and the key.
+//
+// The states of a key, and what a crash in each leads to, are in DESIGN.md beside the code.
 package renew

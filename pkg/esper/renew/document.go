@@ -2,115 +2,165 @@ package renew
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/wire"
 )
 
 const (
 	documentFormat  = "esper-go key"
-	documentVersion = 1
+	documentVersion = 2
 )
 
-// document is what a Store keeps. It is never printed: the key stands in it as it is.
+// document is what a Store keeps, as JSON. The package documentation describes each field.
 type document struct {
 	Format         string    `json:"format"`
 	Version        int       `json:"version"`
-	Server         string    `json:"server"` // base URL that the key belongs to
+	Server         string    `json:"server"`
 	Key            string    `json:"key"`
+	ExpiresAt      time.Time `json:"expires_at,omitzero"`
+	IssuedAt       time.Time `json:"issued_at,omitzero"`
+	RenewedAt      time.Time `json:"renewed_at,omitzero"`
 	EnterpriseID   string    `json:"enterprise_id"`
 	DeveloperAppID string    `json:"developer_app_id"`
-	IssuedAt       time.Time `json:"issued_at,omitzero"`
-	ExpiresAt      time.Time `json:"expires_at,omitzero"`
-	RenewedAt      time.Time `json:"renewed_at,omitzero"`
-	Attempt        *attempt  `json:"attempt,omitempty"` // the journal: a renewal of Key whose end is not known
+	Lineage        string    `json:"lineage"`
+	Serial         int       `json:"serial"`
+	InitialHash    string    `json:"initial_key_hash,omitempty"`
+	Predecessors   []string  `json:"predecessor_hashes,omitempty"`
+	RefusedAt      time.Time `json:"refused_at,omitzero"`
+	Attempt        *attempt  `json:"attempt,omitempty"`
+	Answer         string    `json:"answer,omitempty"`
+	AnswerBase64   string    `json:"answer_base64,omitempty"`
+	SavedAt        time.Time `json:"saved_at,omitzero"`
+	SavedBy        string    `json:"saved_by,omitempty"`
 }
 
-// attempt is a renewal that was begun.
 type attempt struct {
-	StartedAt time.Time `json:"started_at"`
-	Host      string    `json:"host"`
-	PID       int       `json:"pid"`
-	// The answer that could not be read, which may hold the new key: as text where it is text.
-	Answer       string `json:"answer,omitempty"`
-	AnswerBase64 []byte `json:"answer_base64,omitempty"`
+	ID      string    `json:"id"`
+	Host    string    `json:"host,omitempty"`
+	PID     int       `json:"pid,omitempty"`
+	BegunAt time.Time `json:"begun_at"`
+	UntilAt time.Time `json:"until"`
 }
 
-func newAttempt() *attempt {
-	host, _ := os.Hostname() // only for the person who reads the journal
-	return &attempt{StartedAt: wallClock(), Host: host, PID: os.Getpid()}
-}
-
-func (a *attempt) keep(answer []byte) {
-	if utf8.Valid(answer) {
-		a.Answer = string(answer)
-	} else {
-		a.AnswerBase64 = answer
+// encode makes the document that is stored.
+func encode(d policy.Document, server string, now time.Time) ([]byte, error) {
+	out := document{
+		Format: documentFormat, Version: documentVersion, Server: server,
+		Key: d.Key.Reveal(), ExpiresAt: fits(d.ExpiresAt), IssuedAt: fits(d.IssuedAt), RenewedAt: fits(d.RenewedAt),
+		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
+		Lineage: d.Lineage, Serial: d.Serial, InitialHash: d.Initial, Predecessors: strings.Fields(d.Predecessors),
+		RefusedAt: fits(d.RefusedAt), SavedAt: now.UTC().Truncate(time.Second), SavedBy: hostname(),
 	}
+	if a := d.Attempt; a.ID != "" {
+		out.Attempt = &attempt{a.ID, a.Host, a.PID, fits(a.Begun), fits(a.Until)}
+	}
+	// Base64 wherever escaping would grow the text more.
+	answer := d.Answer.Reveal()
+	if escaped, err := toJSON(answer); err == nil && utf8.ValidString(answer) && len(escaped) <= base64.StdEncoding.EncodedLen(len(answer))+3 {
+		out.Answer = answer
+	} else {
+		out.AnswerBase64 = base64.StdEncoding.EncodeToString([]byte(answer))
+	}
+	return toJSON(out)
 }
 
-func (d document) encode() ([]byte, error) {
-	d.Format, d.Version = documentFormat, documentVersion
+func toJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // a person may have to copy the key
 	enc.SetIndent("", "  ")
-	err := enc.Encode(d)
+	err := enc.Encode(v)
 	return b.Bytes(), err
 }
 
-// decode reads what a store holds. Its errors quote nothing of it.
-func decode(data []byte, server string) (document, error) {
+// content is a decoded document, and who saved it when.
+type content struct {
+	policy.Document
+	savedAt time.Time
+	savedBy string
+}
+
+// decode reads what a store holds. Its errors quote nothing of it but the server and the version.
+func decode(data []byte, server string) (content, error) {
 	var d document
-	switch err := json.Unmarshal(data, &d); {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	err := json.Unmarshal(data, &d)
+	answer, answerErr := base64.StdEncoding.DecodeString(d.AnswerBase64)
+	switch {
 	case len(bytes.TrimSpace(data)) == 0:
-		return d, errors.New("it is empty; restore it, or remove it to start with WithInitialToken")
+		return content{}, errors.New("it is empty; restore it, or remove it and give a key anew (WithInitialToken, esper-key adopt)")
 	case d.Format == documentFormat && d.Version > documentVersion: // whatever else is in it
-		return d, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
-	case err != nil:
-		return d, errors.New("it is no key document, or damaged; restore it, or move it away to start with WithInitialToken")
-	case d.Format != documentFormat:
-		return d, errors.New("it is not a key document of this package")
-	case d.Version != documentVersion:
-		return d, fmt.Errorf("it has format version %d, which never was", d.Version)
-	case d.Server != server:
-		return d, fmt.Errorf("its key belongs to %s, not to %s", d.Server, server)
-	case d.Key == "":
-		return d, errors.New("it holds no key")
+		return content{}, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
+	case err != nil || answerErr != nil:
+		return content{}, errors.New("it is no key document, or damaged; restore it, or move it away and give a key anew (WithInitialToken, esper-key adopt)")
+	case d.Format != documentFormat || d.Version != documentVersion:
+		return content{}, errors.New("it is not a key document of this package; move it away and give a key anew (WithInitialToken, esper-key adopt)")
+	case strings.TrimRight(d.Server, "/") != server:
+		return content{}, fmt.Errorf("its key belongs to %.100q, not to %s; each server needs a store of its own", d.Server, server)
 	}
-	return d, nil
+	if _, err := esper.APIKey(d.Key).Token(); err != nil {
+		return content{}, fmt.Errorf("the key in it cannot be sent; mend or remove it: %s", strings.TrimPrefix(err.Error(), "esper: "))
+	}
+	out := policy.Document{
+		Key: esper.NewSecret(d.Key), Lineage: d.Lineage, Serial: d.Serial, Initial: d.InitialHash,
+		Predecessors: policy.Normal(d.Predecessors), EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
+		IssuedAt: plain(d.IssuedAt), ExpiresAt: plain(d.ExpiresAt), RenewedAt: plain(d.RenewedAt), RefusedAt: plain(d.RefusedAt),
+		Answer: esper.NewSecret(d.Answer + string(answer)), // one of the two
+	}
+	if a := d.Attempt; a != nil && a.ID != "" {
+		out.Attempt = policy.Attempt{ID: a.ID, Host: a.Host, PID: a.PID, Begun: plain(a.BegunAt), Until: plain(a.UntilAt)}
+	}
+	return content{out, d.SavedAt, d.SavedBy}, nil
 }
 
-// learn takes over what the server says of a key. A server that does not say when the key ends
-// gets an end assumed: no key lives for ever.
-func (d *document) learn(info *esper.TokenInfo) {
-	if info.Enterprise.ID != "" && info.DeveloperApp.ID != "" {
-		d.EnterpriseID, d.DeveloperAppID = info.Enterprise.ID, info.DeveloperApp.ID
+// plain is a time as policy compares it: in UTC, and without the monotonic reading.
+func plain(t time.Time) time.Time { return t.UTC().Round(0) }
+
+// fits brings a time into the years that JSON can hold.
+func fits(t time.Time) time.Time {
+	t = plain(t)
+	latest := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	switch {
+	case t.After(latest):
+		return latest
+	case t.Year() < 1:
+		return time.Time{}
 	}
-	now := wallClock()
-	d.IssuedAt, d.ExpiresAt = info.CreatedOn.Time, info.ExpiresAt.Time
-	if d.ExpiresAt.IsZero() {
-		d.IssuedAt, d.ExpiresAt = now, now.Add(assumedLifetime)
-	}
-	if d.IssuedAt.IsZero() || !d.IssuedAt.Before(d.ExpiresAt) {
-		d.IssuedAt = now
-	}
+	return t
 }
 
-// renewed makes d the document of the key that the server has just made.
-func (d *document) renewed(answer *esper.RenewedToken) {
-	now := wallClock()
-	d.Attempt, d.Key, d.RenewedAt = nil, answer.Token.Reveal(), now
-	d.IssuedAt, d.ExpiresAt = answer.CreatedOn.Time, answer.ExpiresAt.Time
-	if now.Sub(d.IssuedAt).Abs() > skew { // created_on is not the time of the renewal
-		d.IssuedAt = now
-	}
+func hostname() string {
+	host, _ := os.Hostname() // only for the person who reads the document, and to save a proof
+	return host
 }
 
-// wallClock is the time without the monotonic reading, which stands still while a machine sleeps.
-func wallClock() time.Time { return time.Now().UTC().Round(0) }
+// moment reads a time of the server's. Beyond the forms that wire.Time knows it takes the seconds since
+// 1970. Unreadable is set for anything else that is there.
+func moment(t wire.Time) (at time.Time, unreadable bool) {
+	if !t.IsZero() {
+		return fits(t.Time), false
+	}
+	const year2000, year9999 = 946_684_800, 253_402_300_799
+	n, err := strconv.ParseFloat(strings.TrimSpace(t.Raw), 64)
+	if err == nil && n > year9999 && n/1000 <= year9999 {
+		n /= 1000 // milliseconds
+	}
+	switch {
+	case t.Raw == "":
+		return time.Time{}, false
+	case err == nil && n >= year2000 && n <= year9999:
+		return time.Unix(int64(n), 0).UTC(), false
+	}
+	return time.Time{}, true
+}

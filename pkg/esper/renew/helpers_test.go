@@ -2,6 +2,7 @@ package renew
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
 const (
@@ -67,6 +71,10 @@ func (s *stub) counted(op string) int {
 	return s.count[op]
 }
 
+// checks is how often the server was asked about a key for its own sake. Before a renewal through personal access
+// tokens it is asked once more, together with the list.
+func (s *stub) checks() int { return s.counted("info") - s.counted("list") }
+
 func (s *stub) posted() []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +102,10 @@ func (s *stub) revoke(keep ...string) {
 // operationOf tells requests apart.
 func operationOf(req *http.Request) string {
 	switch {
-	case strings.HasSuffix(req.URL.Path, "/renew-token/"):
+	case strings.HasSuffix(req.URL.Path, "/renew-token/"), req.Method == http.MethodPut:
 		return "renew"
+	case strings.HasSuffix(req.URL.Path, "/personal-access-token/"):
+		return "list"
 	case strings.HasSuffix(req.URL.Path, "/token-info/"):
 		return "info"
 	}
@@ -126,12 +136,13 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 	if !ok || !s.now().Before(k[1]) {
 		return reply(401, `{"errors": [], "message": "refused: `+key+`", "status": 401}`)
 	}
+	info := infoBody
+	if s.info != nil {
+		info = s.info
+	}
 	switch op {
 	case "info":
-		if s.info != nil {
-			return reply(200, s.info(key, k[0], k[1]))
-		}
-		return reply(200, infoBody(key, k[0], k[1]))
+		return reply(200, info(key, k[0], k[1]))
 	case "renew":
 		if !s.keepOld {
 			clear(s.keys)
@@ -142,25 +153,76 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 			next = fmt.Sprintf("canary key+%d/%%", s.count["renewed"])
 		}
 		s.add(next)
+		body := renewalBody
 		if s.body != nil {
-			return reply(201, s.body(next, s.keys[next][0], s.keys[next][1]))
+			body = s.body
 		}
-		return reply(201, renewalBody(next, s.keys[next][0], s.keys[next][1]))
+		if text := body(next, s.keys[next][0], s.keys[next][1]); req.Method == http.MethodPut {
+			return reply(200, personalBody(text))
+		} else {
+			return reply(201, text)
+		}
+	case "list":
+		return reply(200, fmt.Sprintf(`{"count": 1, "personal_access_tokens": [%s]}`, listed(key, k[1], info(key, k[0], k[1]))))
 	}
 	return reply(200, "fine")
 }
 
 func infoBody(key string, created, expires time.Time) string {
 	return fmt.Sprintf(`{"id": "570", "enterprise": %q, "user": "bindya", "developer_app": %q, "token": %q, "expires_on": %s, "created_on": %s}`,
-		stubEnterprise, stubApp, key, stamp(expires), stamp(created))
+		stubEnterprise, stubApp, key, jsonTime(expires), jsonTime(created))
 }
 
 func renewalBody(key string, created, expires time.Time) string {
 	return fmt.Sprintf(`{"id": 571, "enterprise": "Esper [%s]", "developerapp": "DeveloperApp object (%s)", "token": %q, "expires_at": %s, "created_on": %s}`,
-		stubEnterprise, stubApp, key, stamp(expires), stamp(created))
+		stubEnterprise, stubApp, key, jsonTime(expires), jsonTime(created))
 }
 
-func stamp(t time.Time) string {
+// viaTokens makes every test of this package renew the key through personal access tokens.
+var viaTokens = os.Getenv("ESPER_TEST_VIA") == "personal-access-token"
+
+// listed is what the list says of a key: the end that TokenInfo tells, or else the real one.
+func listed(key string, expires time.Time, info string) string {
+	var told struct {
+		ExpiryAt any `json:"expiry_at"`
+	}
+	text := personalBody(info)
+	_ = json.Unmarshal([]byte(text), &told)
+	if _, isNumber := told.ExpiryAt.(float64); !isNumber {
+		return personalBody(infoBody(key, expires, expires))
+	}
+	return text
+}
+
+// personalBody makes what the server says of a personal access token from what it says of a key in another way.
+func personalBody(other string) string {
+	var fields map[string]any
+	in := json.NewDecoder(strings.NewReader(other))
+	in.UseNumber()
+	if err := in.Decode(&fields); err != nil {
+		return other
+	}
+	fields["id"], fields["legacy_token_id"] = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21", 570
+	for _, name := range []string{"expires_at", "expires_on"} {
+		value, ok := fields[name]
+		if !ok {
+			continue
+		}
+		text, isText := value.(string)
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			fields["expiry_at"] = at.UnixMilli()
+		} else if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+			fields["expiry_at"] = json.Number(text)
+		} else if !isText || text != "" {
+			fields["expiry_at"] = value
+		}
+		delete(fields, name)
+	}
+	text, _ := json.Marshal(fields) // it came out of JSON
+	return string(text)
+}
+
+func jsonTime(t time.Time) string {
 	if t.IsZero() {
 		return "null"
 	}
@@ -187,6 +249,7 @@ func only(op string, f func(act func() *http.Response) (*http.Response, error)) 
 
 // ServeHTTP answers as RoundTrip does. An error of that ends the connection without an answer.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // without that, net/http does not see the client go away
 	resp, err := s.RoundTrip(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -227,7 +290,11 @@ func instead(t testing.TB, server *stub) Option {
 		_ = serving.Close()
 		<-done
 	})
-	return WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
+	client := WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
+	return func(s *settings) {
+		client(s)
+		s.tokens = s.tokens || viaTokens
+	}
 }
 
 // opened begins with stubFirst, or what is in store.
@@ -241,28 +308,36 @@ func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
+	t.Cleanup(func() { _ = source.Close() })
 	return source
 }
 
-// put stores a document, with stubFirst unless it has another key.
-func put(t testing.TB, store Store, d document) {
+// put stores a document in the place of what is there, with stubFirst unless it has another key.
+func put(t testing.TB, store Store, d policy.Document) {
 	t.Helper()
-	if d.Key == "" {
-		d.Key = stubFirst
+	if d.Key.IsZero() {
+		d.Key = esper.NewSecret(stubFirst)
 	}
-	d.Server, d.EnterpriseID, d.DeveloperAppID = stubBase, stubEnterprise, stubApp
-	data, err := d.encode()
+	if d.Lineage == "" {
+		d.Lineage, d.Serial, d.Initial = "of "+policy.Hash(d.Key), 1, policy.Hash(d.Key)
+	}
+	d.EnterpriseID, d.DeveloperAppID = stubEnterprise, stubApp
+	data, err := encode(d, stubBase, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, version, err := store.Load(context.Background())
 	if err == nil {
-		err = store.Save(context.Background(), data)
+		_, err = store.Save(context.Background(), data, version)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func stored(t testing.TB, store Store) document {
+func stored(t testing.TB, store Store) policy.Document {
 	t.Helper()
-	data, err := store.Load(context.Background())
+	data, _, err := store.Load(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +345,16 @@ func stored(t testing.TB, store Store) document {
 	if err != nil {
 		t.Fatalf("%v: %s", err, data)
 	}
-	return d
+	return d.Document
+}
+
+func key(text string) esper.Secret { return esper.NewSecret(text) }
+
+func wallClock() time.Time { return plain(time.Now()) }
+
+// living is a document of a key that was made now.
+func living(text string, lifetime time.Duration) policy.Document {
+	return policy.Document{Key: key(text), IssuedAt: wallClock(), ExpiresAt: wallClock().Add(lifetime)}
 }
 
 // wantKey asks for the key.
@@ -285,8 +369,8 @@ func wantKey(t testing.TB, s *Source, want string) {
 	}
 }
 
-// works asks for the key, lets a renewal in the background that this may begin come to its end, and
-// reports whether the key then in use is one that the server takes.
+// works reports whether the key that a caller gets is one that the server takes, once what the call began
+// has ended.
 func works(server *stub, s *Source) bool {
 	_, _ = s.Token()
 	synctest.Wait()

@@ -2,37 +2,40 @@ package renew
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// Open begins with the key in store, or where that is empty with [WithInitialToken], which is
-// checked with TokenInfo and saved first. With a stored key nothing is sent, so that a program
-// starts without a network; an attempt that a crash cut short is looked into at the first use.
+const proofLasts = 7 * 24 * time.Hour // of a save by this host
+
+// Open begins with the key in store, or where that is empty with [WithInitialToken], which is checked with
+// TokenInfo and saved. With a stored key that is not due, nothing is sent to Esper, so that a program
+// starts without it.
 //
-// The options in [WithClientOptions] and the environment are checked as esper.New does.
+// Open proves that the store works: it saves what is stored once more, unless this host did so within a
+// week. It fails, with what to do, on what cannot pass by itself, such as a file system that is mounted
+// read-only. What may pass, such as a full disk, is a warning and stands in [Status], unless the key is
+// due for renewal.
+//
+// The environment and the options in [WithClientOptions] are checked as esper.New does; a bad argument is
+// [esper.ErrInvalidArgument], and an empty store without a key to begin with [ErrNoKey].
 func Open(ctx context.Context, environment string, store Store, opts ...Option) (*Source, error) {
-	s := &Source{store: store, work: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s.settings)
 		}
 	}
-	switch {
-	case ctx == nil:
-		return nil, fmt.Errorf("renew: %w: the context is nil", esper.ErrInvalidArgument)
-	case store == nil:
-		return nil, fmt.Errorf("renew: %w: the store is nil; use File or Memory", esper.ErrInvalidArgument)
-	case store == file{}:
-		return nil, fmt.Errorf("renew: %w: the path given to File is empty", esper.ErrInvalidArgument)
-	case s.before < 0:
-		return nil, fmt.Errorf("renew: %w: WithRenewBefore is negative", esper.ErrInvalidArgument)
+	if err := s.check(ctx); err != nil {
+		return nil, err
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -42,63 +45,118 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 		return nil, fmt.Errorf("renew: %w", err)
 	}
 	s.server = s.client.BaseURL()
-	doc, found, err := s.load(ctx)
+	if s.shared, err = esper.New(environment, s, s.settings.client...); err != nil {
+		return nil, fmt.Errorf("renew: %w", err)
+	}
+	stored, err := s.first(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		if doc, err = s.first(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.begin(ctx, stored); err != nil {
+		return nil, err
 	}
-	h := newKeyState(doc, s.before)
-	if h.unsure = doc.Attempt != nil; !h.unsure {
-		h = h.wake(time.Now())
-	}
-	s.set(h)
 	return s, nil
 }
 
-// first saves the initial key, unless another process was faster.
-func (s *Source) first(ctx context.Context) (document, error) {
-	if s.initial.IsZero() {
-		return document{}, fmt.Errorf("renew: %w: the store is empty, and WithInitialToken gives no key to begin with", esper.ErrInvalidArgument)
+func (s *Source) check(ctx context.Context) error {
+	invalid := func(text string) error { return fmt.Errorf("renew: %w: %s", esper.ErrInvalidArgument, text) }
+	switch {
+	case ctx == nil:
+		return invalid("the context is nil")
+	case s.store == nil:
+		return invalid("the store is nil; use File or Memory")
+	case s.before < 0:
+		return invalid("WithRenewBefore is negative")
+	case s.lifetime != 0 && !s.tokens:
+		return invalid("WithLifetime is of no use without WithPersonalAccessTokens: the server chooses how long a key lives")
+	case s.lifetime != 0 && s.lifetime < time.Minute:
+		return invalid("WithLifetime is less than a minute")
 	}
-	unlock, err := s.store.Lock(ctx)
+	if checked, ok := s.store.(interface{ CheckArguments() error }); ok {
+		if err := checked.CheckArguments(); err != nil {
+			return invalid(err.Error())
+		}
+	}
+	if !s.initial.IsZero() {
+		if _, err := esper.APIKey(s.initial.Reveal()).Token(); err != nil {
+			return fmt.Errorf("renew: the initial key: %w", err)
+		}
+	}
+	return nil
+}
+
+// first reads the store, and saves the initial key if that is empty.
+func (s *Source) first(ctx context.Context) (c content, err error) {
+	c, s.version, err = s.load(ctx)
+	if err != nil || !c.Key.IsZero() {
+		return c, err
+	}
+	if s.readOnly || s.initial.IsZero() {
+		return c, &noKeyError{s.storeName()}
+	}
+	d, err := s.given(ctx, s.initial)
 	if err != nil {
-		return document{}, fmt.Errorf("renew: the store's lock: %w", err)
+		return c, fmt.Errorf("the initial key: %w", err)
 	}
-	defer unlock()
-	doc, found, err := s.load(ctx)
-	if found || err != nil {
-		return doc, err
+	saveErr := s.save(ctx, d)
+	if saveErr == nil {
+		return content{d, time.Now(), hostname()}, nil
 	}
-	info, err := s.client.TokenInfo(withKey(ctx, s.initial))
+	// Another process may have been faster, or the save has happened all the same.
+	c, s.version, err = s.load(ctx)
+	if err != nil || c.Key.IsZero() {
+		return c, saveErr
+	}
+	return c, nil
+}
+
+// given asks the server about a key that a person gave, and makes its document.
+func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, error) {
+	d, err := s.ask(ctx, key)
 	if err != nil {
-		return document{}, fmt.Errorf("renew: the initial key: %w", err)
+		return d, err
 	}
-	doc = document{Server: s.server.String(), Key: s.initial.Reveal()}
-	if doc.learn(info); doc.EnterpriseID == "" || doc.DeveloperAppID == "" {
-		return document{}, errors.New("renew: the initial key belongs to no developer app, so it cannot be renewed; make one in the Esper Console that does")
+	if !s.tokens && (d.EnterpriseID == "" || d.DeveloperAppID == "") {
+		return d, errNoApp
 	}
-	return doc, s.save(ctx, doc)
+	d.Lineage, d.Serial, d.Initial = rand.Text(), 1, policy.Hash(key)
+	return d, nil
 }
 
-// callKeys is the internal client's source: each call carries its key in its context, since a
-// renewal and a check may be about different ones.
-type callKeys struct{}
-
-type callKey struct{}
-
-func withKey(ctx context.Context, key esper.Secret) context.Context {
-	return context.WithValue(ctx, callKey{}, key)
+// begin proves that the store works, and begins to use its key.
+func (s *Source) begin(ctx context.Context, c content) error {
+	now := time.Now()
+	state := policy.State{Me: rand.Text()[:10] + ".", Before: s.before, ReadOnly: s.readOnly}
+	if hash := policy.Hash(s.initial); !s.initial.IsZero() && hash != c.Initial && s.initial != c.Key && !c.Replaced(s.initial) {
+		state.Initial = policy.Document{Key: s.initial, Lineage: rand.Text(), Serial: 1, Initial: hash}
+		s.logger.Warn("the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
+			slog.String("store", s.storeName()))
+	}
+	state = policy.New(state, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads a fleet, decides nothing secret
+	recent := now.Sub(c.savedAt).Abs() < proofLasts && c.savedBy == hostname()
+	if state.Proven = s.readOnly || recent || c.Attempt.ID != ""; !state.Proven {
+		err := s.save(ctx, c.Document)
+		state.Proven = err == nil || errors.Is(err, ErrConflict)
+		switch {
+		case state.Proven:
+		case ctx.Err() != nil, permanent(err), state.Due(now):
+			return err
+		default:
+			s.logger.Warn("the store may not work: a test of it failed", slog.Any("error", err))
+			s.failed = err
+		}
+	}
+	s.state, s.asked = state, now
+	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads a fleet, decides nothing secret
+	if state.Due(now) {
+		s.next = now
+	}
+	s.show()
+	return nil
 }
 
-func (callKeys) Token() (*oauth2.Token, error) {
-	return nil, errors.New("renew: no context") // esper.New prefers TokenContext
-}
-
-func (callKeys) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	key, _ := ctx.Value(callKey{}).(esper.Secret)
-	return &oauth2.Token{AccessToken: key.Reveal()}, nil
+// permanent reports whether an error of a store stays until somebody mends it.
+func permanent(err error) bool {
+	var p interface{ Permanent() bool }
+	return errors.As(err, &p) && p.Permanent() || errors.Is(err, fs.ErrPermission)
 }

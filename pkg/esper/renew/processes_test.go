@@ -1,248 +1,180 @@
-package renew
+package renew_test
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"errors"
-	"fmt"
-	"io"
+	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// What a child process is told in its environment: where to work, and at which step to stop.
-const childServer, childPath, childStep = "RENEW_TEST_SERVER", "RENEW_TEST_PATH", "RENEW_TEST_STEP"
-
-// TestChild is the main program of a child process: it answers each line of its input with one.
-func TestChild(t *testing.T) {
-	server := os.Getenv(childServer)
-	if server == "" {
-		return // this is the parent
-	}
-	store := File(os.Getenv(childPath))
-	if step := os.Getenv(childStep); step != "" {
-		store = &stepStore{file: store.(file), stop: step}
-	}
-	var s *Source
-	var err error
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		command, key, _ := strings.Cut(in.Text(), " ")
-		answer := "done"
-		switch command {
-		case "open":
-			if s, err = Open(t.Context(), server, store, WithInitialToken(esper.NewSecret(key))); err != nil {
-				answer = "error " + err.Error()
-			}
-		case "token":
-			answer = tokenLine(s)
-		case "renew":
-			makeDue(s)
-			answer = tokenLine(s)
-		case "step":
-			<-s.step()
-			answer = tokenLine(s)
-		case "loop":
-			for {
-				makeDue(s)
-				_, _ = s.Token()
-			}
-		}
-		fmt.Println(strings.ReplaceAll(answer, "\n", "; "))
-	}
-	os.Exit(0)
+// TestChild is the main program of the processes that tests start.
+func TestChild(*testing.T) {
+	processes.Main(func(path string) (renew.Store, error) { return renew.File(path), nil })
 }
 
-func tokenLine(s *Source) string {
-	token, err := s.Token()
-	switch {
-	case errors.Is(err, ErrKeyLost):
-		return "lost " + err.Error()
-	case err != nil:
-		return "error " + err.Error()
-	}
-	return "key " + token.AccessToken
-}
+// renewal is the operation by which the processes of these tests renew.
+var renewal = map[bool]string{false: "renewToken", true: "renewPersonalAccessToken"}[os.Getenv("ESPER_TEST_VIA") == "personal-access-token"]
 
-// makeDue makes s take the key that it knows for one whose last minutes have begun.
-func makeDue(s *Source) {
-	h, now := *s.current.Load(), time.Now()
-	h.advisory, h.mandatory, h.next = now, now, now
-	s.set(&h)
-}
-
-// child is a process that runs TestChild.
-type child struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	err bytes.Buffer
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-// startChild starts one. It ends with the test, if not before.
-func startChild(t *testing.T, server *espertest.Server, path, step string) *child {
-	const longest = 2 * time.Minute
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), longest)
-	c := &child{t: t, cmd: exec.CommandContext(ctx, os.Args[0], "-test.run=^TestChild$")}
-	c.cmd.Env = append(os.Environ(), childServer+"="+server.URL, childPath+"="+path, childStep+"="+step)
-	c.cmd.Stderr = &c.err
-	in, inErr := c.cmd.StdinPipe()
-	out, outErr := c.cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr, c.cmd.Start()); err != nil {
-		t.Fatal(err)
-	}
-	c.in, c.out = in, bufio.NewReader(out)
-	t.Cleanup(func() { c.kill(); cancel() })
-	return c
-}
-
-func (c *child) tell(command string) {
-	if _, err := fmt.Fprintln(c.in, command); err != nil {
-		c.t.Errorf("telling the child: %v", err)
-	}
-}
-
-func (c *child) hear() string {
-	line, err := c.out.ReadString('\n')
-	if err != nil {
-		c.t.Errorf("hearing the child: %v", err)
-	}
-	return strings.TrimSuffix(line, "\n")
-}
-
-func (c *child) ask(command string) string { c.tell(command); return c.hear() }
-
-// kill is kill -9.
-func (c *child) kill() {
-	if c.cmd.ProcessState == nil {
-		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait() // it says that it was killed
-		if c.err.Len() > 0 {
-			c.t.Errorf("the child says:\n%s", &c.err) // of a data race, for example
-		}
-	}
-}
-
-// family is many children on one file, which is read all the time.
-type family []*child
-
-func startFamily(t *testing.T, server *espertest.Server, n int) family {
+// TestProcessesRenewOnce has twenty processes renew one key at the same time, again and again: one does, the
+// others take the new key over.
+func TestProcessesRenewOnce(t *testing.T) {
+	const number, rounds = 20, 4
+	server := espertest.NewServer(t)
 	path := filepath.Join(t.TempDir(), "esper", "key.json")
-	all := make(family, n)
+	all := make([]*processes.Process, number)
 	for i := range all {
-		all[i] = startChild(t, server, path, "")
+		all[i] = processes.Start(t, server, path, server.Token())
 	}
-	for i, answer := range all.ask("open " + server.Token()) {
-		if answer != "done" {
+	for i, c := range all {
+		if answer := c.Hear(); answer != "key "+server.Token() {
 			t.Fatalf("process %d: %s", i, answer)
 		}
 	}
-	if n := len(server.Requests()); n != 1 {
-		t.Errorf("%d requests for %d processes to start, want 1: the first tells the others", n, len(all))
-	}
-	stop := make(chan struct{})
-	var reader sync.WaitGroup
-	reader.Go(func() {
-		for reads := 1; ; reads++ {
-			data, err := File(path).Load(context.Background()) // more patient than os.ReadFile, on Windows
-			if err == nil {
-				_, err = decode(data, server.URL)
-			}
-			if err != nil {
-				t.Errorf("the file, read for the %d. time: %v", reads, err)
-				return
-			}
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Millisecond):
-			}
+	for round := range rounds {
+		for _, c := range all {
+			c.Tell("renew")
 		}
-	})
-	t.Cleanup(func() { close(stop); reader.Wait() }) // before the children end and the folder goes
-	return all
-}
-
-// ask asks all at once.
-func (f family) ask(command string) []string {
-	answers := make([]string, len(f))
-	var all sync.WaitGroup
-	for i, c := range f {
-		all.Go(func() { answers[i] = c.ask(command) })
-	}
-	all.Wait()
-	return answers
-}
-
-// posts returns the keys that were to be renewed, in order.
-func posts(server *espertest.Server) (keys []string) {
-	for _, r := range server.Requests() {
-		if r.Method == "POST" {
-			keys = append(keys, r.AccessToken.Reveal())
-		}
-	}
-	return keys
-}
-
-// TestProcessesRenewOnce has twenty processes find the key due at the same time, again and again:
-// one renews it, the others take the new key over.
-func TestProcessesRenewOnce(t *testing.T) {
-	const processes, rounds, most = 20, 200, time.Minute // the last for a slow disk
-	server := espertest.NewServer(t)
-	all := startFamily(t, server, processes)
-	start := time.Now()
-	round := 0
-	for round < rounds && time.Since(start) < most && !t.Failed() {
-		round++
-		answers := all.ask("renew")
-		if n := len(posts(server)); n != round {
-			t.Fatalf("%d POSTs after %d rounds", n, round)
-		}
-		for i, answer := range answers {
-			if answer != "key "+server.Token() {
+		for i, c := range all {
+			if answer := c.Hear(); answer != "key "+server.Token() {
 				t.Errorf("round %d, process %d: %s", round, i, answer)
 			}
 		}
+		if n := processes.Posts(server); n != round+1 {
+			t.Fatalf("%d renewals after %d rounds", n, round+1)
+		}
 	}
-	t.Logf("%d rounds of %d processes in %v", round, processes, time.Since(start).Round(time.Millisecond))
 }
 
-// TestProcessesFollowExpiry has processes whose keys become due by the clock: no key is renewed
-// twice, none before its time, and all are served all the time.
-func TestProcessesFollowExpiry(t *testing.T) {
-	const processes, renewals, lifetime = 20, 3, 4 * time.Second
-	server := espertest.NewServer(t, espertest.WithLifetime(lifetime))
-	all := startFamily(t, server, processes)
-	known := []string{server.Token()}
-	for start := time.Now(); len(known) <= renewals || !same(all.ask("token"), "key "+server.Token()); {
-		if time.Since(start) > 2*renewals*lifetime {
-			t.Fatal("the processes do not get to the newest key")
-		}
-		for i, answer := range all.ask("token") {
-			if !strings.HasPrefix(answer, "key ") {
-				t.Fatalf("process %d: %s", i, answer)
+// TestKilledAtRandom kills processes that do nothing but renew, at any moment. What is lost then is only what
+// no process has received.
+func TestKilledAtRandom(t *testing.T) {
+	notShort(t)
+	kills := 20 // of each kind of server; ESPER_TEST_KILLS for more
+	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	for name, keepOld := range map[string]bool{"old key ends at once": false, "old key goes on": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var options []espertest.Option
+			if keepOld {
+				options = append(options, espertest.KeepOldKey())
 			}
-		}
-		if newest := server.Token(); newest != known[len(known)-1] {
-			known = append(known, newest)
-		}
-	}
-	if renewed := posts(server); !slices.Equal(renewed, known[:len(known)-1]) {
-		t.Errorf("renewed were %q of %q, want each but the last once", renewed, known)
+			s := &scene{T: t, server: espertest.NewServer(t, options...), path: filepath.Join(t.TempDir(), "esper", "key.json"), keepOld: keepOld, longest: 60 * time.Millisecond}
+			if answer := processes.Start(t, s.server, s.path, s.server.Token()).Hear(); !strings.HasPrefix(answer, "key ") {
+				t.Fatal(answer)
+			}
+			lost := 0
+			useful := func() bool { return processes.Posts(s.server) >= kills/2 && (keepOld || lost > 0) }
+			n := 0
+			for ; (n < kills || !useful() && n < 5*kills) && !t.Failed(); n++ {
+				before := processes.Posts(s.server)
+				// The answer is late, before or after the old key ends.
+				s.server.FailOperation(renewal, -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
+				s.killSome()
+				if processes.Posts(s.server) == before { // the machine is slow today
+					s.longest = min(2*s.longest, 2*time.Second)
+				}
+				s.server.FailOperation(renewal, 0, espertest.Fault{})
+				s.letTimePass()
+				if s.afterwards() {
+					lost++
+				}
+			}
+			t.Logf("%d kills, %d renewals, %d answers lost", n, processes.Posts(s.server), lost)
+			if !useful() {
+				t.Error("hardly anything was renewed, or nothing killed at the wrong moment: the test is of no use")
+			}
+		})
 	}
 }
 
-func same(answers []string, want string) bool {
-	return !slices.ContainsFunc(answers, func(a string) bool { return a != want })
+// scene is a server and a key file at which processes die.
+type scene struct {
+	*testing.T
+	server  *espertest.Server
+	path    string
+	keepOld bool
+	longest time.Duration // until a process is killed
+}
+
+// killSome has processes renew all the time, and kills them.
+func (s *scene) killSome() {
+	const number = 3
+	var all sync.WaitGroup
+	for range number {
+		c := processes.Start(s.T, s.server, s.path, "")
+		c.Hear()
+		c.Tell("loop")
+		all.Go(func() {
+			<-time.After(rand.N(s.longest))
+			c.Kill()
+		})
+	}
+	all.Wait()
+}
+
+// letTimePass makes what was noted in the document an hour old. A save that a killed process has finished but not put
+// in place is the document: it is put in place first.
+func (s *scene) letTimePass() {
+	document, _, err := renew.File(s.path).Load(s.Context())
+	if err == nil && document != nil {
+		err = os.WriteFile(s.path, document, 0o600)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	edit(s.T, s.path, func(d map[string]any) {
+		if a, ok := d["attempt"].(map[string]any); ok {
+			a["begun_at"], a["until"] = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour+90*time.Second)
+		}
+		if d["refused_at"] != nil {
+			d["refused_at"] = time.Now().Add(-time.Hour)
+		}
+	})
+}
+
+// afterwards reports whether the key is lost, which it may be only if its answer never arrived.
+func (s *scene) afterwards() (lost bool) {
+	for range 2 { // a second refusal, an hour later, is what gives a key up
+		c := processes.Start(s.T, s.server, s.path, "")
+		c.Hear()
+		c.Tell("check")
+		answer := c.Hear()
+		kind, _, _ := strings.Cut(answer, " ")
+		stored := fields(s.T, s.path)["key"]
+		processes.NoSecondPost(s.T, s.server)
+		switch {
+		case kind == "key" && (stored == s.server.Token() || s.keepOld):
+			c.Kill()
+			return false
+		case s.keepOld || kind == "key":
+			s.Fatalf("%s; newest: %s, stored: %s", answer, s.server.Token(), stored)
+		case kind == "lost":
+			files, _ := filepath.Glob(filepath.Dir(s.path) + "/*")
+			for _, file := range files {
+				if data, _ := os.ReadFile(file); strings.Contains(string(data), `"`+s.server.Token()+`"`) {
+					s.Errorf("lost, and the new key is in %s", file)
+				}
+			}
+			c.Kill()
+			_ = os.RemoveAll(filepath.Dir(s.path))
+			c = processes.Start(s.T, s.server, s.path, s.server.Token())
+			c.Hear()
+			c.Kill()
+			return true
+		}
+		c.Kill()
+		s.letTimePass()
+	}
+	s.Fatal("refused twice, and not lost")
+	return true
 }

@@ -3,18 +3,26 @@ package renew
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
+
+// begunAttempt is another process's attempt, of a while ago.
+func begunAttempt(ago time.Duration) policy.Attempt {
+	begun := wallClock().Add(-ago)
+	return policy.Attempt{ID: "other.1", Host: "elsewhere", PID: 1, Begun: begun, Until: begun.Add(90 * time.Second)}
+}
 
 // The first call after a crash in the middle of a renewal waits until it is known what became of
 // it, so that nobody gets a key that the server has replaced.
 func TestFirstCallAfterACrash(t *testing.T) {
 	interrupted := func(t *testing.T) Store {
 		store := Memory()
-		put(t, store, document{IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day), Attempt: newAttempt()})
+		put(t, store, policy.Document{IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day), Attempt: begunAttempt(time.Hour)})
 		return store
 	}
 	t.Run("not renewed", func(t *testing.T) {
@@ -33,14 +41,24 @@ func TestFirstCallAfterACrash(t *testing.T) {
 	})
 	t.Run("renewed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			server := newStub(90 * day)
+			server, store := newStub(90*day), interrupted(t)
 			server.revoke("the-answer-never-arrived")
-			source := opened(t, server, interrupted(t))
+			source := opened(t, server, store)
+			wantKey(t, source, stubFirst) // after one refusal; the server says the rest
+			for range 70 {
+				_, _ = source.Token()
+				time.Sleep(time.Second)
+			}
 			if token, err := source.Token(); !errors.Is(err, ErrKeyLost) {
 				t.Errorf("Token: %v, %v; want ErrKeyLost", token != nil, err)
 			}
 			if posts := server.counted("renew"); posts != 0 {
 				t.Errorf("%d renewals, want none", posts)
+			}
+			// Jobs that make one call each: the first refusal is in the document.
+			time.Sleep(time.Hour)
+			if _, err := opened(t, server, store).Token(); !errors.Is(err, ErrKeyLost) {
+				t.Errorf("a job an hour later: %v, want ErrKeyLost", err)
 			}
 		})
 	})
@@ -62,24 +80,42 @@ func TestFirstCallAfterACrash(t *testing.T) {
 	})
 }
 
-// A key that ends while the next renewal has to wait for an interrupted one is an error that a
-// program can tell from a lost key, and goes away by itself.
-func TestExpiredBeforeTheNextRenewal(t *testing.T) {
+// A key that has ended by this clock, and that the server still takes, is served, and renewed once another
+// process's attempt cannot be under way any more.
+func TestEndedOnlyByThisClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
-		put(t, store, document{IssuedAt: wallClock(), ExpiresAt: wallClock().Add(4 * time.Second), Attempt: newAttempt()})
+		put(t, store, policy.Document{IssuedAt: wallClock().Add(-time.Hour), ExpiresAt: wallClock().Add(4 * time.Second), Attempt: begunAttempt(0)})
 		source := opened(t, server, store)
-		wantKey(t, source, stubFirst)
-		for range 2 {
-			time.Sleep(5 * time.Second) // at first nothing has been tried but to look
-			token, err := source.Token()
-			if !errors.Is(err, ErrKeyExpired) || errors.Is(err, ErrKeyLost) || !strings.Contains(err.Error(), "did not end") {
-				t.Errorf("Token: %v, %v; want ErrKeyExpired, and what it waits for", token != nil, err)
+		for range 16 { // the first call waits for ten seconds
+			wantKey(t, source, stubFirst)
+			time.Sleep(5 * time.Second)
+		}
+		if n := server.counted("renew"); n != 0 {
+			t.Errorf("%d renewals while another may be under way", n)
+		}
+		time.Sleep(10 * time.Second)
+		wantKey(t, source, "key-1")
+	})
+}
+
+// While nothing can be done about an expired key, the error says why, and at once.
+func TestExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(time.Hour)
+		source := opened(t, server, Memory())
+		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) { return reply(503, ""), nil }
+		time.Sleep(time.Hour + time.Minute)
+		_, err := source.Token()
+		begun := time.Now()
+		_, again := source.Token()
+		for _, err := range []error{err, again} {
+			if !errors.Is(err, ErrKeyExpired) || errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrServer) {
+				t.Errorf("Token: %v; want ErrKeyExpired and why it is not renewed", err)
 			}
 		}
-		time.Sleep(time.Hour)
-		if !works(server, source) || server.counted("renew") != 1 {
-			t.Errorf("after an hour: %d renewals, want 1 and its key", server.counted("renew"))
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("the second call waited %v", d)
 		}
 	})
 }

@@ -4,190 +4,247 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// ErrKeyLost means that the key is refused by the server and no other is known: it was replaced
-// and the answer with its successor never arrived, or it has expired or was revoked. Nothing here
-// can mend that. Make a new key in the Esper Console and begin with an empty store; the error's
-// text says what happened and when.
-var ErrKeyLost = errors.New("renew: the key is lost")
-
-// ErrKeyExpired means that the key has ended and its renewal has not succeeded yet, for the reason
-// that the error wraps. It goes away by itself when that does; [Status] has the next attempt.
-var ErrKeyExpired = errors.New("renew: the key has expired")
-
-// Source is a key that renews itself. It is an [oauth2.TokenSource] for esper.New, which asks it
-// through TokenContext. All methods are safe for concurrent use. Make one with [Open].
+// Source is a key that renews itself. It is an [oauth2.TokenSource] for esper.New, and [Source.Client]
+// is a client of it. All methods are safe for concurrent use. Make one with [Open], and end it with
+// [Source.Close].
 //
-// Do not wrap it in [oauth2.NewClient] or [oauth2.ReuseTokenSource]: they keep a key until it
-// expires, and go on sending it after another process has replaced it. Use [Source.Transport].
+// Do not wrap it in [oauth2.NewClient] or [oauth2.ReuseTokenSource]: they keep a key until it expires,
+// and go on sending it after another process has replaced it. Use [Source.Transport].
 type Source struct {
-	client *esper.Client
+	settings
 	server *url.URL
 	store  Store
-	settings
+	client *esper.Client // for the key's own calls, each with the key in its context
+	shared *esper.Client // what Client returns
 
-	current atomic.Pointer[keyState]
-	busy    atomic.Bool // a step is under way
-	steps   singleflight.Group
-	work    chan struct{} // full while somebody changes current
-	doubted time.Time     // when a 401 was looked into last; guarded by work
-	changed chan struct{} // tells Run to look at current again
+	hot     atomic.Pointer[hot]
+	running atomic.Int32  // how many Runs there are
+	changed chan struct{} // tells Run to look at the state again
+	closing chan struct{} // closed by Close
 
-	mu      sync.Mutex // guards what follows
-	lastErr error
+	mu           sync.Mutex // guards what follows
+	closed       bool
+	busy         chan struct{} // closed at the end of the turn that is under way; nil: there is none
+	state        policy.State
+	next         time.Time // when the next turn is due, by the wall clock
+	failed       error     // of the last turn that had something to do; nil if it went well
+	events       []event   // to be reported
+	tells        bool      // somebody is reporting,
+	tellsFailure bool      // and it is a failure
+	asked        time.Time // when the server was asked about the key last
+	accepted     time.Time // when it accepted one last, or made one
+	rejected     time.Time // when Reject looked at the store last
+
+	// For the turn that is under way alone.
+	version string // of what the store held when it was read or written last
+	reason  error  // of the last action that failed
+	answer  *esper.RenewedToken
 }
 
-// Token is TokenContext without a limit of the caller's; the wait for a renewal is bounded all the
-// same, by five minutes.
+// hot is what callers get at once, for a while. They read the monotonic clock, in half the time that the wall
+// clock takes; but it stands still while the machine sleeps, so the wall clock is looked at every hotLasts.
+type hot struct {
+	token         *oauth2.Token
+	authorization string // the value of the field with it
+	from          time.Time
+	lasts         time.Duration
+}
+
+const hotLasts = time.Second
+
+// Token is TokenContext without a limit of the caller's. The wait for a renewal is bounded all the same,
+// by some two minutes.
 func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.Background()) }
 
-// TokenContext returns the key in use. A valid key is returned at once: without a lock, an
-// allocation or a look at the disk; if it is time for a renewal, that begins in the background.
-// Within the last minutes of a key's life, and after it, the call waits for the renewal, no longer
-// than ctx; the renewal goes on without it. So does the first call after a crash in the middle of a
-// renewal, until it is known what became of that. The token is shared, do not change it.
+// TokenContext returns the key in use. Nearly always that takes no lock, no allocation and no look at the
+// store.
 //
-// The errors are ctx's, [ErrKeyLost], and [ErrKeyExpired] with what kept the key from being renewed;
-// until the next attempt is due (see [Status]) that is returned again at once.
+// When the key is due, and [Source.Run] is not running, one caller renews it: that call waits for the
+// renewal, ten seconds at most, and returns a valid key whether or not the renewal succeeded. After a
+// failure nobody tries again for a while. With Run, no call waits before the last minutes of the key.
+// In those, and after the key's end, every call waits for a renewal that is under way, no longer than ctx.
+//
+// The errors are ctx's, [ErrKeyLost], [ErrKeyExpired] and [ErrClosed]. The token is shared: do not change
+// it. Unlike the types of this module it prints its key, for example under %v.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	h := s.current.Load()
-	now := time.Now()
-	if uint64(now.UnixNano()-h.hotFrom) < h.hotFor { //nolint:gosec // wraps around on purpose
+	h := s.hot.Load()
+	if time.Since(h.from) < h.lasts {
 		return h.token, nil
 	}
-	return s.slow(ctx, h, now)
+	return s.slow(ctx)
 }
 
-func (s *Source) slow(ctx context.Context, h *keyState, now time.Time) (*oauth2.Token, error) {
-	due := h.due(now)
-	if h.lost == nil && now.Before(h.mandatory) && !h.unsure {
-		if due && !s.busy.Load() {
-			s.step()
-		}
-		return h.token, nil
-	}
-	if due || s.busy.Load() {
-		select {
-		case <-s.step():
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		h = s.current.Load()
-	}
-	if h.usable(time.Now()) {
-		return h.token, nil
-	}
-	if h.lost != nil {
-		return nil, h.lost
-	}
-	reason := s.lastError()
-	switch {
-	case reason == nil && h.doc.Attempt != nil:
-		reason = h.unended()
-	case reason == nil:
-		reason = errors.New("nothing has been tried so far")
-	}
-	return nil, fmt.Errorf("%w: it ended at %s and is not renewed yet: %w", ErrKeyExpired, h.doc.ExpiresAt.Format(time.RFC3339), reason)
-}
+const patience = 10 * time.Second // for a renewal of a key that is valid
 
-// step does what is due, once however many ask for it, and regardless of whether they go on
-// waiting.
-func (s *Source) step() <-chan singleflight.Result {
-	return s.steps.DoChan("", func() (any, error) {
-		s.busy.Store(true)
-		defer s.busy.Store(false)
-		ctx, cancel := context.WithTimeout(context.Background(), stepTime)
-		defer cancel()
-		s.advance(ctx)
-		return nil, nil
-	})
-}
-
-// Run renews the key in the background until ctx ends, and returns ctx's error, or [ErrKeyLost] as
-// soon as that is so. Without it a renewal begins with the first call for the key after it is due,
-// so a program that makes few calls needs Run, or calls Token from time to time.
-func (s *Source) Run(ctx context.Context) error {
+// slow is TokenContext when there may be something to do, or to wait for.
+func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 	for {
-		h := s.current.Load()
-		if h.lost != nil {
-			return h.lost
-		}
-		// Timers stand still while a machine sleeps, so none runs for long.
-		timer := time.NewTimer(min(time.Until(h.next), pollTime))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-s.changed:
-			timer.Stop()
-		case <-timer.C:
-			if !s.current.Load().due(time.Now()) {
-				continue
+		now := time.Now()
+		v := s.look()
+		calm := v.state.Usable(now) && now.Before(v.state.Mandatory)
+		due := v.due(now)
+		switch {
+		case v.closed:
+			return nil, ErrClosed
+		case inTurn(ctx, s): // a function of the caller's, called by the turn, must not wait for it
+			return s.usable(v, now)
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case calm && !due:
+			s.mu.Lock()
+			s.show()
+			s.mu.Unlock()
+			return s.usable(v, now)
+		case calm && (v.busy != nil || s.running.Load() > 0):
+			return s.usable(v, now) // others are at it
+		case calm:
+			short, cancel := context.WithTimeout(ctx, patience)
+			ended, mine := s.start(short, policy.Turn{})
+			if mine {
+				wait(short, ended)
 			}
-			select {
-			case <-s.step():
-			case <-ctx.Done():
-				return ctx.Err()
+			cancel()
+			switch {
+			case !mine:
+				continue // another caller was faster
+			case ctx.Err() != nil:
+				return nil, ctx.Err()
 			}
+			return s.usable(s.look(), time.Now())
+		case due:
+			ended, _ := s.start(ctx, policy.Turn{})
+			wait(ctx, ended)
+		case v.busy != nil:
+			wait(ctx, v.busy)
+		case !v.state.Usable(now) && v.state.Busy(now), v.state.Awaits(now):
+			wait(ctx, after(ctx, time.Until(v.next)))
+		default:
+			return s.usable(v, now)
 		}
 	}
 }
 
-// Status is what a health check or a metric needs to know. It holds no secret.
-type Status struct {
-	IssuedAt    time.Time // when the key in use was made
-	ExpiresAt   time.Time // when it ends, or is assumed to
-	RenewedAt   time.Time // when this store's key was renewed last; zero if never
-	NextAttempt time.Time // when the next renewal may begin, or the next check after a failure
-	Saved       bool      // the store holds the key in use; if not, it dies with the process
-	LastError   error     // of the last attempt; nil after a success. ErrKeyLost is final
+// due reports whether the time for the next turn has come. That is never farther off than policy.Poll, unless
+// the clock was set back.
+func (v view) due(now time.Time) bool {
+	d := v.next.Sub(now)
+	return d <= 0 || d > policy.Poll
 }
 
-// Status returns the state of the key. It neither waits nor sends anything.
-func (s *Source) Status() Status {
-	h := s.current.Load()
-	return Status{
-		IssuedAt:    h.doc.IssuedAt,
-		ExpiresAt:   h.doc.ExpiresAt,
-		RenewedAt:   h.doc.RenewedAt,
-		NextAttempt: h.nextAttempt(time.Now()),
-		Saved:       h.saved,
-		LastError:   s.lastError(),
-	}
+// view is the state at one moment.
+type view struct {
+	state    policy.State
+	next     time.Time
+	busy     <-chan struct{}
+	closed   bool
+	failed   error
+	rejected time.Time
+	accepted time.Time
 }
 
-// report tells Status, the log and OnRenew.
-func (s *Source) report(before *keyState, err error) {
-	s.mu.Lock()
-	s.lastErr = err
-	s.mu.Unlock()
-	status := s.Status()
-	renewed := s.current.Load().doc.Key != before.doc.Key
-	if renewed {
-		s.logger.Info("the Esper API key was replaced by a new one", slog.Time("expires", status.ExpiresAt), slog.Bool("saved", status.Saved))
-	}
-	if err != nil {
-		s.logger.Error("the Esper API key could not be renewed or saved", slog.Any("error", err),
-			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
-	}
-	if s.onRenew != nil && (renewed || err != nil) {
-		s.onRenew(status)
-	}
-}
-
-func (s *Source) lastError() error {
+func (s *Source) look() view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lastErr
+	return view{s.state, s.next, s.busy, s.closed, s.failed, s.rejected, s.accepted}
 }
+
+func wait(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// after returns a channel that is closed after d, or at the end of ctx.
+func after(ctx context.Context, d time.Duration) <-chan struct{} {
+	ctx, cancel := context.WithTimeout(ctx, max(d, 10*time.Millisecond))
+	context.AfterFunc(ctx, cancel)
+	return ctx.Done()
+}
+
+// start begins a turn in the background, unless one is under way. Its caller may leave: then nothing more
+// is begun, and what is being asked goes on, so that the next caller knows the answer, or waits no more.
+func (s *Source) start(ctx context.Context, want policy.Turn) (ended <-chan struct{}, mine bool) {
+	busy, mine := s.enter()
+	if mine {
+		go func() {
+			s.turn(context.WithoutCancel(ctx), ctx, want, busy)
+			s.report()
+		}()
+	}
+	return busy, mine
+}
+
+// enter reserves the next turn, or returns the one that is under way. Once the source is closed there is none, and what
+// is returned is closed.
+func (s *Source) enter() (busy chan struct{}, mine bool) { return s.reserve(false) }
+
+func (s *Source) reserve(closing bool) (busy chan struct{}, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed && !closing:
+		return s.closing, false
+	case s.busy != nil:
+		return s.busy, false
+	}
+	s.busy = make(chan struct{})
+	return s.busy, true
+}
+
+// usable is what callers get in a state.
+func (s *Source) usable(v view, now time.Time) (*oauth2.Token, error) {
+	if v.state.Usable(now) {
+		return tokenOf(v.state), nil
+	}
+	why := v.failed
+	switch {
+	case v.state.Lost:
+		return nil, s.lost(v)
+	case v.state.Busy(now):
+		why = s.underWay(v.state)
+	case why == nil && s.readOnly:
+		why = ErrReadOnly
+	case why == nil:
+		why = errors.New("nothing has been tried so far")
+	}
+	return nil, fmt.Errorf("%w: it ended at %s and is not renewed yet: %w", ErrKeyExpired, stamp(v.state.End), why)
+}
+
+func tokenOf(s policy.State) *oauth2.Token {
+	expiry := s.Doc.ExpiresAt
+	if expiry.IsZero() {
+		expiry = s.End
+	}
+	return &oauth2.Token{AccessToken: s.Doc.Key.Reveal(), TokenType: "Bearer", Expiry: expiry}
+}
+
+// Server returns a copy of the base URL of the server that the key is for. [esper.New] refuses any other
+// for this source.
+func (s *Source) Server() *url.URL {
+	u := *s.server
+	return &u
+}
+
+// Client returns a client that uses the source, with the options of [WithClientOptions]. Its RenewToken
+// renews the source's key, as [Source.RenewToken] does.
+func (s *Source) Client() *esper.Client { return s.shared }
+
+// Format prints the server for every verb.
+func (s *Source) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "renew.Source("+s.server.String()+")")
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -36,7 +36,7 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
 		source := opened(t, server, store)
-		time.Sleep(90*day - time.Minute) // within the mandatory window
+		time.Sleep(90*day - 4*time.Minute) // within the mandatory window
 		server.fault = hang(10 * time.Second)
 
 		impatient, cancel := context.WithCancel(t.Context())
@@ -64,8 +64,8 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 		if n := server.counted("renew"); n != 1 {
 			t.Errorf("%d renewals, want 1", n)
 		}
-		if d := stored(t, store); d.Key != "key-1" || d.Attempt != nil {
-			t.Errorf("stored: %s, attempt %v", d.Key, d.Attempt)
+		if d := stored(t, store); d.Key != key("key-1") || d.Attempt.ID != "" {
+			t.Errorf("stored: %s, attempt %v", d.Key.Reveal(), d.Attempt)
 		}
 	})
 }
@@ -74,7 +74,7 @@ func TestRenewalCompletesWithoutItsCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
 		source := opened(t, server, store)
-		time.Sleep(90*day - time.Minute)
+		time.Sleep(90*day - 4*time.Minute)
 		server.fault = hang(20 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -83,35 +83,74 @@ func TestRenewalCompletesWithoutItsCallers(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if d := stored(t, store); d.Key != "key-1" {
-			t.Errorf("stored: %s", d.Key)
+		if d := stored(t, store); d.Key != key("key-1") {
+			t.Errorf("stored: %s", d.Key.Reveal())
 		}
 		wantKey(t, source, "key-1")
 	})
 }
 
-func TestValidKeyIsNotDelayed(t *testing.T) {
+// Without Run, one caller waits for the renewal, ten seconds at most; the others get the valid key. After a
+// failure nobody waits for a while.
+func TestOneCallerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), &faulty{Store: Memory()}
-		source := opened(t, server, store)
+		server := newStub(90 * day)
+		source := opened(t, server, Memory())
 		time.Sleep(80 * day)
 		server.fault = hang(29 * time.Second)
-		begun := time.Now()
-		for range 1000 {
-			wantKey(t, source, stubFirst)
+		waited := make(chan time.Duration, 100)
+		for range 100 {
+			go func() {
+				begun := time.Now()
+				wantKey(t, source, stubFirst)
+				waited <- time.Since(begun)
+			}()
 		}
-		synctest.Wait()
-		for range 1000 { // the renewal hangs
-			wantKey(t, source, stubFirst)
+		total := time.Duration(0)
+		for range 100 {
+			total += <-waited
 		}
-		if d := time.Since(begun); d != 0 {
-			t.Errorf("callers waited %v", d)
+		if total != 10*time.Second {
+			t.Errorf("the callers waited %v in all, want one of them to wait 10s", total)
 		}
 		if n := server.counted("renew"); n != 1 {
 			t.Errorf("%d renewals, want 1", n)
 		}
-		time.Sleep(30 * time.Second)
+		time.Sleep(20 * time.Second)
 		synctest.Wait()
+		wantKey(t, source, "key-1")
+
+		time.Sleep(80 * day)
+		server.fault = only("renew", func(func() *http.Response) (*http.Response, error) {
+			time.Sleep(3 * time.Second)
+			return reply(503, ""), nil
+		})
+		for i, want := range []time.Duration{3 * time.Second, 0, 0, 0} {
+			begun := time.Now()
+			wantKey(t, source, "key-1")
+			if d := time.Since(begun); d != want {
+				t.Errorf("call %d after the key is due waited %v, want %v", i, d, want)
+			}
+		}
+	})
+}
+
+func TestNobodyWaitsWithRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(time.Hour)
+		source := opened(t, server, Memory())
+		go func() { _ = source.Run(t.Context()) }()
+		server.fault = hang(29 * time.Second)
+		begun := time.Now()
+		for server.counted("renew") == 0 {
+			time.Sleep(time.Second)
+			asked := time.Now()
+			_, err := source.Token()
+			if d := time.Since(asked); d != 0 || err != nil {
+				t.Fatalf("after %v a caller waited %v: %v", time.Since(begun), d, err)
+			}
+		}
+		time.Sleep(time.Minute)
 		wantKey(t, source, "key-1")
 	})
 }
@@ -123,14 +162,14 @@ func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 		time.Sleep(80 * day)
 		store.set(nil, func(data []byte) error {
 			if strings.Contains(string(data), "key-1") {
-				time.Sleep(10 * time.Second) // a slow disk
+				time.Sleep(13 * time.Second) // a slow disk
 			}
 			return nil
 		})
+		wantKey(t, source, stubFirst) // this call waits ten seconds
+		time.Sleep(2 * time.Second)
 		wantKey(t, source, stubFirst)
-		time.Sleep(5 * time.Second)
-		wantKey(t, source, stubFirst)
-		time.Sleep(6 * time.Second)
+		time.Sleep(2 * time.Second)
 		wantKey(t, source, "key-1")
 	})
 }
@@ -138,53 +177,84 @@ func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 func TestRun(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(9*day), Memory()
+		server, store := newStub(2*day), Memory()
 		source := opened(t, server, store)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- source.Run(ctx) }()
-		time.Sleep(30 * day)
+		time.Sleep(3 * day)
 		synctest.Wait()
-		if n := server.counted("renew"); n != 4 {
-			t.Errorf("%d renewals in 30 days of 9-day keys, want 4", n)
+		if n := server.counted("renew"); n < 2 || n > 4 {
+			t.Errorf("%d renewals in 3 days of 2-day keys, which are renewed after 18 to 24 hours", n)
 		}
-		if !server.valid(stored(t, store).Key) || source.Status().LastError != nil || !source.Status().Saved {
-			t.Errorf("after 30 days: %+v", source.Status())
+		if !server.valid(stored(t, store).Key.Reveal()) || source.Status().LastError != nil || !source.Status().Saved {
+			t.Errorf("after 3 days: %+v", source.Status())
+		}
+		if n := server.checks(); n < 3 || n > 5 {
+			t.Errorf("%d checks in 3 days, want one a day, and one at the beginning", n)
 		}
 		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
+		if err := <-ended; err != nil {
 			t.Errorf("Run returned %v", err)
 		}
 
-		// It ends with its context during a renewal, too, which goes on.
+		// When its context ends during a renewal, it finishes that first.
 		time.Sleep(time.Until(source.Status().NextAttempt))
 		server.fault = hang(20 * time.Second)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun := time.Now()
-		if err := source.Run(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
+		if err := source.Run(ctx); err != nil || time.Since(begun) != 20*time.Second {
 			t.Errorf("Run returned %v after %v", err, time.Since(begun))
 		}
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if d := stored(t, store); !server.valid(d.Key) {
+		if d := stored(t, store); !server.valid(d.Key.Reveal()) {
 			t.Error("the renewal ended with Run")
 		}
 	})
 }
 
-func TestRunReturnsErrKeyLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := newStub(5 * day)
-		source := opened(t, server, Memory())
-		server.revoke()
-		if err := source.Run(t.Context()); !errors.Is(err, ErrKeyLost) {
-			t.Errorf("Run returned %v", err)
-		}
-		if err := source.Run(t.Context()); !errors.Is(err, ErrKeyLost) {
-			t.Errorf("Run returned %v", err)
-		}
-	})
+// Lost is a state that another key ends, whoever stores it.
+func TestLostEnds(t *testing.T) {
+	t.Parallel()
+	for name, mend := range map[string]func(t *testing.T, source *Source, store Store){
+		"stored by another process": func(t *testing.T, _ *Source, store Store) { put(t, store, living("operator", 5*day)) },
+		"adopted": func(t *testing.T, source *Source, _ Store) {
+			if err := source.Adopt(t.Context(), key("operator")); err != nil {
+				t.Error(err)
+			}
+		},
+		"accepted again": func(*testing.T, *Source, Store) {},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(5*day), Memory()
+			var log strings.Builder
+			source := opened(t, server, store, logTo(&log))
+			go func() { _ = source.Run(t.Context()) }()
+			server.revoke()
+			time.Sleep(25 * time.Hour) // until Run has asked the server
+			if _, err := source.Token(); !errors.Is(err, ErrKeyLost) || !source.Status().Lost || !errors.Is(err, esper.ErrUnauthorized) {
+				t.Fatalf("%s: Token: %v", name, err)
+			}
+			if !strings.Contains(log.String(), ErrKeyLost.Error()) {
+				t.Errorf("%s: the log does not say that the key is lost:\n%s", name, log.String())
+			}
+			want := "operator"
+			if name == "accepted again" {
+				want = stubFirst
+			}
+			server.revoke(want)
+			mend(t, source, store)
+			wait := time.Minute + time.Second // until the next look at the store
+			if name == "accepted again" {
+				wait = 2 * time.Hour // until the next question to the server
+			}
+			time.Sleep(wait)
+			wantKey(t, source, want)
+			if s := source.Status(); s.Lost || s.LastError != nil {
+				t.Errorf("%s: %+v", name, s)
+			}
+		})
+	}
 }
 
 func TestOpen(t *testing.T) {
@@ -204,6 +274,8 @@ func TestOpen(t *testing.T) {
 			text    string // in the error
 		}{
 			{name: "no initial token", env: "foo", store: Memory(), want: esper.ErrInvalidArgument, text: "WithInitialToken"},
+			{name: "no key", env: "foo", store: Memory(), want: ErrNoKey, text: "is empty"},
+			{name: "no key to follow", env: "foo", store: Memory(), opts: []Option{ReadOnly()}, want: ErrNoKey, text: "is empty"},
 			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
 			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = down }, want: io.EOF},
 			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() {
@@ -212,7 +284,6 @@ func TestOpen(t *testing.T) {
 				}
 			}, text: "belongs to no developer app"},
 			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},
-			{name: "file without a path", env: "foo", store: File(""), want: esper.ErrInvalidArgument, text: "the path given to File is empty"},
 			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
 			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},
 			{name: "client option", env: "foo", store: Memory(), opts: []Option{WithClientOptions(esper.WithTimeout(-1)), nil}, want: esper.ErrInvalidArgument},
@@ -223,6 +294,9 @@ func TestOpen(t *testing.T) {
 			server.revoke(stubFirst)
 			if test.prepare != nil {
 				test.prepare()
+			}
+			if viaTokens && test.name == "no developer app" { // which a personal access token does not need
+				test.opts = append(test.opts, func(s *settings) { s.tokens = false })
 			}
 			source, err := Open(t.Context(), test.env, test.store, append([]Option{client}, test.opts...)...)
 			if err == nil || source != nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), stubFirst) {

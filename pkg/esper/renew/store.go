@@ -2,65 +2,76 @@ package renew
 
 import (
 	"context"
-	"slices"
+	"strconv"
 	"sync"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/keyfile"
 )
 
-// Store keeps one small document, durably, for all processes that use the same key. [File] and
-// [Memory] are stores; a Kubernetes Secret, Vault or Redis fits behind the interface too, and
-// package storetest checks that an implementation keeps this contract. All methods must be safe
-// for concurrent use and end with their context.
+// Store keeps one small document for all processes that share a key. [File] and [Memory] are stores;
+// package storetest checks others. All methods must be safe for concurrent use, and return soon after
+// their context ends.
 //
 // The document holds the key: keep it as secret as the key, and out of every error.
 type Store interface {
-	// Load returns the document as it was saved last, nil if none ever was.
-	Load(ctx context.Context) ([]byte, error)
-	// Save replaces the document, as a whole or not at all, and returns once a crash cannot undo
-	// it. It does not keep the slice.
-	Save(ctx context.Context, document []byte) error
-	// Lock waits until no other holder, in this process or elsewhere, has the lock. The lock of a
-	// process that dies is freed, by the system or after a lease that is longer than the three
-	// minutes for which a Source holds it at most. It does not keep Load and Save out.
-	Lock(ctx context.Context) (unlock func(), err error)
+	// Load returns the document as it was saved last, and its version; nil and "" if there is none. It
+	// writes nothing.
+	Load(ctx context.Context) (document []byte, version string, err error)
+	// Save replaces the document, as a whole or not at all, if its version is still version ("" means:
+	// there is none). It returns the new version once a crash cannot undo the change, and does not keep
+	// the slice. The error is ErrConflict, possibly wrapped, if the store holds another version by now.
+	// After any error, ErrConflict included, the document may have been replaced all the same, now or
+	// later: a driver may have repeated the write, or an answer may have been lost.
+	Save(ctx context.Context, document []byte, version string) (newVersion string, err error)
 }
 
-// Memory returns a store that ends with the process: for tests, and for programs whose key is
-// never renewed within their run. A renewed key is lost with it.
-func Memory() Store { return &memory{lock: make(chan struct{}, 1)} }
+// ErrConflict is returned by [Store.Save] if the store holds another version than the one to be replaced,
+// and by methods of [Source] that could not do what was asked because of what another process did.
+var ErrConflict = keyfile.ErrConflict
+
+// Memory returns a store that ends with the process: for tests, and for programs whose key is never
+// renewed within their run. A key renewed in it is lost with it.
+func Memory() Store { return &memory{} }
 
 type memory struct {
-	lock     chan struct{} // full while locked
-	mu       sync.Mutex    // guards document
-	document []byte
+	mu      sync.Mutex   // guards what follows
+	saves   uint64       // how often it was saved, the version
+	content esper.Secret // the document: printers do not show it
 }
 
-func (m *memory) Load(ctx context.Context) ([]byte, error) {
+func (m *memory) Load(ctx context.Context) (document []byte, version string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if m.saves == 0 {
+		return nil, "", nil
 	}
-	return slices.Clone(m.document), nil
+	return []byte(m.content.Reveal()), m.version(), nil
 }
 
-func (m *memory) Save(ctx context.Context, document []byte) error {
+func (m *memory) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
+	if version != m.version() {
+		return "", ErrConflict
 	}
-	m.document = slices.Clone(document)
-	return nil
+	m.saves++
+	m.content = esper.NewSecret(string(document))
+	return m.version(), nil
 }
 
-func (m *memory) Lock(ctx context.Context) (unlock func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err // select would choose at random
+func (m *memory) version() string {
+	if m.saves == 0 {
+		return ""
 	}
-	select {
-	case m.lock <- struct{}{}:
-		return sync.OnceFunc(func() { <-m.lock }), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return strconv.FormatUint(m.saves, 10)
 }
+
+// String names the store in errors.
+func (m *memory) String() string { return "the store in memory" }

@@ -6,108 +6,94 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-var errDisk = errors.New("no space left on device")
-
-// faulty is a store whose methods fail as told.
-type faulty struct {
-	Store
-	mu   sync.Mutex
-	load func() error
-	save func(data []byte) error
-}
-
-func (f *faulty) set(load func() error, save func([]byte) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.load, f.save = load, save
-}
-
-func (f *faulty) Load(ctx context.Context) ([]byte, error) {
-	f.mu.Lock()
-	load := f.load
-	f.mu.Unlock()
-	if load != nil && load() != nil {
-		return nil, load()
-	}
-	return f.Store.Load(ctx)
-}
-
-func (f *faulty) Save(ctx context.Context, data []byte) error {
-	f.mu.Lock()
-	save := f.save
-	f.mu.Unlock()
-	if save != nil {
-		if err := save(data); err != nil {
-			return err
-		}
-	}
-	return f.Store.Save(ctx, data)
-}
-
-// TestStoringFails: the new key lives in memory, and is stored as soon as that is possible.
+// A new key whose save fails is saved again without a pause, before anybody gets it.
 func TestStoringFails(t *testing.T) {
-	for _, times := range []int{1, 5} {
+	for _, times := range []int{1, 5, 300} {
 		synctest.Test(t, func(t *testing.T) {
-			var told recorder
-			var log strings.Builder
-			server, store, source := advisory(t, nil, told.option(), logTo(&log))
+			server, store, source := advisory(t, nil)
 			failures := 0
 			store.set(nil, func(data []byte) error {
-				if failures < times && strings.Contains(string(data), "key-1") {
+				if failures < times && strings.Contains(string(data), `"key-1"`) {
 					failures++
 					return errDisk
 				}
 				return nil
 			})
-			wantKey(t, source, stubFirst)
-			synctest.Wait()
+			if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
+				t.Errorf("%d failures: %v", times, err)
+			}
 			wantKey(t, source, "key-1")
-			status := source.Status()
-			if status.Saved || !errors.Is(status.LastError, errDisk) || !strings.Contains(status.LastError.Error(), "dies with this process") {
-				t.Errorf("Status: %+v", status)
-			}
-			if len(told) != 1 || told[0].Saved || !errors.Is(told[0].LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
-				t.Errorf("OnRenew %+v, log %s", told, &log)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // nobody asks
-			defer cancel()
-			_ = source.Run(ctx)
-			if status := source.Status(); !status.Saved || status.LastError != nil || stored(t, store).Key != "key-1" || failures != times {
-				t.Errorf("after an hour: %+v, %d failures", status, failures)
-			}
-			if n := server.counted("renew"); n != 1 {
-				t.Errorf("%d renewals, want 1", n)
-			}
 		})
 	}
 }
 
+// One that cannot be saved for long is used from memory, and saved as soon as that is possible.
+func TestStoringFailsForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told recorder
+		var log strings.Builder
+		server, store, source := advisory(t, nil, told.option(), logTo(&log))
+		store.set(nil, func(data []byte) error {
+			if strings.Contains(string(data), `"key-1"`) {
+				return errDisk
+			}
+			return nil
+		})
+		begun := time.Now()
+		err := source.RenewIfDue(t.Context())
+		if !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || time.Since(begun) > 3*time.Minute {
+			t.Errorf("RenewIfDue: %v after %v", err, time.Since(begun))
+		}
+		wantKey(t, source, "key-1")
+		status := source.Status()
+		if status.Saved || !errors.Is(status.LastError, errDisk) {
+			t.Errorf("Status: %+v", status)
+		}
+		if len(told) != 1 || told[0].Saved || !errors.Is(told[0].LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
+			t.Errorf("OnChange %+v, log %s", told, &log)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := source.Run(ctx); !errors.Is(err, ErrNotSaved) {
+			t.Errorf("Run: %v", err)
+		}
+		store.set(nil, nil)
+		time.Sleep(time.Minute)
+		if err := source.Close(); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
+			t.Errorf("Close: %v, %d renewals", err, server.counted("renew"))
+		}
+	})
+}
+
 // TestStoringFailsAlways goes through several lives of a key, with a disk that is full.
 func TestStoringFailsAlways(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
 		store.set(nil, func([]byte) error { return errDisk })
-		for range 300 * 24 {
+		for range 200 * 8 {
 			if !works(server, source) {
 				t.Fatalf("%v: %+v", time.Now(), source.Status())
 			}
-			time.Sleep(time.Hour - time.Minute)
-			if end := source.Status().ExpiresAt; time.Until(end) < 2*time.Hour {
+			time.Sleep(3*time.Hour - time.Minute)
+			if end := source.Status().ExpiresAt; time.Until(end) < 4*time.Hour {
 				time.Sleep(time.Until(end) - time.Minute) // the mandatory window
 			}
 		}
-		if n := server.counted("renew"); n != 4 { // each just before the end, as the journal cannot be written
-			t.Errorf("%d renewals, want 4", n)
+		if n := server.counted("renew"); n != 3 { // each just before the end, as the journal cannot be written
+			t.Errorf("%d renewals, want 3", n)
 		}
 		store.set(nil, nil)
 		time.Sleep(2 * time.Hour)
-		if !works(server, source) || !source.Status().Saved || stored(t, store).Key != "key-4" {
+		if !works(server, source) || !source.Status().Saved || stored(t, store).Key != key("key-3") {
 			t.Errorf("not stored afterwards: %+v", source.Status())
 		}
 	})
@@ -140,17 +126,18 @@ func TestNoCheckIsForgotten(t *testing.T) {
 		if n := renewFor(t, server, source, 2*time.Hour, 10*time.Second); n != 0 {
 			t.Errorf("%d renewals without a check", n)
 		}
-		if a := stored(t, store).Attempt; a == nil {
+		if a := stored(t, store).Attempt; a.ID == "" {
 			t.Error("the journal was not written afterwards")
 		}
 	})
 }
 
+// An unreadable store stops renewals until the last minutes, is never overwritten, and is no reason to give
+// the key up. One that is empty gets the key again.
 func TestStoreUnreadable(t *testing.T) {
 	for name, spoil := range map[string]func(*faulty){
 		"error":   func(s *faulty) { s.set(func() error { return errDisk }, nil) },
-		"gone":    func(s *faulty) { s.Store = Memory() },
-		"garbage": func(s *faulty) { _ = s.Store.Save(context.Background(), []byte("{")) },
+		"garbage": func(s *faulty) { overwrite(s.Store, "{") },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store, source := advisory(t, nil)
@@ -159,18 +146,39 @@ func TestStoreUnreadable(t *testing.T) {
 				t.Errorf("%s: %d renewals while the key is valid, %v", name, n, source.Status().LastError)
 			}
 			wantKey(t, source, stubFirst)
-			time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
+			time.Sleep(time.Until(source.Status().ExpiresAt) - 4*time.Minute)
+			_, _ = source.Token()
+			time.Sleep(2 * time.Minute)
 			wantKey(t, source, "key-1")
-			if status := source.Status(); status.Saved != (name == "gone") {
+			if status := source.Status(); status.Saved {
 				t.Errorf("%s: %+v", name, status)
 			}
 			if name == "garbage" {
-				if data, _ := store.Load(t.Context()); string(data) != "{" {
+				if data, _, _ := store.Load(t.Context()); string(data) != "{" {
 					t.Errorf("the document was replaced by %s", data)
 				}
 			}
+			server.revoke() // nobody knows whether the store has another
+			if n := renewFor(t, server, source, time.Hour, time.Minute); n != 0 || source.Status().Lost || errors.Is(source.Status().LastError, ErrKeyLost) {
+				t.Errorf("%s: %+v", name, source.Status())
+			}
 		})
 	}
+	synctest.Test(t, func(t *testing.T) {
+		_, store, source := advisory(t, nil)
+		time.Sleep(-20 * day)
+		store.Store = Memory()
+		time.Sleep(time.Minute)
+		_, _ = source.Token()
+		if d := stored(t, store); d.Key.IsZero() || !source.Status().Saved {
+			t.Errorf("an empty store did not get the key again: %+v", source.Status())
+		}
+	})
+}
+
+func overwrite(s Store, text string) {
+	_, version, _ := s.Load(context.Background())
+	_, _ = s.Save(context.Background(), []byte(text), version)
 }
 
 // TestLoser: the store's lease was lost, and another process stores a key during the renewal.
@@ -192,7 +200,7 @@ func TestLoser(t *testing.T) {
 			server, store, source := advisory(t, nil)
 			server.keepOld = name != "old key replaced"
 			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-				put(t, store, document{Key: test.other, IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+				put(t, store, living(test.other, 90*day))
 				if test.other == "other" {
 					server.mu.Lock()
 					server.add("other")
@@ -203,10 +211,11 @@ func TestLoser(t *testing.T) {
 				}
 				return test.renewal(act)
 			})
-			wantKey(t, source, stubFirst)
-			synctest.Wait()
-			if d := stored(t, store); d.Key != test.want || d.Attempt != nil {
-				t.Errorf("%s: stored %s, attempt %v", name, d.Key, d.Attempt)
+			_, _ = source.Token()
+			time.Sleep(4 * time.Minute)
+			_, _ = source.Token()
+			if d := stored(t, store); d.Key != key(test.want) || d.Attempt.ID != "" {
+				t.Errorf("%s: stored %s, attempt %v", name, d.Key.Reveal(), d.Attempt)
 			}
 			server.fault = nil
 			time.Sleep(11 * time.Minute)
@@ -226,20 +235,22 @@ func TestUnclear(t *testing.T) {
 			if op == "info" {
 				return reply(404, ""), nil
 			}
-			put(t, store, document{Key: "dead", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+			put(t, store, living("dead", 90*day))
 			return act(), nil
 		}
 		wantKey(t, source, stubFirst)
-		synctest.Wait()
+		time.Sleep(2 * time.Minute)
 		wantKey(t, source, "key-1")
-		if d := stored(t, store); d.Key != "dead" || source.Status().Saved {
-			t.Errorf("stored %s", d.Key)
+		if d := stored(t, store); d.Key != key("dead") || source.Status().Saved {
+			t.Errorf("stored %s", d.Key.Reveal())
 		}
 		server.fault = nil
-		time.Sleep(time.Hour)
-		_ = works(server, source)
-		if d := stored(t, store); d.Key != "key-1" || !source.Status().Saved {
-			t.Errorf("stored %s", d.Key)
+		for range 60 {
+			time.Sleep(time.Minute)
+			_ = works(server, source)
+		}
+		if d := stored(t, store); d.Key != key("key-1") || !source.Status().Saved {
+			t.Errorf("stored %s", d.Key.Reveal())
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
 const device = stubBase + "/v1/device/?state=1"
@@ -92,8 +93,12 @@ func TestTransportWithoutKey(t *testing.T) {
 		server := newStub(90 * day)
 		source := opened(t, server, Memory())
 		time.Sleep(90 * day) // the key has ended
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil)); !errors.Is(err, ErrKeyExpired) {
+			t.Error(err)
+		}
+		time.Sleep(65 * time.Second)
 		body := &closing{Reader: strings.NewReader("x")}
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed || !strings.Contains(err.Error(), "it expired at 2000-03-31T00:00:00Z") {
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed || !strings.Contains(err.Error(), "it ended at 2000-03-31T00:00:00Z") {
 			t.Errorf("%v, body closed %v", err, body.closed)
 		}
 		if n := server.counted("other"); n != 0 {
@@ -108,8 +113,8 @@ func TestTransportNilBase(t *testing.T) {
 	}))
 	defer server.Close()
 	store := Memory()
-	data, _ := document{Server: server.URL, Key: stubFirst, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(day)}.encode()
-	if err := store.Save(t.Context(), data); err != nil {
+	data, _ := encode(living(stubFirst, day), server.URL, time.Now())
+	if _, err := store.Save(t.Context(), data, ""); err != nil {
 		t.Fatal(err)
 	}
 	source, err := Open(t.Context(), server.URL, store)
@@ -130,7 +135,9 @@ func TestTransportNilBase(t *testing.T) {
 func replaced(t *testing.T, server *stub, store Store) {
 	t.Helper()
 	server.revoke("other")
-	put(t, store, document{Key: "other", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+	d, next := stored(t, store), living("other", 90*day)
+	next.Lineage, next.Serial, next.Predecessors, next.Initial = d.Lineage, d.Serial+1, policy.Hash(d.Key), d.Initial
+	put(t, store, next)
 }
 
 func TestTransportAfterAnotherProcess(t *testing.T) {
@@ -140,7 +147,7 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 			source := opened(t, server, store)
 			replaced(t, server, store)
 			want, requests := 200, 2
-			if method == http.MethodPost || method == http.MethodDelete {
+			if method == http.MethodPost { // its body cannot be had again
 				want, requests = 401, 1
 			}
 			status, err := get(t, source, server, method)
@@ -157,8 +164,25 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 	}
 }
 
-// TestTransportWaitsForTheOther: another process has just replaced the key, and is about to store
-// the new one. It holds the lock.
+// A body that can be had again is sent again.
+func TestTransportSendsABodyAgain(t *testing.T) {
+	server, store := newStub(90*day), Memory()
+	source := opened(t, server, store)
+	replaced(t, server, store)
+	var bodies []string
+	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(req.Body)
+		bodies = append(bodies, string(body))
+		return server.RoundTrip(req)
+	})
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, device, strings.NewReader("body"))
+	resp, err := source.Transport(base).RoundTrip(req)
+	if err != nil || resp.StatusCode != 200 || len(bodies) != 2 || bodies[1] != "body" {
+		t.Errorf("%v, %q", err, bodies)
+	}
+}
+
+// Another process has just replaced the key, and is about to store the new one.
 func TestTransportWaitsForTheOther(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -170,14 +194,15 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 					t.Fatal(status, err)
 				}
 				server.fault = nil
+				time.Sleep(2 * time.Second)
 			}
-			unlock, _ := store.Lock(t.Context())
-			put(t, store, document{IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day), Attempt: newAttempt()})
+			d := stored(t, store)
+			d.Attempt = begunAttempt(0)
+			put(t, store, d)
 			server.revoke("other")
 			go func() {
 				time.Sleep(10 * time.Second)
 				replaced(t, server, store)
-				unlock()
 			}()
 			status, err := get(t, source, server, http.MethodGet)
 			if status != 200 || err != nil {
@@ -187,22 +212,26 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 	}
 }
 
+// A revoked key: callers get the server's 401 until the second refusal, and then ErrKeyLost without a request.
 func TestTransportKeyRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
 		source := opened(t, server, Memory())
 		server.revoke()
-		var wg sync.WaitGroup
-		for range 100 {
-			wg.Go(func() {
-				if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrKeyLost) {
-					t.Error(err)
-				}
-			})
+		for range 3 {
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() {
+					if status, err := get(t, source, server, http.MethodGet); status != 401 && !errors.Is(err, ErrKeyLost) {
+						t.Error(status, err)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(40 * time.Second)
 		}
-		wg.Wait()
 		others := server.counted("other")
-		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") != 2 || server.counted("renew") != 0 {
+		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") > 4 || server.counted("renew") != 0 {
 			t.Errorf("%v, %v", err, server.count)
 		}
 	})
@@ -255,13 +284,17 @@ func TestClientTellsTheSource(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.revoke("operator")
-		put(t, store, document{Key: "operator", IssuedAt: wallClock(), ExpiresAt: wallClock().Add(90 * day)})
+		put(t, store, living("operator", 90*day))
 		if _, err := client.TokenInfo(t.Context()); err != nil {
 			t.Errorf("with the new key in the store: %v", err)
 		}
 		wantKey(t, source, "operator")
 		server.revoke()
 		time.Sleep(day)
+		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, ErrKeyLost) {
+			t.Errorf("after one refusal: %v", err)
+		}
+		time.Sleep(65 * time.Second)
 		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrUnauthorized) {
 			t.Errorf("with no key: %v", err)
 		}

@@ -61,6 +61,7 @@ func kindOf(err error) string {
 	}{
 		{renew.ErrKeyLost, "ErrKeyLost"},
 		{renew.ErrKeyExpired, "ErrKeyExpired"},
+		{renew.ErrClosed, "ErrClosed"},
 		{esper.ErrResponseTooLarge, "ErrResponseTooLarge"},
 		{esper.ErrInvalidResponse, "ErrInvalidResponse"},
 		{context.Canceled, "Canceled"},

@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// A source that waits for longer than this before it does something again has nothing more to show.
-	patience = 15 * time.Second
-	maxAge   = time.Minute
+	// life is how long one source renews: longer than a renewal of unknown outcome may be under way.
+	life = 20 * time.Second
+	// patience is how long a source may wait before it does something again, while its key is not given up.
+	patience = 10 * time.Second
 	// settle is how long the end of a source's life may take to be told, a renewal under way included.
 	settle = 10 * time.Second
 )
 
-// keeper has one source after another renew a key. One ends when its key is lost, when it waits for
-// long (a renewal of unknown outcome, an end that lies far ahead), or after a minute.
+// keeper has one source after another renew a key.
 type keeper struct {
 	server    *server
 	folder    string
@@ -60,11 +60,14 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		k.sources++
 		k.mu.Lock()
-		if k.current == nil {
-			close(k.ready)
-		}
+		previous := k.current
 		k.current = source
 		k.mu.Unlock()
+		if previous == nil {
+			close(k.ready)
+		} else if err := previous.Close(); err != nil {
+			k.wrong = append(k.wrong, err)
+		}
 		k.server.retire(issued)
 		k.live(ctx, source)
 		if err := k.judge(source, path); err != nil {
@@ -79,7 +82,7 @@ func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	for {
 		source, err := renew.Open(ctx, k.server.base, renew.File(path), renew.WithInitialToken(key),
 			renew.WithClientOptions(callOptions(k.transport)...),
-			renew.WithOnRenew(func(s renew.Status) {
+			renew.WithOnChange(func(s renew.Status) {
 				if s.LastError != nil {
 					k.found.note(s.LastError)
 					return
@@ -98,24 +101,19 @@ func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	}
 }
 
-// live runs a source until there is nothing more to see.
+// live runs a source, and has it renew its key again and again.
 func (k *keeper) live(ctx context.Context, source *renew.Source) {
-	ctx, cancel := context.WithTimeout(ctx, maxAge)
+	ctx, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx) }()
-	for waits := 0; waits < 5*20 && pause(ctx, 50*time.Millisecond); { // long enough for a key to expire
-		select {
-		case err := <-ended:
-			k.found.note(err)
-			return
-		default:
-		}
-		if time.Until(source.Status().NextAttempt) > patience {
-			waits++
+	for pause(ctx, 50*time.Millisecond) {
+		err := source.Renew(ctx)
+		k.found.note(err)
+		if err != nil && k.sources%3 != 0 { // every third waits for what comes of it
+			cancel()
 		}
 	}
-	cancel()
 	k.found.note(<-ended)
 }
 

@@ -58,8 +58,12 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, percent int, what 
 		s.told(what + "silence")
 		<-r.Context().Done() // until the client hangs up
 	case 8:
-		s.told(what + "2 MiB")
-		answer(w, http.StatusOK, `{"note":"`+strings.Repeat("x", 2<<20)+`"}`)
+		size := 2 << 20
+		if what != "" {
+			size = 1 << 10 // a source keeps the answer to a renewal, which would look like a leak
+		}
+		s.told(what + "long")
+		answer(w, http.StatusOK, `{"note":"`+strings.Repeat("x", size)+`"}`)
 	}
 	return true
 }

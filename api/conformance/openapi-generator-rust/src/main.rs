@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use esper::apis::configuration::Configuration;
-use esper::apis::{Error, token_api};
-use esper::models::ErrorResponse;
+use esper::apis::{Error, personal_access_token_api, token_api};
+use esper::models::{ErrorResponse, PersonalAccessTokenRenewal};
 use reqwest_middleware::{ClientBuilder, Middleware, Next};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ struct Command {
     key: String,
     enterprise_id: String,
     developerapp_id: String,
+    token_id: String,
+    expiry_at: i64,
 }
 
 /// Notes the answer's status and Retry-After: the generated client hides which 2xx it got, and all headers.
@@ -63,6 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn call(c: &Command) -> Result<Value, Box<dyn std::error::Error>> {
     let head = Head::default();
+    // snippet
     let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
     let config = Configuration {
         base_path: c.url.clone(),
@@ -74,6 +77,18 @@ async fn call(c: &Command) -> Result<Value, Box<dyn std::error::Error>> {
         "getTokenInfo" => show(token_api::get_token_info(&config).await),
         "renewToken" => show(
             token_api::renew_token(&config, &c.enterprise_id, &c.developerapp_id, &c.key).await,
+    // end of snippet
+        ),
+        "listPersonalAccessTokens" => {
+            show(personal_access_token_api::list_personal_access_tokens(&config).await)
+        }
+        "renewPersonalAccessToken" => show(
+            personal_access_token_api::renew_personal_access_token(
+                &config,
+                &c.token_id,
+                PersonalAccessTokenRenewal::new(c.expiry_at),
+            )
+            .await,
         ),
         other => return Err(format!("no such operation: {other:?}").into()),
     };

@@ -36,14 +36,11 @@ func Start(ctx context.Context, name string, args ...string) (*Child, error) {
 	return c, c.cmd.Start()
 }
 
-// Tell sends a line.
-func (c *Child) Tell(line string) error {
-	_, err := fmt.Fprintln(c.in, line)
-	return err
-}
-
-// Hear returns the next line; one that begins with "error " is an error.
-func (c *Child) Hear() (string, error) {
+// Ask sends a line, and returns the one that answers it. One that begins with "error " is an error.
+func (c *Child) Ask(question string) (string, error) {
+	if _, err := fmt.Fprintln(c.in, question); err != nil {
+		return "", err
+	}
 	line, err := c.out.ReadString('\n')
 	if err != nil {
 		return "", fmt.Errorf("%s %v: %w", c.cmd.Path, c.cmd.Args[1:], err)
@@ -55,14 +52,6 @@ func (c *Child) Hear() (string, error) {
 	return line, nil
 }
 
-// Ask is Tell and Hear.
-func (c *Child) Ask(line string) (string, error) {
-	if err := c.Tell(line); err != nil {
-		return "", err
-	}
-	return c.Hear()
-}
-
 // Close ends the process's input and waits for it to end.
 func (c *Child) Close() error {
 	_ = c.in.Close()
@@ -70,10 +59,10 @@ func (c *Child) Close() error {
 }
 
 // Serve is the other side: it answers each line of standard input with answer's, until it ends.
-func Serve(answer func(words []string) (string, error)) error {
+func Serve(answer func() (string, error)) error {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		text, err := answer(strings.Fields(lines.Text()))
+		text, err := answer()
 		if err != nil {
 			text = "error " + strings.ReplaceAll(err.Error(), "\n", "; ")
 		}

@@ -1,52 +1,25 @@
+// Package peers has the clients that are measured. That of ogen is made from the API's description anew for each run, and
+// is no part of the repository.
 package peers
 
-import (
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/esperclient"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/floor"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/oapi"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogenotelpeer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/ogenpeer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/peer"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/resty2"
-	"github.com/esper-go/esper-go/pkg/benchmarks/internal/peers/resty3"
-)
+//go:generate go tool ogen -loglevel warn -clean -config ogen.yml -target ogen -package ogen ../../../../api/openapi.yaml
 
-// The names of the clients that the harness asks for by name.
+// The names of the clients.
 const (
-	Floor     = "floor"
-	Default   = "floor, default transport"
-	Esper     = "esper-go"
-	Generated = "oapi-codegen"
-	Python    = "esperclient (Python)"
+	Bare    = "hand-written, bare"
+	Careful = "hand-written, careful"
+	Esper   = "esper-go"
+	Oapi    = "oapi-codegen"
+	Ogen    = "ogen"
 )
 
-// Named is a client in Go.
+// Named is a client with its name.
 type Named struct {
-	Name    string
-	Program string // its folder in programs/, if it has one
-	New     peer.New
+	Name string
+	New  New
 }
 
-// All returns the clients in Go, the floor first.
+// All returns the clients.
 func All() []Named {
-	return []Named{
-		{Floor, "floor", floor.New},
-		{Default, "", floor.NewDefault},
-		{Esper, "esper", esperclient.New},
-		{Generated, "oapi", oapi.New},
-		{"ogen without OTel", "ogen", ogenpeer.New},
-		{"ogen", "ogenotel", ogenotelpeer.New},
-		{"resty v2", "resty2", resty2.New},
-		{"resty v3", "resty3", resty3.New},
-	}
-}
-
-// Find returns the client of that name, or one whose New is nil.
-func Find(name string) Named {
-	for _, n := range All() {
-		if n.Name == name {
-			return n
-		}
-	}
-	return Named{}
+	return []Named{{Esper, NewEsper}, {Careful, NewCareful}, {Bare, NewBare}, {Oapi, NewOapi}, {Ogen, NewOgen}}
 }

@@ -1,10 +1,9 @@
 // Package server is the one server that all clients are measured against: plain net/http in a
-// process of its own, which answers with fixed bytes and counts connections.
+// process of its own, which answers with fixed bytes.
 package server
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,17 +25,11 @@ const (
 	Refused  = "/denied/api" // 401 with the documented envelope
 	Huge     = "/huge/api"   // 200 with 1 GiB of JSON
 	HugeGzip = "/gzip/api"   // the same, compressed
-	Rotating = "/rotate/api" // a key that is due, if its name begins so, and new ones
+	Rotating = "/rotate/api" // a key that ends in 90 days, and new ones
 )
-
-// DuePrefix begins the keys that Rotating calls due.
-const DuePrefix = "example-due-"
 
 // longest bounds the server's life, whatever happens to the harness.
 const longest = time.Hour
-
-// Count is what the server saw since it began.
-type Count struct{ Connections, Posts int64 }
 
 // Server is the running process.
 type Server struct {
@@ -58,15 +51,6 @@ func Start(ctx context.Context) (*Server, error) {
 	return &Server{url, c}, err
 }
 
-// Count asks the server what it has seen.
-func (s *Server) Count() (c Count, err error) {
-	text, err := s.child.Ask("count")
-	if err != nil {
-		return c, err
-	}
-	return c, json.Unmarshal([]byte(text), &c)
-}
-
 // Close ends the server.
 func (s *Server) Close() error { return s.child.Close() }
 
@@ -77,31 +61,22 @@ func Run() error {
 		return err
 	}
 	time.AfterFunc(longest, func() { _ = listener.Close(); _ = os.Stdin.Close() })
-	var connections, posts atomic.Int64
+	var posts atomic.Int64
 	srv := &http.Server{
 		Handler:           handler(&posts),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				connections.Add(1)
-			}
-		},
 	}
 	defer srv.Close()
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(listener) }()
-	return child.Serve(func(words []string) (string, error) {
+	return child.Serve(func() (string, error) {
 		select {
 		case err := <-failed:
 			return "", err
 		default:
 		}
-		if words[0] == "url" {
-			return "http://" + listener.Addr().String(), nil
-		}
-		text, err := json.Marshal(Count{connections.Load(), posts.Load()})
-		return string(text), err
+		return "http://" + listener.Addr().String(), nil
 	})
 }
 
@@ -128,7 +103,7 @@ func handler(posts *atomic.Int64) http.Handler {
 			answer(w, http.StatusCreated, []byte(newKey(fmt.Sprintf("example-renewed-%d", posts.Load()), time.Now())))
 		case strings.HasPrefix(path, Rotating):
 			key := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
-			answer(w, http.StatusOK, []byte(dueInfo(key, strings.HasPrefix(key, DuePrefix), time.Now())))
+			answer(w, http.StatusOK, []byte(keyInfo(key, time.Now())))
 		default:
 			answer(w, http.StatusNotFound, denied)
 		}

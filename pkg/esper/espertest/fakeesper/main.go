@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var fail fault
 	flags.Func("fail", "answer with this `fault`, written as JSON, in place of the normal answer", fail.parse)
 	lifetime := flags.Duration("lifetime", 90*24*time.Hour, "how long each key lives, so that a renewal becomes due: `10m`")
+	retired := flags.Int("retired", 0, "answer the two token endpoints with this `status`, 404 or 410, as on the day after their end")
 	keep := flags.Bool("keep-old-key", false, "let a renewed key go on working")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -63,6 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	opts := []espertest.Option{espertest.WithListener(listener), espertest.WithToken(*token), espertest.WithLifetime(*lifetime)}
 	if *keep {
 		opts = append(opts, espertest.KeepOldKey())
+	}
+	if *retired != 0 {
+		opts = append(opts, espertest.WithRetired(*retired, "renewToken", "getTokenInfo"))
 	}
 	server := espertest.New(opts...)
 	server.Fail(fail.times, fail.Fault)

@@ -57,7 +57,7 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 		case err != nil:
 			return buf, err
 		case len(buf) == cap(buf):
-			buf = slices.Grow(buf, len(buf))
+			buf = slices.Grow(buf, min(len(buf), MaxSize+1-len(buf)))
 		}
 	}
 }

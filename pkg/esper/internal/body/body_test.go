@@ -75,13 +75,13 @@ func TestTokens(t *testing.T) {
 	doc := `{"token": "one-1", "a": [{"access_token": "two-2", "source_refresh_token": 3}], "errors": {"Token": ["four-4", "This field is required.", "expired"]},
 		"accessToken": {"key": {"value": "a-long-word-without-digits"}, "is": true}, "tokens": "no-5", "token": null, "token" : "one-1", "note": "\"token\": \"six-6\""}`
 	var got []string
-	for _, secret := range Tokens(nil, []byte(doc)) {
+	for _, secret := range Tokens(nil, []byte(doc), 8) {
 		got = append(got, secret.Reveal())
 	}
 	if text := strings.Join(got, " "); text != "one-1 two-2 3 four-4 a-long-word-without-digits" {
 		t.Errorf("found %s", text)
 	}
-	if n := len(Tokens(nil, []byte(strings.Repeat(`"token": "a1", `, 1000)))); n > MaxTokens {
+	if n := len(Tokens(nil, []byte(strings.Repeat(`"token": "a1", `, 1000)), 8)); n > 8 {
 		t.Errorf("%d tokens", n)
 	}
 }

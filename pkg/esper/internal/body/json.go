@@ -52,6 +52,21 @@ func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 	return false
 }
 
+// List calls visit with the elements of the array that is the member name of the object in body, until it returns false.
+// It reports whether there is such an array; null is an empty one.
+func List(body []byte, name string, visit func(value []byte) bool) (found bool) {
+	eachMember(body, func(literal, value []byte) bool {
+		if stringOf(literal) != name {
+			return true
+		}
+		if found = string(value) == "null" || len(value) > 0 && value[0] == '['; found {
+			eachElement(value, visit)
+		}
+		return !found
+	})
+	return found
+}
+
 // eachElement calls visit with the elements of the JSON array at the top of b, until it returns false.
 func eachElement(b []byte, visit func(value []byte) bool) {
 	if len(b) == 0 || b[0] != '[' {
@@ -99,23 +114,25 @@ func stringLen(b []byte) int {
 	return -1
 }
 
-// nestedLen is valueLen for what begins with a brace or a bracket. It does not tell the two apart.
+// nestedLen is valueLen for what begins with a brace or a bracket. It does not tell the two apart, and
+// takes any depth: a new key may follow.
 func nestedLen(b []byte) int {
+	const bit = '{' ^ '[' // the one in which braces and brackets differ
 	depth := 0
 	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '"':
+		switch c := b[i]; {
+		case c|bit == '{':
+			depth++
+		case c|bit == '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case c == '"':
 			n := stringLen(b[i:])
 			if n < 0 {
 				return -1
 			}
 			i += n - 1
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
 		}
 	}
 	return -1

@@ -63,14 +63,12 @@ func (r *recent) last() wire.Secret {
 	return wire.Secret{}
 }
 
-// MaxTokens is how many secrets Tokens looks for.
-const MaxTokens = 8
-
 // Tokens appends to tokens what in an answer stands under names that end in token, at any depth, and looks
-// like a key. It looks at the first 64 of such names.
-func Tokens(tokens []wire.Secret, body []byte) []wire.Secret {
-	const maxLen, maxNames = 8 << 10, 64
-	end, most := []byte(`oken"`), len(tokens)+MaxTokens
+// like a key: most of them at most. It looks at the first 8 * most of such names.
+func Tokens(tokens []wire.Secret, body []byte, most int) []wire.Secret {
+	const maxLen, few = 8 << 10, 8
+	given, maxNames := len(tokens), 8*most
+	end, most := []byte(`oken"`), len(tokens)+most
 	for rest, n := body, 0; len(tokens) < most && n < maxNames; n++ {
 		i := bytes.Index(rest, end)
 		if i < 0 {
@@ -84,7 +82,7 @@ func Tokens(tokens []wire.Secret, body []byte) []wire.Secret {
 		rest = trimSpace(rest[1:])
 		value := rest[:max(0, valueLen(rest[:min(len(rest), maxLen)]))]
 		known := func(token wire.Secret) bool { return `"`+token.Reveal()+`"` == string(value) }
-		if slices.ContainsFunc(tokens, known) { // as mostly: the answer repeats the key that made the call
+		if slices.ContainsFunc(tokens[:min(len(tokens), given+few)], known) { // as mostly: the answer repeats the key that made the call
 			continue
 		}
 		tokens = stringsIn(tokens, value, most, 0)

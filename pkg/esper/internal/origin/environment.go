@@ -128,17 +128,17 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 }
 
 // validHost wants the labels of RFC 1123, or an address; a name in another script is to be given as
-// punycode. Underscores are no part of it, but are in use on private networks.
+// punycode. Underscores are no part of it, but are in use on private networks. The dot of the root is not
+// there any more.
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == ""
 	}
-	name := strings.TrimSuffix(host, ".")
-	if len(name) > 253 || strings.Contains(host, ":") {
+	if len(host) > 253 || strings.Contains(host, ":") {
 		return false
 	}
 	last := ""
-	for label := range strings.SplitSeq(name, ".") {
+	for label := range strings.SplitSeq(host, ".") {
 		if !validLabel(label) {
 			return false
 		}

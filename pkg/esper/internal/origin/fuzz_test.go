@@ -13,14 +13,15 @@ func FuzzEnvironment(f *testing.F) {
 		"http://127.0.0.1:8080", "http://[::1]/x", "http://localhost", "HTTP://LOCALHOST:1/", "http://127.0.0.1.evil.test", "http://foo.test",
 		"https://user:pass@foo.test", "https://foo.test?a=b", "https://foo.test/#", "https://foo.test/a%2Fb/", "https://foo.test/a/../b", "ftp://foo.test",
 		"https://", "https:///api", "https:foo", "//foo.test", "https://foo.test:99999", "https://foo.test:", "https://[::1", "https://f\noo", "https://ü.test/ä",
-		"https://foo.test/%", "https://foo.test/%00", "http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..b", "https://*", "http://0x7f.1", `https://foo.test\@evil.test`,
+		"https://foo.test/%", "https://foo.test/%00", "http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..b", "https://a..", "https://a.", "https://*", "http://0x7f.1", `https://foo.test\@evil.test`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, environment string) {
 		u, err := Parse(environment, false)
 		if err != nil {
-			if u != nil || len(environment) > 12 && strings.Contains(err.Error(), environment) {
+			said := strings.NewReplacer("https://foo-api.esper.cloud/api", "", "https://TENANT-api.esper.cloud/api", "").Replace(err.Error()) // without its examples
+			if u != nil || len(environment) > 12 && strings.Contains(said, environment) {
 				t.Fatalf("%q: %v, %v", environment, u, err)
 			}
 			return

@@ -6,23 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
+	"strings"
+	"sync/atomic"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
 func (h *harness) empty() {
-	for _, s := range []renew.Store{h.open(), h.open()} {
-		if document := h.load(s); document != nil {
-			h.failNow("Load from empty storage returned %s, want nil", describe(document))
+	for range 2 { // Load writes nothing
+		for _, s := range []renew.Store{h.open(), h.open()} {
+			if document, version, err := s.Load(h.ctx); document != nil || version != "" || err != nil {
+				h.failNow("Load from empty storage returned %s, %q, %v; want nil, \"\" and no error", describe(document), version, err)
+			}
 		}
-		h.lock(s)() // a lock alone stores nothing
+	}
+	if _, err := h.open().Save(h.ctx, []byte("x"), "never issued"); err == nil {
+		h.failNow("Save to empty storage succeeded with a version that was never issued")
 	}
 }
 
 // roundTrip saves documents of every kind, larger and smaller in turn.
-func (h *harness) roundTrip() {
+func (h *harness) roundTrip(largest int) {
 	bytewise := make([]byte, 256)
 	for i := range bytewise {
 		bytewise[i] = byte(i)
@@ -30,7 +34,7 @@ func (h *harness) roundTrip() {
 	one, other := h.open(), h.open()
 	for _, document := range [][]byte{
 		[]byte("{\n  \"key\": \"value\"\n}\n"),
-		bytes.Repeat([]byte("0123456789abcdef"), large/16),
+		bytes.Repeat([]byte("0123456789abcdef"), largest/16),
 		[]byte(" \r\n{}\r\n \n"),
 		bytewise,
 		[]byte("x"),
@@ -43,142 +47,157 @@ func (h *harness) roundTrip() {
 	}
 }
 
-func (h *harness) noAliasing() {
-	s, want := h.open(), []byte("as it was saved")
-	document := slices.Clone(want)
-	h.save(s, document)
-	clear(document)
-	h.wants(s, want, "after the saved slice was changed")
-	clear(h.load(s))
-	h.wants(s, want, "after a loaded slice was changed")
+// tooLarge saves a document that a store with a limit does not hold.
+func (h *harness) tooLarge(largest int) {
+	if largest == large {
+		return // there is no limit
+	}
+	s, want := h.open(), []byte("before")
+	version := h.save(s, want)
+	if _, err := s.Save(h.ctx, bytes.Repeat([]byte("x"), large), version); err == nil || errors.Is(err, renew.ErrConflict) {
+		h.failNow("Save of %d bytes, where the store is said to hold %d, returned %v; want an error that is not ErrConflict", large, largest, err)
+	}
+	h.wants(s, want, "after a document that was too large")
+}
+
+// versions tell contents apart, and Save returns the one that Load returns then. A version may change by
+// itself now and then.
+func (h *harness) versions() {
+	const saves, least = 10, 5
+	s, same, last := h.open(), 0, ""
+	for i := range saves {
+		version := h.save(s, fmt.Append(nil, "document ", i))
+		if version == "" || version == last {
+			h.failNow("the version after a save is %q, and it was %q before", version, last)
+		}
+		if _, loaded := h.load(h.open()); loaded == version {
+			same++
+		}
+		last = version
+	}
+	if same < least {
+		h.failNow("Save returned another version than Load did afterwards, %d times of %d", saves-same, saves)
+	}
+}
+
+// conflict saves with versions that are not the document's.
+func (h *harness) conflict() {
+	s, other := h.open(), h.open()
+	h.save(s, []byte("first"))
+	_, old := h.load(s)
+	h.save(other, []byte("second"))
+	for _, version := range []string{"", old, "never issued"} {
+		for _, s := range []renew.Store{s, other} {
+			if _, err := s.Save(h.ctx, []byte("third"), version); !errors.Is(err, renew.ErrConflict) {
+				h.failNow("Save with the version %q, which is not the document's, returned %v; want an error that is ErrConflict", version, err)
+			}
+			h.wants(h.open(), []byte("second"), "after a conflict")
+		}
+	}
+}
+
+// oneWins has several save with one version.
+func (h *harness) oneWins() {
+	const writers, rounds = 8, 10
+	for round := range rounds {
+		_, version := h.load(h.open())
+		var wins atomic.Int32
+		h.together(writers, func(i int) {
+			s := h.open()
+			document := fmt.Append(nil, "round ", round, " writer ", i)
+			_, err := s.Save(h.ctx, document, version)
+			if err == nil {
+				wins.Add(1)
+				h.wants(s, document, "by the one whose save succeeded")
+			} else if !errors.Is(err, renew.ErrConflict) {
+				h.failNow("Save with a version that %d others use: %v; want an error that is ErrConflict", writers-1, err)
+			}
+		})
+		if n := wins.Load(); n > 1 {
+			h.failNow("%d saves with one version succeeded, want one", n)
+		}
+	}
+}
+
+// sign appends a word that nobody else appends, by compare and swap.
+func sign(ctx context.Context, s renew.Store, word string) error {
+	_, err := swap(ctx, s,
+		func(old []byte) []byte { return append(slices.Clone(old), word+" "...) },
+		func(_, _, now []byte) bool { return strings.Contains(string(now), word+" ") })
+	return err
+}
+
+// signed says what is wrong with a document in which everybody has signed once.
+func signed(document []byte, words int) string {
+	counts := make(map[string]int)
+	for _, word := range strings.Fields(string(document)) {
+		counts[word]++
+		if counts[word] > 1 {
+			return "a change was made twice"
+		}
+	}
+	if len(counts) != words {
+		return fmt.Sprintf("of %d changes by compare and swap, %d are in the document", words, len(counts))
+	}
+	return ""
+}
+
+// counting changes the document, by several at once.
+func (h *harness) counting() {
+	const handles, rounds = 4, 15
+	h.together(handles, func(i int) {
+		s := h.open()
+		for n := range rounds {
+			if err := sign(h.ctx, s, fmt.Sprintf("%d.%d", i, n)); err != nil {
+				h.failNow("a change by compare and swap: %v", err)
+			}
+		}
+	})
+	if h.t.Failed() {
+		return
+	}
+	document, _ := h.load(h.open())
+	if wrong := signed(document, handles*rounds); wrong != "" {
+		h.failNow("%s", wrong)
+	}
+}
+
+const letters, letterLength = "abc", 40_000
+
+// letter is a document of one letter; those of different letters have different lengths.
+func letter(i int) []byte {
+	return bytes.Repeat([]byte(letters[i:i+1]), (i+1)*letterLength)
+}
+
+func isLetter(document []byte) bool {
+	return slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return bytes.Equal(document, letter(i)) })
 }
 
 // wholeDocuments saves documents of different lengths and letters at once, and looks for mixtures.
 func (h *harness) wholeDocuments() {
-	const letters, rounds, least = "abc", 15, 40_000
-	const writers = len(letters)
-	document := func(i int) []byte { return bytes.Repeat([]byte(letters[i:i+1]), (i+1)*least) }
-	h.save(h.open(), document(0))
+	const writers, rounds = len(letters), 10
+	h.save(h.open(), letter(0))
 	h.together(2*writers, func(i int) {
 		s := h.open()
 		for range rounds {
 			if i < writers {
-				h.save(s, document(i))
-				continue
-			}
-			got := h.load(s)
-			if !slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return bytes.Equal(got, document(i)) }) {
+				h.save(s, letter(i))
+			} else if got, _ := h.load(s); !isLetter(got) {
 				h.failNow("Load during Save returned %s, which nobody saved", describe(got))
 			}
 		}
 	})
 }
 
-// lockExcludes counts in the document, which loses counts if two do so at once.
-func (h *harness) lockExcludes() {
-	const handles, each, rounds = 3, 2, 4
-	stores := []renew.Store{h.open(), h.open(), h.open()}
-	h.save(stores[0], []byte("0"))
-	var inside holders
-	h.together(handles*each, func(i int) {
-		s := stores[i%handles]
-		for range rounds {
-			unlock := h.lock(s)
-			inside.enter(h)
-			n, err := strconv.Atoi(string(h.load(s)))
-			if err != nil {
-				h.failNow("the counter: %v", err)
-			}
-			<-time.After(time.Millisecond) // for those whom the lock does not keep out
-			h.save(s, []byte(strconv.Itoa(n+1)))
-			inside.leave()
-			unlock()
-		}
-	})
-	if !h.t.Failed() {
-		h.wants(h.open(), fmt.Append(nil, handles*each*rounds), "after counting under the lock")
-	}
-}
-
-// lockWakes hands the lock on, also from a waiter that has given up.
-func (h *harness) lockWakes() {
-	one, other := h.open(), h.open()
-	unlock := h.lock(one)
-	h.locked(other, "through another handle while it is held")
-	h.locked(one, "through the same handle while it is held")
-	got := make(chan func(), 1)
-	go func() {
-		if unlock, err := other.Lock(h.ctx); err == nil {
-			got <- unlock
-		}
-	}()
-	select {
-	case <-got:
-		h.failNow("Lock did not wait for the holder")
-	case <-time.After(moment):
-	}
-	unlock()
-	select {
-	case unlock = <-got:
-	case <-h.ctx.Done():
-		h.failNow("a waiter did not get the lock when it was free")
-	}
-	h.locked(one, "while the waiter holds it")
-	unlock()
-	h.lock(one)()
-}
-
-func (h *harness) lockWaitEnds() {
-	one, other := h.open(), h.open()
-	unlock := h.lock(one)
-	defer unlock()
-	for _, s := range []renew.Store{one, other} {
-		ctx, cancel := context.WithCancel(h.ctx)
-		ended := make(chan error, 1)
-		go func() {
-			_, err := s.Lock(ctx)
-			ended <- err
-		}()
-		<-time.After(moment / 2)
-		cancel()
-		select {
-		case err := <-ended:
-			if !errors.Is(err, context.Canceled) {
-				h.failNow("Lock, waiting as its context was cancelled, returned %v; want an error that is context.Canceled", err)
-			}
-		case <-h.ctx.Done():
-			h.failNow("Lock did not end with its context")
-		}
-	}
-}
-
-// unlockTwice must not take the lock away from who has it next.
-func (h *harness) unlockTwice() {
-	one, other, third := h.open(), h.open(), h.open()
-	first := h.lock(one)
-	first()
-	first()
-	for _, s := range []renew.Store{other, one} {
-		unlock := h.lock(s)
-		first()
-		h.locked(third, "after an earlier holder unlocked once more")
-		unlock()
-	}
-	h.lock(third)()
-}
-
-func (h *harness) worksWhileLocked() {
-	holder, other := h.open(), h.open()
-	unlock := h.lock(holder)
-	for i, s := range []renew.Store{holder, other} {
-		document := fmt.Append(nil, "while locked ", i)
-		h.save(s, document)
-		h.wants(holder, document, "while locked")
-		h.wants(other, document, "while another handle has the lock")
-	}
-	h.locked(other, "after Save and Load")
-	unlock()
-	h.lock(other)()
+func (h *harness) noAliasing() {
+	s, want := h.open(), []byte("as it was saved")
+	document := slices.Clone(want)
+	h.save(s, document)
+	clear(document)
+	h.wants(s, want, "after the saved slice was changed")
+	loaded, _ := h.load(s)
+	clear(loaded)
+	h.wants(s, want, "after a loaded slice was changed")
 }
 
 // cancelled calls everything with a context that has ended, often enough that no select gets by.
@@ -186,21 +205,17 @@ func (h *harness) cancelled() {
 	const often = 20
 	s, want := h.open(), []byte("before")
 	h.save(s, want)
+	_, version := h.load(s)
 	ctx, cancel := context.WithCancel(h.ctx)
 	cancel()
 	for range often {
-		_, loadErr := s.Load(ctx)
-		saveErr := s.Save(ctx, []byte("after"))
-		unlock, lockErr := s.Lock(ctx)
-		if lockErr == nil {
-			unlock()
-		}
-		for name, err := range map[string]error{"Load": loadErr, "Save": saveErr, "Lock": lockErr} {
+		_, _, loadErr := s.Load(ctx)
+		_, saveErr := s.Save(ctx, []byte("after"), version)
+		for name, err := range map[string]error{"Load": loadErr, "Save": saveErr} {
 			if !errors.Is(err, context.Canceled) {
 				h.failNow("%s with a cancelled context returned %v; want an error that is context.Canceled", name, err)
 			}
 		}
 	}
 	h.wants(s, want, "after a cancelled Save")
-	h.lock(s)() // is still free
 }

@@ -1,15 +1,18 @@
-// Package storetest checks that an implementation of [renew.Store] keeps the contract on which
-// the safety of keys rests. Call [Run] in a test of the implementation:
+// Package storetest checks that an implementation of [renew.Store] keeps the contract on which the safety
+// of keys rests. Call [Run] in a test of the implementation:
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t *testing.T) func() renew.Store {
-//			path := filepath.Join(t.TempDir(), "esper", "key.json")
-//			return func() renew.Store { return renew.File(path) }
-//		})
+//		storetest.Run(t,
+//			func(t *testing.T) string { return filepath.Join(t.TempDir(), "esper", "key.json") },
+//			func(address string) (renew.Store, error) { return renew.File(address), nil })
 //	}
 //
-// What it cannot check is left to the implementation's own tests: that the lock of a process that
-// dies is freed, that what Save has confirmed outlives a power cut, that no error holds the document.
+// and [RunInProcess] for a store that lives in one process:
+//
+//	storetest.RunInProcess(t, func(*testing.T) renew.Store { return renew.Memory() })
+//
+// What it cannot check is left to the implementation's own tests: that what Save has confirmed outlives a
+// power cut, and that no error holds the document.
 package storetest
 
 import (
@@ -26,44 +29,85 @@ import (
 )
 
 const (
-	// patience is how long something may take that has to happen.
+	// patience is how long a check may take.
 	patience = 30 * time.Second
-	// moment is how long something is watched that must not happen.
-	moment = 150 * time.Millisecond
 	// large is a document with an answer in it that could not be read.
 	large = 2 << 20
+	// retries is how often a save is repeated whose error does not tell what became of it.
+	retries = 1000
 )
 
-// Run checks the stores that fresh makes, in subtests. Each call of fresh prepares storage with
-// nothing in it, and gets the subtest, whose Cleanup may remove it. What fresh returns makes a
-// handle on that storage with each call, as every process would have its own: one that opens a new
-// connection or file shows more than one that returns the same store again.
+// Run checks the stores that open makes, in subtests. Each call of fresh prepares storage with nothing in
+// it, and returns its address: a path, a DSN, a name. Open makes a handle on the storage at an address. It
+// is called in other processes too, for which Run starts the test binary again, with only the same test:
+// what a process keeps in its memory does not reach them. They do not call fresh.
 //
 // Run takes about two seconds with a store that answers at once.
-func Run(t *testing.T, fresh func(t *testing.T) (open func() renew.Store)) {
-	run(t, patience, fresh)
+func Run(t *testing.T, fresh func(t *testing.T) (address string), open func(address string) (renew.Store, error), opts ...Option) {
+	if isChild(t) {
+		child(t, open)
+		return
+	}
+	run(t, patience, func(t *testing.T) opener {
+		address := fresh(t)
+		return func() (renew.Store, error) { return open(address) }
+	}, checks(opts)...)
+	for name, check := range processChecks() {
+		t.Run(name, func(t *testing.T) { check(t, fresh(t), open) })
+	}
 }
 
-func run(t *testing.T, patience time.Duration, fresh func(t *testing.T) (open func() renew.Store)) {
-	for _, check := range []struct {
-		name string
-		run  func(h *harness)
-	}{
+// RunInProcess checks the stores that fresh makes, as [Run] does, within this process alone: for stores
+// such as [renew.Memory]. Each call of fresh returns a store with nothing in it.
+func RunInProcess(t *testing.T, fresh func(t *testing.T) renew.Store, opts ...Option) {
+	run(t, patience, func(t *testing.T) opener {
+		s := fresh(t)
+		return func() (renew.Store, error) { return s, nil }
+	}, checks(opts)...)
+}
+
+// Option changes what is checked.
+type Option func(*limits)
+
+type limits struct{ largest int }
+
+// MaxDocument is for a store that holds documents of at most this many bytes. One with an answer of the server in
+// it that could not be read has up to 2 MiB, which is what is tried otherwise; others have 2 KiB or so. One of 2 MiB
+// must be refused then, and leave the store as it is.
+func MaxDocument(bytes int) Option { return func(l *limits) { l.largest = bytes } }
+
+type opener func() (renew.Store, error)
+
+type check struct {
+	name string
+	run  func(h *harness)
+}
+
+func checks(opts []Option) []check {
+	l := limits{largest: large}
+	for _, opt := range opts {
+		opt(&l)
+	}
+	return []check{
 		{"Empty", (*harness).empty},
-		{"RoundTrip", (*harness).roundTrip},
-		{"NoAliasing", (*harness).noAliasing},
+		{"RoundTrip", func(h *harness) { h.roundTrip(l.largest) }},
+		{"TooLarge", func(h *harness) { h.tooLarge(l.largest) }},
+		{"Versions", (*harness).versions},
+		{"Conflict", (*harness).conflict},
+		{"OneWins", (*harness).oneWins},
+		{"Counting", (*harness).counting},
 		{"WholeDocuments", (*harness).wholeDocuments},
-		{"LockExcludes", (*harness).lockExcludes},
-		{"LockWakes", (*harness).lockWakes},
-		{"LockWaitEnds", (*harness).lockWaitEnds},
-		{"UnlockTwice", (*harness).unlockTwice},
-		{"WorksWhileLocked", (*harness).worksWhileLocked},
+		{"NoAliasing", (*harness).noAliasing},
 		{"Cancelled", (*harness).cancelled},
-	} {
+	}
+}
+
+func run(t *testing.T, patience time.Duration, fresh func(t *testing.T) opener, checks ...check) {
+	for _, check := range checks {
 		t.Run(check.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			h := &harness{t: t, ctx: ctx, patience: patience, open: fresh(t)}
+			h := &harness{t: t, ctx: ctx, patience: patience, opener: fresh(t)}
 			h.within(func() { check.run(h) })
 			h.over.Store(true)
 		})
@@ -75,7 +119,7 @@ type harness struct {
 	t        *testing.T
 	ctx      context.Context // ends with patience
 	patience time.Duration
-	open     func() renew.Store
+	opener   opener
 	over     atomic.Bool // what is late is not told any more
 }
 
@@ -119,50 +163,61 @@ func (h *harness) together(n int, f func(i int)) {
 	all.Wait()
 }
 
-func (h *harness) save(s renew.Store, document []byte) {
-	if err := s.Save(h.ctx, document); err != nil {
-		h.failNow("Save: %v", err)
+func (h *harness) open() renew.Store {
+	s, err := h.opener()
+	if err != nil {
+		h.failNow("open: %v", err)
 	}
+	return s
 }
 
-func (h *harness) load(s renew.Store) []byte {
-	document, err := s.Load(h.ctx)
-	if err != nil {
+func (h *harness) load(s renew.Store) ([]byte, string) {
+	document, version, err := s.Load(h.ctx)
+	switch {
+	case err != nil:
 		h.failNow("Load: %v", err)
+	case (document == nil) != (version == ""):
+		h.failNow("Load returned %s with the version %q; nil and \"\" belong together", describe(document), version)
 	}
-	return document
+	return document, version
+}
+
+// save replaces whatever is there, and returns the version.
+func (h *harness) save(s renew.Store, document []byte) string {
+	version, err := replace(h.ctx, s, func([]byte) []byte { return document })
+	if err != nil {
+		h.failNow("Save: %v", err)
+	}
+	return version
+}
+
+// replace changes the document by compare and swap, as the contract has it: after any error it reads what
+// became of the save.
+func replace(ctx context.Context, s renew.Store, change func(old []byte) []byte) (version string, err error) {
+	return swap(ctx, s, change, func(old, next, now []byte) bool { return bytes.Equal(now, next) && !bytes.Equal(now, old) })
+}
+
+// swap is replace with a way to tell that a change is in the document, whatever came after it.
+func swap(ctx context.Context, s renew.Store, change func(old []byte) []byte, done func(old, next, now []byte) bool) (version string, err error) {
+	for range retries {
+		old, was, loadErr := s.Load(ctx)
+		if loadErr != nil {
+			return "", loadErr
+		}
+		next := change(old)
+		if version, err = s.Save(ctx, next, was); err == nil || !errors.Is(err, renew.ErrConflict) {
+			return version, err
+		}
+		if now, version, loadErr := s.Load(ctx); loadErr == nil && done(old, next, now) {
+			return version, nil // a conflict about the own write
+		}
+	}
+	return "", fmt.Errorf("%d saves in a row: %w", retries, err)
 }
 
 func (h *harness) wants(s renew.Store, want []byte, when string) {
-	if got := h.load(s); !bytes.Equal(got, want) {
+	if got, _ := h.load(s); !bytes.Equal(got, want) {
 		h.failNow("Load %s returned %s, want %s", when, describe(got), describe(want))
-	}
-}
-
-func (h *harness) lock(s renew.Store) (unlock func()) {
-	unlock, err := s.Lock(h.ctx)
-	if err != nil {
-		h.failNow("Lock: %v", err)
-	}
-	if unlock == nil {
-		h.failNow("Lock returned neither a function to unlock nor an error")
-	}
-	return unlock
-}
-
-// locked fails the check unless s cannot be locked at the moment.
-func (h *harness) locked(s renew.Store, while string) {
-	ctx, cancel := context.WithTimeout(h.ctx, moment)
-	defer cancel()
-	unlock, err := s.Lock(ctx)
-	switch {
-	case err == nil:
-		unlock()
-		h.failNow("Lock succeeded %s", while)
-	case !errors.Is(err, context.DeadlineExceeded):
-		h.failNow("Lock %s: %v; want an error that is context.DeadlineExceeded", while, err)
-	case ctx.Err() == nil:
-		h.failNow("Lock %s gave up before its context ended: %v", while, err)
 	}
 }
 
@@ -177,14 +232,3 @@ func describe(document []byte) string {
 	}
 	return text
 }
-
-// holders counts who holds a lock at the moment.
-type holders struct{ now atomic.Int32 }
-
-func (c *holders) enter(h *harness) {
-	if n := c.now.Add(1); n != 1 {
-		h.failNow("%d hold the lock at once", n)
-	}
-}
-
-func (c *holders) leave() { c.now.Add(-1) }

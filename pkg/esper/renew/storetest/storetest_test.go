@@ -1,11 +1,14 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,51 +20,101 @@ import (
 // brokenEnv tells a child process which broken store to run the suite with.
 const brokenEnv = "STORETEST_BROKEN"
 
-func TestGoodStore(t *testing.T) {
-	Run(t, func(*testing.T) func() renew.Store { return broken("") })
+func TestMemory(t *testing.T) {
+	RunInProcess(t, func(*testing.T) renew.Store { return renew.Memory() })
 }
 
-// TestSuiteCatches runs the suite with stores that break the contract in one way each, in child
-// processes, since it has to fail there.
+func TestFile(t *testing.T) {
+	Run(t, freshPath, func(address string) (renew.Store, error) { return renew.File(address), nil })
+}
+
+// The contract allows a conflict about one's own write, and a version that changes by itself.
+func TestOddStore(t *testing.T) {
+	RunInProcess(t, func(*testing.T) renew.Store { return &store{fault: "odd", storage: new(storage)} })
+}
+
+func freshPath(t *testing.T) string { return filepath.Join(t.TempDir(), "esper", "key.json") }
+
+// TestSuiteCatches runs the suite with stores that break the contract in one way each, in child processes,
+// since it has to fail there.
 func TestSuiteCatches(t *testing.T) {
 	if name := os.Getenv(brokenEnv); name != "" {
-		const soon = time.Second
-		run(t, soon, func(*testing.T) func() renew.Store { return broken(name) })
+		const soon = 2 * time.Second
+		run(t, soon, func(*testing.T) opener {
+			shared := new(storage)
+			return func() (renew.Store, error) { return &store{fault: name, storage: shared}, nil }
+		}, checks(map[string][]Option{"cut beyond its limit": {MaxDocument(1 << 20)}}[name])...)
 		return
 	}
 	for name, check := range map[string]string{
-		"empty, not nil":     "Empty",
-		"error when empty":   "Empty",
-		"trims":              "RoundTrip",
-		"cut at 1 MiB":       "RoundTrip",
-		"never overwrites":   "RoundTrip",
-		"own copies":         "RoundTrip",
-		"keeps the slice":    "NoAliasing",
-		"hands out its own":  "NoAliasing",
-		"halves":             "WholeDocuments",
-		"no lock":            "LockExcludes",
-		"lock of the handle": "LockExcludes",
-		"lock fails if held": "LockWakes",
-		"never unlocks":      "LockWakes",
-		"ignores the wait":   "LockWaitEnds",
-		"wrong error":        "LockWaitEnds",
-		"unlocks others":     "UnlockTwice",
-		"lock keeps out":     "WorksWhileLocked",
-		"load unlocks":       "WorksWhileLocked",
-		"late cancel":        "Cancelled",
+		"empty, not nil":          "Empty",
+		"error when empty":        "Empty",
+		"a version when empty":    "Empty",
+		"saves over nothing":      "Empty",
+		"trims":                   "RoundTrip",
+		"cut at 1 MiB":            "RoundTrip",
+		"cut beyond its limit":    "TooLarge",
+		"never overwrites":        "RoundTrip",
+		"own copies":              "RoundTrip",
+		"old version from Save":   "Versions",
+		"version never changes":   "Versions",
+		"random version":          "Versions",
+		"ignores the version":     "Conflict",
+		"empty version overrides": "Conflict",
+		"conflict is another":     "Conflict",
+		"writes, then conflicts":  "Conflict",
+		"checks, then writes":     "OneWins",
+		"loses changes":           "Counting",
+		"saves half":              "WholeDocuments",
+		"keeps the slice":         "NoAliasing",
+		"hands out its own":       "NoAliasing",
+		"late cancel":             "Cancelled",
+		"wrong error":             "Cancelled",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteCatches$/"+check, "-test.timeout=60s")
-			child.Env = append(os.Environ(), brokenEnv+"="+name)
-			out, err := child.CombinedOutput()
-			if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || !strings.Contains(string(out), "--- FAIL: TestSuiteCatches/"+check+" ") {
-				t.Errorf("%s did not fail: %v\n%s", check, err, out)
-			}
-			if strings.Contains(string(out), "panic:") || strings.Contains(string(out), "DATA RACE") {
-				t.Errorf("the suite itself broke:\n%s", out)
-			}
+			wantFailure(t, "^TestSuiteCatches$/^"+check+"$", "--- FAIL: TestSuiteCatches/"+check+" ", brokenEnv+"="+name)
 		})
+	}
+}
+
+// A store in a process's own memory, and files without a lock, are found by other processes alone.
+func TestProcessesCatch(t *testing.T) {
+	switch os.Getenv(brokenEnv) {
+	case "a Go map":
+		stores := make(map[string]*storage)
+		Run(t, func(t *testing.T) string { return t.Name() }, func(address string) (renew.Store, error) {
+			if stores[address] == nil {
+				stores[address] = new(storage)
+			}
+			return &store{storage: stores[address]}, nil
+		})
+		return
+	case "a file in place":
+		Run(t, freshPath, func(address string) (renew.Store, error) { return inPlace(address), nil })
+		return
+	}
+	for name, check := range map[string]string{
+		"a Go map":        "ProcessesCount",
+		"a file in place": "ProcessKilled",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wantFailure(t, "^TestProcessesCatch$/^"+check+"$", "--- FAIL: TestProcessesCatch/"+check+" ", brokenEnv+"="+name)
+		})
+	}
+}
+
+func wantFailure(t *testing.T, test, failure, env string) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+test, "-test.timeout=60s")
+	child.Env = append(os.Environ(), env)
+	out, err := child.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || !strings.Contains(string(out), failure) {
+		t.Errorf("%s did not fail: %v\n%s", test, err, out)
+	}
+	if strings.Contains(string(out), "panic:") || strings.Contains(string(out), "DATA RACE") {
+		t.Errorf("the suite itself broke:\n%s", out)
 	}
 }
 
@@ -69,122 +122,137 @@ func TestSuiteCatches(t *testing.T) {
 type store struct {
 	*storage
 	fault string
-	copy  []byte // of "own copies"
-	lock  chan struct{}
+	own   []byte // of "own copies"
 }
 
 type storage struct {
 	mu       sync.Mutex
 	document []byte
+	version  int
+	calls    int
 }
 
-func broken(fault string) func() renew.Store {
-	shared, lock := &storage{}, make(chan struct{}, 1)
-	return func() renew.Store {
-		s := &store{storage: shared, fault: fault, lock: lock}
-		if fault == "lock of the handle" {
-			s.lock = make(chan struct{}, 1)
-		}
-		return s
-	}
-}
-
-func (s *store) Load(ctx context.Context) ([]byte, error) {
-	if s.fault == "lock keeps out" {
-		unlock, err := s.Lock(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer unlock()
-	}
-	if s.fault == "load unlocks" {
-		select {
-		case <-s.lock:
-		default:
-		}
-	}
+func (s *store) Load(ctx context.Context) ([]byte, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case ctx.Err() != nil && s.fault != "late cancel":
-		return nil, ctx.Err()
-	case s.document == nil && s.fault == "empty, not nil":
-		return []byte{}, nil
-	case s.document == nil && s.fault == "error when empty":
-		return nil, errors.New("not found")
-	case s.fault == "hands out its own":
-		return s.document, nil
-	case s.fault == "own copies" && s.copy != nil:
-		return slices.Clone(s.copy), nil
+	s.calls++
+	version := ""
+	if s.document != nil {
+		version = strconv.Itoa(s.version)
 	}
-	return slices.Clone(s.document), nil
+	switch {
+	case ctx.Err() != nil && s.fault == "wrong error":
+		return nil, "", errors.New("cannot load")
+	case ctx.Err() != nil && s.fault != "late cancel":
+		return nil, "", ctx.Err()
+	case s.document == nil && s.fault == "empty, not nil":
+		return []byte{}, "", nil
+	case s.document == nil && s.fault == "error when empty":
+		return nil, "", errors.New("not found")
+	case s.document == nil && s.fault == "a version when empty":
+		return nil, "0", nil
+	case s.fault == "hands out its own":
+		return s.document, version, nil
+	case s.fault == "own copies" && s.own != nil:
+		return slices.Clone(s.own), version, nil
+	case s.document != nil && s.fault == "version never changes":
+		return slices.Clone(s.document), "1", nil
+	case s.document != nil && s.fault == "random version":
+		return slices.Clone(s.document), version + "." + strconv.Itoa(s.calls), nil
+	case s.fault == "odd" && s.calls%7 == 0 && s.document != nil:
+		s.version++
+	}
+	return slices.Clone(s.document), version, nil
 }
 
-func (s *store) Save(ctx context.Context, document []byte) error {
+func (s *store) Save(ctx context.Context, document []byte, version string) (string, error) {
 	const mebibyte = 1 << 20
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.calls++
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return "", ctx.Err()
 	}
+	current := ""
+	if s.document != nil {
+		current = strconv.Itoa(s.version)
+	}
+	version, _, _ = strings.Cut(version, ".")
+	same := version == current || s.fault == "ignores the version" || s.fault == "empty version overrides" && version == "" ||
+		s.fault == "saves over nothing" && current == "" || s.fault == "version never changes"
 	saved := slices.Clone(document)
+	if !same {
+		switch s.fault {
+		case "conflict is another":
+			return "", errors.New("somebody else was faster")
+		case "writes, then conflicts":
+			s.document, s.version = saved, s.version+1
+		}
+		return "", renew.ErrConflict
+	}
+	old := current
 	switch s.fault {
 	case "trims":
-		saved = []byte(strings.TrimSpace(string(saved)))
-	case "cut at 1 MiB":
+		saved = bytes.TrimSpace(saved)
+	case "cut at 1 MiB", "cut beyond its limit":
 		saved = saved[:min(len(saved), mebibyte)]
 	case "never overwrites":
 		if s.document != nil {
 			saved = s.document
 		}
 	case "own copies":
-		s.copy = saved
+		s.own = saved
 	case "keeps the slice":
 		saved = document
-	case "halves":
+	case "checks, then writes", "loses changes":
+		s.mu.Unlock()
+		<-time.After(2 * time.Millisecond)
+		s.mu.Lock()
+	case "saves half":
 		s.document = saved[:len(saved)/2]
 		s.mu.Unlock()
 		<-time.After(time.Millisecond)
 		s.mu.Lock()
 	}
-	s.document = saved
-	return nil
+	s.document, s.version = saved, s.version+1
+	switch {
+	case s.fault == "old version from Save" && old != "":
+		return old, nil
+	case s.fault == "version never changes":
+		return "1", nil
+	case s.fault == "odd" && s.calls%11 == 0:
+		return "", renew.ErrConflict
+	}
+	return strconv.Itoa(s.version), nil
 }
 
-func (s *store) Lock(ctx context.Context) (unlock func(), err error) {
-	if ctx.Err() != nil && s.fault != "late cancel" {
-		return nil, ctx.Err()
+// inPlace is a file that is written over, so that a process that dies leaves half of it.
+type inPlace string
+
+func (f inPlace) Load(ctx context.Context) ([]byte, string, error) {
+	document, err := os.ReadFile(string(f))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, "", ctx.Err()
 	}
-	wait := ctx.Done()
-	switch s.fault {
-	case "no lock":
-		return func() {}, nil
-	case "lock fails if held":
-		if len(s.lock) > 0 {
-			return nil, context.DeadlineExceeded
-		}
-	case "ignores the wait":
-		wait = nil
+	version := strconv.Itoa(len(document))
+	if len(document) > 0 {
+		version += "." + strconv.Itoa(int(document[0]))
 	}
-	select {
-	case s.lock <- struct{}{}:
-	case <-wait:
-		if s.fault == "wrong error" {
-			return nil, errors.New("cannot lock")
-		}
-		return nil, ctx.Err()
+	return document, version, errors.Join(err, ctx.Err())
+}
+
+func (f inPlace) Save(ctx context.Context, document []byte, version string) (string, error) {
+	if _, current, _ := f.Load(ctx); current != version || ctx.Err() != nil {
+		return "", errors.Join(renew.ErrConflict, ctx.Err())
 	}
-	free := func() {
-		select {
-		case <-s.lock:
-		default:
-		}
+	_ = os.MkdirAll(filepath.Dir(string(f)), 0o700)
+	out, err := os.Create(string(f))
+	if err != nil {
+		return "", err
 	}
-	switch s.fault {
-	case "never unlocks":
-		return func() {}, nil
-	case "unlocks others":
-		return free, nil
+	for i := range document { // a byte at a time
+		_, err = out.Write(document[i : i+1])
 	}
-	return sync.OnceFunc(free), nil
+	_, now, _ := f.Load(ctx)
+	return now, errors.Join(err, out.Close())
 }

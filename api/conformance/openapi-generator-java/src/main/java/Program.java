@@ -11,16 +11,12 @@ import java.util.UUID;
 import org.openapitools.client.ApiClient;
 import org.openapitools.client.ApiException;
 import org.openapitools.client.ApiResponse;
+import org.openapitools.client.api.PersonalAccessTokenApi;
 import org.openapitools.client.api.TokenApi;
 import org.openapitools.client.model.ErrorResponse;
+import org.openapitools.client.model.PersonalAccessTokenRenewal;
 
-/**
- * Program of the openapi-generator Java client: a command a line in, an answer a line out.
- *
- * <p>The generate command maps each schema of more than one shape to Object. Left to itself, the
- * generator makes unions of them that do not compile where a shape is a list or a map, and that
- * refuse every id, since the client's ObjectMapper reads "570" as a number and as a text.
- */
+/** Calls the API as each line of standard input says, with the generated client, and answers with a line of JSON. */
 final class Program {
   /** Bounds a call. */
   private static final Duration TIMEOUT = Duration.ofSeconds(20);
@@ -29,7 +25,13 @@ final class Program {
   private static final ObjectMapper JSON = ApiClient.createDefaultObjectMapper();
 
   private record Command(
-      String operation, String url, String key, UUID enterprise_id, UUID developerapp_id) {}
+      String operation,
+      String url,
+      String key,
+      UUID enterprise_id,
+      UUID developerapp_id,
+      UUID token_id,
+      long expiry_at) {}
 
   public static void main(String[] args) throws IOException {
     var in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -55,7 +57,7 @@ final class Program {
         answer.put("status", e.getCode());
         answer.set("error", JSON.valueToTree(error));
       } catch (JsonProcessingException unreadable) {
-        return failure(unreadable);
+        answer.put("status", e.getCode()).put("failure", unreadable.toString());
       }
       e.getResponseHeaders()
           .firstValue("Retry-After")
@@ -69,6 +71,7 @@ final class Program {
   }
 
   private static ApiResponse<?> call(Command command) throws ApiException {
+    // snippet
     var client = new ApiClient();
     client.updateBaseUri(command.url());
     client.setConnectTimeout(TIMEOUT);
@@ -81,6 +84,14 @@ final class Program {
       case "renewToken" ->
           api.renewTokenWithHttpInfo(
               command.enterprise_id(), command.developerapp_id(), command.key());
+    // end of snippet
+      case "listPersonalAccessTokens" ->
+          new PersonalAccessTokenApi(client).listPersonalAccessTokensWithHttpInfo();
+      case "renewPersonalAccessToken" ->
+          new PersonalAccessTokenApi(client)
+              .renewPersonalAccessTokenWithHttpInfo(
+                  command.token_id(),
+                  new PersonalAccessTokenRenewal().expiryAt(command.expiry_at()));
       default -> throw new IllegalArgumentException("no such operation: " + command.operation());
     };
   }

@@ -1,0 +1,101 @@
+//go:build conformance
+
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// command is what a program is asked.
+type command struct {
+	Operation      string `json:"operation"`
+	URL            string `json:"url"`
+	Key            string `json:"key"`
+	EnterpriseID   string `json:"enterprise_id"`
+	DeveloperAppID string `json:"developerapp_id"`
+	TokenID        string `json:"token_id"`  // of the personal access token
+	ExpiryAt       int64  `json:"expiry_at"` // of its next key, in seconds since 1970
+}
+
+// What a program is asked for a renewal of a personal access token.
+const (
+	tokenID  = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the fake server's first
+	expiryAt = 4102444800                             // 2100, more than 32 bits
+)
+
+// program is a client's program that is running.
+type program struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines chan []byte // its output; closed at its end
+}
+
+func (c *client) start(t *testing.T) *program {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), c.Run[0], c.Run[1:]...)
+	cmd.Dir, cmd.Stderr, cmd.WaitDelay = c.work, os.Stderr, time.Second
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &program{cmd: cmd, stdin: stdin, lines: make(chan []byte, 100)}
+	go func() {
+		defer close(p.lines)
+		scanner := bufio.NewScanner(stdout)
+		scanner.Buffer(nil, 1<<20)
+		for scanner.Scan() {
+			p.lines <- bytes.Clone(scanner.Bytes())
+		}
+	}()
+	return p
+}
+
+// ask has a command answered within a minute, since the first answer may wait for the start of a JVM. After an error
+// the program has to be killed.
+func (p *program) ask(c command) (reply, error) {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
+		return reply{}, fmt.Errorf("the program does not read: %w", err)
+	}
+	select {
+	case line, ok := <-p.lines:
+		if !ok {
+			return reply{}, errors.New("the program ended")
+		}
+		return readReply(line)
+	case <-time.After(time.Minute):
+		return reply{}, errors.New("no answer within a minute")
+	}
+}
+
+// end closes the program's input, upon which it has to end without an error.
+func (p *program) end() error {
+	_ = p.stdin.Close()
+	timer := time.AfterFunc(10*time.Second, p.kill)
+	defer timer.Stop()
+	for line := range p.lines {
+		return fmt.Errorf("the program answered without a question: %.200q", line)
+	}
+	return p.cmd.Wait()
+}
+
+func (p *program) kill() { _ = p.cmd.Process.Kill() }

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+const adoptHelp = `Store a key that you made in the Esper Console, after asking Esper about it.
+
+The key comes from --key-file, from standard input, or from ESPER_API_KEY; on a
+terminal it is asked for, and not shown. It is never an argument, which every
+user of the machine could read. A key that is stored already, or that a
+renewal has replaced since, changes nothing, so that a deployment may adopt
+the same one each time. Any other one takes the place of the stored key, and
+running processes use it within a minute.`
+
+func (a *app) adopt() *cobra.Command {
+	var file string
+	c := a.withOutput(&cobra.Command{
+		Use: "adopt", Short: "Store a key, after asking Esper about it", Long: adoptHelp,
+		Example: "  esper-key adopt\n  esper-key adopt --key-file /run/secrets/esper-api-key\n  pass show esper/api-key | esper-key adopt",
+		RunE: func(c *cobra.Command, _ []string) error {
+			key, err := givenKey(c, file)
+			if err != nil {
+				return err
+			}
+			return a.adoptKey(c, key)
+		},
+	})
+	c.Flags().StringVar(&file, "key-file", "", "the `file` that holds the key; - is standard input")
+	return c
+}
+
+func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
+	// New knows what people paste in place of a key.
+	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
+		return err
+	}
+	source, closeSource, err := a.open(c.Context(), key)
+	if err == nil {
+		if err = source.Adopt(c.Context(), key); err == nil {
+			return errors.Join(a.tellAdopted(c, source, key), closeSource())
+		}
+		err = errors.Join(err, closeSource())
+	}
+	if errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, renew.ErrKeyLost) {
+		return fmt.Errorf("the key was not adopted, and nothing was changed: %w", err)
+	}
+	return err
+}
+
+// tellAdopted says what a key is that has been stored.
+func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret) error {
+	d, err := a.describe(c.Context(), source)
+	if err != nil {
+		return fmt.Errorf("the key is stored, but Esper could not be asked what it is: %w", err)
+	}
+	first := "The key is stored and in use:"
+	if d.key != key {
+		first = "The key was replaced by a renewal; its successor is stored and stays in use:"
+	}
+	return a.print(c, d, append([]string{first}, d.lines()...)...)
+}
+
+// givenKey reads the key that a person gives.
+func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
+	fromEnvironment := tidy(os.Getenv(keyVariable))
+	switch {
+	case file != "" && file != "-":
+		return keyIn(file)
+	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
+		if fromEnvironment != "" {
+			return esper.NewSecret(fromEnvironment), nil
+		}
+		return askForKey(c.Context(), c.ErrOrStderr())
+	}
+	data, err := readKey(os.Stdin)
+	switch {
+	case err != nil:
+		return esper.Secret{}, fmt.Errorf("standard input: %w", err)
+	case data == "" && file == "-", data == "" && fromEnvironment == "":
+		return esper.Secret{}, usage("standard input is empty; pass the key there, in --key-file or in %s", keyVariable)
+	case data == "":
+		return esper.NewSecret(fromEnvironment), nil
+	case fromEnvironment != "" && data != fromEnvironment && file != "-":
+		return esper.Secret{}, usage("standard input and %s hold different keys; unset the variable, or give --key-file - for standard input", keyVariable)
+	}
+	return esper.NewSecret(data), nil
+}
+
+// askForKey asks a person, who sees nothing of what is typed.
+func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
+	const fd = 0
+	before, err := term.GetState(fd)
+	if err != nil {
+		return esper.Secret{}, errors.New("the terminal cannot hide the key; pass it on standard input")
+	}
+	_, _ = fmt.Fprint(to, "API key (nothing is shown): ")
+	type answer struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() { text, err := term.ReadPassword(fd); typed <- answer{text, err} }()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, before)
+		_, _ = fmt.Fprintln(to)
+		return esper.Secret{}, ctx.Err()
+	case a := <-typed:
+		_, _ = fmt.Fprintln(to)
+		if a.err != nil || tidy(string(a.text)) == "" {
+			return esper.Secret{}, usage("no key was typed")
+		}
+		return esper.NewSecret(tidy(string(a.text))), nil
+	}
+}
+
+var errEmptyFile = errors.New("the file of --key-file is empty")
+
+// keyIn reads a file with a key.
+func keyIn(path string) (esper.Secret, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~") {
+		return esper.Secret{}, usage("there is no file of the name that --key-file gives, which looks like a key; if it was one, make a new key")
+	}
+	if err != nil {
+		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	key, err := readKey(f)
+	switch {
+	case err != nil:
+		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
+	case key == "":
+		return esper.Secret{}, &usageError{errEmptyFile}
+	}
+	return esper.NewSecret(key), nil
+}
+
+// readKey reads a key, and takes off what editors and shells add: line ends, a byte order mark, UTF-16.
+func readKey(from io.Reader) (string, error) {
+	const most = 64 << 10
+	data, err := io.ReadAll(io.LimitReader(transform.NewReader(from, unicode.BOMOverride(unicode.UTF8.NewDecoder())), most+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > most:
+		return "", errors.New("it is too long to be a key")
+	}
+	return tidy(string(data)), nil
+}
+
+func tidy(key string) string { return strings.TrimSpace(key) }
+
+// keyDescription is what show and adopt say of a key.
+type keyDescription struct {
+	Server       string    `json:"server"`
+	Store        string    `json:"store"`
+	ID           string    `json:"id"`
+	User         string    `json:"user"`
+	Enterprise   string    `json:"enterprise_id"`
+	DeveloperApp string    `json:"developer_app_id"`
+	Scopes       []string  `json:"scopes"`
+	IssuedAt     time.Time `json:"issued_at,omitzero"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	RenewedAt    time.Time `json:"renewed_at,omitzero"`
+	Serial       int       `json:"serial"`
+
+	// Renewable says of each way to renew the key that it can be used, or why not.
+	Renewable map[string]string `json:"renewable,omitempty"`
+
+	key esper.Secret
+}
+
+// describe asks Esper about the key in use.
+func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescription, error) {
+	status := source.Status()
+	d := keyDescription{
+		Server: source.Server().String(), Store: a.storeName, IssuedAt: status.IssuedAt, ExpiresAt: status.ExpiresAt,
+		RenewedAt: status.RenewedAt, Serial: status.Serial,
+	}
+	token, err := source.TokenContext(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.key = esper.NewSecret(token.AccessToken)
+	info, err := source.Client().TokenInfo(ctx)
+	if a.via == viaToken && errors.Is(err, esper.ErrNotFound) { // this endpoint will go too
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	d.ID, d.User, d.Scopes = string(info.ID), string(info.User), info.Scope
+	d.Enterprise, d.DeveloperApp = info.Enterprise.ID, info.DeveloperApp.ID
+	return d, nil
+}
+
+// waysOf says by which ways a source's key can be renewed.
+func waysOf(ctx context.Context, source *renew.Source) map[string]string {
+	say := func(err error) string {
+		if err == nil {
+			return "yes"
+		}
+		return "no: " + strings.TrimPrefix(err.Error(), "renew: ")
+	}
+	ways := source.Ways(ctx)
+	return map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
+}
+
+func (d keyDescription) lines() []string {
+	lines := []string{
+		"key id      " + d.ID,
+		"user        " + d.User,
+		"server      " + d.Server,
+		"enterprise  " + d.Enterprise,
+		"app         " + d.DeveloperApp,
+		"scopes      " + strings.Join(d.Scopes, " "),
+		"end         " + ends(d.ExpiresAt),
+		"stored in   " + d.Store,
+	}
+	if !d.RenewedAt.IsZero() {
+		lines = append(lines, "renewed     "+stamp(d.RenewedAt))
+	}
+	for _, way := range slices.Sorted(maps.Keys(d.Renewable)) {
+		lines = append(lines, "renewable   via "+way+": "+d.Renewable[way])
+	}
+	return lines
+}

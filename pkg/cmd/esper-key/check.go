@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// The states of monitoring plugins, which are exit codes too.
+const (
+	stateOK = iota
+	stateWarning
+	stateCritical
+	stateUnknown
+)
+
+const checkHelp = `Ask the store and Esper whether all is well with the key, as a plugin of Nagios,
+Icinga and their like does: one line with performance data, and exit code
+0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. Nothing is written or renewed.
+
+CRITICAL  the key is lost, refused or not there, has ended, or ends within
+          --critical
+WARNING   the key ends within --warn, or a renewal's end is not known
+UNKNOWN   the store or Esper cannot be asked, or the command was not
+          understood
+
+A 90-day key is renewed 18 to 22 days before its end. Durations are written as
+10d, 36h, 90m or 1d12h.`
+
+type checkResult struct {
+	State     string    `json:"state"`
+	Code      int       `json:"code"`
+	Message   string    `json:"message"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	Seconds   int64     `json:"seconds_to_end"`
+}
+
+func (a *app) check() *cobra.Command {
+	var warn, critical string
+	var timeout time.Duration
+	c := a.withOutput(&cobra.Command{
+		Use: "check", Short: "Say whether all is well, as a monitoring plugin", Long: checkHelp,
+		Example: "  esper-key check\n  esper-key check --warn 15d --critical 5d",
+		RunE: func(c *cobra.Command, _ []string) error {
+			w, err := model.ParseDuration(warn)
+			k, criticalErr := model.ParseDuration(critical)
+			if err = errors.Join(err, criticalErr); err != nil || w < k || timeout <= 0 {
+				return usage("--warn and --critical are durations such as 10d or 36h, and --warn is not the smaller; --timeout is above 0")
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), timeout)
+			defer cancel()
+			return a.result(c, a.examine(ctx, time.Duration(w), time.Duration(k)), time.Duration(w), time.Duration(k))
+		},
+	})
+	c.Flags().StringVarP(&warn, "warn", "w", "10d", "WARNING if the key ends within this `time`\n")
+	c.Flags().StringVarP(&critical, "critical", "c", "3d", "CRITICAL if the key ends within this `time`\n")
+	c.Flags().DurationVarP(&timeout, "timeout", "t", 10*time.Second, "how long to wait for the store and for Esper\n")
+	return c
+}
+
+// examine looks at the key.
+func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkResult {
+	source, closeSource, err := a.open(ctx, esper.Secret{}, renew.ReadOnly())
+	if err != nil {
+		if codeOf(err) == exitPerson {
+			return checkResult{Code: stateCritical, Message: oneLine(err)}
+		}
+		return checkResult{Code: stateUnknown, Message: oneLine(err)}
+	}
+	defer func() { _ = closeSource() }() // it saves nothing
+	err = source.Check(ctx)
+	status := source.Status()
+	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
+	switch left := time.Until(status.ExpiresAt); {
+	case errors.Is(err, renew.ErrKeyLost), errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
+		r.Code, r.Message = stateCritical, oneLine(err)
+	case left <= 0, left < critical:
+		r.Code = stateCritical
+	case left < warn:
+		r.Code = stateWarning
+	case err != nil:
+		r.Code, r.Message = stateUnknown, r.Message+", but it cannot be checked: "+oneLine(err)
+	case status.InDoubt:
+		r.Code, r.Message = stateWarning, r.Message+"; a renewal was begun, and its end is not known"
+	}
+	return r
+}
+
+// result prints a result, and makes it the exit code.
+func (a *app) result(c *cobra.Command, r checkResult, warn, critical time.Duration) error {
+	r.State = []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[r.Code]
+	line := fmt.Sprintf("ESPER KEY %s - %s", r.State, strings.ReplaceAll(r.Message, "|", "/"))
+	if !r.ExpiresAt.IsZero() {
+		line += fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", r.Seconds, int(warn.Seconds()), int(critical.Seconds()))
+	}
+	if err := a.print(c, r, line); err != nil {
+		return err
+	}
+	if r.Code == stateOK {
+		return nil
+	}
+	return &codeError{code: r.Code}
+}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// TestThreeCommands is an operator's first hour.
+func TestThreeCommands(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.input(o.server.Token()+"\n", "adopt").wants(0, "The key is stored", "bindya", "ends on", "89 days", "scopes      read write")
+	o.run("renew", "--now").wants(0, "was renewed")
+	if o.posts() != 1 {
+		t.Errorf("%d renewals", o.posts())
+	}
+	o.token()
+	if key := o.server.Token(); key == espertest.NewServer(t).Token() {
+		t.Errorf("the key was not renewed")
+	}
+}
+
+// TestAdoptReads gives the key in the forms that editors, shells and people leave.
+func TestAdoptReads(t *testing.T) {
+	t.Parallel()
+	for name, form := range map[string]string{
+		"a line end": "KEY\n", "of Windows": "KEY\r\n", "none": "KEY", "blanks": "  KEY \t\n\n", "a mark": "\ufeffKEY\n",
+		"UTF-16": utf16("KEY\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOperator(t)
+			text := strings.ReplaceAll(form, "KEY", o.server.Token())
+			if name == "UTF-16" {
+				text = utf16(o.server.Token() + "\r\n")
+			}
+			o.input(text, "adopt").wants(0)
+			o.token()
+			other := newOperator(t)
+			file := filepath.Join(other.folder, "key")
+			write(t, file, strings.ReplaceAll(text, o.server.Token(), other.server.Token()))
+			other.run("adopt", "--key-file", file).wants(0)
+			other.token()
+		})
+	}
+	t.Run("the variable", func(t *testing.T) {
+		o := newOperator(t)
+		o.env = []string{keyVariable + "=" + o.server.Token()}
+		o.run("adopt").wants(0)
+		o.token()
+	})
+	t.Run("the variable and another on standard input", func(t *testing.T) {
+		o := newOperator(t)
+		o.env = []string{keyVariable + "=" + o.server.Token()}
+		o.input("another-key-that-was-typed", "adopt").wants(exitUsage, "different keys")
+		o.input(o.server.Token(), "adopt", "--key-file", "-").wants(0)
+	})
+}
+
+func utf16(text string) string {
+	out := []byte{0xff, 0xfe}
+	for _, b := range []byte(text) {
+		out = append(out, b, 0)
+	}
+	return string(out)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAdoptRefuses shows what is no key, or not one of this tenant, and that nothing changes.
+func TestAdoptRefuses(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	key := "MadeUpKeyMadeUpKeyMadeUpKeyM02"
+	for name, test := range map[string]struct {
+		input string
+		args  []string
+		code  int
+		text  string
+	}{
+		"nothing":               {"", nil, exitUsage, "standard input is empty"},
+		"blanks":                {" \n", nil, exitUsage, "standard input is empty"},
+		"another tenant's key":  {key, nil, exitPerson, "nothing was changed"},
+		"a scheme":              {"Bearer " + key, nil, exitUsage, "Bearer"},
+		"quotes":                {`"` + key + `"`, nil, exitUsage, "quot"},
+		"a book":                {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
+		"an argument":           {"", []string{key}, exitUsage, "takes no key as an argument"},
+		"a file that is not":    {"", []string{"--key-file", filepath.Join("no", "file")}, exitFailed, "no such file"},
+		"a file that is a key":  {"", []string{"--key-file", key}, exitUsage, "looks like a key"},
+		"a flag that is a key":  {"", []string{"--" + key}, exitUsage, "unknown flag"},
+		"a key and an argument": {key, []string{"now"}, exitUsage, "argument"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := o.input(test.input, append([]string{"adopt"}, test.args...)...).wants(test.code, test.text).silent()
+			if strings.Contains(r.stderr, key) {
+				t.Errorf("the key is printed: %s", r.stderr)
+			}
+		})
+	}
+	if r := o.run(key).wants(exitUsage, "is no command"); strings.Contains(r.stderr, key) {
+		t.Errorf("the key is printed: %s", r.stderr)
+	}
+	o.server.Close()
+	o.input(key, "adopt").wants(exitFailed, "refused")
+	if _, err := os.Stat(o.path()); err == nil {
+		t.Error("there is a file now")
+	}
+}
+
+// TestAdoptAgain is a deployment that adopts its key each time.
+func TestAdoptAgain(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	first := o.server.Token()
+	o.run("renew", "--now").wants(0)
+	o.input(first, "adopt").wants(0, "replaced by a renewal")
+	o.token()
+	o.server.Revoke()
+	key := o.server.NewKey()
+	o.input(key, "adopt").wants(0, "stored and in use")
+	o.token()
+	o.input("another-key-that-is-refused", "adopt").wants(exitPerson, "nothing was changed")
+	o.token()
+	o.server.Revoke()
+	o.input(key, "adopt").wants(exitPerson, "the key is stored, but", "401").silent()
+}
+
+// TestShow says what a key is, and never the key.
+func TestShow(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	before, err := os.ReadFile(o.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in")
+	fields := o.run("show", "-o", "json").wants(0).decode()
+	for _, name := range []string{"server", "store", "id", "user", "enterprise_id", "developer_app_id", "scopes", "issued_at", "expires_at", "serial"} {
+		if fields[name] == nil {
+			t.Errorf("%s is missing in %v", name, fields)
+		}
+	}
+	o.due(day) // nothing is written or renewed even then
+	changed, _ := os.ReadFile(o.path())
+	o.run("show").wants(0)
+	if after, _ := os.ReadFile(o.path()); string(after) != string(changed) || string(after) == string(before) || o.posts() != 0 {
+		t.Error("show changed the file")
+	}
+	o.server.Revoke()
+	o.run("show").wants(exitPerson, "401").silent()
+}
+
+// TestTokenOffline needs no server while the key is not due.
+func TestTokenOffline(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	key, n := o.server.Token(), len(o.server.Requests())
+	o.token()
+	if len(o.server.Requests()) != n {
+		t.Error("token asked the server")
+	}
+	o.server.Close()
+	if r := o.run("token").wants(0); r.stdout != key+"\n" || r.stderr != "" {
+		t.Errorf("%q, %q", r.stdout, r.stderr)
+	}
+	o.due(day)
+	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed"); r.stdout != key+"\n" {
+		t.Errorf("%q", r.stdout)
+	}
+	o.due(-time.Minute)
+	o.run("token").wants(exitFailed, "expired").silent()
+}
+
+// TestTokenRenews waits for a slow server.
+func TestTokenRenews(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	first := o.server.Token()
+	o.due(day)
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
+	if key := o.token(); key == first {
+		t.Error("the old key was printed")
+	}
+}
+
+// TestReadOnly is a user who may only read the store.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	for _, args := range [][]string{{"token", "--read-only"}, {"exec", "--read-only", "--", "env"}} {
+		if r := o.run(args...).wants(0); !strings.Contains(r.stdout, o.server.Token()) {
+			t.Errorf("%q: %q", args, r.stdout)
+		}
+	}
+	if o.posts() != 0 {
+		t.Error("the key was renewed")
+	}
+}
+
+// TestRenew is cron's command.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.run("renew").wants(0, "is not due")
+	o.due(day)
+	o.run("renew").wants(0, "was renewed", "89 days")
+	if fields := o.run("renew", "-o", "json").wants(0).decode(); fields["renewed"] != false || fields["expires_at"] == nil {
+		t.Errorf("%v", fields)
+	}
+	o.due(day)
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 503})
+	o.run("renew").wants(exitFailed, "503").silent()
+	o.server.Revoke()
+	o.run("renew", "--now").wants(exitPerson, "401").silent()
+	if got := o.posts(); got != 2 {
+		t.Errorf("%d renewals", got)
+	}
+}
+
+// TestLost ends with the code for a person, and adopt ends that.
+func TestLost(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	o.server.Revoke()
+	o.run("renew").wants(exitPerson)
+	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) })
+	o.run("renew").wants(exitPerson, "the key is lost", "esper-key adopt")
+	o.run("token").wants(exitPerson, "esper-key adopt").silent()
+	o.run("check").wants(stateCritical, "ESPER KEY CRITICAL")
+	o.input(o.server.NewKey(), "adopt").wants(0)
+	o.token()
+	o.run("check").wants(stateOK, "ESPER KEY OK")
+}
+
+// TestUsage has one line and its code for each mistake, and sends nothing.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	n := len(o.server.Requests())
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"token", "--nonsense"},
+		{"token", "more"},
+		{"show", "-o", "yaml"},
+		{"token", "--store", "key.json"},
+		{"token", "--store", "file:key.json"},
+		{"token", "--store", "redis://x"},
+		{"token", "--environment", "foo-api"},
+		{"token", "--store", "file:///$HOME/key.json"},
+		{"token", "--store", "'" + o.store + "'"},
+		{"token", "--store", o.store + "?mode=0777"},
+		{"token", "--store", o.store + "?more=1"},
+		{"token", "--store", o.store + "#1"},
+		{"token", "--environment", ""},
+		{"token", "--store", ""},
+		{"renew", "--now=perhaps"},
+		{"run", "--log-format", "xml"},
+		{"run", "--listen", "9464"},
+		{"run", "--write-token-mode", "rw"},
+		{"run", "--on-renew", "no program"},
+	} {
+		o.run(args...).wants(exitUsage).silent()
+	}
+	o.run("token", "--store", o.store+" \n").wants(0)
+	o.run("check", "--nonsense").wants(stateUnknown)
+	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
+	o.run("exec").wants(execFailed, "no program")
+	if len(o.server.Requests()) != n {
+		t.Error("something was sent")
+	}
+	o.run("version").wants(0, "esper-key")
+	if v := o.run("version", "-o", "json").decode(); v["go"] == nil {
+		t.Errorf("%v", v)
+	}
+}
+
+// TestCheck has the states of monitoring plugins.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.run("check").wants(stateCritical, "there is no key yet")
+	o.input(o.server.Token(), "adopt").wants(0)
+	r := o.run("check").wants(stateOK, "ESPER KEY OK - the key ends on", " | seconds_to_end=77", "s;864000:;259200:")
+	if strings.Count(r.stdout, "\n") != 1 || strings.Count(r.stdout, "|") != 1 {
+		t.Errorf("no line of a plugin: %q", r.stdout)
+	}
+	o.run("check", "-w", "91d").wants(stateWarning, "WARNING")
+	o.run("check", "-w", "91d", "-c", "13w").wants(stateCritical, "CRITICAL")
+	var c checkResult
+	if err := json.Unmarshal([]byte(o.run("check", "-o", "json").wants(stateOK).stdout), &c); err != nil || c.State != "OK" || c.Seconds < 7_000_000 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	before, _ := os.ReadFile(o.path())
+	o.server.Fail(1, espertest.Fault{Status: 403})
+	o.run("check").wants(stateCritical, "403")
+	o.server.Fail(10, espertest.Fault{Delay: time.Minute})
+	o.run("check", "-t", "1s").wants(stateUnknown, "cannot be checked", "the key ends on")
+	o.server.Close()
+	o.run("check", "-t", "3s").wants(stateUnknown, "cannot be checked")
+	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning)
+	o.due(-time.Second)
+	o.run("check", "-t", "3s").wants(stateCritical, "ended on")
+	write(t, o.path(), "no document")
+	o.run("check").wants(stateUnknown, "no key document")
+	if len(before) == 0 {
+		t.Error("no file")
+	}
+}

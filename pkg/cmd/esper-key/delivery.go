@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+const (
+	programTime = time.Minute      // for the program of --on-renew
+	lastTime    = 15 * time.Second // for it when the command ends
+	repeatAfter = time.Second      // a failure, at first
+	repeatMost  = time.Minute      // and in the end
+)
+
+// delivery brings each new key into the file of --write-token, and then starts the program of --on-renew. What
+// fails is repeated until it succeeds, with the key of that moment.
+type delivery struct {
+	file, program string
+	mode          fs.FileMode
+	environment   []string
+	log           *slog.Logger
+	metrics       *metrics
+	source        *renew.Source
+	changed       chan struct{}
+
+	owed   atomic.Bool // the program, since there is a new key
+	behind bool        // the last delivery failed
+}
+
+func newDelivery(f runFlags, a *app, log *slog.Logger, m *metrics) (*delivery, error) {
+	d := &delivery{file: f.tokenFile, log: log, metrics: m, changed: make(chan struct{}, 1)}
+	mode, err := strconv.ParseUint(f.tokenMode, 8, 32)
+	if err != nil || mode&^0o777 != 0 || mode&0o400 == 0 {
+		return nil, usage("--write-token-mode is an octal number such as 0600 or 0640, with the owner's right to read")
+	}
+	d.mode = fs.FileMode(mode)
+	if f.onRenew != "" {
+		if d.program, err = exec.LookPath(f.onRenew); err != nil {
+			return nil, usage("the program of --on-renew cannot be run: %w; it is one path, without arguments", errors.Unwrap(err))
+		}
+	}
+	d.environment = with(os.Environ(), environmentVariable+"="+a.environment, storeVariable+"="+a.store, keyVariable+"=")
+	d.environment = d.environment[:len(d.environment)-1] // without the key
+	return d, nil
+}
+
+// begin writes the file, unless a renewal is due, which nothing but the source's Run may begin. It finds out whether
+// the file can be written all the same.
+func (d *delivery) begin(ctx context.Context) error {
+	if d.file == "" {
+		return nil
+	}
+	write := func() error { return probe(d.file) }
+	if status := d.source.Status(); !status.Lost && time.Now().Before(status.NextAttempt) {
+		if token, err := d.source.TokenContext(ctx); err == nil {
+			write = func() error { return writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken)) }
+		}
+	}
+	if err := write(); err != nil {
+		return fmt.Errorf("--write-token: %w", err)
+	}
+	return nil
+}
+
+// probe makes the file that writeToken would rename, and removes it.
+func probe(path string) error {
+	f, err := temporary(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func temporary(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+}
+
+// wake has the key in use delivered where it is not. If it has just been taken into use, the program is started too.
+func (d *delivery) wake(newKey bool) {
+	if newKey {
+		d.owed.Store(true)
+	}
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// loop delivers until ctx ends.
+func (d *delivery) loop(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = repeatAfter, repeatMost
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.changed:
+		case <-again:
+		}
+		again = nil
+		if d.behind = !d.deliver(ctx, programTime); d.behind {
+			again = time.After(pause.NextBackOff())
+			continue
+		}
+		pause.Reset()
+	}
+}
+
+// last delivers what is still to be delivered, once, when nothing is renewed any more.
+func (d *delivery) last() {
+	if d.behind || d.owed.Load() {
+		d.deliver(context.Background(), lastTime)
+	}
+}
+
+// deliver brings the key in use to where it is not yet, and reports whether that went well.
+func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
+	token, err := d.source.TokenContext(ctx)
+	if err != nil {
+		return true // there is no key to deliver; the source tells when there is
+	}
+	if d.file != "" && !holdsKey(d.file, token.AccessToken) {
+		err := writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken))
+		d.metrics.delivered("file", err)
+		if err != nil {
+			d.log.Error("the file of --write-token does not hold the key, and cannot be written; it will be tried again", slog.Any("error", err))
+			return false
+		}
+	}
+	if d.owed.Swap(false) && d.program != "" {
+		err := d.start(ctx, limit)
+		if ctx.Err() == nil { // else it was cut short
+			d.metrics.delivered("program", err)
+		}
+		if err != nil {
+			d.owed.Store(true)
+			d.log.Error("the program of --on-renew failed; it will be started again", slog.String("program", d.program), slog.Any("error", err))
+			return false
+		}
+	}
+	return true
+}
+
+// start runs the program to its end. It gets SIGTERM, where there is that, if its time is over.
+func (d *delivery) start(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, d.program) //nolint:gosec // the operator names it
+	cmd.Env, cmd.Stderr = d.environment, os.Stderr
+	cmd.Cancel = func() error { return terminate(cmd.Process) }
+	const mercy = 5 * time.Second
+	cmd.WaitDelay = mercy
+	err := cmd.Run()
+	if ctx.Err() != nil && err != nil {
+		return fmt.Errorf("it did not end within %s", limit)
+	}
+	return err
+}
+
+func holdsKey(path, key string) bool {
+	data, err := os.ReadFile(path)
+	return err == nil && string(data) == key
+}
+
+// writeToken replaces a file as a whole by one with the key.
+func writeToken(path string, mode fs.FileMode, key esper.Secret) (err error) {
+	f, err := temporary(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.WriteString(key.Reveal()); err != nil {
+		return err
+	}
+	if err = f.Chmod(mode); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

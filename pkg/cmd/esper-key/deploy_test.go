@@ -1,0 +1,220 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+const deploy = "../../examples/deploy"
+
+// built is a folder with the command as it is shipped, for programs that look for it in their PATH.
+var built = sync.OnceValues(func() (folder string, err error) {
+	if folder, err = os.MkdirTemp("", "esper-key-"); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-o", folder, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return folder, err
+})
+
+// shell prepares a program for which esper-key is in the PATH.
+func (o *operator) shell(args ...string) *exec.Cmd {
+	o.t.Helper()
+	folder, err := built()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(o.t.Context(), args[0], args[1:]...)
+	cmd.Dir = o.folder
+	cmd.Env = append(with(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL,
+		"ESPER_URL="+o.server.URL), o.env...)
+	return cmd
+}
+
+func deployed(t *testing.T, elem ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(append([]string{deploy}, elem...)...))
+	must(t, err)
+	return string(data)
+}
+
+// TestDeploySystemdUnits are what systemd understands, and little can be done to them.
+func TestDeploySystemdUnits(t *testing.T) {
+	t.Parallel()
+	folder, err := built()
+	must(t, err)
+	units := t.TempDir()
+	for _, name := range []string{"esper-key.service", "esper-key-renew.service", "esper-key-renew.timer"} {
+		text := strings.ReplaceAll(deployed(t, "systemd", name), "/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"))
+		path := filepath.Join(units, name)
+		write(t, path, text)
+		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", path).CombinedOutput(); err != nil || strings.Contains(string(out), units) {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+		if !strings.HasSuffix(name, ".service") {
+			continue
+		}
+		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=15", path).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+		if !strings.Contains(text, "\nTimeoutStopSec=120\n") {
+			t.Errorf("%s does not wait for a renewal", name)
+		}
+	}
+}
+
+// TestDeploySystemdService runs what the units start, with the folders and the credential that systemd would make.
+func TestDeploySystemdService(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	folder, err := built()
+	must(t, err)
+	run := filepath.Join(o.folder, "run")
+	must(t, os.Mkdir(run, 0o700))
+	write(t, filepath.Join(o.folder, "api-key"), o.server.Token()+"\n")
+	socket := filepath.Join(o.folder, "notify")
+	told := listen(t, socket)
+	replace := strings.NewReplacer("/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"), "${CREDENTIALS_DIRECTORY}", o.folder,
+		"/run/esper-key", run, "/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0",
+		"ESPER_ENVIRONMENT=foo", "ESPER_ENVIRONMENT="+o.server.URL)
+	var environment []string
+	for line := range strings.Lines(deployed(t, "systemd", "environment")) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			environment = append(environment, replace.Replace(line))
+		}
+	}
+	start := func(unit string) *exec.Cmd {
+		line := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(deployed(t, "systemd", unit))
+		args := strings.Fields(replace.Replace(line[1]))
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Env = append(environment, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=60000000")
+		return cmd
+	}
+	service := start("esper-key.service")
+	var log bytes.Buffer
+	service.Stderr = &log
+	must(t, service.Start())
+	eventually(t, "the service is ready", func() bool { return strings.Contains(told(), "READY=1") })
+	token := filepath.Join(run, "token")
+	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o640 || read(token) != o.server.Token() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if info, err := os.Stat(o.path()); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("%v, %v", info, err)
+	}
+	must(t, service.Process.Signal(syscall.SIGTERM))
+	must(t, service.Wait(), &log)
+	o.due(day)
+	must(t, os.Chmod(o.path(), 0o640))
+	out, err := start("esper-key-renew.service").CombinedOutput()
+	must(t, err, string(out))
+	if o.posts() != 1 {
+		t.Errorf("%d renewals: %s", o.posts(), out)
+	}
+	o.remember(log.String() + string(out))
+}
+
+// TestDeployCrontab runs the line as cron does.
+func TestDeployCrontab(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	folder, err := built()
+	must(t, err)
+	ran := false
+	for line := range strings.Lines(strings.NewReplacer("/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"), "=foo", "="+o.server.URL,
+		"/var/lib/esper-key", filepath.Join(o.folder, "store")).Replace(deployed(t, "cron", "crontab"))) {
+		job := regexp.MustCompile(`^\d+ \d+ \* \* \* (.*)\n$`).FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "#"):
+		case job != nil:
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", job[1])
+			cmd.Env = append(o.env, "HOME="+o.folder)
+			out, err := cmd.CombinedOutput()
+			if err != nil || len(out) > 0 {
+				t.Errorf("cron would send mail: %v: %s", err, out)
+			}
+			ran = true
+		default:
+			o.env = append(o.env, strings.TrimSpace(line))
+		}
+	}
+	if !ran || o.posts() != 1 {
+		t.Errorf("%t, %d renewals", ran, o.posts())
+	}
+}
+
+// TestDeployConsumers are programs in other languages, before a server that takes its time, and one that refuses
+// a key for a moment.
+func TestDeployConsumers(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"consumer.sh", "consumer.py"} {
+		o := adopted(t)
+		o.due(day)
+		o.server.Fail(3, espertest.Fault{Delay: 700 * time.Millisecond})
+		path, err := filepath.Abs(filepath.Join(deploy, name))
+		must(t, err)
+		cmd := o.shell(path)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil || !strings.Contains(string(out), `"user"`) || o.posts() != 1 {
+			t.Errorf("%s: %v: %s%s", name, err, out, &stderr)
+		}
+		o.remember(stderr.String())
+	}
+	o := adopted(t)
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 401})
+	path, err := filepath.Abs(filepath.Join(deploy, "consumer.py"))
+	must(t, err)
+	out, err := o.shell(path).CombinedOutput()
+	must(t, err, string(out))
+}
+
+// TestDeployAlerts are found by Prometheus to be right, and ask for metrics that there are.
+func TestDeployAlerts(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "promtool", "test", "rules", "test.yaml")
+	cmd.Dir = filepath.Join(deploy, "prometheus")
+	out, err := cmd.CombinedOutput()
+	must(t, err, string(out))
+	o := adopted(t)
+	s := o.start("--listen", ":0")
+	_, metrics := s.get("/metrics")
+	rules := deployed(t, "prometheus", "esper-key.rules.yaml")
+	for _, expr := range regexp.MustCompile(`expr: .*`).FindAllString(rules, -1) {
+		for _, name := range regexp.MustCompile(`esper_key_\w+`).FindAllString(expr, -1) {
+			if !strings.Contains(metrics, "\n"+name+" ") {
+				t.Errorf("there is no metric %s", name)
+			}
+		}
+	}
+	headings := strings.ToLower(strings.ReplaceAll(read("RUNBOOK.md"), " ", "-"))
+	for _, anchor := range regexp.MustCompile(`RUNBOOK\.md#(\S+)`).FindAllStringSubmatch(rules, -1) {
+		if !strings.Contains(headings, "\n##-"+anchor[1]+"\n") {
+			t.Errorf("the runbook has no %s", anchor[1])
+		}
+	}
+	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(metrics)
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v: %s", err, out)
+	}
+}

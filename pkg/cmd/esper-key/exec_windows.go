@@ -1,0 +1,24 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// replaceBy runs the program as a child, since Windows replaces no process. Ctrl-C reaches both; this process
+// waits for the other.
+func replaceBy(path string, args, environment []string) error {
+	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // it is what the command is for, and ends by itself
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environment, os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		return &codeError{ended.ExitCode(), nil}
+	}
+	if err != nil {
+		return &codeError{execCannotRun, fmt.Errorf("%q cannot be run: %w", args[0], err)}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// TestHelp fits a terminal of 80 columns, and has an example for each command.
+func TestHelp(t *testing.T) {
+	var all func(c *cobra.Command)
+	all = func(c *cobra.Command) {
+		var out bytes.Buffer
+		path := strings.Fields(c.CommandPath())[1:]
+		if code := execute(context.Background(), append(path, "--help"), &out, &out); code != 0 {
+			t.Errorf("%s --help: %d", c.CommandPath(), code)
+		}
+		generated := len(path) > 0 && (path[0] == "completion" || path[0] == "help") // Cobra's own words
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && !generated {
+				t.Errorf("%s: %d columns: %s", c.CommandPath(), n, line)
+			}
+		}
+		if c.Example == "" && !generated {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			all(sub)
+		}
+	}
+	all(new(app).root())
+}
+
+// TestCompletion makes a script that the shell understands.
+func TestCompletion(t *testing.T) {
+	var out bytes.Buffer
+	if code := execute(context.Background(), []string{"completion", "bash"}, &out, &out); code != 0 || out.Len() == 0 {
+		t.Fatalf("%d", code)
+	}
+	bash := exec.CommandContext(t.Context(), "bash", "-n")
+	bash.Stdin = &out
+	if text, err := bash.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	out.Reset()
+	if execute(context.Background(), []string{"__complete", "show", "-o", ""}, &out, new(bytes.Buffer)) != 0 || !strings.Contains(out.String(), "json") {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// actEnv makes the test program act as the command.
+const actEnv = "ESPER_KEY_TEST_ACT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(actEnv) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const day = 24 * time.Hour
+
+// operator is a person with a fake server and a store.
+type operator struct {
+	t      *testing.T
+	server *espertest.Server
+	folder string
+	store  string
+	env    []string // more variables
+
+	mu      sync.Mutex
+	printed bytes.Buffer // whatever must hold no key
+}
+
+// newOperator has a server and an empty store in a file. At the end of the test no key may be in anything that was
+// printed.
+func newOperator(t *testing.T, opts ...espertest.Option) *operator {
+	t.Helper()
+	o := &operator{t: t, folder: t.TempDir(), server: espertest.NewServer(t, opts...)}
+	o.store = fileURL(filepath.Join(o.folder, "store", "key.json"))
+	t.Cleanup(o.lookForKeys)
+	return o
+}
+
+// adopted has a store with a key.
+func adopted(t *testing.T, opts ...espertest.Option) *operator {
+	t.Helper()
+	o := newOperator(t, opts...)
+	o.input(o.server.Token(), "adopt").wants(0)
+	return o
+}
+
+func fileURL(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+}
+
+func (o *operator) path() string { return filepath.Join(o.folder, "store", "key.json") }
+
+// result is what a command did.
+type result struct {
+	t              *testing.T
+	args           []string
+	stdout, stderr string
+	code           int
+}
+
+// command prepares a command, in a process of its own.
+func (o *operator) command(args ...string) *exec.Cmd {
+	o.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	const longest = 6 * time.Minute
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	o.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = o.folder
+	cmd.Env = append(with(os.Environ(), keyVariable+"=", storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1"), o.env...)
+	return cmd
+}
+
+// run runs a command to its end.
+func (o *operator) run(args ...string) *result { return o.input("", args...) }
+
+// input runs a command with a text on its standard input.
+func (o *operator) input(input string, args ...string) *result {
+	o.t.Helper()
+	cmd := o.command(args...)
+	cmd.Stdin = strings.NewReader(input)
+	return o.end(cmd)
+}
+
+func (o *operator) end(cmd *exec.Cmd) *result {
+	o.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		o.t.Fatal(err)
+	}
+	r := &result{o.t, cmd.Args[1:], stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	o.remember(r.stderr)
+	if len(r.args) > 0 && r.args[0] != "token" && r.args[0] != "exec" {
+		o.remember(r.stdout)
+	}
+	if strings.Contains(r.stderr, "DATA RACE") || strings.Contains(r.stderr, "panic:") {
+		o.t.Errorf("%q: %s", r.args, r.stderr)
+	}
+	return r
+}
+
+func (o *operator) remember(text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.printed.WriteString(text)
+}
+
+// wants checks the exit code, and texts in what was printed. Whatever goes wrong is one line.
+func (r *result) wants(code int, parts ...string) *result {
+	r.t.Helper()
+	if r.code != code {
+		r.t.Errorf("%q ended with %d, not %d:\n%s%s", r.args, r.code, code, r.stdout, r.stderr)
+	}
+	for _, part := range parts {
+		if !strings.Contains(r.stdout+r.stderr, part) {
+			r.t.Errorf("%q does not say %q:\n%s%s", r.args, part, r.stdout, r.stderr)
+		}
+	}
+	if lines := strings.Count(r.stderr, "\n"); code != 0 && lines > 1 {
+		r.t.Errorf("%q says more than a line:\n%s", r.args, r.stderr)
+	}
+	return r
+}
+
+// silent wants nothing on standard output.
+func (r *result) silent() *result {
+	r.t.Helper()
+	if r.stdout != "" {
+		r.t.Errorf("%q prints %q", r.args, r.stdout)
+	}
+	return r
+}
+
+// decode reads what was printed as JSON.
+func (r *result) decode() (fields map[string]any) {
+	r.t.Helper()
+	if err := json.Unmarshal([]byte(r.stdout), &fields); err != nil {
+		r.t.Errorf("%q printed no JSON: %v: %q", r.args, err, r.stdout)
+	}
+	return fields
+}
+
+// lookForKeys looks for keys in what was printed.
+func (o *operator) lookForKeys() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, key := range o.keys() {
+		if form := holds(o.printed.String(), key); form != "" {
+			o.t.Errorf("the key was printed, as %q:\n%s", form, o.printed.String())
+		}
+	}
+}
+
+// keys are those that the server has seen.
+func (o *operator) keys() (keys []string) {
+	for _, r := range o.server.Requests() {
+		if key := r.Key.Reveal(); len(key) > len("fake") {
+			keys = append(keys, key)
+		}
+	}
+	return append(keys, o.server.Token())
+}
+
+// holds returns the form in which a text holds a key.
+func holds(text, key string) (form string) {
+	for _, form := range []string{key, hex.EncodeToString([]byte(key)), strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(key)), "="), url.QueryEscape(key)} {
+		if strings.Contains(text, form) {
+			return form
+		}
+	}
+	return ""
+}
+
+// edit changes the document in the file.
+func (o *operator) edit(change func(d map[string]any)) {
+	o.t.Helper()
+	var d map[string]any
+	data, err := os.ReadFile(o.path())
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err == nil {
+		change(d)
+		data, err = json.Marshal(d)
+	}
+	if err == nil {
+		err = os.WriteFile(o.path(), data, 0o600)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// due makes the key due, and leaves it some of its life.
+func (o *operator) due(left time.Duration) {
+	o.t.Helper()
+	o.edit(func(d map[string]any) {
+		d["issued_at"], d["expires_at"] = time.Now().Add(-80*day), time.Now().Add(left)
+		delete(d, "renewed_at")
+	})
+}
+
+// posts counts the renewals that the server got.
+func (o *operator) posts() (n int) {
+	for _, r := range o.server.Requests() {
+		if r.Method == http.MethodPost {
+			n++
+		}
+	}
+	return n
+}
+
+// token wants a key of `esper-key token` that the server accepts.
+func (o *operator) token() (key string) {
+	o.t.Helper()
+	r := o.run("token").wants(0)
+	if key = strings.TrimSuffix(r.stdout, "\n"); key != o.server.Token() {
+		o.t.Errorf("token prints a key that is not in use: %q; %s", key, r.stderr)
+	}
+	return key
+}
+
+// eventually waits for something that another process does. An attempt to renew, and to save what came of it, takes 90
+// seconds at most, and the next look at the store is a minute off.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	if !within(is) {
+		t.Fatalf("it does not happen: %s", what)
+	}
+}
+
+// within reports whether it happens in time.
+func within(is func() bool) bool {
+	const patience = 150 * time.Second
+	for over := time.Now().Add(patience); !is(); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(over) {
+			return false
+		}
+	}
+	return true
+}
+
+func must(t *testing.T, err error, out ...any) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(append([]any{err}, out...)...)
+	}
+}

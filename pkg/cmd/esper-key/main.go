@@ -1,0 +1,122 @@
+// Esper-key keeps an Esper API key renewed, for operators and for programs in any language. The key lives in a
+// store: a file, a database or a Kubernetes Secret. `esper-key --help` lists the commands; RUNBOOK.md says what to do when
+// a key is lost or has leaked.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// The exit codes of all commands but check, which has those of monitoring plugins, and exec, which has those of
+// env(1).
+const (
+	exitFailed = 1 // may be tried again
+	exitUsage  = 2
+	exitPerson = 3 // the key is lost, refused or not there: a person has to act
+)
+
+func main() {
+	// A signal ends what can be ended. What has begun is finished, so there is no way to end it twice.
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// execute runs the command and returns its exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	a := new(app)
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	own := ownCodes(command)
+	var coded *codeError
+	switch {
+	case errors.As(err, &coded):
+		if coded.err == nil { // all is said
+			return coded.code
+		}
+		return say(stderr, err, coded.code)
+	case !a.began: // Cobra found the mistake
+		return say(stderr, fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath()), own(exitUsage))
+	}
+	return say(stderr, err, own(codeOf(err)))
+}
+
+func say(stderr io.Writer, err error, code int) int {
+	_, _ = fmt.Fprintln(stderr, "esper-key: "+oneLine(err))
+	return code
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// codeError is an error with an exit code of its own. Without err, the command has printed what there is to say.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return fmt.Sprint(e.err) }
+func (e *codeError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+func codeOf(err error) int {
+	var bad *usageError
+	switch {
+	case errors.Is(err, renew.ErrNoKey), errors.Is(err, renew.ErrKeyLost), errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
+		return exitPerson
+	case errors.As(err, &bad), errors.Is(err, esper.ErrInvalidArgument):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// ownCodes translates a code into those of check and exec.
+func ownCodes(c *cobra.Command) func(int) int {
+	return func(code int) int {
+		switch c.Name() {
+		case "check":
+			return stateUnknown
+		case "exec":
+			return execFailed
+		}
+		return code
+	}
+}
+
+// withoutKeys takes out of a text what may be a key that was given in a wrong place.
+func withoutKeys(text string) string {
+	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
+}
+
+// oneLine is an error without what only tells a programmer where it is from.
+func oneLine(err error) string {
+	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "").Replace(err.Error())
+}

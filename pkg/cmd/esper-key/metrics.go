@@ -1,0 +1,90 @@
+package main
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// metrics is what /metrics shows.
+type metrics struct {
+	registry   *prometheus.Registry
+	renewals   *prometheus.CounterVec
+	deliveries *prometheus.CounterVec
+	source     *renew.Source
+}
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.renewals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "esper_key_renewals_total",
+		Help: "New keys that were taken into use (renewed, adopted), by this process or another, and tries that failed.",
+	}, []string{"result"})
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "esper_key_deliveries_total", Help: "Files written and programs started for a new key.",
+	}, []string{"to", "result"})
+	for _, result := range []string{"renewed", "adopted", "failed"} {
+		m.renewals.WithLabelValues(result)
+	}
+	for _, to := range []string{"file", "program"} {
+		m.deliveries.WithLabelValues(to, "ok")
+		m.deliveries.WithLabelValues(to, "failed")
+	}
+	v := versionOf()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "esper_key_build_info", Help: "1, with the version of esper-key.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.renewals, m.deliveries, build,
+		m.gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", func(s renew.Status) float64 { return time.Until(s.ExpiresAt).Seconds() }),
+		m.gauge("esper_key_age_seconds", "Seconds since the key in use was made.", func(s renew.Status) float64 { return time.Since(s.IssuedAt).Seconds() }),
+		m.gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
+		m.gauge("esper_key_saved", "1 if the store holds the key in use; if not, it is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
+		m.gauge("esper_key_last_success_timestamp_seconds", "When the server accepted or made a key last, as this process knows; 0 if it has not asked yet. It asks once a day.", func(s renew.Status) float64 { return unix(s.AcceptedAt) }),
+	)
+	return m
+}
+
+func (m *metrics) gauge(name, help string, value func(renew.Status) float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(m.source.Status()) })
+}
+
+// count counts a change of the source, and reports whether there is another key.
+func (m *metrics) count(before, after renew.Status) (newKey bool) {
+	switch {
+	case after.Serial == before.Serial && after.IssuedAt.Equal(before.IssuedAt) && after.ExpiresAt.Equal(before.ExpiresAt):
+		m.renewals.WithLabelValues("failed").Inc()
+		return false
+	case after.Serial == 1:
+		m.renewals.WithLabelValues("adopted").Inc()
+	default:
+		m.renewals.WithLabelValues("renewed").Inc()
+	}
+	return true
+}
+
+func (m *metrics) delivered(to string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.deliveries.WithLabelValues(to, result).Inc()
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
+}

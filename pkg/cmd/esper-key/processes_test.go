@@ -1,0 +1,219 @@
+//go:build unix
+
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// TestHundredAtOnce has a hundred commands ask for a key that is due: there is one renewal.
+func TestHundredAtOnce(t *testing.T) {
+	o := adopted(t)
+	o.due(day)
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
+	const processes = 100
+	var all sync.WaitGroup
+	for i := range processes {
+		all.Go(func() {
+			args := []string{"token"}
+			if i%2 == 0 {
+				args = []string{"exec", "--", "sh", "-c", `echo "$ESPER_API_KEY"`}
+			}
+			r := o.run(args...)
+			if r.code != 0 || r.stdout != o.server.Token()+"\n" {
+				t.Errorf("%q: %d, %q, %s", args, r.code, r.stdout, r.stderr)
+			}
+		})
+	}
+	all.Wait()
+	if n := o.posts(); n != 1 {
+		t.Errorf("%d renewals", n)
+	}
+}
+
+// TestKilled ends commands with kill -9 at any moment of a renewal. What is stored then works, or is said to be lost,
+// and no renewal is sent twice without a check.
+func TestKilled(t *testing.T) {
+	const kills = 40
+	lost := 0
+	for range kills {
+		o := adopted(t)
+		o.due(day)
+		o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 20 * time.Millisecond})
+		cmd := o.command([][]string{{"token"}, {"renew"}, {"run"}}[rand.IntN(3)]...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(rand.N(60 * time.Millisecond))
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		stored := strings.Contains(read(o.path()), `"`+o.server.Token()+`"`)
+		if !stored {
+			lost++
+		}
+		// Where the answer has died with the process, the note of the renewal has not.
+		if posts := o.posts(); posts > 1 || !stored && (posts != 1 || !strings.Contains(read(o.path()), `"attempt"`)) {
+			t.Errorf("after %d renewals the key is not stored: %s", posts, read(o.path()))
+		}
+	}
+	t.Logf("%d of %d were killed between the server's answer and the file", lost, kills)
+	if lost > kills/2 {
+		t.Errorf("%d of %d keys were lost", lost, kills)
+	}
+}
+
+// TestSignals sends each command what ends it while it renews: it finishes that first.
+func TestSignals(t *testing.T) {
+	hearHangups()
+	for _, args := range [][]string{{"token"}, {"renew"}, {"renew", "--now"}, {"exec", "--", "true"}} {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+			o := adopted(t)
+			o.due(day)
+			o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 300 * time.Millisecond})
+			cmd := o.command(args...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
+			_ = cmd.Process.Signal(signal)
+			_ = cmd.Wait()
+			if !strings.Contains(read(o.path()), o.server.Token()) {
+				t.Errorf("%q, %v: the new key is not stored", args, signal)
+			}
+			o.token()
+		}
+	}
+}
+
+// TestExec passes on everything that a program may want.
+func TestExec(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.run("exec", "sh", "-c", "exit 42").wants(42)
+	o.run("exec", "--", "sh", "-c", "kill -TERM $$").wants(-1) // as a shell sees a program that was killed
+	o.run("exec", "--", filepath.Join(o.folder, "none")).wants(execNotFound, "no program")
+	o.run("exec", "--", o.folder).wants(execCannotRun)
+	plain := filepath.Join(o.folder, "plain")
+	write(t, plain, "no program")
+	o.run("exec", "--", plain).wants(execCannotRun)
+	if r := o.input("typed", "exec", "--", "cat", "-"); r.stdout != "typed" {
+		t.Errorf("%q", r.stdout)
+	}
+	o.env = append(o.env, keyVariable+"=another")
+	if r := o.run("exec", "--", "env"); strings.Count(r.stdout, keyVariable+"=") != 1 || !strings.Contains(r.stdout, keyVariable+"="+o.server.Token()+"\n") ||
+		!strings.Contains(r.stdout, environmentVariable+"="+o.server.URL+"\n") {
+		t.Errorf("%s", r.stdout)
+	}
+	// The program has the process of the command, and so its signals.
+	cmd := o.command("exec", "--", "sh", "-c", `echo $$ >pid; trap "echo caught >caught; exit 3" TERM; while :; do sleep 0.05; done`)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the program runs", func() bool { return strings.HasSuffix(read(filepath.Join(o.folder, "pid")), "\n") })
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
+	if cmd.ProcessState.ExitCode() != 3 || read(filepath.Join(o.folder, "caught")) != "caught\n" {
+		t.Errorf("%v", cmd.ProcessState)
+	}
+	o.server.Revoke()
+	o.edit(func(d map[string]any) { d["expires_at"] = time.Now().Add(-time.Hour) })
+	o.run("exec", "--", "true").wants(execFailed)
+}
+
+// TestSecrets looks for the key where other users and other programs could see it.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
+	o := newOperator(t, espertest.WithToken(canary))
+	input := o.command("adopt")
+	input.Stdin = strings.NewReader(canary)
+	o.server.Fail(2, espertest.Fault{Delay: 500 * time.Millisecond})
+	if err := input.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := watch(t, input, canary)
+	if err := input.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if seen() != "" {
+		t.Errorf("the key is in %s of adopt", seen())
+	}
+	file := filepath.Join(o.folder, "token")
+	s := o.start("--write-token", file, "--listen", ":0")
+	s.get("/metrics")
+	if where := seesKey(s.cmd, canary); where != "" {
+		t.Errorf("the key is in %s of run", where)
+	}
+	for _, fault := range []espertest.Fault{
+		{Status: 500, Body: canary},
+		{Status: 200, Body: `{"token":"` + canary + `"}`},
+		{Status: 401, Body: `{"message":"` + canary + `"}`},
+		{Status: 400, Body: `{"errors":["` + canary + `"]}`},
+		{Body: canary},
+		{Reset: espertest.InBody},
+		{Status: 302, Body: canary},
+	} {
+		for _, args := range [][]string{{"show"}, {"show", "-o", "json"}, {"check"}, {"check", "-o", "json"}, {"renew", "--now"}} {
+			fault.Header = map[string][]string{"Location": {"https://" + canary}, "X-Request-Id": {canary}}
+			o.server.Fail(1, fault)
+			o.run(args...)
+			o.edit(func(d map[string]any) { delete(d, "attempt") }) // else the next one waits for its end
+		}
+	}
+	for _, path := range []string{file, o.path(), o.path() + ".lock"} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	left, _ := filepath.Glob(filepath.Join(o.folder, ".token*"))
+	if len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+	s.get("/metrics")
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
+// watch looks at a process until it ends.
+func watch(t *testing.T, cmd *exec.Cmd, key string) (seen func() string) {
+	t.Helper()
+	where, ended := "", make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if found := seesKey(cmd, key); found != "" {
+				where = found
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	return sync.OnceValue(func() string { close(stop); <-ended; return where })
+}
+
+// seesKey reads what ps shows of a process: its arguments, and to its owner its environment.
+func seesKey(cmd *exec.Cmd, key string) (where string) {
+	for _, name := range []string{"cmdline", "environ"} {
+		data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), name))
+		if err == nil && strings.Contains(string(data), key) {
+			return name
+		}
+	}
+	return ""
+}

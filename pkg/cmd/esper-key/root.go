@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// What is read from the environment.
+const (
+	environmentVariable = "ESPER_ENVIRONMENT"
+	storeVariable       = "ESPER_KEY_STORE"
+	keyVariable         = "ESPER_API_KEY"
+	viaVariable         = "ESPER_KEY_VIA"
+)
+
+// The ways to renew a key.
+const viaRenewToken, viaToken = "renew-token", "personal-access-token"
+
+// app has what all commands share.
+type app struct {
+	environment, store string
+	output             string
+	readOnly           bool
+	via                string // how the key is renewed
+	storeName          string // once it is open
+	began              bool   // the arguments are right, and the command runs
+}
+
+const rootHelp = `Keep an Esper API key renewed, and hand it to programs.
+
+An Esper API key ends after some 90 days, and nothing renews it. esper-key
+keeps one in a store, renews it in time, and never loses it:
+
+  esper-key adopt    once: store the key that you made in the Esper Console
+  esper-key run      for ever: keep it renewed (or "renew" from cron)
+  esper-key token    whenever it is needed: print it
+
+All programs that use the key take it from the store, since the server may
+refuse the old key as soon as there is a new one. Machines that share a key
+share a store. Two stores with one key end each other's key.
+
+Stores, for --store or ESPER_KEY_STORE:
+
+  file:///var/lib/esper-key/key.json   ?mode=0640 lets the group read it
+  postgres://user@host/database        password: PGPASSWORD, PGPASSFILE
+  mysql://user@host/database           password: MYSQL_PWD; MariaDB too
+  sqlite:///var/lib/esper-key/keys.db
+  kubernetes://namespace/secret        as the pod, or by KUBECONFIG
+
+?name=fleet keeps several keys in one SQL table, and ?table= names another
+table than esper_keys. ?key= names another entry of the Secret than
+key.json, and ?context= another context of the KUBECONFIG.
+
+Exit codes: 0; 1 failed, and may be tried again; 2 usage; 3 the key is lost,
+refused or not there, and a person has to act. check has those of monitoring
+plugins, and exec those of env(1).`
+
+const rootExample = `  export ESPER_ENVIRONMENT=foo
+  export ESPER_KEY_STORE=file:///var/lib/esper-key/key.json
+  esper-key adopt
+  esper-key run`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "esper-key", Short: "Keep an Esper API key renewed, and hand it to programs", Long: rootHelp, Example: rootExample,
+		Version: versionOf().Version, SilenceErrors: true, SilenceUsage: true, Args: noArguments,
+		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.environment, "environment", os.Getenv(environmentVariable),
+		"the `tenant` (foo), or a base URL;\nthe default is ESPER_ENVIRONMENT")
+	flags.Lookup("environment").DefValue = ""
+	flags.StringVar(&a.store, "store", os.Getenv(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password better")
+	flags.Lookup("store").DefValue = ""
+	flags.StringVar(&a.via, "via", cmp.Or(os.Getenv(viaVariable), viaRenewToken),
+		"the `way` to renew: renew-token, or its successor\npersonal-access-token, which is experimental;\nthe default is ESPER_KEY_VIA, or renew-token")
+	flags.Lookup("via").DefValue = ""
+	_ = root.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaRenewToken, viaToken}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(a.adopt(), a.show(), a.token(), a.exec(), a.renew(), a.run(), a.check(), a.version())
+	for _, c := range root.Commands() {
+		if c.Args == nil {
+			c.Args = noArguments
+		}
+	}
+	return root
+}
+
+// noArguments is cobra.NoArgs without the argument in the error: it may be a key.
+func noArguments(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.Name() == "adopt":
+		return errors.New("adopt takes no key as an argument, since every user of this machine could see it there; " +
+			"pass it on standard input or with --key-file, and make a new key if this was one")
+	case !c.HasParent():
+		return fmt.Errorf("%.20q is no command", args[0])
+	}
+	return fmt.Errorf("%s takes no arguments", c.Name())
+}
+
+func (a *app) withOutput(c *cobra.Command) *cobra.Command {
+	c.Flags().StringVarP(&a.output, "output", "o", "text", "`form` of the output: text or json")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains([]string{"text", "json"}, a.output) {
+			return usage("--output is neither text nor json")
+		}
+		return run(c, args)
+	}
+	return c
+}
+
+// print prints v as JSON, or else the lines.
+func (a *app) print(c *cobra.Command, v any, lines ...string) error {
+	if a.output == "json" {
+		out := json.NewEncoder(c.OutOrStdout())
+		out.SetIndent("", "  ")
+		return out.Encode(v)
+	}
+	_, err := fmt.Fprintln(c.OutOrStdout(), strings.Join(lines, "\n"))
+	return err
+}
+
+// open opens the store and what is in it, or begins with the initial key, if there is one. The function closes both;
+// its error is a new key that is not saved.
+func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.Option) (*renew.Source, func() error, error) {
+	if a.environment == "" {
+		return nil, nil, usage("it is not known whose key this is: set %s to the tenant's name, or give --environment", environmentVariable)
+	}
+	store, closeStore, err := openStore(a.store)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.storeName = fmt.Sprint(store)
+	if a.readOnly {
+		options = append(options, renew.ReadOnly())
+	}
+	switch a.via {
+	case viaRenewToken:
+	case viaToken:
+		options = append(options, renew.WithPersonalAccessTokens())
+	default:
+		closeStore()
+		return nil, nil, usage("--via or %s is neither %s nor %s", viaVariable, viaRenewToken, viaToken)
+	}
+	options = append(options, renew.WithClientOptions(a.client()...), renew.WithInitialToken(initial))
+	source, err := renew.Open(ctx, a.environment, store, options...)
+	if err != nil {
+		closeStore()
+		return nil, nil, err
+	}
+	return source, func() error {
+		defer closeStore()
+		return source.Close()
+	}, nil
+}
+
+// client returns the options of a client for Esper.
+func (a *app) client() []esper.Option {
+	return []esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}
+}
+
+// ends says when a key ends.
+func ends(at time.Time) string {
+	left := time.Until(at)
+	if left <= 0 {
+		return "ended on " + stamp(at)
+	}
+	return fmt.Sprintf("ends on %s, in %s", stamp(at), long(left))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// long is a duration for people.
+func long(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return fmt.Sprintf("%d seconds", d/time.Second)
+}

@@ -1,0 +1,385 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// service is a `run` that is under way.
+type service struct {
+	o   *operator
+	cmd *exec.Cmd
+
+	mu  sync.Mutex
+	log strings.Builder
+	eof chan struct{}
+}
+
+func (o *operator) start(args ...string) *service {
+	o.t.Helper()
+	s := &service{o: o, cmd: o.command(append([]string{"run"}, args...)...), eof: make(chan struct{})}
+	stderr, err := s.cmd.StderrPipe()
+	if err == nil {
+		err = s.cmd.Start()
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	go func() {
+		defer close(s.eof)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			s.mu.Lock()
+			_, _ = fmt.Fprintln(&s.log, lines.Text())
+			s.mu.Unlock()
+			o.remember(lines.Text() + "\n")
+		}
+	}()
+	o.t.Cleanup(func() { _ = s.cmd.Process.Kill(); <-s.eof; _ = s.cmd.Wait() })
+	return s
+}
+
+func (s *service) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
+}
+
+// says waits for a text in the log.
+func (s *service) says(part string) {
+	s.o.t.Helper()
+	if !within(func() bool { return strings.Contains(s.text(), part) }) {
+		s.o.t.Fatalf("the log does not have %q:\n%s", part, s.text())
+	}
+}
+
+// stop sends a signal, and returns the exit code.
+func (s *service) stop(signal syscall.Signal) int {
+	s.o.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.o.t.Error(err)
+	}
+	<-s.eof
+	err := s.cmd.Wait()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		s.o.t.Error(err)
+	}
+	if text := s.text(); strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") {
+		s.o.t.Error(text)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// get asks the service's own server.
+func (s *service) get(path string) (status int, body string) {
+	s.o.t.Helper()
+	s.says("are served")
+	address := regexp.MustCompile(`address=(\S+)`).FindStringSubmatch(s.text())
+	req, err := http.NewRequestWithContext(s.o.t.Context(), http.MethodGet, "http://"+address[1]+path, nil)
+	if err != nil {
+		s.o.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.o.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.o.t.Error(err)
+	}
+	s.o.remember(string(data))
+	return resp.StatusCode, string(data)
+}
+
+// script writes a shell program, which runs in the operator's folder.
+func (o *operator) script(name, text string) (path string) {
+	o.t.Helper()
+	path = filepath.Join(o.folder, name)
+	const executable = 0o700
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), executable); err != nil {
+		o.t.Fatal(err)
+	}
+	return path
+}
+
+func read(path string) string {
+	data, _ := os.ReadFile(path)
+	return string(data)
+}
+
+// TestRun renews a key that is due, and brings the new one to everybody.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	first := o.server.Token()
+	socket := filepath.Join(o.folder, "notify")
+	told := listen(t, socket)
+	file := filepath.Join(o.folder, "token")
+	// The program fails at first, and says what it was given.
+	program := o.script("program", `echo "$# $ESPER_KEY_STORE $ESPER_ENVIRONMENT" >>calls; env >environment; echo on standard output
+cp token seen; test $(wc -l <calls) -gt 1`)
+	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=200000", "WATCHDOG_PID=", keyVariable+"=a-key-that-nobody-needs")
+	s := o.start("--write-token", file, "--write-token-mode", "0640", "--on-renew", program, "--listen", "127.0.0.1:0")
+	s.says("was renewed")
+	eventually(t, "the metrics tell that the program has succeeded", func() bool {
+		_, metrics := s.get("/metrics")
+		return strings.Contains(metrics, `esper_key_deliveries_total{result="ok",to="program"} 1`)
+	})
+	if key := read(file); key != o.server.Token() || key == first || read(filepath.Join(o.folder, "seen")) != key {
+		t.Errorf("the file holds %q, and the program saw %q", key, read(filepath.Join(o.folder, "seen")))
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode() != 0o640 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if got, want := read(filepath.Join(o.folder, "calls")), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
+		t.Errorf("the program was given %q", got)
+	}
+	if env := read(filepath.Join(o.folder, "environment")); strings.Contains(env, keyVariable) || holds(env, first)+holds(env, o.server.Token()) != "" {
+		t.Errorf("a key is in the environment of the program: %s", env)
+	}
+	_, metrics := s.get("/metrics")
+	for _, want := range []string{
+		"esper_key_seconds_to_end 7.7", "esper_key_age_seconds ", "esper_key_lost 0", "esper_key_saved 1", "esper_key_build_info{",
+		`esper_key_renewals_total{result="renewed"} 1`, `esper_key_renewals_total{result="failed"} 0`, "esper_key_last_success_timestamp_seconds 1.",
+		`esper_key_deliveries_total{result="failed",to="program"} 1`,
+	} {
+		if !strings.Contains(metrics, "\n"+want) {
+			t.Errorf("the metrics do not have %s:\n%s", want, metrics)
+		}
+	}
+	must(t, os.Remove(file))
+	eventually(t, "the file is written again", func() bool { return read(file) == o.server.Token() })
+	written, err := os.Stat(file)
+	must(t, err)
+	looks := strings.Count(told(), "WATCHDOG=1") + 3
+	eventually(t, "it is looked at some times more", func() bool { return strings.Count(told(), "WATCHDOG=1") >= looks })
+	if now, err := os.Stat(file); err != nil || !now.ModTime().Equal(written.ModTime()) || !os.SameFile(now, written) {
+		t.Errorf("a file that holds the key was written anew: %v", err)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if status, body := s.get(path); status != http.StatusOK || body != "ok\n" {
+			t.Errorf("%s: %d %q", path, status, body)
+		}
+	}
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d: %s", code, s.text())
+	}
+	if strings.Contains(s.text(), "on standard output") {
+		t.Error("the output of the program is in the log")
+	}
+	for _, part := range []string{"READY=1", "STATUS=the key ends on", "WATCHDOG=1", "STOPPING=1"} {
+		eventually(t, "systemd is told "+part, func() bool { return strings.Contains(told(), part) })
+	}
+	o.remember(told())
+	o.token()
+}
+
+// listen is systemd. The function returns what it was told so far.
+func listen(t *testing.T, socket string) (told func() string) {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var all strings.Builder
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buffer)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			all.WriteString(string(buffer[:n]) + "\n")
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-ended })
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all.String()
+	}
+}
+
+// TestRunWithDeafSystemd renews and ends though systemd reads nothing.
+func TestRunWithDeafSystemd(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	socket := filepath.Join(o.folder, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	o.due(day)
+	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=2000", "WATCHDOG_PID=")
+	s := o.start()
+	s.says("was renewed")
+	s.says("systemd could not be told")
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d: %s", code, s.text())
+	}
+	o.token()
+}
+
+// hearHangups has processes end at SIGHUP, even if these tests were started with nohup.
+func hearHangups() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
+
+// TestRunEndsInOrder gets signals while the server takes its time to renew.
+func TestRunEndsInOrder(t *testing.T) {
+	t.Parallel()
+	hearHangups()
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			o := adopted(t)
+			o.due(day)
+			o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
+			file := filepath.Join(o.folder, "token")
+			program := o.script("program", "touch called")
+			s := o.start("--write-token", file, "--on-renew", program, "--log-format", "json")
+			eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
+			if code := s.stop(signal); code != 0 {
+				t.Errorf("it ended with %d: %s", code, s.text())
+			}
+			if read(file) != o.server.Token() || !exists(filepath.Join(o.folder, "called")) {
+				t.Errorf("the new key was not delivered: %s", s.text())
+			}
+			if !strings.HasPrefix(s.text(), `{"time":`) {
+				t.Errorf("no log in JSON: %s", s.text())
+			}
+			o.token()
+		})
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// TestRunGoesOnWithoutAKey is lost, shouts, and recovers with adopt.
+func TestRunGoesOnWithoutAKey(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) })
+	o.server.Revoke()
+	file := filepath.Join(o.folder, "token")
+	s := o.start("--write-token", file, "--on-renew", o.script("program", "touch called"), "--listen", ":0")
+	s.says("the key is lost")
+	s.says("127.0.0.1")
+	eventually(t, "it is not ready", func() bool { status, _ := s.get("/readyz"); return status == http.StatusServiceUnavailable })
+	if status, _ := s.get("/healthz"); status != http.StatusOK {
+		t.Errorf("healthz: %d", status)
+	}
+	if _, metrics := s.get("/metrics"); !strings.Contains(metrics, "\nesper_key_lost 1\n") {
+		t.Error(metrics)
+	}
+	o.input(o.server.NewKey(), "adopt").wants(0)
+	eventually(t, "the key is taken over", func() bool { return exists(filepath.Join(o.folder, "called")) })
+	if status, body := s.get("/readyz"); status != http.StatusOK || read(file) != o.server.Token() {
+		t.Errorf("%d %q, the file holds %q", status, body, read(file))
+	}
+	if _, metrics := s.get("/metrics"); !strings.Contains(metrics, "\nesper_key_lost 0\n") || !strings.Contains(metrics, `esper_key_renewals_total{result="adopted"} 1`) {
+		t.Error(metrics)
+	}
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d: %s", code, s.text())
+	}
+}
+
+// TestRunBegins with the key of a file, which may be gone later.
+func TestRunBegins(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.run("run").wants(exitPerson, "there is no key yet")
+	o.run("run", "--key-file", filepath.Join(o.folder, "gone")).wants(exitPerson, "there is no key yet")
+	key := filepath.Join(o.folder, "first")
+	write(t, key, o.server.Token()+"\n")
+	for range 2 {
+		s := o.start("--key-file", key)
+		s.says("keeps the key renewed")
+		if code := s.stop(syscall.SIGTERM); code != 0 {
+			t.Errorf("it ended with %d: %s", code, s.text())
+		}
+		o.token()
+		write(t, key, "")
+	}
+	_ = os.Remove(key)
+	s := o.start("--key-file", key)
+	s.says("keeps the key renewed")
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d: %s", code, s.text())
+	}
+	o.run("run", "--write-token", filepath.Join(o.folder, "no", "folder", "token")).wants(exitFailed, "--write-token")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	o.run("run", "--listen", taken.Addr().String()).wants(exitFailed, "--listen")
+}
+
+// TestRunProgramHangs ends a program that does not end, and goes on.
+func TestRunStopsWhileTheProgramHangs(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	s := o.start("--on-renew", o.script("program", "echo >>calls; exec sleep 600"))
+	eventually(t, "the program runs", func() bool { return exists(filepath.Join(o.folder, "calls")) })
+	begun := time.Now()
+	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
+		t.Errorf("it ended with %d after %v: %s", code, time.Since(begun), s.text())
+	}
+	o.token()
+}
+
+// TestLogWithoutReader goes on when nobody reads its log any more.
+func TestLogWithoutReader(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.due(day)
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
+	cmd := o.command("run")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
+	_, _ = w.Close(), r.Close()
+	eventually(t, "the new key is stored", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	o.token()
+}

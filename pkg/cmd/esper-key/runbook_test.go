@@ -1,0 +1,142 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// TestRunbook brings about each situation of the runbook, runs all its commands in order, and wants it to be over.
+func TestRunbook(t *testing.T) {
+	t.Parallel()
+	newKey := func(o *operator) { write(o.t, filepath.Join(o.folder, "new-key"), o.server.NewKey()+"\n") }
+	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) }
+	situations := map[string]struct {
+		arises func(o *operator)
+		is     func(o *operator) // beforehand
+		over   func(o *operator, printed string)
+	}{
+		"The key is lost": {
+			arises: func(o *operator) {
+				o.edit(refusedBefore)
+				o.server.Revoke()
+				o.run("renew", "--now").wants(exitPerson)
+				newKey(o)
+			},
+			is: func(o *operator) {
+				o.run("check").wants(stateCritical, "CRITICAL")
+				o.run("token").wants(exitPerson, "the key is lost")
+			},
+		},
+		"The key has leaked": {
+			over: func(o *operator, printed string) {
+				if !strings.Contains(printed, "\n401\n") || o.posts() != 1 {
+					o.t.Errorf("the old key is not refused: %s", printed)
+				}
+			},
+		},
+		"The key ends tomorrow": {
+			arises: func(o *operator) { o.due(day) },
+			is:     func(o *operator) { o.run("check").wants(stateCritical, "in 23 hours") },
+		},
+		"The key was revoked": {
+			arises: func(o *operator) { o.server.Revoke(); newKey(o) },
+			is:     func(o *operator) { o.run("check").wants(stateCritical, "401") },
+		},
+		"The new key is not saved": {
+			arises: func(o *operator) {
+				store, away := filepath.Join(o.folder, "store"), filepath.Join(o.folder, "away")
+				o.due(day)
+				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
+				s := o.start("--listen", ":0")
+				eventually(o.t, "the renewal begins", func() bool { return o.posts() == 1 })
+				must(o.t, os.Rename(store, away))
+				write(o.t, store, "in the way")
+				s.says("cannot be saved")
+				if _, metrics := s.get("/metrics"); !strings.Contains(metrics, "\nesper_key_saved 0\n") {
+					o.t.Error(metrics)
+				}
+				must(o.t, os.Remove(store)) // a person mends the store
+				must(o.t, os.Rename(away, store))
+				eventually(o.t, "the key is saved", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
+			},
+		},
+		"The host moves": {
+			arises: func(o *operator) {
+				o.env = append(o.env, "NEW_STORE="+fileURL(filepath.Join(o.folder, "new", "key.json")))
+			},
+			over: func(o *operator, _ string) { o.store = fileURL(filepath.Join(o.folder, "new", "key.json")) },
+		},
+		"Two hosts have one key": {
+			arises: func(o *operator) {
+				other := &operator{t: o.t, server: o.server, folder: o.folder, store: fileURL(filepath.Join(o.folder, "other", "key.json"))}
+				other.input(o.server.Token(), "adopt").wants(0)
+				o.run("renew", "--now").wants(0)
+				other.run("check").wants(stateCritical, "another machine")
+				o.env = append(o.env, "SHARED_STORE=sqlite://"+filepath.Join(o.folder, "shared.db"))
+			},
+			over: func(o *operator, _ string) { o.store = "sqlite://" + filepath.Join(o.folder, "shared.db") },
+		},
+		"The disk was restored from a backup": {
+			arises: func(o *operator) {
+				backup := read(o.path())
+				o.run("renew", "--now").wants(0)
+				write(o.t, o.path(), backup)
+				newKey(o)
+			},
+			is: func(o *operator) { o.run("check").wants(stateCritical) },
+		},
+	}
+	sections := strings.Split(read("RUNBOOK.md"), "\n## ")[1:]
+	if len(sections) != len(situations) {
+		t.Errorf("%d sections, %d situations", len(sections), len(situations))
+	}
+	for _, section := range sections {
+		title, text, _ := strings.Cut(section, "\n")
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			situation, ok := situations[title]
+			if !ok {
+				t.Fatal("it is not tried")
+			}
+			o := adopted(t)
+			for _, f := range []func(*operator){situation.arises, situation.is} {
+				if f != nil {
+					f(o)
+				}
+			}
+			commands := ""
+			for _, block := range regexp.MustCompile("(?s)\n```sh\n(.*?)```\n").FindAllStringSubmatch(text, -1) {
+				commands += block[1]
+			}
+			out, err := o.shell("bash", "-euxo", "pipefail", "-c", commands).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			if situation.over != nil {
+				situation.over(o, string(out))
+			}
+			o.token()
+		})
+	}
+}
+
+// TestBackupWhileRunning is the other half of the runbook's last section: the process puts the newer key back.
+func TestBackupWhileRunning(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	backup := read(o.path())
+	o.due(day)
+	s := o.start()
+	s.says("was renewed")
+	write(t, o.path(), backup)
+	eventually(t, "the newer key is put back", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
+	o.token()
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	typed "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/esper/renew/kubestore"
+	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+)
+
+// openStore makes the store of a URL. No error repeats the URL, which may hold a password.
+func openStore(address string) (store renew.Store, closeStore func(), err error) {
+	if address == "" {
+		return nil, nil, usage("it is not known where the key is: set %s to the URL of a store, such as file:///var/lib/esper-key/key.json, or give --store", storeVariable)
+	}
+	address = strings.TrimSpace(address) // files with variables end in a line end
+	if strings.ContainsAny(address, `"'`) {
+		return nil, nil, usage("the URL of the store holds a quote, which perhaps was to end it; write one that belongs to it as %%22 or %%27")
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, nil, usage("the URL of the store cannot be read; characters such as @, / and %% in a password are to be written as %%40, %%2F and %%25")
+	}
+	openers := map[string]func(*url.URL) (renew.Store, func(), error){
+		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "sqlite": sqliteStore, "kubernetes": secretStore,
+	}
+	opener, ok := openers[u.Scheme]
+	switch {
+	case !ok:
+		return nil, nil, usage("the URL of the store has to begin with file:///, postgres://, mysql://, sqlite:/// or kubernetes://; a file is written as file:///var/lib/esper-key/key.json")
+	case u.Fragment != "" || strings.HasSuffix(address, "#"):
+		return nil, nil, usage("the URL of the store holds a #; write it as %%23")
+	}
+	return opener(u)
+}
+
+// options takes our own parameters out of the query. What is left is the driver's.
+func options(u *url.URL, names ...string) (map[string]string, url.Values, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, nil, usage("the query of the store's URL cannot be read")
+	}
+	own := make(map[string]string)
+	for _, name := range names {
+		own[name] = query.Get(name)
+		query.Del(name)
+	}
+	return own, query, nil
+}
+
+func nothingElse(u *url.URL, rest url.Values) error {
+	if len(rest) > 0 {
+		return usage("the store %s has no parameter of that name; `esper-key --help` lists those that there are", u.Scheme+":")
+	}
+	return nil
+}
+
+// filePath is the path of a file: or sqlite: URL.
+func filePath(u *url.URL) (string, error) {
+	path := u.Path
+	if runtime.GOOS == "windows" {
+		path = filepath.FromSlash(strings.TrimPrefix(path, "/"))
+	}
+	if u.Opaque != "" || u.Host != "" || !filepath.IsAbs(path) {
+		return "", usage("the path in the store's URL has to be absolute: three slashes, as in %s:///var/lib/esper-key/key", u.Scheme)
+	}
+	return path, nil
+}
+
+func fileStore(u *url.URL) (renew.Store, func(), error) {
+	path, err := filePath(u)
+	own, rest, queryErr := options(u, "mode")
+	if err := errors.Join(err, queryErr); err != nil {
+		return nil, nil, err
+	}
+	var opts []renew.FileOption
+	switch own["mode"] {
+	case "", "0600":
+	case "0640":
+		opts = append(opts, renew.GroupReadable())
+	default:
+		return nil, nil, usage("the mode of a key's file is 0600 or 0640")
+	}
+	return renew.File(path, opts...), func() {}, nothingElse(u, rest)
+}
+
+func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string) (renew.Store, func(), error) {
+	var opts []sqlstore.Option
+	if own["table"] != "" {
+		opts = append(opts, sqlstore.WithTable(own["table"]))
+	}
+	if own["name"] != "" {
+		opts = append(opts, sqlstore.WithName(own["name"]))
+	}
+	db.SetMaxOpenConns(2) // there is one key
+	closeDB := func() { _ = db.Close() }
+	store, err := sqlstore.New(db, d, opts...)
+	if err == nil && d == sqlstore.SQLite { // nobody else prepares a file
+		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...)) // a follower may not; renew.Open tells what is missing
+	}
+	if err != nil {
+		closeDB()
+	}
+	return store, closeDB, err
+}
+
+func postgresStore(u *url.URL) (renew.Store, func(), error) {
+	own, rest, err := options(u, "table", "name")
+	if err != nil {
+		return nil, nil, err
+	}
+	plain := *u
+	plain.RawQuery = rest.Encode()
+	config, err := pgx.ParseConfig(plain.String())
+	if err != nil { // it quotes the URL
+		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
+	}
+	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own)
+}
+
+func mysqlStore(u *url.URL) (renew.Store, func(), error) {
+	own, rest, err := options(u, "table", "name")
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := mysql.ParseDSN("/?" + rest.Encode())
+	if err != nil {
+		return nil, nil, usage("the parameters of the MySQL store's URL cannot be used")
+	}
+	config.User, config.DBName, config.Net, config.Addr = u.User.Username(), strings.TrimPrefix(u.Path, "/"), "tcp", u.Host
+	config.Passwd = os.Getenv("MYSQL_PWD")
+	if password, ok := u.User.Password(); ok {
+		config.Passwd = password
+	}
+	if u.Port() == "" {
+		config.Addr = u.Host + ":3306"
+	}
+	config.Logger = new(mysql.NopLogger)
+	connector, err := mysql.NewConnector(config)
+	if err != nil || u.Hostname() == "" || config.DBName == "" {
+		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database")
+	}
+	return sqlStore(sql.OpenDB(connector), sqlstore.MySQL, own)
+}
+
+func sqliteStore(u *url.URL) (renew.Store, func(), error) {
+	path, err := filePath(u)
+	own, rest, queryErr := options(u, "table", "name")
+	if err := errors.Join(err, queryErr, nothingElse(u, rest)); err != nil {
+		return nil, nil, err
+	}
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) { // SQLite would leave it open to all
+		const mine = 0o700
+		_ = os.MkdirAll(filepath.Dir(path), mine) // if it fails, SQLite says so
+		if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			_ = f.Close()
+		}
+	}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, nil, usage("the URL of the SQLite store cannot be used")
+	}
+	return sqlStore(db, sqlstore.SQLite, own)
+}
+
+func secretStore(u *url.URL) (renew.Store, func(), error) {
+	own, others, err := options(u, "key", "context")
+	name := strings.TrimPrefix(u.Path, "/")
+	if err := errors.Join(err, nothingElse(u, others)); err != nil {
+		return nil, nil, err
+	}
+	if u.Host == "" || name == "" || strings.Contains(name, "/") || u.User != nil {
+		return nil, nil, usage("the URL of a Secret is kubernetes://namespace/name")
+	}
+	klog.SetOutput(io.Discard)
+	klog.LogToStderr(false)
+	where := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(),
+		&clientcmd.ConfigOverrides{CurrentContext: own["context"]})
+	config, err := where.ClientConfig()
+	if err != nil {
+		return nil, nil, errors.New("there is no access to a Kubernetes cluster: neither a pod's service account nor a readable KUBECONFIG")
+	}
+	config.WarningHandler = rest.NoWarnings{}
+	clients, err := typed.NewForConfig(config)
+	if err != nil {
+		return nil, nil, errors.New("the settings for the Kubernetes cluster cannot be used; check the KUBECONFIG")
+	}
+	var opts []kubestore.Option
+	if own["key"] != "" {
+		opts = append(opts, kubestore.WithDataKey(own["key"]))
+	}
+	return kubestore.New(clients.Secrets(u.Host), name, opts...), func() {}, nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestStoreURLs takes the URLs that the help names, and opens nothing.
+func TestStoreURLs(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	write(t, kubeconfig, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],
+		"clusters":[{"name":"a","cluster":{"server":"http://127.0.0.1:1"}}],"users":[{"name":"a","user":{"token":"secret-password"}}]}`)
+	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv("MYSQL_PWD", "secret-password")
+	t.Setenv("PGPASSWORD", "secret-password")
+	folder := filepath.ToSlash(t.TempDir())
+	for address, want := range map[string]string{
+		"file://" + root(folder) + "/key.json":           "key.json",
+		"file://" + root(folder) + "/key.json?mode=0640": "key.json",
+		"file://" + root(folder) + "/a%20b.json":         "a b.json",
+		"sqlite://" + root(folder) + "/keys.db":          `the row "default" of the table "esper_keys"`,
+		"sqlite://" + root(folder) + "/a%3Fb.db?name=x":  `the row "x"`,
+		"postgres://u@127.0.0.1:1/db?sslmode=disable":    `the row "default"`,
+		"postgresql://u:secret-password@h/db?table=keys": `the table "keys"`,
+		"mysql://u:secret-password@h/db?name=fleet":      `the row "fleet"`,
+		"mysql://u@h:3307/db?tls=true":                   `the row "default"`,
+		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
+		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
+	} {
+		store, closeStore, err := openStore(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		if name := fmt.Sprint(store); !strings.Contains(name, want) {
+			t.Errorf("%s: %s", address, name)
+		}
+		closeStore()
+	}
+}
+
+func root(path string) string { return "/" + strings.TrimPrefix(path, "/") }
+
+// TestBadStoreURLs have an error each that does not repeat them.
+func TestBadStoreURLs(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for _, address := range []string{
+		"", "/secret/key.json", "secret.json", "file:secret.json", "file://host/secret.json", "file:///secret?mode=0644", "file:///secret?moed=0640", "file:///%zz",
+		"redis://secret", "postgres://u:sec%ret@h/db", "postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=secret", "postgres://u:secret@h/db?connect_timeout=secret",
+		"mysql://u:secret@h", "mysql://u:secret@/db", "mysql://u:secret@h/db?parseTime=secret", "sqlite://host/secret.db", "sqlite:secret.db", "sqlite:///secret.db?_pragma=x",
+		"kubernetes://fleet", "kubernetes:///secret", "kubernetes://fleet/secret/more", "kubernetes://fleet/secret", "kubernetes://fleet/secret?namespace=x",
+		"postgres://u:secret@h/db#fragment", "file:///secret#x",
+	} {
+		_, _, err := openStore(address)
+		switch {
+		case err == nil:
+			t.Errorf("%s is taken", address)
+		case strings.Contains(err.Error(), "secret"), strings.Contains(err.Error(), "\n"):
+			t.Errorf("%s: the error repeats it: %v", address, err)
+		}
+	}
+}
+
+// TestSQLite keeps two keys in a file that it makes for its user alone.
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	path := filepath.Join(o.folder, "store", "keys.db")
+	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
+	o.store = at
+	o.input(o.server.Token(), "adopt").wants(0, `stored in   the row "default"`)
+	o.run("renew", "--now").wants(0)
+	o.token()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	o.store = at + "?name=other&table=others"
+	o.run("token").wants(exitPerson, "there is no key yet")
+	o.input(o.server.Token(), "adopt").wants(0, `the row "other" of the table "others"`)
+	o.token()
+}
+
+// TestUnreachableStore says which, and not with which password.
+func TestUnreachableStore(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	for _, at := range []string{"postgres://u:secret-password@127.0.0.1:1/db?sslmode=disable", "mysql://u:secret-password@127.0.0.1:1/db"} {
+		o.store = at
+		if r := o.run("token").wants(exitFailed, "refused").silent(); strings.Contains(r.stderr, "secret-password") {
+			t.Error(r.stderr)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const patience = 10 * time.Second // with a renewal of another process, while the key lives
+
+const tokenHelp = `Print the key in use, and a line end.
+
+A key that is due is renewed first, by one process, while the others wait. If
+that fails, or another process takes longer than some seconds, the old key is
+printed as long as it lives, with a warning. While the key is not due nothing
+is sent, so no network is needed.`
+
+func (a *app) token() *cobra.Command {
+	c := &cobra.Command{
+		Use: "token", Short: "Print the key, renewed first if it is due", Long: tokenHelp,
+		Example: "  TOKEN=$(esper-key token) || exit\n" +
+			"  esper-key token | sed 's/^/Authorization: Bearer /' |\n    curl -H @- https://foo-api.esper.cloud/api/v1/token-info/",
+		RunE: func(c *cobra.Command, _ []string) error {
+			key, err := a.current(c)
+			if key.IsZero() {
+				return err
+			}
+			if f, ok := c.OutOrStdout().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+				_, _ = fmt.Fprintln(c.ErrOrStderr(), "esper-key: the key is on the screen now, and perhaps in the terminal's history")
+			}
+			_, printErr := fmt.Fprintln(c.OutOrStdout(), key.Reveal())
+			return errors.Join(err, printErr)
+		},
+	}
+	a.withReadOnly(c)
+	return c
+}
+
+func (a *app) withReadOnly(c *cobra.Command) {
+	c.Flags().BoolVar(&a.readOnly, "read-only", false, "neither write to the store nor renew: for a user or a\nmachine that may only read it")
+}
+
+// current returns the key in use, renewed if it was due. There may be a key and an error: the key is new, and
+// could not be saved.
+func (a *app) current(c *cobra.Command) (key esper.Secret, err error) {
+	ctx := c.Context()
+	source, closeSource, err := a.open(ctx, esper.Secret{})
+	if err != nil {
+		return key, err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	// What this process begins is finished, however long it takes. It does not wait as long for another one, which may
+	// be dead.
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	renewErr := source.RenewIfDue(short)
+	token, err := source.TokenContext(ctx)
+	if err != nil {
+		return key, err
+	}
+	if renewErr != nil {
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "esper-key: warning: the key, which %s, was not renewed: %s\n", ends(source.Status().ExpiresAt), oneLine(renewErr))
+	}
+	return esper.NewSecret(token.AccessToken), nil
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// TestViaPersonalAccessToken is an operator's day after the end of the old endpoint.
+func TestViaPersonalAccessToken(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	o.run("show").wants(0, "renewable   via renew-token: yes", "renewable   via personal-access-token: yes")
+	o.server.Retire(http.StatusGone)
+	if r := o.run("renew", "--now"); r.code == 0 || !strings.Contains(r.stderr, "--via personal-access-token") {
+		t.Errorf("%d: %s", r.code, r.stderr)
+	}
+	o.run("renew", "--now", "--via", "personal-access-token").wants(0, "was renewed")
+	o.token()
+	o.env = append(o.env, viaVariable+"=personal-access-token")
+	o.server.Retire(http.StatusNotFound, "TokenInfo")
+	o.run("renew", "--now").wants(0, "was renewed")
+	o.run("show").wants(0, "renewable   via personal-access-token: yes")
+	o.run("check").wants(0)
+	o.token()
+	o.run("show", "--via", "by-hand").wants(exitUsage, "neither renew-token nor personal-access-token")
+
+	o = adopted(t)
+	o.server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: `{"personal_access_tokens": []}`})
+	o.run("show").wants(0, "via personal-access-token: no: the key belongs to none of the 0")
+	o.run("show", "-o", "json").wants(0, `"personal-access-token": "no: `)
+}

@@ -1,0 +1,52 @@
+package network
+
+import (
+	"context"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// RedactTrace replaces the caller's httptrace in ctx, if there is one, by one that passes its events on without
+// secrets: key in place of the value of Authorization, path in place of HTTP/2's path. Renewal says that an error
+// of the trace must not end the request.
+func RedactTrace(ctx context.Context, key, path string, renewal bool) context.Context {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return ctx
+	}
+	redacted := *trace
+	if wrote := trace.WroteHeaderField; wrote != nil {
+		redacted.WroteHeaderField = func(name string, values []string) {
+			switch strings.ToLower(name) {
+			case "authorization":
+				values = []string{key}
+			case ":path": // of HTTP/2
+				values = []string{path}
+			}
+			wrote(name, slices.Clone(values)) // net/http sends the original
+		}
+	}
+	if got := trace.Got1xxResponse; got != nil {
+		redacted.Got1xxResponse = func(code int, _ textproto.MIMEHeader) error {
+			err := got(code, textproto.MIMEHeader{})
+			if renewal {
+				return nil
+			}
+			return err
+		}
+	}
+	return httptrace.WithClientTrace(untraced{ctx}, &redacted)
+}
+
+// untraced is a context without its trace, which httptrace would go on calling next to a new one.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	v := c.Context.Value(key)
+	if _, ok := v.(*httptrace.ClientTrace); ok {
+		return nil
+	}
+	return v
+}

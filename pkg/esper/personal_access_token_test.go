@@ -1,0 +1,162 @@
+package esper_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/gen"
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const tokenID = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21"
+
+func answers(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// TestRenewPersonalAccessToken: the request is the declared one, and the key is read whatever stands beside it.
+func TestRenewPersonalAccessToken(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status int
+		body   string
+	}{
+		"whole":      {200, `{"id": "` + tokenID + `", "token": "new-token", "expiry_at": 1888272000, "legacy_token_id": 571}`},
+		"created":    {201, `{"token": "new-token"}`},
+		"odd fields": {200, `{"id": [1], "token": "new-token", "expiry_at": {}, "created_at": 1, "updated_at": "soon", "name": null}`},
+		"cut short":  {200, `{"token": "new-token", "expiry_`},
+	} {
+		server := newProbe(t, answers(tc.status, tc.body))
+		reading := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			_, _ = io.ReadAll(req.Body) // as a careless middleware does
+			return next.RoundTrip(req)
+		})
+		renewed, err := clientFor(t, server.URL, "old-key", reading).RenewPersonalAccessToken(t.Context(), tokenID, 1888272000)
+		if err != nil || renewed.Token.Reveal() != "new-token" {
+			t.Errorf("%s: %v, %v", name, renewed, err)
+		}
+		got := server.only(t)
+		if got.Method != http.MethodPut || !strings.HasSuffix(got.URL.Path, "/authn2/v0/personal-access-token/"+tokenID) || got.URL.RawQuery != "" ||
+			got.body != `{"expiry_at":1888272000}` || got.Header.Get("Authorization") != "Bearer old-key" || got.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %s %s %q %v", name, got.Method, got.URL, got.body, got.Header)
+		}
+	}
+}
+
+// TestRenewPersonalAccessTokenOnce: what may have arrived is sent once, and its outcome says what is known.
+func TestRenewPersonalAccessTokenOnce(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   esper.Outcome
+		count  int32
+	}{
+		"500":     {answers(500, `{}`), esper.OutcomeUnknown, 1},
+		"502":     {answers(502, `<html>`), esper.OutcomeUnknown, 1},
+		"404":     {answers(404, `{"message": "detail: Not found."}`), esper.OutcomeNotRenewed, 1},
+		"401":     {answers(401, `{}`), esper.OutcomeNotRenewed, 1},
+		"429":     {answers(429, `{}`), esper.OutcomeNotRenewed, 3},
+		"no key":  {answers(200, `{"id": "x", "token": null}`), esper.OutcomeUnreadable, 1},
+		"aborted": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, esper.OutcomeUnknown, 1},
+	} {
+		server := newProbe(t, tc.answer)
+		_, err := clientFor(t, server.URL, "old-key", quickRetry(3)).RenewPersonalAccessToken(t.Context(), tokenID, -1)
+		failed := (*esper.RenewalError)(nil)
+		if !errors.As(err, &failed) || failed.Outcome != tc.want || !strings.HasPrefix(err.Error(), "esper: RenewPersonalAccessToken: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := server.count.Load(); n != tc.count {
+			t.Errorf("%s: sent %d times, want %d", name, n, tc.count)
+		}
+	}
+	// A middleware that repeats what it sends is stopped.
+	server := newProbe(t, answers(500, `{}`))
+	twice := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		_, _ = next.RoundTrip(req)
+		return next.RoundTrip(req)
+	})
+	if _, err := clientFor(t, server.URL, "old-key", twice).RenewPersonalAccessToken(t.Context(), tokenID, -1); err == nil || server.count.Load() != 1 {
+		t.Errorf("%v, sent %d times", err, server.count.Load())
+	}
+}
+
+func TestPersonalAccessTokenArguments(t *testing.T) {
+	client := clientFor(t, "foo", "old-key", roundTripFunc(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF }).option())
+	for id, expiry := range map[string]int64{"": -1, "canary-made-up": -1, tokenID: 0, strings.ToUpper(tokenID): -2} {
+		if _, err := client.RenewPersonalAccessToken(t.Context(), id, expiry); !errors.Is(err, esper.ErrInvalidArgument) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q, %d: %v", id, expiry, err)
+		}
+	}
+	owned, err := esper.New("foo", &renewing{key: "own-key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owned.RenewPersonalAccessToken(t.Context(), tokenID, -1); !errors.Is(err, esper.ErrInvalidArgument) {
+		t.Errorf("a source that renews: %v", err)
+	}
+	if resp, err := owned.Generated().RenewPersonalAccessToken(t.Context(), tokenID, gen.PersonalAccessTokenRenewal{ExpiryAt: -1}); !errors.Is(err, esper.ErrInvalidArgument) {
+		_ = resp.Body.Close()
+		t.Errorf("a source that renews, generated: %v", err)
+	}
+}
+
+// TestListPersonalAccessTokens reads what it can of a list.
+func TestListPersonalAccessTokens(t *testing.T) {
+	for body, want := range map[string]int{
+		`{"count": 2, "personal_access_tokens": [{"id": "a"}, {"id": "b", "expiry_at": -1, "later": 1}]}`: 2,
+		`{"personal_access_tokens": null}`: 0, `{"personal_access_tokens": [], "count": {}}`: 0,
+		`{"personal_access_tokens": ["x", {"id": 7, "created_at": 1}]}`: 2,
+		`{}`: -1, `[]`: -1, `<html>`: -1, ``: -1, `{"personal_access_tokens": {}}`: -1, `{"personal_access_tokens": [{"id": "a"}`: -1,
+		`{"personal_access_tokens": [` + strings.Repeat(`{},`, 1024) + `{}]}`: -1,
+	} {
+		list, err := clientFor(t, newProbe(t, answers(200, body)).URL, "key", quickRetry(1)).ListPersonalAccessTokens(t.Context())
+		if want < 0 && !errors.Is(err, esper.ErrInvalidResponse) || want >= 0 && (err != nil || len(list) != want) {
+			t.Errorf("%.60s: %d, %v", body, len(list), err)
+		}
+	}
+}
+
+// TestListedKeysAreSecrets: the keys of other tokens show nowhere, however many there are.
+func TestListedKeysAreSecrets(t *testing.T) {
+	other := func(i int) string { return fmt.Sprintf("%04d-canary-%04d", i, i) } // no two begin or end alike
+	var items []string
+	for i := range 300 {
+		items = append(items, fmt.Sprintf(`{"id": "x", "name": "key %s", "token": %q, "prefix": %q}`, other(i), other(i), other(i)[:8]))
+	}
+	last := other(299)
+	for _, status := range []int{200, 400, 500} {
+		server := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Request-Id", last)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = fmt.Fprintf(w, `{"message": "about %s", "personal_access_tokens": [%s]}`, last, strings.Join(items, ","))
+		})
+		var seen string
+		spy := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			if err == nil {
+				seen = fmt.Sprintf("%+v %#v", resp, resp.Header)
+			}
+			return resp, err
+		})
+		client := clientFor(t, server.URL, "own-made-up-key", quickRetry(1), spy)
+		list, err := client.ListPersonalAccessTokens(t.Context())
+		text := fmt.Sprintf("%+v %v %#v %s", list, err, err, seen)
+		if strings.Contains(text, "-canary-0") {
+			i := strings.Index(text, "-canary-0")
+			t.Errorf("%d: it shows a key: …%s", status, text[max(0, i-100):i+40])
+		}
+		if status == 200 && (err != nil || len(list) != 300 || list[299].Token.Reveal() != last) {
+			t.Errorf("%d, %v", len(list), err)
+		}
+		if api := (*esper.APIError)(nil); errors.As(err, &api) && api.Body != nil {
+			t.Errorf("%d: the error keeps the body", status)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package renew
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+func TestHotPathAllocatesNothing(t *testing.T) {
+	source := opened(t, newStub(90*day), Memory())
+	if n := testing.AllocsPerRun(1000, func() {
+		if token, err := source.TokenContext(t.Context()); err != nil || token.AccessToken == "" {
+			t.Fatal(token, err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// nowhere answers at once.
+var nowhere = roundTripFunc(func(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+})
+
+// transports are the source's, and that of oauth2 with the same key.
+func transports(t testing.TB) map[string]http.RoundTripper {
+	source := opened(t, newStub(90*day), Memory())
+	reuse := oauth2.ReuseTokenSource(&oauth2.Token{AccessToken: stubFirst, Expiry: time.Now().Add(90 * day)}, esper.APIKey(stubFirst))
+	return map[string]http.RoundTripper{"source": source.Transport(nowhere), "oauth2": &oauth2.Transport{Source: reuse, Base: nowhere}}
+}
+
+// deviceRequest is what a program sends that calls another endpoint.
+func deviceRequest(t testing.TB) *http.Request {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, device, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Accept": {"application/json"}, "User-Agent": {"test"}}
+	return req
+}
+
+// A request through Transport allocates no more than one through oauth2's.
+func TestTransportAllocations(t *testing.T) {
+	allocations := make(map[string]float64)
+	for name, transport := range transports(t) {
+		req := deviceRequest(t)
+		allocations[name] = testing.AllocsPerRun(1000, func() {
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+		})
+	}
+	if allocations["source"] > allocations["oauth2"] {
+		t.Errorf("%v", allocations)
+	}
+}

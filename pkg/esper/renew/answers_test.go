@@ -1,0 +1,194 @@
+package renew
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// An answer in which the new key may be is kept, whatever its status.
+func TestAnswerIsKept(t *testing.T) {
+	for name, answer := range map[string]func(body string) (*http.Response, error){
+		"500":            func(body string) (*http.Response, error) { return reply(500, body), nil },
+		"504":            func(body string) (*http.Response, error) { return reply(504, body), nil },
+		"408":            func(body string) (*http.Response, error) { return reply(408, body), nil },
+		"302":            func(body string) (*http.Response, error) { return reply(302, body), nil },
+		"201, cut short": func(body string) (*http.Response, error) { return reply(201, `["`+body), nil },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store, source := advisory(t, nil)
+			server.keepOld = true
+			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
+				act()
+				return answer(renewalBody("key-1", server.now(), server.now().Add(90*day)))
+			})
+			err := source.RenewIfDue(t.Context())
+			d := stored(t, store)
+			if kept := d.Answer.Reveal() != "" || d.Key == key("key-1"); !kept || err == nil && d.Key != key("key-1") {
+				t.Errorf("%s: RenewIfDue: %v, kept: %+v", name, err, d.Answer)
+			}
+			if err != nil && strings.Contains(err.Error(), "key-1") {
+				t.Errorf("%s: the error shows the key: %v", name, err)
+			}
+		})
+	}
+}
+
+// A large answer stays about as large in the store, and the store's document can be read again.
+func TestLargeAnswer(t *testing.T) {
+	for name, text := range map[string]string{
+		"control characters": strings.Repeat("\x01", 1<<20-100), "quotes": strings.Repeat(`"`, 1<<20-100), "text": strings.Repeat("x", 1<<20-100),
+		"not UTF-8": strings.Repeat("\xff", 1<<20-100),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store, source := advisory(t, nil)
+			server.keepOld = true
+			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) { act(); return reply(201, text), nil })
+			if err := source.RenewIfDue(t.Context()); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+			data, _, _ := store.Load(t.Context())
+			if got := stored(t, store).Answer.Reveal(); got != text || len(data) > 3<<19 {
+				t.Errorf("%s: an answer of %d bytes is stored as %d, and read as %d", name, len(text), len(data), len(got))
+			}
+		})
+	}
+}
+
+// The ends of keys that servers tell, and what is made of them.
+func TestEnds(t *testing.T) {
+	for _, test := range []struct {
+		text string // in JSON
+		want func(now time.Time) time.Time
+		warn bool
+	}{
+		{`"9999-12-31T23:59:59-08:00"`, func(time.Time) time.Time { return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }, false},
+		{`"9999-12-31T23:59:59Z"`, func(time.Time) time.Time { return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }, false},
+		{`1000000000`, func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }, false},
+		{`"1000000000"`, func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }, false},
+		{`1000000000000`, func(time.Time) time.Time { return time.Unix(1e9, 0).UTC() }, false},
+		{`"in a while"`, func(now time.Time) time.Time { return now.Add(day) }, true},
+		{`{}`, func(now time.Time) time.Time { return now.Add(day) }, true},
+		{`null`, func(now time.Time) time.Time { return now.Add(7 * day) }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			server, store := newStub(90*day), Memory()
+			body := func(k string, c, _ time.Time) string {
+				return fmt.Sprintf(`{"id": 571, "enterprise": %q, "developer_app": %q, "token": %q, "expires_on": %s, "expires_at": %[4]s, "created_on": %[5]s}`,
+					stubEnterprise, stubApp, k, test.text, jsonTime(c))
+			}
+			server.info, server.body = body, body
+			source := opened(t, server, store, logTo(&log))
+			for _, what := range []string{"the first key", "a renewed key"} {
+				if got, want := source.Status().ExpiresAt, test.want(wallClock()); !got.Equal(want) && time.Until(want) < 1000*day {
+					t.Errorf("%s, %s: ends at %v, want %v", what, test.text, got, want)
+				}
+				if got, want := stored(t, store).ExpiresAt, test.want(wallClock()); test.text != "null" && !got.Equal(want) {
+					t.Errorf("%s, %s: the stored end is %v, want %v", what, test.text, got, want)
+				}
+				if err := source.Renew(t.Context()); err != nil {
+					t.Fatalf("%s: %v", test.text, err)
+				}
+			}
+			if strings.Contains(log.String(), "level=WARN") != test.warn {
+				t.Errorf("%s: log %s", test.text, &log)
+			}
+			wantKey(t, source, "key-2")
+		})
+	}
+}
+
+// Keys of 15 minutes, a quarter of whose renewals fail, with and without the old key.
+func TestShortLivedKeys(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
+	shortLives := 40
+	if raceEnabled {
+		shortLives = 8
+	}
+	renewals, failures := 0, 0
+	for seed := range uint64(shortLives) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 15))
+			server, store := newStub(15*time.Minute), Memory()
+			source := opened(t, server, store)
+			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
+				if random.IntN(4) == 0 {
+					failures++
+					return reply(502, "<html>"), nil
+				}
+				return act(), nil
+			})
+			for range 6 * 60 {
+				if !works(server, source) {
+					t.Fatalf("seed %d: no valid key at %v: %+v", seed, time.Now(), source.Status())
+				}
+				time.Sleep(time.Minute)
+			}
+			renewals += server.counted("renewed")
+		})
+	}
+	if failures < 2*shortLives || renewals < shortLives*20 {
+		t.Errorf("%d renewals and %d failures", renewals, failures)
+	}
+}
+
+// 403 does not pass by itself, so it is tried seldom; after the key's end it means what 401 does.
+func TestForbidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, _, source := advisory(t, fails(403)) // ten days before its end
+		if n := renewFor(t, server, source, 9*day, time.Hour); n < 5 || n > 25 {
+			t.Errorf("%d renewals in 9 days", n)
+		}
+		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) {
+			return reply(403, "{}"), nil
+		}
+		if n := renewFor(t, server, source, 91*day, time.Hour); n > 10 {
+			t.Errorf("%d renewals in the 90 days after its end", n)
+		}
+		if _, err := source.Token(); !errors.Is(err, ErrKeyLost) {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+// One wrong refusal, by a replica that lags behind, changes nothing.
+func TestWrongRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		source := opened(t, server, store)
+		wrong := true
+		server.fault = func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
+			if wrong {
+				return reply(401, "{}"), nil
+			}
+			return act(), nil
+		}
+		if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
+			t.Errorf("while it is refused: %d, %v", status, err)
+		}
+		if err := source.Check(t.Context()); !errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, ErrKeyLost) {
+			t.Errorf("Check: %v", err)
+		}
+		wrong = false
+		for range 5 {
+			time.Sleep(time.Minute)
+			if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
+				t.Errorf("afterwards: %d, %v", status, err)
+			}
+		}
+		if s := source.Status(); s.Lost || s.LastError != nil || !stored(t, store).RefusedAt.IsZero() {
+			t.Errorf("%+v", s)
+		}
+	})
+}

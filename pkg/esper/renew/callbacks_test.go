@@ -1,0 +1,135 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// using is a slog handler that itself asks for the key, and sends with it.
+type using struct {
+	slog.Handler
+	source atomic.Pointer[Source]
+	calls  atomic.Int32
+	server *stub
+}
+
+func (u *using) Enabled(context.Context, slog.Level) bool { return true }
+
+func (u *using) Handle(context.Context, slog.Record) error {
+	if s := u.source.Load(); s != nil {
+		u.calls.Add(1)
+		_, _ = s.Token()
+		_ = s.Status()
+		req, _ := http.NewRequest(http.MethodGet, device, nil)
+		if resp, err := s.Transport(u.server).RoundTrip(req); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	return nil
+}
+
+// Functions of the caller's that use the source do not wait for the renewal that they are told about.
+func TestCallbacksMayUseTheSource(t *testing.T) {
+	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			server := newStub(90 * day)
+			handler := &using{Handler: slog.DiscardHandler, server: server}
+			logger := slog.New(handler)
+			changes := 0
+			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Status) {
+				changes++
+				_, _ = handler.source.Load().Token()
+				_ = handler.source.Load().Check(t.Context())
+				_ = handler.source.Load().RenewIfDue(t.Context())
+			}))
+			handler.source.Store(source)
+			time.Sleep(until)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			_, err := source.TokenContext(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: the call hung", name)
+			}
+			synctest.Wait()
+			if handler.calls.Load() == 0 || changes == 0 {
+				t.Errorf("%s: nothing was told: %d logs, %d changes", name, handler.calls.Load(), changes)
+			}
+		})
+	}
+}
+
+// The usual order of defers: Close runs before the context of Run is cancelled.
+func TestCloseEndsRun(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	synctest.Test(t, func(t *testing.T) {
+		server, _, source := advisory(t, nil)
+		server.fault = hang(20 * time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- source.Run(ctx) }()
+		time.Sleep(time.Second) // a renewal is under way
+		begun := time.Now()
+		if err := source.Close(); err != nil || time.Since(begun) != 19*time.Second {
+			t.Errorf("Close: %v after %v", err, time.Since(begun))
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if n := server.counted("renewed"); n != 1 {
+			t.Errorf("%d renewals", n)
+		}
+		if err := source.Close(); err != nil {
+			t.Errorf("a second Close: %v", err)
+		}
+		_, tokenErr := source.Token()
+		_, rejectErr := source.Reject(ctx, tokenOf(source.state))
+		_, sendErr := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil))
+		for name, err := range map[string]error{
+			"Token": tokenErr, "Reject": rejectErr, "Transport": sendErr, "Check": source.Check(ctx), "Renew": source.Renew(ctx),
+			"RenewIfDue": source.RenewIfDue(ctx), "Adopt": source.Adopt(ctx, key("x")),
+		} {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("%s after Close: %v", name, err)
+			}
+		}
+		if err := source.Run(ctx); err != nil {
+			t.Errorf("Run after Close: %v", err)
+		}
+	})
+}
+
+// When its context ends, a call begins nothing; what it has begun is finished.
+func TestContextEnds(t *testing.T) {
+	for _, after := range []time.Duration{0, 500 * time.Millisecond, 2 * time.Second} {
+		for name, call := range map[string]func(s *Source, ctx context.Context) error{
+			"RenewIfDue": (*Source).RenewIfDue, "Renew": (*Source).Renew, "Run": (*Source).Run,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				server, store := newStub(90*day), &faulty{Store: Memory()}
+				source := opened(t, server, store)
+				time.Sleep(80 * day)
+				store.set(func() error { time.Sleep(time.Second); return nil }, nil) // a slow look at the store
+				server.fault = hang(20 * time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), after)
+				defer cancel()
+				begun := time.Now()
+				_ = call(source, ctx)
+				posts, took := server.counted("renew"), time.Since(begun)
+				if after < time.Second && (posts != 0 || took > time.Second) || after > time.Second && (posts != 1 || took != 21*time.Second || stored(t, store).Key != key("key-1")) {
+					t.Errorf("%s, whose context ends after %v: %d renewals, returned after %v", name, after, posts, took)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package renew
+
+import (
+	"errors"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+// Errors of a [Source] and of [Open], found with errors.Is. Their texts say what happened and what to do,
+// and hold no key.
+var (
+	// ErrNoKey, of Open: the store is empty, and no key to begin with was given. Make one in the Esper Console, and
+	// give it with [WithInitialToken]. It is [esper.ErrInvalidArgument] too.
+	ErrNoKey = errors.New("renew: there is no key yet")
+	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no
+	// other. Somebody replaced or revoked it, or a renewal's answer never arrived. Make a new key in the
+	// Esper Console and give it to [Source.Adopt]. Until then every poll, and every 401, looks whether the
+	// store has another key, so no restart is needed.
+	ErrKeyLost = errors.New("renew: the key is lost")
+	// ErrKeyExpired: the key has ended and is not renewed yet, for the reason that the error wraps. Once that
+	// reason is gone, the source renews the key by itself.
+	ErrKeyExpired = errors.New("renew: the key has expired")
+	// ErrNotSaved: there is a new key, and it cannot be saved. It is in use, and is lost if the process
+	// ends now. Mend the store; the source goes on trying.
+	ErrNotSaved = errors.New("renew: the new key is not saved")
+	// ErrReadOnly: the source was opened with [ReadOnly], which neither renews nor adopts a key.
+	ErrReadOnly = errors.New("renew: the source is read-only")
+	// ErrClosed: [Source.Close] was called.
+	ErrClosed = errors.New("renew: the source is closed")
+)
+
+// noKeyError is ErrNoKey with the name of the store.
+type noKeyError struct{ store string }
+
+func (e *noKeyError) Error() string {
+	return ErrNoKey.Error() + ": " + e.store + " is empty; make one in the Esper Console and give it (WithInitialToken, esper-key adopt)"
+}
+
+func (*noKeyError) Is(target error) bool {
+	return target == ErrNoKey || target == esper.ErrInvalidArgument
+}

@@ -1,0 +1,81 @@
+package renew_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/esper/renew/storetest"
+)
+
+// table stands for a database: rows with a version, which an update compares.
+type table struct {
+	mu   sync.Mutex
+	rows map[string]row
+}
+
+type row struct {
+	document []byte
+	version  int
+}
+
+// tableStore keeps the contract of renew.Store in one row.
+type tableStore struct {
+	table *table
+	name  string
+}
+
+func (s tableStore) Load(ctx context.Context) ([]byte, string, error) {
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	r, ok := s.table.rows[s.name]
+	if !ok {
+		return nil, "", ctx.Err() // never saved. An error, if that is not certain
+	}
+	return append([]byte(nil), r.document...), strconv.Itoa(r.version), ctx.Err() // a copy
+}
+
+// Save is: UPDATE … SET document = ?, version = version + 1 WHERE name = ? AND version = ?, or an INSERT
+// that fails if the row is there.
+func (s tableStore) Save(ctx context.Context, document []byte, version string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	r, ok := s.table.rows[s.name]
+	if ok != (version != "") || ok && version != strconv.Itoa(r.version) {
+		return "", renew.ErrConflict
+	}
+	r = row{append([]byte(nil), document...), r.version + 1}
+	s.table.rows[s.name] = r
+	return strconv.Itoa(r.version), nil
+}
+
+// A store of your own is two methods. Test it with storetest.Run, or as here, where the state is in the
+// process, with storetest.RunInProcess.
+func ExampleStore() {
+	server := espertest.New()
+	defer server.Close()
+	store := tableStore{&table{rows: make(map[string]row)}, "esper"}
+	source, err := renew.Open(context.Background(), server.URL, store, renew.WithInitialToken(esper.NewSecret(server.Token())))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close() //nolint:errcheck // nothing was begun
+	_, version, err := store.Load(context.Background())
+	fmt.Println(version, err)
+	// Output: 1 <nil>
+}
+
+func TestTableStore(t *testing.T) {
+	storetest.RunInProcess(t, func(*testing.T) renew.Store {
+		return tableStore{&table{rows: make(map[string]row)}, "esper"}
+	})
+}

@@ -1,0 +1,74 @@
+package renew
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+)
+
+// unit is what the expiry_at of a personal access token counts, from 1970 on. Esper does not say; 0 is that of a token
+// that never ends.
+type unit time.Duration
+
+const (
+	noExpiry    = -1                         // the expiry_at of a token that never ends
+	longestLife = 100 * 365 * 24 * time.Hour // of a key that ends
+)
+
+// never is when a key ends that does not: the latest moment that a document can hold.
+var never = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) //nolint:gochecknoglobals // a constant
+
+// unitOf finds the unit of expiry, which is about a key that ends at ends. If that is not known, it is the unit in which a
+// key that works ends within a hundred years.
+func unitOf(expiry string, ends, now time.Time) (unit, error) {
+	if expiry == strconv.Itoa(noExpiry) {
+		if !ends.IsZero() && ends.Before(never) {
+			return 0, errors.New("renew: the key ends, and its personal access token does not, so the unit of expiry_at cannot be told")
+		}
+		return 0, nil
+	}
+	for _, u := range []unit{unit(time.Second), unit(time.Millisecond), unit(time.Microsecond), unit(time.Nanosecond)} {
+		at, ok := u.moment(expiry)
+		switch {
+		case !ok:
+		case !ends.IsZero() && at.Sub(ends).Abs() <= policy.Skew, ends.IsZero() && at.After(now.Add(-policy.Skew)) && at.Before(now.Add(longestLife)):
+			return u, nil
+		}
+	}
+	return 0, errors.New("renew: the unit of the expiry_at of the key's personal access token cannot be told: in none does it agree with the end of the key")
+}
+
+// moment reads an expiry_at.
+func (u unit) moment(expiry string) (at time.Time, ok bool) {
+	n, err := strconv.ParseInt(expiry, 10, 64)
+	switch {
+	case err == nil && n == noExpiry:
+		return never, true
+	case err != nil || n <= 0 || u == 0:
+		return time.Time{}, false
+	}
+	aSecond := int64(time.Second) / int64(u)
+	return fits(time.Unix(n/aSecond, n%aSecond*int64(u))), true
+}
+
+// lifetime is how long the successor of d's key is to live: as the caller wants, or else as long as d's key.
+func (t personalToken) lifetime(d policy.Document, wanted time.Duration) time.Duration {
+	for _, l := range []time.Duration{wanted, d.ExpiresAt.Sub(d.IssuedAt), t.life} {
+		if l > 0 {
+			return min(l, longestLife)
+		}
+	}
+	return policy.AssumedLifetime
+}
+
+// next is the expiry_at of a key that is made now and lives so long.
+func (t personalToken) next(lifetime time.Duration, now time.Time) int64 {
+	if t.unit == 0 {
+		return noExpiry
+	}
+	at := now.Add(lifetime + time.Duration(t.unit) - 1) // rounded up: no key is to live shorter than the one before
+	aSecond := int64(time.Second) / int64(t.unit)
+	return at.Unix()*aSecond + int64(at.Nanosecond())/int64(t.unit)
+}

@@ -1,0 +1,263 @@
+package keyfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func fresh(t *testing.T) *Store {
+	t.Helper()
+	return New(filepath.Join(t.TempDir(), "esper", "key.json"), false)
+}
+
+// save replaces what is there.
+func save(t *testing.T, s *Store, document string) {
+	t.Helper()
+	_, version, err := s.Load(t.Context())
+	if err == nil {
+		_, err = s.Save(t.Context(), []byte(document), version)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantLoad(t *testing.T, s *Store, want string) {
+	t.Helper()
+	if got, _, err := s.Load(t.Context()); err != nil || string(got) != want {
+		t.Errorf("Load: %q, %v; want %q", got, err, want)
+	}
+}
+
+// wantError wants one line that names the file once, and says the rest.
+func wantError(t *testing.T, s *Store, err error, permanent bool, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want %q", parts)
+		return
+	}
+	text := err.Error()
+	if strings.Count(text, s.String()) != 1 || strings.Contains(text, "\n") {
+		t.Errorf("%q does not name %s once, in one line", text, s)
+	}
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not say %q", text, part)
+		}
+	}
+	if e := (*Error)(nil); !errors.As(err, &e) || e.Permanent() != permanent {
+		t.Errorf("%q: permanent is not %v", text, permanent)
+	}
+}
+
+func TestSaveLeavesOneFile(t *testing.T) {
+	s := fresh(t)
+	for i := range 3 {
+		save(t, s, fmt.Sprint("document ", i))
+	}
+	wantLoad(t, s, "document 2")
+	entries, _ := os.ReadDir(filepath.Dir(s.path))
+	if len(entries) != 2 || entries[0].Name() != "key.json" || entries[1].Name() != "key.json.lock" {
+		t.Errorf("left behind: %v", entries)
+	}
+	if data, _ := os.ReadFile(s.path); string(data) != "document 2" {
+		t.Errorf("the file holds %q: other programs read it", data)
+	}
+}
+
+// TestCrashes builds what a crash leaves behind at each step of a save.
+func TestCrashes(t *testing.T) {
+	old, next := []byte("old"), []byte("the next one")
+	for name, test := range map[string]struct {
+		leave func(target string)
+		want  string
+	}{
+		"nothing was written": {func(string) {}, "old"},
+		"half was written":    {func(target string) { put(nextName(target, old, next), "the ne") }, "old"},
+		"all was written":     {func(target string) { put(nextName(target, old, next), "the next one") }, "the next one"},
+		"it was put in place": {func(target string) { put(target, "the next one") }, "the next one"},
+		"one of long ago":     {func(target string) { put(nextName(target, []byte("older"), next), "the next one") }, "old"},
+		"the first of all":    {func(target string) { _ = os.Remove(target); put(nextName(target, nil, next), "the next one") }, "the next one"},
+	} {
+		s := fresh(t)
+		save(t, s, "old")
+		foreign := s.path + ".backup"
+		put(foreign, "a person's")
+		test.leave(s.path)
+		for range 2 { // Load changes nothing
+			wantLoad(t, s, test.want)
+		}
+		_, version, _ := s.Load(t.Context())
+		if _, err := s.Save(t.Context(), []byte("after"), "stale"); !errors.Is(err, ErrConflict) {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantLoad(t, s, test.want) // also once it is completed
+		if data, _ := os.ReadFile(s.path); string(data) != test.want {
+			t.Errorf("%s: the file holds %q after the next Save", name, data)
+		}
+		if _, err := s.Save(t.Context(), []byte("after"), version); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantLoad(t, s, "after")
+		if left := nexts(s.path); len(left) != 0 {
+			t.Errorf("%s: left behind %v", name, left)
+		}
+		if data, _ := os.ReadFile(foreign); string(data) != "a person's" {
+			t.Errorf("%s: a foreign file was touched", name)
+		}
+	}
+}
+
+func put(path, content string) { _ = os.WriteFile(path, []byte(content), 0o600) }
+
+// Load never goes back to an older document while others save.
+func TestLoadNeverGoesBack(t *testing.T) {
+	s := fresh(t)
+	save(t, s, "00000")
+	var writing sync.WaitGroup
+	done := make(chan struct{})
+	writing.Go(func() {
+		defer close(done)
+		for i := range 300 {
+			_, version, _ := s.Load(t.Context())
+			if _, err := s.Save(t.Context(), fmt.Appendf(nil, "%05d", i), version); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 3 {
+		writing.Go(func() {
+			reader, last := New(s.path, false), ""
+			for {
+				got, _, err := reader.Load(t.Context())
+				if err != nil || string(got) < last {
+					t.Errorf("after %q Load returned %q, %v", last, got, err)
+					return
+				}
+				last = string(got)
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	writing.Wait()
+}
+
+// Somebody removes the lock file while it is held: the next one does not take a lock of its own for it.
+func TestLockFileRemoved(t *testing.T) {
+	s := fresh(t)
+	save(t, s, "x")
+	unlock, err := lock(t.Context(), s.path+".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, version, _ := s.Load(t.Context())
+	if _, err := s.Save(ctx, []byte("y"), version); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Save while the lock is held: %v", err)
+	}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := s.Save(t.Context(), []byte("y"), version)
+		waiting <- err
+	}()
+	<-time.After(50 * time.Millisecond)
+	if err := os.Remove(s.path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	info, err := os.Stat(s.path + ".lock")
+	if err != nil || info.Size() != 0 {
+		t.Errorf("the lock file was not made again: %v", err)
+	}
+}
+
+func TestLoadReads(t *testing.T) {
+	s := fresh(t)
+	save(t, s, "x")
+	put(s.path, "\ufeffedited")
+	wantLoad(t, s, "edited")
+	put(s.path, "")
+	if got, version, err := s.Load(t.Context()); got == nil || len(got) > 0 || version == "" || err != nil {
+		t.Errorf("an empty file: %v, %q, %v", got, version, err)
+	}
+	put(s.path, string(bytes.Repeat([]byte("x"), maxFile+1)))
+	_, _, err := s.Load(t.Context())
+	wantError(t, s, err, true, "larger than any key document")
+	folder := New(filepath.Dir(s.path), false)
+	_, _, err = folder.Load(t.Context())
+	wantError(t, folder, err, true, "it is a folder")
+	below := New(filepath.Join(s.path, "key.json"), false)
+	_, err = below.Save(t.Context(), []byte("x"), "")
+	if err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a file for a folder: %v", err)
+	}
+}
+
+func TestCheckArguments(t *testing.T) {
+	for path, part := range map[string]string{
+		"": "empty", "~/key.json": "begins with ~", "~user/key.json": "begins with ~", "$HOME/key.json": "not expanded", "/var/${X}/key": "not expanded",
+		"%APPDATA%/key.json": "not expanded", "file:///var/lib/key.json": "a URL", "/var/lib/key.json\n": "control character", "postgres://db/x": "a URL",
+	} {
+		if err := New(path, false).CheckArguments(); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: %v, want %q", path, err, part)
+		}
+	}
+	for _, path := range []string{"key.json", "/var/lib/myapp/key~.json", "100%/key.json", `C:\esper\key.json`} {
+		if err := New(path, false).CheckArguments(); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+// A relative path stays where it was when the program changes its folder.
+func TestRelativePath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := New("key.json", false)
+	save(t, s, "x")
+	t.Chdir(t.TempDir())
+	wantLoad(t, s, "x")
+}
+
+func TestLinks(t *testing.T) {
+	folder := t.TempDir()
+	real := filepath.Join(folder, "real", "key.json")
+	for at, to := range map[string]string{
+		"link": real, "relative": filepath.Join("real", "key.json"), "chain": filepath.Join(folder, "link"),
+	} {
+		if err := os.Symlink(to, filepath.Join(folder, at)); err != nil {
+			t.Logf("no symbolic links here: %v", err)
+			return
+		}
+	}
+	for _, at := range []string{"link", "relative", "chain"} {
+		s := New(filepath.Join(folder, at), false)
+		save(t, s, at)
+		wantLoad(t, New(real, false), at)
+		if info, err := os.Lstat(filepath.Join(folder, at)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("%s is not a link any more: %v", at, err)
+		}
+	}
+	loop := filepath.Join(folder, "loop")
+	_ = os.Symlink(loop, loop)
+	_, _, err := New(loop, false).Load(t.Context())
+	if err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a link to itself: %v", err)
+	}
+}

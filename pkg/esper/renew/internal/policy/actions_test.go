@@ -1,0 +1,153 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// load reads the store: as it is, not at all, or as it was at first.
+func (e *explorer) load(w *world, i int) {
+	n := e.fork(w)
+	n.P[i].Fresh = true
+	e.after(n, i, Load, Outcome{Doc: w.Store}, text(w.Store))
+	if w.Budget.Disk == 0 {
+		return
+	}
+	n.Budget.Disk--
+	n.P[i].Fresh = false
+	e.after(n, i, Load, Outcome{Err: true}, "an error")
+	if first := w.given(1); w.Store != first {
+		e.after(n, i, Load, Outcome{Doc: first}, "a stale copy, "+text(first))
+	}
+}
+
+// save writes to the store, with every lie that the contract allows.
+func (e *explorer) save(w *world, i int) {
+	p := &w.P[i]
+	target := Target(p.S, p.T)
+	faulty := e.fork(w)
+	faulty.Budget.Disk--
+	if !p.Fresh {
+		e.after(w, i, Save, Outcome{Conflict: true}, "a conflict")
+	} else {
+		n := e.fork(w)
+		e.checkSaved(n, i, target)
+		if old := &n.Keys[keyOf(n.Store)]; !p.T.Given.Key.IsZero() && n.Store.Attempt.ID != "" {
+			old.Excused = true // the person's key takes the place of the journal, too
+		}
+		n.write(target)
+		n.P[i].Fresh = true
+		e.after(n, i, Save, Outcome{}, text(target))
+		if w.Budget.Disk > 0 {
+			n = e.fork(faulty)
+			n.write(target)
+			e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+text(target))
+			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+text(target))
+			n = e.fork(faulty)
+			n.Late = target
+			e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+text(target))
+			n = e.fork(faulty)
+			n.P[i].Fresh = false
+			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict, since the version changed by itself")
+		}
+	}
+	if w.Budget.Disk > 0 {
+		e.after(faulty, i, Save, Outcome{Err: true}, "an error")
+	}
+}
+
+// ask is TokenInfo.
+func (e *explorer) ask(w *world, i int, a Action) {
+	p := &w.P[i]
+	key := keyOf(p.S.Doc)
+	if a == Compare {
+		key = keyOf(p.T.Other)
+		if p.T.Other.Key.IsZero() {
+			key = keyOf(p.S.Initial)
+		}
+	}
+	how := fmt.Sprintf("key %d: ", key)
+	n, refused := e.fork(w), e.fork(w)
+	if k := &refused.Keys[key]; k.Refused == 0 {
+		k.Refused = w.now() + 1
+	}
+	if w.knows(key) {
+		if k := &n.Keys[key]; k.Unclear && n.now() >= k.Until {
+			k.Unclear, k.Until, k.Excused = false, 0, false
+		}
+		e.after(n, i, a, Outcome{Doc: w.documentOf(key)}, how+"200")
+		if w.Budget.Wrong > 0 {
+			refused.Budget.Wrong--
+			e.after(refused, i, a, Outcome{Refused: true}, how+"401, which is wrong")
+		}
+	} else {
+		e.after(refused, i, a, Outcome{Refused: true}, how+"401")
+	}
+	if w.Budget.Net > 0 {
+		n = e.fork(w)
+		n.Budget.Net--
+		e.after(n, i, a, Outcome{Err: true}, how+"no answer")
+	}
+}
+
+// post sends a renewal, after a last look at the clock.
+func (e *explorer) post(w *world, i int, now time.Time) {
+	p := &w.P[i]
+	begun := p.T.Begun
+	if !now.Before(begun.Until.Add(-Margin)) || now.Before(begun.Begun) {
+		e.after(w, i, Post, Outcome{Rejected: true}, "not sent, it is too late")
+		return
+	}
+	n := e.fork(w)
+	key := keyOf(p.S.Doc)
+	e.checkPosted(n, i, key)
+	until := n.now() + int(begun.Until.Sub(now).Seconds())
+	n.P[i].Posting, n.P[i].Reply, n.P[i].Flight = true, 0, flight{key, until}
+	n.Keys[key].Unclear, n.Keys[key].Until = true, until
+	e.out(n, "process %d: sends the renewal of key %d", i, key)
+}
+
+// posting is a process that waits for the answer to its renewal.
+func (e *explorer) posting(w *world, i int) {
+	p := &w.P[i]
+	key := keyOf(p.S.Doc)
+	end := func(n *world, o Outcome, how string) {
+		n.P[i].Posting, n.P[i].Reply = false, 0
+		e.after(n, i, Post, o, how)
+	}
+	over := !e.clock(w, i).Before(p.T.Begun.Until.Add(-Margin))
+	n := e.fork(w)
+	switch {
+	case p.Reply > 0:
+		d := w.documentOf(p.Reply)
+		d.RenewedAt = e.clock(w, i)
+		n.P[i].Arrived = p.Reply
+		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
+		end(n, Outcome{Doc: d}, fmt.Sprintf("key %d arrives", p.Reply))
+	case p.Reply < 0:
+		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
+		end(n, Outcome{Rejected: true, Refused: p.Reply == -1}, "not renewed")
+	case over:
+		end(n, Outcome{}, "the time is over, and no answer has come")
+	}
+	if w.Budget.Net == 0 {
+		return
+	}
+	n = e.fork(w)
+	n.Budget.Net--
+	end(n, Outcome{}, "no answer")
+	if p.Reply > 0 {
+		n = e.fork(w)
+		n.Budget.Net--
+		end(n, Outcome{Answer: wire.NewSecret("?")}, "an answer that cannot be read")
+	}
+	if p.Flight.Key != 0 {
+		n = e.fork(w)
+		n.Budget.Net--
+		n.P[i].Flight = flight{}
+		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
+		end(n, Outcome{Rejected: true}, "no connection")
+	}
+}

@@ -1,0 +1,259 @@
+package policy
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// codec turns a world into bytes and back, so that millions of them fit into memory. One walk over the
+// fields serves both directions.
+type codec struct {
+	buf     []byte
+	reading bool
+	world   *world
+	config  *config
+	texts   *texts
+}
+
+// texts are the strings of a run, numbered.
+type texts struct {
+	number map[string]byte
+	all    []string
+}
+
+func (c *codec) byte(b *byte) {
+	if c.reading {
+		*b, c.buf = c.buf[0], c.buf[1:]
+		return
+	}
+	c.buf = append(c.buf, *b)
+}
+
+func (c *codec) bools(bits ...*bool) {
+	var b byte
+	for i, bit := range bits {
+		if *bit {
+			b |= 1 << i
+		}
+	}
+	c.byte(&b)
+	for i, bit := range bits {
+		*bit = b&(1<<i) != 0
+	}
+}
+
+func (c *codec) int(n *int) {
+	hi, lo := byte(uint16(int16(*n))>>8), byte(*n)
+	c.byte(&hi)
+	c.byte(&lo)
+	*n = int(int16(uint16(hi)<<8 | uint16(lo)))
+}
+
+func (c *codec) small(n *int) {
+	b := byte(*n)
+	c.byte(&b)
+	*n = int(int8(b))
+}
+
+func (c *codec) time(t *time.Time) {
+	const none = -1 << 15
+	n := none
+	if !t.IsZero() {
+		n = int(t.Unix() - start.Unix())
+	}
+	c.int(&n)
+	if c.reading {
+		if *t = (time.Time{}); n != none {
+			*t = start.Add(time.Duration(n) * time.Second)
+		}
+	}
+}
+
+func (c *codec) text(s *string) {
+	n, ok := c.texts.number[*s]
+	if !ok {
+		n = byte(len(c.texts.all))
+		if int(n) != len(c.texts.all) {
+			panic("too many texts")
+		}
+		c.texts.number[*s] = n
+		c.texts.all = append(c.texts.all, *s)
+	}
+	c.byte(&n)
+	*s = c.texts.all[n]
+}
+
+func (c *codec) key(k *wire.Secret) {
+	n := byte(keyOf(Document{Key: *k}))
+	c.byte(&n)
+	*k = keyNames[n]
+}
+
+func (c *codec) attempt(a *Attempt) {
+	c.text(&a.ID)
+	if a.ID == "" {
+		*a = Attempt{}
+		return
+	}
+	c.time(&a.Begun)
+	c.time(&a.Until)
+}
+
+func (c *codec) document(d *Document) {
+	c.key(&d.Key)
+	if d.Key.IsZero() {
+		*d = Document{}
+		return
+	}
+	c.text(&d.Lineage)
+	c.small(&d.Serial)
+	c.text(&d.Predecessors)
+	c.text(&d.Initial)
+	kept := !d.Answer.IsZero()
+	c.bools(&kept)
+	if d.Answer = (wire.Secret{}); kept {
+		d.Answer = wire.NewSecret("?")
+	}
+	c.time(&d.RenewedAt)
+	c.time(&d.RefusedAt)
+	c.attempt(&d.Attempt)
+	if c.reading {
+		times := c.world.documentOf(keyOf(*d))
+		d.IssuedAt, d.ExpiresAt = times.IssuedAt, times.ExpiresAt
+	}
+}
+
+// state leaves out what makes no difference any more at the process's time.
+func (c *codec) state(s *State, now time.Time) {
+	s.Made, s.Part = now, lifetime*time.Second/20
+	for _, t := range []*time.Time{&s.Retry} {
+		if !c.reading && !now.Before(*t) {
+			*t = time.Time{}
+		}
+	}
+	if !c.reading && now.Sub(s.Asked) >= suspectInterval {
+		s.Asked = time.Time{}
+	}
+	c.bools(&s.ReadOnly, &s.Proven, &s.Lost, &s.PastEnd)
+	c.text(&s.Me)
+	c.document(&s.Initial)
+	c.document(&s.Doc)
+	c.document(&s.Stored)
+	c.text(&s.Seen)
+	c.key(&s.OtherKey)
+	for _, t := range []*time.Time{&s.Quiet, &s.RefusedWait, &s.Asked, &s.OtherWait, &s.Advisory, &s.Mandatory, &s.End, &s.Retry} {
+		c.time(t)
+	}
+	c.small(&s.Fails)
+}
+
+func (c *codec) turn(t *Turn) {
+	c.bools(&t.Stop, &t.Suspect, &t.Check, &t.Read, &t.Unread, &t.Unsaved, &t.Probed, &t.Refused)
+	c.bools(&t.Twice, &t.Posted, &t.Failed)
+	c.key(&t.Force)
+	c.document(&t.Given)
+	c.document(&t.Other)
+	c.document(&t.Found)
+	c.small(&t.Conflicts)
+	c.attempt(&t.Begun)
+	c.time(&t.Patience)
+}
+
+func (c *codec) walk(w *world) {
+	c.world = w
+	tick := byte(w.Tick)
+	c.byte(&tick)
+	w.Tick = int8(tick)
+	for _, b := range []*int8{&w.Budget.Crash, &w.Budget.Disk, &w.Budget.Net, &w.Budget.Person, &w.Budget.Wrong, &w.Budget.Leave} {
+		n := int(*b)
+		c.small(&n)
+		*b = int8(n)
+	}
+	for k := 1; k <= maxKeys; k++ {
+		key := &w.Keys[k]
+		c.bools(&key.Exists, &key.Valid, &key.Unclear, &key.Excused)
+		if !key.Exists {
+			continue
+		}
+		c.int(&key.Made)
+		c.small(&key.Parent)
+		c.int(&key.Until)
+		c.int(&key.Refused)
+	}
+	c.document(&w.Store)
+	c.document(&w.Late)
+	for i := range w.P {
+		p := &w.P[i]
+		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread)
+		c.small(&p.Flight.Key)
+		if p.Flight.Key != 0 {
+			c.int(&p.Flight.Until)
+		}
+		if !p.Alive {
+			continue
+		}
+		c.small(&p.Reply)
+		c.small(&p.Arrived)
+		c.state(&p.S, c.config.clock(w, i))
+		if p.Turning {
+			c.turn(&p.T)
+		}
+	}
+}
+
+func newTexts() *texts { return &texts{number: map[string]byte{"": 0}, all: []string{""}} }
+
+func (s *search) encode(buf []byte, w *world) []byte {
+	c := codec{buf: buf[:0], texts: s.texts, config: s.config}
+	c.walk(w)
+	return c.buf
+}
+
+func (s *search) decode(buf []byte, w *world) {
+	*w = world{}
+	c := codec{buf: buf, reading: true, texts: s.texts, config: s.config}
+	c.walk(w)
+}
+
+// set is a set of hashes. Of ten million, two differing worlds have the same with a probability of one in
+// 400,000.
+type set struct {
+	slots []uint64
+	n     int
+	seed  maphash.Seed
+}
+
+func newSet() *set { return &set{slots: make([]uint64, 1<<16), seed: maphash.MakeSeed()} }
+
+// add reports whether b is new.
+func (s *set) add(b []byte) bool {
+	if s.n*2 > len(s.slots) {
+		old := s.slots
+		s.slots = make([]uint64, 2*len(old))
+		for _, h := range old {
+			if h != 0 {
+				s.put(h)
+			}
+		}
+	}
+	h := max(maphash.Bytes(s.seed, b), 1)
+	if !s.put(h) {
+		return false
+	}
+	s.n++
+	return true
+}
+
+func (s *set) put(h uint64) bool {
+	for i := h & uint64(len(s.slots)-1); ; i = (i + 1) & uint64(len(s.slots)-1) {
+		switch s.slots[i] {
+		case h:
+			return false
+		case 0:
+			s.slots[i] = h
+			return true
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package policy
+
+// checkDropped is I1: a new key that arrived is in the store, or in memory, until the server has
+// accepted the one that replaces it.
+func (e *explorer) checkDropped(w *world, i, before int, a Action) {
+	p := &w.P[i]
+	now := keyOf(p.S.Doc)
+	if before == now || p.Arrived == 0 || p.Arrived != before || !w.knows(before) || keyOf(w.Store) == before {
+		return
+	}
+	if a != Compare && !w.knows(now) && !w.descends(now, before) {
+		e.bad(w, "I1", "a new key that works is neither stored nor in use")
+	}
+}
+
+// checkLeft is I1 for a program that ends: a new key is stored first.
+func (e *explorer) checkLeft(w *world, i int) {
+	p := &w.P[i]
+	if k := keyOf(p.S.Doc); p.Arrived == k && w.knows(k) && keyOf(w.Store) != k && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
+		e.bad(w, "I1", "a program ends, and its new key is not stored")
+	}
+}
+
+// checkSaved is I3, and the other half of I1: nobody but a person overwrites a working key with anything but its
+// successor.
+func (e *explorer) checkSaved(w *world, i int, target Document) {
+	old, next := keyOf(w.Store), keyOf(target)
+	if next != old && w.descends(old, next) && w.knows(old) {
+		e.bad(w, "I3", "a key that works is overwritten by one that it has replaced")
+	}
+	if !w.P[i].T.Given.Key.IsZero() || !w.knows(old) || w.descends(next, old) {
+		return
+	}
+	if !w.P[i].S.Initial.Key.IsZero() || w.Keys[next].Parent == 0 && e.initial {
+		return // a person gave that key as well
+	}
+	e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
+}
+
+// checkPosted is I2: no renewal of a key is sent while an earlier one may be under way, or before the
+// server was asked what came of it.
+func (e *explorer) checkPosted(w *world, i, key int) {
+	p := &w.P[i]
+	noted := p.S.journaled() && p.S.Doc.Attempt == p.T.Begun
+	if !noted && (e.clock(w, i).Before(p.S.Mandatory) || !p.T.Unread && !p.T.Unsaved) {
+		e.bad(w, "I2", "a renewal is sent that is not in the journal")
+	}
+	if e.clock(w, i).Before(p.S.Advisory) && p.T.Force != p.S.Doc.Key {
+		e.bad(w, "I2", "a renewal is sent that is not due")
+	}
+	k := &w.Keys[key]
+	if k.Unclear && !k.Excused && noted {
+		e.bad(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it")
+	}
+	takenAway := w.Store.Attempt != p.T.Begun && w.Budget.Person < e.budget.Person // by a person
+	k.Excused = k.Excused || !noted || takenAway
+}
+
+// checkLost is I4: a key is given up only after two refusals a minute apart, if the store could be read
+// and has no other, and nobody's renewal of it may be under way.
+func (e *explorer) checkLost(w *world, i int) {
+	p := &w.P[i]
+	key := keyOf(p.S.Doc)
+	switch {
+	case w.knows(key) && int(e.budget.Wrong-w.Budget.Wrong) < 2:
+		e.bad(w, "I4", "a key is given up that works")
+	case w.Keys[key].Refused == 0 || w.now()+1-w.Keys[key].Refused < 60:
+		e.bad(w, "I4", "a key is given up less than a minute after it was refused first")
+	case !p.Reread:
+		e.bad(w, "I4", "a key is given up although the store was not read after the server had refused it")
+	case p.Fresh && keyOf(w.Store) != key && w.knows(keyOf(w.Store)):
+		e.bad(w, "I4", "a key is given up although the store has another that works")
+	}
+	for j := range w.P {
+		if f := w.P[j].Flight; p.Fresh && f.Key == key && !w.Keys[key].Excused {
+			e.bad(w, "I4", "a key is given up while a renewal of it may be under way")
+		}
+	}
+}
+
+// checkNoted: a refusal and the end of an attempt are noted, for the processes that start later.
+func (e *explorer) checkNoted(w *world, i int) {
+	if p := &w.P[i]; p.Fresh && p.T.Read && !p.T.Unsaved && p.S.owed() {
+		e.bad(w, "I4", "what was learnt of a key is not noted in the store")
+	}
+}
+
+// settle is I5 and I6: with no more faults, every process ends up with a key that works, if the store or
+// a living process has one. Time does not end keys meanwhile.
+func (e *explorer) settle(w *world) {
+	c := *w
+	n := &c
+	n.Budget, n.Late = budget{}, Document{}
+	if !e.anyWorks(n) {
+		return
+	}
+	quiet := e.quiet
+	if quiet == nil {
+		quiet = &explorer{config: e.config, bad: e.bad}
+		e.quiet = quiet
+	}
+	const rounds, step = 60, 200
+	for range rounds {
+		for i := range e.procs {
+			quiet.turn(n, i)
+		}
+		n.Later += step
+		for i := range e.procs {
+			if p := &n.P[i]; n.now() >= p.Flight.Until {
+				p.Flight = flight{}
+			}
+		}
+		if e.allWork(n) {
+			return
+		}
+		if !e.anyWorks(n) {
+			return // lost on the way: a renewal that was under way replaced the key, and nobody got the answer
+		}
+	}
+	e.bad(w, "I6", "there is a key that works, and not every process finds it")
+}
+
+func (e *explorer) anyWorks(w *world) bool {
+	any := w.knows(keyOf(w.Store))
+	for i := range e.procs {
+		any = any || w.P[i].Alive && (w.knows(keyOf(w.P[i].S.Doc)) || w.knows(keyOf(w.P[i].S.Initial)))
+	}
+	return any
+}
+
+func (e *explorer) allWork(w *world) bool {
+	all := w.knows(keyOf(w.Store)) || w.Store.Key.IsZero()
+	for i := range e.procs {
+		p := &w.P[i]
+		all = all && (!p.Alive || w.knows(keyOf(p.S.Doc)) && !p.S.Lost && !p.Turning)
+	}
+	return all
+}
+
+// turn has process i finish its turn, or do one.
+func (e *explorer) turn(w *world, i int) {
+	const most = 60
+	p := &w.P[i]
+	if !p.Alive {
+		return
+	}
+	if !p.Turning {
+		p.Turning = true
+		p.T.Suspect = !w.knows(keyOf(p.S.Doc)) && !p.S.Lost
+	}
+	for range most {
+		if !p.Turning {
+			return
+		}
+		if p.Posting && p.Reply == 0 && p.Flight.Key != 0 {
+			e.arrive(w, i)
+			continue
+		}
+		moved := false
+		waits := !p.Posting && e.decide(p.S, p.T, e.clock(w, i)) == Wait
+		before := *w
+		e.emit = func(n *world, how string) {
+			if !moved {
+				moved, *w = true, *n
+				if e.tell {
+					e.log(how)
+				}
+			}
+		}
+		if p.Posting {
+			e.posting(&before, i)
+		} else {
+			e.act(&before, i)
+		}
+		if waits || !moved {
+			return
+		}
+	}
+	e.bad(w, "I6", "a turn does not end")
+}

@@ -1,0 +1,272 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// explorer makes the worlds that can come next.
+type explorer struct {
+	*config
+	emit func(w *world, how string) // how is empty unless tell is set
+	tell bool
+	bad  func(w *world, rule, what string)
+
+	quiet   *explorer // settle's
+	log     func(how string)
+	scratch [64]world // for worlds that are emitted soon; more than one event makes of a world
+	used    int
+}
+
+func (e *explorer) fork(w *world) *world {
+	n := &e.scratch[e.used%len(e.scratch)]
+	e.used++
+	*n = *w
+	return n
+}
+
+func (e *explorer) out(w *world, format string, args ...any) {
+	how := ""
+	if e.tell {
+		how = fmt.Sprintf("%3d s  ", w.now()) + fmt.Sprintf(format, args...)
+	}
+	e.emit(w, how)
+}
+
+// next emits every world that one event makes of w.
+func (e *explorer) next(w *world) {
+	quiet := true
+	for i := range w.P {
+		quiet = quiet && !w.P[i].Turning
+	}
+	if n := e.fork(w); (quiet || e.stall) && e.tick(n) {
+		e.out(n, "time goes on")
+	}
+	for i := range w.P {
+		if f := w.P[i].Flight; f.Key != 0 && (!w.P[i].Posting || w.P[i].Reply == 0) {
+			n := e.fork(w)
+			e.arrive(n, i)
+			e.out(n, "the server gets process %d's renewal of key %d: %s", i, f.Key, reply(n.P[i].Reply))
+		}
+	}
+	if w.Late != (Document{}) {
+		n := e.fork(w)
+		if n.Store.Attempt.ID != "" && n.Late.Key != n.Store.Key {
+			n.Keys[keyOf(n.Store)].Excused = true // a person's key takes the place of the journal
+		}
+		n.write(w.Late)
+		e.out(n, "a save that was reported as failed is carried out: %s", text(n.Store))
+	}
+	for i := range e.procs {
+		e.process(w, i)
+	}
+}
+
+// tick lets time go on, if there is more of it. A renewal that is under way is given up in time.
+func (e *explorer) tick(w *world) bool {
+	if int(w.Tick) == len(instants)-1 {
+		return false
+	}
+	w.Tick++
+	for i := range w.P {
+		p := &w.P[i]
+		if p.Flight.Key != 0 && w.now() >= p.Flight.Until {
+			p.Flight = flight{} // it does not arrive any more
+		}
+	}
+	for k := range w.Keys {
+		if w.Keys[k].Unclear && !w.Keys[k].Excused && w.Keys[k].Until < w.now() {
+			w.Keys[k].Until = w.now() // all that matters from here on
+		}
+	}
+	return true
+}
+
+// arrive is the server's part of process i's renewal.
+func (e *explorer) arrive(w *world, i int) {
+	p := &w.P[i]
+	old := p.Flight.Key
+	p.Flight = flight{}
+	reply := -1
+	if k := w.free(); w.knows(old) && k == 0 {
+		reply = -2 // the model has no more keys
+	} else if w.knows(old) {
+		w.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now(), Parent: old}
+		w.Keys[old].Valid = e.keepOld
+		reply = k
+	}
+	if p.Posting {
+		p.Reply = reply
+	}
+}
+
+func reply(r int) string {
+	if r > 0 {
+		return fmt.Sprintf("201 with key %d", r)
+	}
+	return [...]string{"nobody waits for the answer", "401", "429"}[-r]
+}
+
+// process emits what process i may do next.
+func (e *explorer) process(w *world, i int) {
+	p := &w.P[i]
+	switch {
+	case !p.Alive:
+		if n := e.fork(w); !w.Store.Key.IsZero() {
+			e.revive(n, i)
+			e.out(n, "process %d starts", i)
+		}
+		return
+	case !p.Turning:
+		e.wake(w, i)
+		return
+	}
+	if w.Budget.Crash > 0 {
+		n := e.fork(w)
+		n.Budget.Crash--
+		f := p.Flight
+		n.P[i] = process{Flight: f}
+		e.out(n, "process %d is killed", i)
+	}
+	if w.Budget.Leave > 0 && !p.T.Stop {
+		n := e.fork(w)
+		n.Budget.Leave--
+		n.P[i].T.Stop = true
+		e.out(n, "process %d is to end", i)
+	}
+	if p.Posting {
+		e.posting(w, i)
+		return
+	}
+	e.act(w, i)
+}
+
+// wake begins a turn.
+func (e *explorer) wake(w *world, i int) {
+	n := e.fork(w)
+	n.P[i].Turning = true
+	e.out(n, "process %d looks what is due", i)
+	if p := &w.P[i]; !p.S.Lost && (!w.knows(keyOf(p.S.Doc)) || w.Budget.Wrong > 0) {
+		m := e.fork(n)
+		m.P[i].T.Suspect = true
+		e.out(m, "process %d got 401 for key %d", i, keyOf(p.S.Doc))
+	}
+	if w.Budget.Person == 0 {
+		return
+	}
+	n.Budget.Person--
+	m := e.fork(n)
+	m.P[i].T.Force = m.P[i].S.Doc.Key
+	e.out(m, "a person has process %d renew now", i)
+	if k := w.free(); k != 0 {
+		m = e.fork(n)
+		m.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
+		m.P[i].T.Given = m.given(k)
+		e.out(m, "a person gives process %d key %d", i, k)
+	}
+	m = e.fork(n)
+	m.P[i].T.Given = w.given(1)
+	m.P[i].T.Given.Lineage = "again"
+	if w.knows(1) {
+		e.out(m, "a person gives process %d key 1 once more", i)
+	}
+	if first := w.given(1); w.Store != first && i == 0 {
+		m = e.fork(w)
+		m.Budget.Person--
+		m.write(first)
+		for k := range m.Keys {
+			m.Keys[k].Excused = m.Keys[k].Exists
+		}
+		e.out(m, "a person puts the first document back")
+	}
+}
+
+// after emits w as it is after action a of process i, at once and, if processes may stall, at the next
+// instant.
+func (e *explorer) after(w *world, i int, a Action, o Outcome, how string) {
+	o.Began = e.clock(w, i)
+	n := e.fork(w)
+	e.learn(n, i, a, o)
+	e.out(n, "process %d: %v: %s", i, a, how)
+	n = e.fork(w)
+	if e.stall && (a == Load || a == Probe || a == Compare || a == Save) && e.tick(n) {
+		e.learn(n, i, a, o)
+		e.out(n, "process %d: %v: %s, and it learns of that late", i, a, how)
+	}
+}
+
+func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
+	p := &w.P[i]
+	before, stop := keyOf(p.S.Doc), p.T.Stop
+	if a.Ends() {
+		e.checkNoted(w, i)
+	}
+	p.S, p.T = Evolve(p.S, p.T, a, o, e.clock(w, i))
+	p.S.Fails = min(p.S.Fails, 1) // longer pauses add states and no events
+	p.Reread = p.Turning && (p.Reread || a == Load && !o.Err) && a != Probe
+	if a.Ends() {
+		p.Turning, p.Reread = false, false
+	}
+	if a == Compare && o.Err {
+		a = Fail
+	}
+	e.checkDropped(w, i, before, a)
+	if stop && a.Ends() {
+		e.checkLeft(w, i)
+		*p = process{} // the program ends with the turn
+	}
+}
+
+func (e *explorer) act(w *world, i int) {
+	p := &w.P[i]
+	now := e.clock(w, i)
+	a := e.decide(p.S, p.T, now)
+	switch a {
+	case Load:
+		e.load(w, i)
+	case Save:
+		e.save(w, i)
+	case Compare, Probe:
+		e.ask(w, i, a)
+	case Begin:
+		if p.T.Stop {
+			e.bad(w, "I1", "a program that is to end begins a renewal")
+		}
+		length := p.S.AttemptLength(now)
+		if length < shortestAttempt {
+			e.bad(w, "I2", "an attempt is begun that has too little time")
+		}
+		begun := Attempt{ID: w.attemptID(p.S.Me), Begun: now, Until: now.Add(length)}
+		e.after(w, i, a, Outcome{Begun: begun}, begun.ID+", until "+seconds(begun.Until))
+	case Post:
+		e.post(w, i, now)
+	case Lose:
+		e.checkLost(w, i)
+		e.after(w, i, a, Outcome{}, fmt.Sprint("key ", keyOf(p.S.Doc)))
+	case Wait:
+		e.after(w, i, a, Outcome{}, "")
+	default:
+		e.after(w, i, a, Outcome{}, "")
+	}
+}
+
+func seconds(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f s", t.Sub(start).Seconds())
+}
+
+func text(d Document) string {
+	if d.Key.IsZero() {
+		return "nothing"
+	}
+	s := fmt.Sprintf("key %d, serial %d of %s", keyOf(d), d.Serial, d.Lineage)
+	if d.Attempt.ID != "" {
+		s += ", attempt " + d.Attempt.ID
+	}
+	if !d.RefusedAt.IsZero() {
+		s += ", refused at " + seconds(d.RefusedAt)
+	}
+	return s
+}

@@ -1,0 +1,123 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+const day = 24 * time.Hour
+
+func TestWindows(t *testing.T) {
+	now := time.Now().UTC().Round(0)
+	for _, test := range []struct {
+		lifetime, before   time.Duration
+		advisory, earliest time.Duration // before the end, at the latest and at the earliest
+		mandatory          time.Duration
+	}{
+		{90 * day, 0, 18 * day, 22*day + 12*time.Hour, 5 * time.Minute},
+		{1000 * day, 0, 200 * day, 250 * day, 5 * time.Minute},
+		{4 * day, 0, day, 30 * time.Hour, 5 * time.Minute},                                                 // a fifth would be less than a day
+		{day, 0, 12 * time.Hour, 15 * time.Hour, 5 * time.Minute},                                          // a day would be all of it
+		{time.Hour, 0, 30 * time.Minute, 2250 * time.Second, 3 * time.Minute},                              // a twentieth
+		{15 * time.Minute, 0, 450 * time.Second, 562*time.Second + 500*time.Millisecond, 45 * time.Second}, //
+		{90 * day, 2 * day, 2 * day, 60 * time.Hour, 5 * time.Minute},                                      // WithRenewBefore
+		{90 * day, time.Second, time.Second, 1250 * time.Millisecond, 5 * time.Minute},                     // within the mandatory window
+		{90 * day, 89 * day, 45 * day, 56*day + 6*time.Hour, 5 * time.Minute},                              // half the lifetime is the most
+	} {
+		d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: now.Add(test.lifetime)}
+		latest := New(State{Me: "m", Before: test.before}, d, now, 0)
+		earliest := New(State{Me: "m", Before: test.before}, d, now, 1)
+		if a, b := d.ExpiresAt.Sub(latest.Advisory), d.ExpiresAt.Sub(earliest.Advisory); a != test.advisory || b != test.earliest {
+			t.Errorf("%v, %v: the renewal begins %v to %v before the end, want %v to %v", test.lifetime, test.before, a, b, test.advisory, test.earliest)
+		}
+		if m := d.ExpiresAt.Sub(latest.Mandatory); m != test.mandatory {
+			t.Errorf("%v: callers wait from %v before the end, want %v", test.lifetime, m, test.mandatory)
+		}
+	}
+}
+
+// An attempt takes a quarter of what is left of the key at most, and is not begun with less than ten
+// seconds, unless the server accepts the key after its end.
+func TestAttemptLength(t *testing.T) {
+	now := time.Now()
+	for left, want := range map[time.Duration]time.Duration{
+		day: 90 * time.Second, 6 * time.Minute: 90 * time.Second, time.Minute: 15 * time.Second, 40 * time.Second: 10 * time.Second,
+		39 * time.Second: 0, 0: 0, -time.Hour: 0,
+	} {
+		if got := (State{End: now.Add(left), Part: day}).AttemptLength(now); got != want {
+			t.Errorf("with %v left an attempt takes %v, want %v", left, got, want)
+		}
+	}
+	if got := (State{End: now.Add(10 * time.Minute), Part: 45 * time.Second}).AttemptLength(now); got != 45*time.Second {
+		t.Errorf("a key of 15 minutes: %v", got)
+	}
+	if got := (State{End: now.Add(-day), PastEnd: true, Part: day}).AttemptLength(now); got != 90*time.Second {
+		t.Errorf("a key that works after its end: %v", got)
+	}
+}
+
+// A clock that is set back by more than a time zone moves the windows, so that the key is not renewed years late.
+func TestClockSetBack(t *testing.T) {
+	now := time.Now().UTC().Round(0)
+	future := now.Add(100 * day)
+	d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: future.Add(90 * day)}
+	s := New(State{Me: "m"}, d, future, 0)
+	s, _ = Evolve(s, Turn{}, Load, Outcome{Doc: d}, now)
+	if s.Made != now || s.End.After(now.Add(190*day)) {
+		t.Errorf("made %v, end %v", s.Made, s.End)
+	}
+}
+
+// The pauses after failures grow to an hour, after 403 to a day, and follow what is left of the key.
+func TestPauses(t *testing.T) {
+	now := time.Now()
+	state := func(left time.Duration, fails int) State {
+		return State{End: now.Add(left), Fails: fails, Part: 4 * day}
+	}
+	for _, test := range []struct {
+		s    State
+		o    Outcome
+		want time.Duration
+	}{
+		{state(90*day, 0), Outcome{Random: 0.5}, 30 * time.Second},
+		{state(90*day, 3), Outcome{Random: 0.5}, 4 * time.Minute},
+		{state(90*day, 40), Outcome{Random: 0.5}, time.Hour},
+		{state(90*day, 40), Outcome{Random: 0.5, Forbidden: true}, 24 * time.Hour},
+		{state(90*day, 0), Outcome{Random: 0.5, RetryAfter: 15 * time.Minute}, 15 * time.Minute},
+		{state(90*day, 0), Outcome{Random: 0.5, RetryAfter: 1000 * time.Hour}, time.Hour},
+		{state(4*time.Minute, 40), Outcome{Random: 0.5}, time.Minute},
+		{State{End: now.Add(10 * time.Minute), Fails: 5, Part: 45 * time.Second}, Outcome{Random: 0.5}, 45 * time.Second},
+		{state(time.Second, 40), Outcome{Random: 0.5}, time.Second},
+	} {
+		if got := test.s.pause(now, test.o); got != test.want {
+			t.Errorf("%v left, %d failures, %+v: %v, want %v", test.s.End.Sub(now), test.s.Fails, test.o, got, test.want)
+		}
+	}
+}
+
+// What the model leaves out: a follower never writes, and nothing is begun when the caller's context has ended.
+func TestReadOnlyAndStop(t *testing.T) {
+	now := time.Now().UTC().Round(0)
+	d := Document{Key: wire.NewSecret("k"), Lineage: "l", Serial: 1, IssuedAt: now.Add(-80 * day), ExpiresAt: now.Add(10 * day)}
+	s := New(State{Me: "m", ReadOnly: true}, d, now, 0)
+	if a := Decide(s, Turn{Read: true}, now); a != Rest {
+		t.Errorf("a follower whose key is due: %v", a)
+	}
+	s, _ = Evolve(s, Turn{Read: true}, Probe, Outcome{Refused: true, Began: now}, now)
+	if a := Decide(s, Turn{Read: true, Refused: true, Probed: true}, now); a != Fail {
+		t.Errorf("a follower whose key was refused: %v", a)
+	}
+	s, _ = Evolve(s, Turn{}, Load, Outcome{}, now)
+	if a := Decide(s, Turn{Read: true}, now.Add(time.Second)); a == Save {
+		t.Errorf("a follower whose store is empty: %v", a)
+	}
+	s = New(State{Me: "m"}, d, now, 0)
+	if a := Decide(s, Turn{Stop: true}, now); a != Rest {
+		t.Errorf("due, and the context has ended: %v", a)
+	}
+	if a := Decide(s, Turn{Stop: true, Read: true, Begun: Attempt{ID: "m1"}}, now); a == Rest {
+		t.Errorf("begun, and the context has ended: %v", a)
+	}
+}

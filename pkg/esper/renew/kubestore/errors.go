@@ -1,0 +1,83 @@
+package kubestore
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// failure is an error in one line that quotes no document. It does not wrap the API's error, in which an
+// admission webhook may have quoted the Secret.
+type failure struct {
+	text      string
+	status    metav1.Status // its code and reason
+	is        []error       // those of package context that it is
+	permanent bool
+}
+
+func (e *failure) Error() string { return e.text }
+
+// Unwrap returns those errors of package context that are the cause.
+func (e *failure) Unwrap() []error { return e.is }
+
+// Permanent reports whether the error stays until a person changes something.
+func (e *failure) Permanent() bool { return e.permanent }
+
+// Status has the code and the reason, for the functions of k8s.io/apimachinery/pkg/api/errors.
+func (e *failure) Status() metav1.Status { return e.status }
+
+// failure explains what the API said. The document is what the request had in it, if it had one.
+func (s *store) failure(ctx context.Context, doing string, err error, document []byte) *failure {
+	f := new(failure)
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, known) || errors.Is(ctx.Err(), known) {
+			f.is = append(f.is, known)
+		}
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		was := status.Status()
+		f.status = metav1.Status{Status: was.Status, Code: was.Code, Reason: was.Reason}
+	}
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if quotes(text, document) {
+		text = fmt.Sprintf("the API server's words are left out, for they quote the document (%d %s)", f.status.Code, f.status.Reason)
+	} else if most := 500; len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	f.text = doing + ": " + text
+	switch {
+	case doing == "create" && apierrors.IsNotFound(err):
+		f.permanent = true
+		f.text += "; make the namespace"
+	case doing == "create" && apierrors.IsForbidden(err):
+		f.permanent = true
+		f.text += fmt.Sprintf("; make an empty Secret %q, with which get and update are enough", s.name)
+	case apierrors.IsForbidden(err):
+		f.permanent = true
+		f.text += fmt.Sprintf("; the role needs get and, to renew, update on the Secret %q", s.name)
+	case apierrors.IsUnauthorized(err):
+		f.text += "; the API server does not know the account's token"
+	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		f.permanent = true
+	}
+	return f
+}
+
+// quotes reports whether a text shares a run of characters with a document, as it is or in base64, which is
+// how a Secret has it.
+func quotes(text string, document []byte) bool {
+	const run = 12
+	whole := string(document) + " " + base64.StdEncoding.EncodeToString(document)
+	for i := 0; len(document) > 0 && i+run <= len(text); i += run {
+		if strings.Contains(whole, text[i:i+run]) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,108 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hopeless is an error of a store that says that it cannot pass.
+type hopeless struct{ error }
+
+func (hopeless) Permanent() bool { return true }
+
+// Open saves what is stored once more, and so learns early of a store that could not take the new key.
+func TestOpenProvesTheStore(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		save    error
+		age     time.Duration // of the key
+		refused bool
+	}{
+		{"a store that works", nil, 0, false},
+		{"a conflict, which is proof enough", ErrConflict, 0, false},
+		{"a full disk", fmt.Errorf("write: %w", syscall.ENOSPC), 0, false},
+		{"a full disk, and the key is due", fmt.Errorf("write: %w", syscall.ENOSPC), 80 * day, true},
+		{"forbidden", fmt.Errorf("write: %w", fs.ErrPermission), 0, true},
+		{"what cannot pass", fmt.Errorf("write: %w", hopeless{errors.New("read-only file system")}), 0, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log strings.Builder
+			server, store := newStub(90*day), &faulty{Store: Memory()}
+			put(t, store, living(stubFirst, 90*day))
+			time.Sleep(8*day + test.age) // a save by this host within a week would be proof enough
+			saves := 0
+			store.set(nil, func([]byte) error { saves++; return test.save })
+			source, err := Open(t.Context(), "foo", store, instead(t, server), logTo(&log))
+			if (err != nil) != test.refused || test.refused && (source != nil || !errors.Is(err, test.save)) {
+				t.Fatalf("%s: Open: %v", test.name, err)
+			}
+			if saves != 1 || server.counted("info")+server.counted("renew") != 0 {
+				t.Errorf("%s: %d saves, and %d requests to Esper, want 1 and none", test.name, saves, server.counted("info"))
+			}
+			if test.refused {
+				return
+			}
+			defer func() { _ = source.Close() }()
+			wrong := test.save != nil && !errors.Is(test.save, ErrConflict)
+			if status := source.Status(); (status.LastError != nil) != wrong || wrong != strings.Contains(log.String(), "level=WARN") {
+				t.Errorf("%s: %+v, log %s", test.name, status, &log)
+			}
+			wantKey(t, source, stubFirst)
+		})
+	}
+}
+
+// What makes the proof superfluous, and who may not give it.
+func TestOpenNeedsNoProof(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, store Store) []Option{
+		"saved by this host within a week": func(*testing.T, Store) []Option { time.Sleep(6 * day); return nil },
+		"an attempt is recorded": func(t *testing.T, store Store) []Option {
+			d := living(stubFirst, 90*day)
+			d.Attempt = inDoubt().Attempt
+			put(t, store, d)
+			time.Sleep(8 * day)
+			return nil
+		},
+		"read-only": func(*testing.T, Store) []Option { time.Sleep(8 * day); return []Option{ReadOnly()} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), &faulty{Store: Memory()}
+			put(t, store, living(stubFirst, 90*day))
+			opts := prepare(t, store)
+			store.set(nil, func([]byte) error { t.Errorf("%s: the store is written", name); return nil })
+			source, err := Open(context.Background(), "foo", store, append(opts, instead(t, server))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.set(nil, nil)
+			_ = source.Close()
+		})
+	}
+}
+
+// A check of the key says what is wrong with it, or with the store.
+func TestCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), &faulty{Store: Memory()}
+		source := opened(t, server, store)
+		before := server.counted("info")
+		if err := source.Check(t.Context()); err != nil || server.counted("info") != before+1 {
+			t.Errorf("a good key: %v, %d requests", err, server.counted("info")-before)
+		}
+		store.set(func() error { return errDisk }, nil)
+		if err := source.Check(t.Context()); !errors.Is(err, errDisk) {
+			t.Errorf("an unreadable store: %v", err)
+		}
+		store.set(nil, nil)
+		if err := source.Check(t.Context()); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package renew
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+)
+
+// Status is what a health check or a metric needs to know. It holds no secret.
+type Status struct {
+	IssuedAt    time.Time // when the key in use was made
+	ExpiresAt   time.Time // when it ends, or is assumed to
+	RenewedAt   time.Time // when the key in use was made by a renewal; zero if a person gave it
+	AcceptedAt  time.Time // when the server accepted a key of the store last, or made one, as this process knows; zero if it does not
+	NextAttempt time.Time // when the next renewal may begin, at the earliest
+	Saved       bool      // the store holds the key in use; if not, it dies with the process
+	Lost        bool      // the server refuses the key, and the store has no other; see ErrKeyLost
+	InDoubt     bool      // a renewal's end is unknown, and the key was not found to work since
+	Serial      int       // how often the key was renewed since a person gave it, plus one
+	LastError   error     // what is wrong: of the last renewal, check or look at the store; nil if that went well
+}
+
+// Status returns the state of the key. It neither waits nor sends anything.
+func (s *Source) Status() Status {
+	return s.statusOf(s.look())
+}
+
+func (s *Source) statusOf(v view) Status {
+	st := v.state
+	if st.Lost {
+		v.failed = s.lost(v)
+	}
+	return Status{
+		IssuedAt: st.Doc.IssuedAt, ExpiresAt: st.End, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted,
+		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost, InDoubt: st.InDoubt(),
+		Serial: st.Doc.Serial, LastError: v.failed,
+	}
+}
+
+// event is a change that is reported to the logger and to WithOnChange.
+type event struct {
+	before, after policy.State
+	err           error
+	failed        bool
+	accepted      time.Time
+}
+
+func (e event) renewed() bool { return e.before.Doc.Key != e.after.Doc.Key }
+
+// remember keeps what is to be reported. A failure that happens while another is being reported is left
+// out: the function that is told may have caused it, and would be told of it for ever. The caller holds mu.
+func (s *Source) remember(e event) {
+	if e.renewed() || e.failed && !s.tellsFailure {
+		s.events = append(s.events, e)
+	}
+}
+
+// report tells the logger and WithOnChange what has happened, one event at a time and in order. It runs
+// outside of turns, so that these may use the source.
+func (s *Source) report() {
+	for {
+		s.mu.Lock()
+		if s.tells || len(s.events) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		e := s.events[0]
+		s.events, s.tells, s.tellsFailure = s.events[1:], true, e.failed
+		s.mu.Unlock()
+		s.tell(e)
+		s.mu.Lock()
+		s.tells, s.tellsFailure = false, false
+		s.mu.Unlock()
+	}
+}
+
+func (s *Source) tell(e event) {
+	status := s.statusOf(view{state: e.after, failed: e.err, accepted: e.accepted})
+	if e.renewed() {
+		what := "the Esper API key was renewed"
+		switch {
+		case e.after.Doc.Serial == 1:
+			what = "another Esper API key was taken into use"
+		case !e.after.Saved() && !s.readOnly:
+			what = "the Esper API key was renewed, and the new one cannot be saved"
+		}
+		s.logger.Info(what, slog.Time("expires", status.ExpiresAt), slog.Bool("saved", status.Saved), slog.Int("serial", status.Serial))
+	}
+	if e.failed {
+		s.logger.Error("the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError),
+			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
+	}
+	if s.onChange != nil {
+		s.onChange(status)
+	}
+}
+
+// why is the reason of a turn that failed although none of its actions did.
+func (s *Source) why(state policy.State, now time.Time) error {
+	switch {
+	case state.Lost:
+		return ErrKeyLost
+	case state.AttemptLength(now) == 0:
+		return errors.New("renew: too little is left of the key to begin a renewal: one without an answer could not be told from a lost key")
+	}
+	return errors.New("renew: the renewal was not begun, since it could not be noted in the store")
+}
+
+func (s *Source) underWay(state policy.State) error {
+	return fmt.Errorf("renew: a renewal%s may be under way; the next waits for its end", byWhom(state.Doc.Attempt))
+}
+
+func byWhom(a policy.Attempt) string {
+	if a.ID == "" {
+		return ""
+	}
+	return fmt.Sprintf(" begun at %s by process %d on %s", stamp(a.Begun), a.PID, a.Host)
+}
+
+// lost returns ErrKeyLost with what is known about the loss.
+func (s *Source) lost(v view) error {
+	d := v.state.Doc
+	about := fmt.Sprintf("the server refused it first at %s, and again later, and %s has no other", stamp(d.RefusedAt), s.storeName())
+	switch {
+	case !d.Answer.IsZero():
+		about += "; an answer to its renewal, which may hold its successor, is kept there"
+	case d.Attempt.ID != "":
+		about += "; a renewal of it," + byWhom(d.Attempt) + ", got no answer"
+	case !time.Now().Before(v.state.End):
+		about += "; it ended at " + stamp(v.state.End)
+	default:
+		about += "; perhaps it was revoked, or another machine renewed it and keeps the new key in a store of its own"
+	}
+	err := v.failed
+	if err == nil || errors.Is(err, ErrKeyLost) {
+		err = esper.ErrUnauthorized
+	}
+	return fmt.Errorf("%w: %s; make a new key in the Esper Console and adopt it (Source.Adopt, esper-key adopt): %w", ErrKeyLost, about, err)
+}

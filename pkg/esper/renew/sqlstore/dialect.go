@@ -1,0 +1,98 @@
+package sqlstore
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+)
+
+// Dialect is the SQL of an engine. The zero value is none.
+type Dialect int
+
+// The engines.
+const (
+	PostgreSQL Dialect = iota + 1
+	MySQL              // MariaDB too
+	SQLite             // 3.16 or later
+)
+
+func (d Dialect) valid() bool { return d >= PostgreSQL && d <= SQLite }
+
+//go:embed schema/*.sql
+var schemas embed.FS
+
+// Schema returns the statement that makes the table, if it is not there yet. Of the options only [WithTable]
+// counts. For an unknown dialect it returns "". The folder schema/ has the same statements as files, for
+// migration tools.
+//
+// The user of the database that renews needs SELECT, INSERT and UPDATE on the table, and one that only reads
+// (renew.ReadOnly) SELECT.
+func Schema(d Dialect, opts ...Option) string {
+	if !d.valid() {
+		return ""
+	}
+	text, err := schemas.ReadFile("schema/" + [...]string{"postgresql", "mysql", "sqlite"}[d-1] + ".sql")
+	if err != nil {
+		return "" // the files are part of the program
+	}
+	if o := newOptions(opts); o.table != defaultTable {
+		return strings.Replace(string(text), defaultTable, d.quoteTable(o.table), 1)
+	}
+	return string(text)
+}
+
+// quoteTable quotes the parts of a table's name.
+func (d Dialect) quoteTable(name string) string {
+	quote := `"`
+	if d == MySQL {
+		quote = "`"
+	}
+	parts := strings.Split(name, ".")
+	for i, part := range parts {
+		parts[i] = quote + strings.ReplaceAll(part, quote, quote+quote) + quote
+	}
+	return strings.Join(parts, ".")
+}
+
+// check is an expression that says why the connection will not do, and "" if it will.
+func (d Dialect) check() string {
+	switch d {
+	case PostgreSQL:
+		return "CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE '' END"
+	case MySQL: // read_only is a number here and a word there
+		return "CASE WHEN @@session.autocommit = 0 THEN 'autocommit'" +
+			" WHEN CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only = 1 THEN 'replica' ELSE '' END"
+	default:
+		return "CASE WHEN (SELECT synchronous FROM pragma_synchronous) < 2 THEN 'synchronous' ELSE '' END"
+	}
+}
+
+// durable is a clause of a statement that writes: its commit waits for the disk, even if the server was told
+// that commits need not. On the others a session cannot ask for that.
+func (d Dialect) durable() string {
+	if d == PostgreSQL {
+		return " RETURNING CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'local', true) END"
+	}
+	return ""
+}
+
+// statements are what the store sends. All values are parameters.
+type statements struct{ load, insert, update string }
+
+func (d Dialect) statements(table string) statements {
+	p := [...]any{"?", "?", "?", "?"}
+	if d == PostgreSQL {
+		p = [...]any{"$1", "$2", "$3", "$4"}
+	}
+	quoted := d.quoteTable(table)
+	write := func(format string, n int) string {
+		return fmt.Sprintf(format, append([]any{quoted}, p[:n]...)...) + d.durable()
+	}
+	return statements{
+		// One row always: its first two columns are NULL where there is no document.
+		load: fmt.Sprintf("SELECT k.version, k.document, %s FROM (SELECT 1 AS n) AS one LEFT JOIN %s AS k ON k.name = %s",
+			d.check(), quoted, p[0]),
+		insert: write("INSERT INTO %s (version, document, name) VALUES (%s, %s, %s)", 3),
+		update: write("UPDATE %s SET version = %s, document = %s WHERE name = %s AND version = %s", 4),
+	}
+}

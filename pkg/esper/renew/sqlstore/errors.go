@@ -1,0 +1,152 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// failure is an error in one line that quotes no document. It does not wrap the driver's error, in whose
+// fields a server may have quoted the row.
+type failure struct {
+	text      string
+	code      string  // a SQLSTATE, an engine's number, or ""
+	is        []error // those of the packages context and sql that it is
+	permanent bool
+	busy      bool
+}
+
+func (e *failure) Error() string { return e.text }
+
+// Unwrap returns those errors of the packages context and sql that are the cause.
+func (e *failure) Unwrap() []error { return e.is }
+
+// Permanent reports whether the error stays until a person changes something.
+func (e *failure) Permanent() bool { return e.permanent }
+
+// SQLState returns the code that the engine gave, if it is known.
+func (e *failure) SQLState() string { return e.code }
+
+func isBusy(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.busy
+}
+
+func (s *store) plainFailure(text string) *failure { return &failure{text: text} }
+
+// unfit explains what [Dialect.check] found.
+func (s *store) unfit(found string) *failure {
+	text := map[string]string{
+		"replica":     "the server only reads: it is a replica, or set to read_only; connect to the primary",
+		"autocommit":  "autocommit is off, so that nothing would be saved; leave it on for these connections",
+		"synchronous": "the database is opened with synchronous below FULL, so that a power cut can take back what was saved; open it with synchronous=FULL",
+	}[found]
+	return &failure{text: text, permanent: found != "replica"}
+}
+
+// failure explains what a driver said. The document is what the statement sent, if it sent one.
+func (s *store) failure(ctx context.Context, err error, document []byte) *failure {
+	f := &failure{code: code(err)}
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone} {
+		if errors.Is(err, known) || ctx.Err() != nil && errors.Is(ctx.Err(), known) {
+			f.is = append(f.is, known)
+		}
+	}
+	text := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "?")
+	if quotes(text, document) {
+		text = "the driver's words are left out, for they quote the document"
+		if f.code != "" {
+			text += " (" + f.code + ")"
+		}
+	} else if most := 300; len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	f.text = text
+	switch kind(s.dialect, f.code, text) {
+	case busy:
+		f.busy = true
+	case noTable:
+		f.permanent = true
+		f.text += "; the table is missing, or another than this program knows; make it with: " +
+			strings.Join(strings.Fields(Schema(s.dialect, WithTable(s.options.table))), " ")
+	case denied:
+		f.permanent = true
+		f.text += fmt.Sprintf("; grant the user of the database SELECT, INSERT and UPDATE on %s", s.dialect.quoteTable(s.options.table))
+	case readOnly:
+		f.text += "; connect to the primary, as a user who may write"
+	}
+	return f
+}
+
+type class int
+
+const (
+	other class = iota
+	busy
+	noTable
+	denied
+	readOnly
+)
+
+// kind tells the errors apart with which somebody has to do something. The codes are those of the engines'
+// manuals; SQLite has words.
+func kind(d Dialect, code, text string) class {
+	kinds := map[string]class{
+		"40001": busy, "40P01": busy, "55P03": busy, "1213": busy, "1205": busy, "1020": busy,
+		"42P01": noTable, "42703": noTable, "3F000": noTable, "1146": noTable, "1054": noTable, "1049": noTable,
+		"42501": denied, "1142": denied, "1143": denied, "1044": denied,
+		"25006": readOnly, "1290": readOnly, "1792": readOnly, "1836": readOnly,
+	}
+	if d != SQLite {
+		return kinds[code]
+	}
+	for words, is := range map[string]class{
+		"database is locked": busy, "table is locked": busy, "SQLITE_BUSY": busy, "SQLITE_LOCKED": busy,
+		"no such table": noTable, "no such column": noTable, "has no column": noTable,
+		"readonly database": readOnly,
+	} {
+		if strings.Contains(text, words) {
+			return is
+		}
+	}
+	return other
+}
+
+// inText finds the number in an error of go-sql-driver/mysql.
+var inText = regexp.MustCompile(`Error (\d{4})\b`)
+
+// code returns the SQLSTATE that drivers of PostgreSQL have, or the number in the words of MySQL's.
+func code(err error) string {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState()
+	}
+	if found := inText.FindStringSubmatch(err.Error()); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// quotes reports whether a text shares a run of characters with a document, as it is or as Go prints bytes.
+func quotes(text string, document []byte) bool {
+	const run = 12
+	if len(document) == 0 {
+		return false
+	}
+	for _, printed := range []string{
+		string(document), hex.EncodeToString(document),
+		fmt.Sprintf("%#v", document), fmt.Sprint(document),
+	} {
+		for i := 0; i+run <= len(text); i += run {
+			if part := text[i : i+run]; strings.Contains(printed, part) || strings.Contains(printed, strings.ToLower(part)) {
+				return true
+			}
+		}
+	}
+	return false
+}

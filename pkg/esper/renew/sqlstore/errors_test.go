@@ -1,0 +1,104 @@
+package sqlstore
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// TestNoSecrets has drivers quote the document in every way, in words and in fields.
+func TestNoSecrets(t *testing.T) {
+	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
+	document := []byte(`{"key": "` + canary + `", "to": "<\u00e9>"}`)
+	forms := map[string]string{
+		"as it is":   string(document),
+		"quoted":     fmt.Sprintf("%q", document),
+		"in hex":     hex.EncodeToString(document),
+		"in HEX":     strings.ToUpper(hex.EncodeToString(document)),
+		"in Go":      fmt.Sprintf("%#v", document),
+		"in numbers": fmt.Sprint(document),
+		"cut":        canary[:25],
+	}
+	for name, form := range forms {
+		f := &fakeDB{}
+		s, version := saved(t, f)
+		f.before = func(int) error { return &rowError{Words: "invalid input: " + form, Detail: canary} }
+		_, err := s.Save(t.Context(), document, version)
+		if err == nil || !strings.Contains(err.Error(), "22P02") {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err), fmt.Sprintf("%q", err)} {
+			for form, secret := range map[string]string{
+				"raw": canary[:20], "hex": hex.EncodeToString([]byte(canary[:10])),
+				"Go":     strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}"),
+				"base64": base64.StdEncoding.EncodeToString([]byte(canary))[:20],
+			} {
+				if strings.Contains(strings.ToLower(printed), strings.ToLower(secret)) {
+					t.Errorf("%s: the key is there, %s: %s", name, form, printed)
+				}
+			}
+		}
+		var own *rowError
+		if errors.As(err, &own) {
+			t.Errorf("%s: the driver's error, whose fields have the row, can be had", name)
+		}
+		for _, statement := range f.statements {
+			if strings.Contains(statement, canary) {
+				t.Errorf("%s: in a statement: %s", name, statement)
+			}
+		}
+	}
+}
+
+// rowError is an error as PostgreSQL's drivers have it, with what the server says of the row.
+type rowError struct{ Words, Detail string }
+
+func (e *rowError) Error() string  { return e.Words }
+func (*rowError) SQLState() string { return "22P02" }
+
+// TestAdvice opens a Source on a database that cannot do what is asked.
+func TestAdvice(t *testing.T) {
+	server := espertest.NewServer(t)
+	type fails struct {
+		dialect   Dialect
+		read      error // of the statement that reads, and
+		write     error // of the one that writes
+		want      []string
+		permanent bool
+	}
+	for name, test := range map[string]fails{
+		"PostgreSQL, no table":    {PostgreSQL, coded("42P01"), nil, []string{`CREATE TABLE IF NOT EXISTS "my""keys" ( name text`}, true},
+		"PostgreSQL, no right":    {PostgreSQL, nil, coded("42501"), []string{`grant`, `SELECT, INSERT and UPDATE on "my""keys"`}, true},
+		"PostgreSQL, only reads":  {PostgreSQL, nil, coded("25006"), []string{"primary"}, false},
+		"MySQL, no table":         {MySQL, errors.New("Error 1146 (42S02): Table 'ops.x' doesn't exist"), nil, []string{"CREATE TABLE IF NOT EXISTS `my\"keys` ( name varbinary"}, true},
+		"MySQL, no right":         {MySQL, nil, errors.New("Error 1142 (42000): UPDATE command denied to user"), []string{"grant"}, true},
+		"MySQL, only reads":       {MySQL, nil, errors.New("Error 1290 (HY000): The server is running with --read-only"), []string{"primary"}, false},
+		"SQLite, no table":        {SQLite, errors.New("SQL logic error: no such table: x (1)"), nil, []string{`CREATE TABLE IF NOT EXISTS "my""keys" ( name text NOT NULL`}, true},
+		"SQLite, another's table": {SQLite, errors.New("no such column: k.version"), nil, []string{`CREATE TABLE`}, true},
+		"SQLite, only reads":      {SQLite, nil, errors.New("attempt to write a readonly database (8)"), []string{"may write"}, false},
+	} {
+		f := &fakeDB{read: func() error { return test.read }, before: func(int) error { return test.write }}
+		s := newStore(t, f, test.dialect, WithTable(`my"keys`))
+		_, err := renew.Open(t.Context(), server.URL, s, renew.WithInitialToken(esper.NewSecret(server.Token())))
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		var p interface{ Permanent() bool }
+		if !errors.As(err, &p) || p.Permanent() != test.permanent {
+			t.Errorf("%s: permanent is not %v: %v", name, test.permanent, err)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v\nwant in one line %q", name, err, want)
+			}
+		}
+	}
+}

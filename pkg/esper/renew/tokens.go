@@ -1,0 +1,165 @@
+package renew
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// Ways is how the key in use can be renewed, as far as that can be told without renewing it. An error says why not.
+type Ways struct {
+	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
+	// server still has that endpoint is seen only when it is used.
+	RenewToken error
+	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and it is plain how to say when
+	// the next key is to end: what [WithPersonalAccessTokens] needs.
+	PersonalAccessToken error
+}
+
+// Ways asks the server how the key can be renewed. It works with and without [WithPersonalAccessTokens], and changes
+// nothing.
+func (s *Source) Ways(ctx context.Context) Ways {
+	var ways Ways
+	d := s.look().state.Doc
+	if d.EnterpriseID == "" || d.DeveloperAppID == "" {
+		ways.RenewToken = errNoApp
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	_, ways.PersonalAccessToken = s.findToken(ctx, d, askTime/2)
+	return ways
+}
+
+var errNoApp = errors.New("renew: the key belongs to no developer app, so it cannot be renewed; make one in the Esper Console that does")
+
+// renewToken renews d's key through the personal access token that it belongs to. An error that is no
+// [esper.RenewalError] came before anything was changed. Half of the time that is left is for finding the token, so that
+// enough remains for the renewal.
+func (s *Source) renewToken(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
+	looking, cancel := context.WithTimeout(ctx, left/2)
+	token, err := s.findToken(looking, d, left/4)
+	cancel()
+	switch {
+	case err != nil:
+		return nil, err
+	case token.unit == 0 && s.lifetime != 0:
+		return nil, errors.New("renew: the key's personal access token never ends, so the unit of expiry_at cannot be told; leave WithLifetime out")
+	}
+	lifetime := token.lifetime(d, s.lifetime)
+	expiry := token.next(lifetime, time.Now())
+	answer, err := s.client.RenewPersonalAccessToken(withKey(ctx, d.Key), token.id, expiry)
+	if err != nil {
+		return nil, err
+	}
+	ends, ok := token.unit.moment(string(answer.ExpiryAt))
+	if !ok && lifetime < policy.AssumedLifetime { // which is assumed else, if TokenInfo does not tell
+		ends, _ = token.unit.moment(strconv.FormatInt(expiry, 10))
+	}
+	return &esper.RenewedToken{ // without created_at, which may be that of the token's first key
+		ID: answer.LegacyTokenID, Token: answer.Token, ExpiresAt: wire.Time{Time: ends},
+		Enterprise: wire.Ref{ID: d.EnterpriseID}, DeveloperApp: wire.Ref{ID: d.DeveloperAppID},
+	}, nil
+}
+
+// personalToken is what has to be known of a personal access token to renew it.
+type personalToken struct {
+	id   string
+	unit unit
+	life time.Duration // of the key in use, by TokenInfo's word; 0 if that does not tell
+}
+
+// findToken finds the personal access token that d's key belongs to. It does so as well as it can if TokenInfo does not
+// answer in time, or is gone too.
+func (s *Source) findToken(ctx context.Context, d policy.Document, patience time.Duration) (personalToken, error) {
+	ctx = withKey(ctx, d.Key)
+	var id string
+	var ends time.Time
+	var life time.Duration
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	switch info, err := s.client.TokenInfo(asking); {
+	case err == nil:
+		id = string(info.ID)
+		ends, _ = moment(info.ExpiresAt)
+		if made, _ := moment(info.CreatedOn); !made.IsZero() {
+			life = ends.Sub(made)
+		}
+	case errors.Is(err, esper.ErrUnauthorized):
+		return personalToken{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+	}
+	list, err := s.client.ListPersonalAccessTokens(ctx)
+	if err != nil {
+		return personalToken{}, fmt.Errorf("renew: looking for the key's personal access token: %w", err)
+	}
+	found, err := tokenOfKey(list, d.Key, id)
+	if err != nil {
+		return personalToken{}, err
+	}
+	u, err := unitOf(string(found.ExpiryAt), ends, time.Now())
+	return personalToken{string(found.ID), u, life}, err
+}
+
+// tokenOfKey returns the one of list that a key belongs to: by the key's id, else by the key itself, else by its
+// beginning.
+func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (esper.PersonalAccessToken, error) {
+	const shortest = 4 // of a beginning that tells keys apart
+	ways := []struct {
+		by string
+		is func(t esper.PersonalAccessToken) bool
+	}{
+		{"the key's id", func(t esper.PersonalAccessToken) bool { return id != "" && string(t.LegacyTokenID) == id }},
+		{"the key", func(t esper.PersonalAccessToken) bool { return t.Token == key }},
+		{"the beginning of the key", func(t esper.PersonalAccessToken) bool {
+			prefix, shown := t.Prefix.Reveal(), t.Token.Reveal()
+			another := len(shown) == len(key.Reveal()) && !strings.Contains(shown, "*") // as long, and not masked
+			return len(prefix) >= shortest && strings.HasPrefix(key.Reveal(), prefix) && !another
+		}},
+	}
+	for i, way := range ways {
+		var found []esper.PersonalAccessToken
+		var names []string
+		for _, t := range list {
+			if way.is(t) || i == 0 && t.Token == key { // the id and the key have to tell the same
+				found, names = append(found, t), append(names, fmt.Sprintf("%.40q", string(t.Name)))
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return esper.PersonalAccessToken{}, fmt.Errorf("renew: it is not plain which personal access token the key belongs to: %s have %s; "+
+				"renew the key in the Esper Console, and adopt the new one", strings.Join(names, " and "), way.by)
+		}
+	}
+	return esper.PersonalAccessToken{}, fmt.Errorf("renew: the key belongs to none of the %d personal access tokens that the server lists: "+
+		"none has its id, none has the key, none its beginning", len(list))
+}
+
+// askList is ask where the server has no TokenInfo any more: it lists the personal access tokens with the key.
+func (s *Source) askList(ctx context.Context, key esper.Secret) (policy.Document, error) {
+	list, err := s.client.ListPersonalAccessTokens(withKey(ctx, key))
+	if err != nil {
+		return policy.Document{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+	}
+	now := time.Now()
+	d := policy.Document{Key: key, IssuedAt: plain(now)}
+	found, err := tokenOfKey(list, key, "")
+	if err != nil {
+		return d, nil //nolint:nilerr // the key works, and no more is known of it
+	}
+	d.DeveloperAppID = found.LegacyDeveloperAppID.ID
+	if u, err := unitOf(string(found.ExpiryAt), time.Time{}, now); err == nil {
+		d.ExpiresAt, _ = u.moment(string(found.ExpiryAt))
+	}
+	if at, _ := moment(found.UpdatedAt); !at.IsZero() && at.Before(now) {
+		d.IssuedAt = at
+	}
+	return d, nil
+}

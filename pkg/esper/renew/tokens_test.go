@@ -1,0 +1,252 @@
+package renew_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+const (
+	otherToken = `{"id": "5b8a9c1e-2f64-4d0c-8a37-6c5d4e3f2a10", "name": "other", "prefix": "zzzz", "token": "zzzz-other-made-up-key", "expiry_at": -1, "legacy_token_id": 9}`
+	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // of the fake server's first token
+)
+
+func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
+	t.Helper()
+	opts = append([]renew.Option{
+		renew.WithInitialToken(esper.NewSecret(server.Token())), renew.WithPersonalAccessTokens(),
+		renew.WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})),
+	}, opts...)
+	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	return source
+}
+
+// puts returns the bodies' targets of the renewals that arrived.
+func puts(server *espertest.Server) (paths []string) {
+	for _, r := range server.Requests() {
+		if r.Method == http.MethodPut {
+			paths = append(paths, r.Path[strings.LastIndexByte(r.Path, '/')+1:])
+		}
+	}
+	return paths
+}
+
+// TestDayAfter: without the option the end of the old endpoint is an error that names it, and with it, life goes on, also
+// without TokenInfo.
+func TestDayAfter(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
+		server := espertest.NewServer(t, espertest.WithRetired(status))
+		store, first := renew.Memory(), esper.NewSecret(server.Token())
+		old, err := renew.Open(t.Context(), server.URL, store, renew.WithInitialToken(first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = old.Close() })
+		err = old.Renew(t.Context())
+		if err == nil || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
+			t.Errorf("%d: %v", status, err)
+		}
+		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
+			t.Errorf("%d: Check: %v, %d renewals", status, err, len(puts(server)))
+		}
+		source, err := renew.Open(t.Context(), server.URL, store, renew.WithPersonalAccessTokens())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = source.Close() })
+		for n := range 3 {
+			if n == 1 {
+				server.Retire(status, "TokenInfo")
+			}
+			if err := source.Renew(t.Context()); err != nil {
+				t.Fatalf("%d: %v", status, err)
+			}
+			if s := source.Status(); time.Until(s.ExpiresAt).Round(time.Hour) != 90*24*time.Hour || s.Serial != n+2 {
+				t.Errorf("%d: %+v", status, s)
+			}
+			if err := source.Check(t.Context()); err != nil {
+				t.Errorf("%d: Check: %v", status, err)
+			}
+			if token, err := source.Token(); err != nil || token.AccessToken != server.Token() {
+				t.Errorf("%d: not the server's key: %v", status, err)
+			}
+		}
+		_ = old.Check(t.Context()) // takes the new key over
+		if err := old.Check(t.Context()); !errors.Is(err, esper.ErrNotFound) {
+			t.Errorf("Check without the option and without TokenInfo: %v", err)
+		}
+		if err := source.Adopt(t.Context(), esper.NewSecret(server.NewKey())); err != nil {
+			t.Errorf("%d: Adopt: %v", status, err)
+		}
+		if err := source.Renew(t.Context()); err != nil || time.Until(source.Status().ExpiresAt) < 89*24*time.Hour {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// TestFindsToken has the server list other tokens and hide what it may hide.
+func TestFindsToken(t *testing.T) {
+	const key = "own-made-up-key"
+	expiry := time.Now().Add(90 * 24 * time.Hour).Unix()
+	own := func(fields string) string {
+		return fmt.Sprintf(`{"id": %q, "name": "own", "expiry_at": %d%s}`, ownID, expiry, fields)
+	}
+	for name, test := range map[string]struct {
+		list string // inside the brackets
+		want string // in the error; "" if the token is found
+	}{
+		"by id":                      {otherToken + ", " + own(`, "legacy_token_id": 570`), ""},
+		"by id as text":              {own(`, "legacy_token_id": "570", "token": null`), ""},
+		"by key":                     {otherToken + ", " + own(`, "legacy_token_id": null, "token": "`+key+`"`), ""},
+		"by beginning":               {otherToken + ", " + own(`, "prefix": "own-made"`), ""},
+		"by beginning, others alike": {own(`, "token": "`+key+`", "prefix": "own-made"`) + ", " + strings.Replace(otherToken, "zzzz", "own-made", 1), ""},
+		"another key, alike":         {own(`, "prefix": "own-made", "token": "own-made-up-KEY"`), "none of the 1"},
+		"by beginning, masked":       {own(`, "prefix": "own-made", "token": "own-made*******"`), ""},
+		"none":                       {otherToken, "none of the 1 personal access tokens"},
+		"empty":                      {"", "none of the 0 personal access tokens"},
+		"a beginning of all keys":    {own(`, "prefix": "own"`), "none of the 1"},
+		"two with the id":            {own(`, "legacy_token_id": 570`) + ", " + strings.Replace(otherToken, ": 9", ": 570", 1), `"own" and "other" have the key's id`},
+		"the id and the key differ":  {own(`, "legacy_token_id": 570`) + ", " + strings.Replace(otherToken, "zzzz-other-made-up-key", key, 1), `"own" and "other" have the key's id`},
+		"two with the beginning":     {own(`, "prefix": "own-made"`) + ", " + strings.Replace(otherToken, "zzzz", "own-m", 1), `"own" and "other" have the beginning`},
+		"not a list of objects":      {`"a", 7`, "none of the 2"},
+		"another end":                {strings.Replace(own(`, "legacy_token_id": 570`), strconv.FormatInt(expiry, 10), strconv.FormatInt(expiry+2*86400, 10), 1), "expiry_at"},
+		"an end in days":             {strings.Replace(own(`, "legacy_token_id": 570`), strconv.FormatInt(expiry, 10), "90", 1), "expiry_at"},
+		"never":                      {strings.Replace(own(`, "legacy_token_id": 570`), strconv.FormatInt(expiry, 10), "-1", 1), "expiry_at"},
+		"no end":                     {`{"id": "` + ownID + `", "legacy_token_id": 570}`, "expiry_at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := espertest.NewServer(t, espertest.WithToken(key))
+			source := openVia(t, server)
+			list := fmt.Sprintf(`{"count": 9, "personal_access_tokens": [%s]}`, test.list)
+			server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: list})
+			if ways := source.Ways(t.Context()); ways.RenewToken != nil || (ways.PersonalAccessToken == nil) != (test.want == "") {
+				t.Errorf("Ways: %v", ways)
+			}
+			err := source.Renew(t.Context())
+			if test.want == "" {
+				if sent := puts(server); err != nil || len(sent) != 1 || sent[0] != ownID {
+					t.Fatalf("%v, renewed: %v", err, sent)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) || len(puts(server)) != 0 {
+				t.Fatalf("%v, %d renewals; want %q", err, len(puts(server)), test.want)
+			}
+			if text := fmt.Sprintf("%v %+v", err, source.Status()); strings.Contains(text, key) || strings.Contains(text, "zzzz-other") {
+				t.Errorf("it shows a key: %s", text)
+			}
+			if token, err := source.Token(); err != nil || token.AccessToken != key {
+				t.Errorf("the key is not in use any more: %v", err)
+			}
+		})
+	}
+}
+
+// TestExpiryOfNewKeys looks at what is asked for, in every unit.
+func TestExpiryOfNewKeys(t *testing.T) {
+	const lifetime = 30 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		unit time.Duration // 0: never
+		opts []renew.Option
+		want time.Duration // 0: never
+	}{
+		"seconds":             {time.Second, nil, lifetime},
+		"milliseconds":        {time.Millisecond, nil, lifetime},
+		"microseconds":        {time.Microsecond, nil, lifetime},
+		"nanoseconds":         {time.Nanosecond, nil, lifetime},
+		"another lifetime":    {time.Millisecond, []renew.Option{renew.WithLifetime(time.Hour)}, time.Hour},
+		"never":               {0, nil, 0},
+		"never, and lifetime": {0, []renew.Option{renew.WithLifetime(time.Hour)}, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var wanted []int64
+			server := newTokensServer(t, lifetime, test.unit, func(expiry int64) { wanted = append(wanted, expiry) })
+			source, err := renew.Open(t.Context(), server.URL, renew.Memory(),
+				append(test.opts, renew.WithInitialToken(esper.NewSecret("tokens-made-up-key-0")), renew.WithPersonalAccessTokens())...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = source.Close() })
+			err = source.Renew(t.Context())
+			if test.want < 0 {
+				if err == nil || !strings.Contains(err.Error(), "WithLifetime") || len(wanted) != 0 {
+					t.Errorf("%v, asked for %d", err, wanted)
+				}
+				return
+			}
+			if err != nil || len(wanted) != 1 {
+				t.Fatalf("%v, asked for %d", err, wanted)
+			}
+			end := source.Status().ExpiresAt
+			if test.unit == 0 {
+				if wanted[0] != -1 || end.Year() < 2100 {
+					t.Errorf("asked for %d, ends %v", wanted[0], end)
+				}
+				return
+			}
+			at := time.Unix(0, 0).Add(time.Duration(wanted[0]) * test.unit)
+			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Second || end.Sub(at).Abs() > time.Second {
+				t.Errorf("asked for %v from now, want %v; ends %v", left, test.want, end)
+			}
+			for range 20 { // the lifetime stays what it was
+				if err := source.Renew(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at = time.Unix(0, 0).Add(time.Duration(wanted[20]) * test.unit)
+			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Minute {
+				t.Errorf("after 20 renewals %v, want %v", left, test.want)
+			}
+		})
+	}
+}
+
+// TestLostPutIsNotRepeated: what may have arrived is not sent again before the server was asked.
+func TestLostPutIsNotRepeated(t *testing.T) {
+	for name, fault := range map[string]espertest.Fault{
+		"502": {Status: 502, Body: "<html>", Handled: true}, "reset": {Reset: espertest.BeforeHeader, Handled: true},
+		"no key": {Status: 200, Body: `{"id": "x"}`, Handled: true},
+	} {
+		server := espertest.NewServer(t, espertest.KeepOldKey())
+		source := openVia(t, server)
+		server.FailOperation("renewPersonalAccessToken", 1, fault)
+		err := source.Renew(t.Context())
+		failed := (*esper.RenewalError)(nil)
+		if !errors.As(err, &failed) || failed.Outcome == esper.OutcomeNotRenewed || !strings.Contains(err.Error(), "RenewPersonalAccessToken") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if status := source.Status(); !status.InDoubt {
+			t.Errorf("%s: %+v", name, status)
+		}
+		_ = source.RenewIfDue(t.Context())
+		if n := len(puts(server)); n != 1 {
+			t.Errorf("%s: %d renewals, want 1", name, n)
+		}
+	}
+}
+
+func TestLifetimeNeedsTokens(t *testing.T) {
+	for _, opts := range [][]renew.Option{
+		{renew.WithLifetime(time.Hour)},
+		{renew.WithLifetime(time.Second), renew.WithPersonalAccessTokens()},
+		{renew.WithLifetime(-time.Hour), renew.WithPersonalAccessTokens()},
+	} {
+		_, err := renew.Open(context.Background(), "foo", renew.Memory(), opts...)
+		if !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), "WithLifetime") {
+			t.Errorf("%v", err)
+		}
+	}
+}

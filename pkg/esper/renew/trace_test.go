@@ -1,0 +1,108 @@
+package renew_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+// everythingTraced notes what a caller's trace is told.
+func everythingTraced(ctx context.Context, told *strings.Builder) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:              func(hostPort string) { fmt.Fprintln(told, "get", hostPort) },
+		GotConn:              func(i httptrace.GotConnInfo) { fmt.Fprintln(told, "got", i.Reused) },
+		WroteHeaderField:     func(key string, value []string) { fmt.Fprintln(told, "field", key, value) },
+		WroteRequest:         func(i httptrace.WroteRequestInfo) { fmt.Fprintln(told, "wrote", i.Err) },
+		Got1xxResponse:       func(code int, h textproto.MIMEHeader) error { fmt.Fprintln(told, code, h); return nil },
+		GotFirstResponseByte: func() { fmt.Fprintln(told, "first byte") },
+	})
+}
+
+// The trace of a caller's request through Transport, and of one that renews, tells everything but the key.
+func TestTraceShowsNoKey(t *testing.T) {
+	device := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusOK)
+	})
+	server := espertest.NewServer(t, espertest.WithHandler("/v0/device/", device))
+	first := server.Token()
+	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(first)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	var told strings.Builder
+	ctx := everythingTraced(t.Context(), &told)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/v0/device/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := new(http.Transport)
+	defer base.CloseIdleConnections()
+	resp, err := source.Transport(base).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Request.Header.Get("Authorization") != "" {
+		t.Errorf("%d, the response's request has %v", resp.StatusCode, resp.Request.Header)
+	}
+	for _, want := range []string{"get ", "field Authorization", "first byte"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("the trace is not told %q: %s", want, &told)
+		}
+	}
+	if err := source.Renew(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{first, server.Token()} {
+		if strings.Contains(told.String(), key) || strings.Contains(told.String(), url.QueryEscape(key)) {
+			t.Errorf("the trace shows a key: %s", &told)
+		}
+	}
+}
+
+// A request whose target is not the source's server in every respect gets no key.
+func TestTransportComparesTheWholeTarget(t *testing.T) {
+	server := espertest.NewServer(t)
+	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	before := len(server.Requests())
+	for name, change := range map[string]func(r *http.Request){
+		"Host":   func(r *http.Request) { r.Host = "evil.example" },
+		"opaque": func(r *http.Request) { r.URL.Opaque = "//evil.example/v0/" },
+		"scheme": func(r *http.Request) { r.URL.Scheme = "https" },
+		"port":   func(r *http.Request) { r.URL.Host = "127.0.0.1:1" },
+		"host":   func(r *http.Request) { r.URL.Host = "localhost:" + r.URL.Port() },
+		"no URL": func(r *http.Request) { r.URL = nil },
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v0/device/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(req)
+		resp, err := source.Transport(nil).RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			t.Errorf("%s: sent", name)
+		} else if strings.Contains(err.Error(), server.Token()) || errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := len(server.Requests()); n != before {
+		t.Errorf("%d requests arrived", n-before)
+	}
+}

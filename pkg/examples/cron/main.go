@@ -1,0 +1,36 @@
+// Cron renews the key if it is due, and waits for the end of that: run it once a day.
+//
+// ESPER_ENVIRONMENT names the tenant, ESPER_KEY_FILE the file that keeps the key, and ESPER_API_KEY the key to
+// begin with.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	source, err := renew.Open(ctx, os.Getenv("ESPER_ENVIRONMENT"), renew.File(os.Getenv("ESPER_KEY_FILE")),
+		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY")))) // used while the file is empty
+	if err != nil {
+		return err
+	}
+	return errors.Join(source.RenewIfDue(ctx), source.Close())
+}

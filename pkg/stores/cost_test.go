@@ -1,0 +1,162 @@
+//go:build linux
+
+package stores
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// TestCost looks at sources that do nothing else than keep a key. At first they are less regular.
+const warmUp, measured = time.Minute, 90 * time.Second
+
+// meter is a relay to an engine that counts.
+type meter struct {
+	net.Listener
+	bytes atomic.Int64
+}
+
+func meterTo(t *testing.T, address string) *meter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	m := &meter{Listener: l}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			go m.copy(to, from)
+			go m.copy(from, to)
+		}
+	}()
+	return m
+}
+
+func (m *meter) copy(to, from net.Conn) {
+	_, _ = io.Copy(io.MultiWriter(to, m), from)
+	_ = to.Close()
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	m.bytes.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// counting counts the calls of a store.
+type counting struct {
+	renew.Store
+	loads, saves *atomic.Int64
+}
+
+func (c counting) Load(ctx context.Context) ([]byte, string, error) {
+	c.loads.Add(1)
+	return c.Store.Load(ctx)
+}
+
+func (c counting) Save(ctx context.Context, document []byte, version string) (string, error) {
+	c.saves.Add(1)
+	return c.Store.Save(ctx, document, version)
+}
+
+// TestCost counts what processes that share a key ask of an engine, in an hour without a renewal and for a renewal.
+func TestCost(t *testing.T) {
+	t.Parallel()
+	for name := range kinds() {
+		if name == "SQLite" {
+			continue
+		}
+		for _, processes := range []int{1, 100} {
+			e := get(t, name)
+			t.Run(fmt.Sprintf("%s, %d", name, processes), func(t *testing.T) { t.Parallel(); cost(t, e, processes) })
+		}
+	}
+}
+
+func cost(t *testing.T, e *engine, number int) {
+	server, m := newServer(t), meterTo(t, e.listens)
+	var loads, saves atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	t.Cleanup(func() { cancel(); all.Wait() })
+	address := e.at(newName(), m.Addr().String())
+	sources := make([]*renew.Source, number)
+	for i := range sources {
+		store, err := open(address)
+		must(t, err)
+		sources[i], err = renew.Open(ctx, server.URL, counting{store, &loads, &saves}, renew.WithInitialToken(esper.NewSecret(server.Token())))
+		must(t, err)
+		all.Go(func() { _ = sources[i].Run(ctx) })
+	}
+	read := func() (int64, int64) { return loads.Load() + saves.Load(), m.bytes.Load() }
+	<-time.After(warmUp)
+	calls, bytes := read()
+	<-time.After(measured)
+	callsThen, bytesThen := read()
+	hours := measured.Hours()
+	idleCalls, idleBytes := float64(callsThen-calls)/hours, float64(bytesThen-bytes)/hours
+
+	calls, bytes = read()
+	saves.Store(0)
+	must(t, sources[0].Renew(ctx))
+	for _, s := range sources {
+		must(t, s.Check(ctx)) // as they do within a minute
+		wants(t, s, server.Token())
+	}
+	callsThen, bytesThen = read()
+	if n := processes.Posts(server); n != 1 {
+		t.Errorf("%d renewals", n)
+	}
+	if perHour := idleCalls / float64(number); perHour > 120 {
+		t.Errorf("%.0f looks at the store an hour, by each process", perHour)
+	}
+	if n := saves.Load(); n != 2 { // the note, and the new key
+		t.Errorf("%d saves for a renewal", n)
+	}
+	reportCost(e, number, idleCalls, idleBytes, callsThen-calls, bytesThen-bytes)
+}
+
+// TestRate looks at the document as often as it can.
+func TestRate(t *testing.T) {
+	const callers, lasts = 8, 2 * time.Second
+	on(t, func(t *testing.T, e *engine) {
+		server, address := newServer(t), e.fresh(t)
+		_, err := openSource(t, server, address)
+		must(t, err)
+		store, err := open(address)
+		must(t, err)
+		var looks atomic.Int64
+		var all sync.WaitGroup
+		began := time.Now()
+		for range callers {
+			all.Go(func() {
+				for time.Since(began) < lasts {
+					if _, _, err := store.Load(t.Context()); err != nil {
+						t.Error(err)
+						return
+					}
+					looks.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		reportRate(e, float64(looks.Load())/time.Since(began).Seconds())
+	})
+}

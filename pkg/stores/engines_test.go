@@ -1,0 +1,263 @@
+//go:build linux
+
+package stores
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // "pgx"
+	_ "modernc.org/sqlite"             // "sqlite"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+)
+
+// engine is what keeps documents.
+type engine struct {
+	name    string
+	version string
+	// listens is the address at which its clients connect; "" for SQLite, which has none.
+	listens  string
+	services []*service
+	folder   string // of an engine without services
+	// at returns the address of storage by its name, for open, through a proxy if via is not "".
+	at func(name, via string) string
+}
+
+// address has what another process needs to open a store.
+type address struct{ kind, dsn, table, name string }
+
+func (a address) String() string { return strings.Join([]string{a.kind, a.dsn, a.table, a.name}, "\t") }
+
+// pools are the databases that this process has open, by their DSN.
+var pools sync.Map
+
+func database(kind, dsn string) (*sql.DB, error) {
+	if db, ok := pools.Load(dsn); ok {
+		return db.(*sql.DB), nil
+	}
+	db, err := sql.Open(kind, dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(8)
+	if other, loaded := pools.LoadOrStore(dsn, db); loaded {
+		_ = db.Close()
+		return other.(*sql.DB), nil
+	}
+	return db, nil
+}
+
+// open makes a store, in this process or another.
+func open(text string) (renew.Store, error) {
+	parts := strings.Split(text, "\t")
+	if len(parts) != 4 {
+		return nil, fmt.Errorf("%q is no address", text)
+	}
+	a := address{parts[0], parts[1], parts[2], parts[3]}
+	if a.kind == "kubernetes" {
+		return openSecret(a)
+	}
+	db, err := database(a.kind, a.dsn)
+	if err != nil {
+		return nil, err
+	}
+	dialect := map[string]sqlstore.Dialect{"pgx": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite}[a.kind]
+	return sqlstore.New(db, dialect, sqlstore.WithTable(a.table), sqlstore.WithName(a.name))
+}
+
+var names atomic.Int64
+
+// newName names storage.
+func newName() string { return fmt.Sprintf("key-%d", names.Add(1)) }
+
+// fresh returns the address of storage with nothing in it.
+func (e *engine) fresh(t *testing.T) string {
+	t.Helper()
+	return e.at(newName(), "")
+}
+
+// kill kills the engine, and start starts it again.
+func (e *engine) kill() {
+	for _, s := range e.services {
+		s.kill()
+	}
+}
+
+// hold stops the engine's processes, without ending them, or lets them go on.
+func (e *engine) hold(still bool) {
+	for _, s := range e.services {
+		s.hold(still)
+	}
+}
+
+func (e *engine) start(t testing.TB) {
+	t.Helper()
+	for i := len(e.services) - 1; i >= 0; i-- {
+		must(t, e.services[i].start())
+	}
+}
+
+// postgres starts a PostgreSQL of one's own.
+func postgres() (*engine, error) {
+	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(programs) == 0 {
+		return nil, fmt.Errorf("there is no PostgreSQL: install Debian's package postgresql")
+	}
+	bin := programs[len(programs)-1]
+	s, port, err := newService("postgres", "postgres")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(s.folder, "data")
+	if err := runOnce("postgres", bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions"); err != nil {
+		return nil, err
+	}
+	s.args = []string{
+		bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1",
+		"-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300",
+	}
+	e := &engine{name: "PostgreSQL", listens: "127.0.0.1:" + port, services: []*service{s}}
+	e.at = func(name, via string) string { return postgresAt(e, "esper", name, via).String() }
+	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn, sqlstore.PostgreSQL, "SHOW server_version")
+}
+
+func postgresAt(e *engine, account, name, via string) address {
+	if via == "" {
+		via = e.listens
+	}
+	return address{"pgx", "postgres://" + account + "@" + via + "/postgres?sslmode=disable&connect_timeout=5", "esper_keys", name}
+}
+
+// mariadb starts a MariaDB of one's own.
+func mariadb() (*engine, error) {
+	s, port, err := newService("mariadbd", "mysql")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(s.folder, "data")
+	if err := runOnce("mysql", "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
+		return nil, err
+	}
+	s.args = []string{
+		"mariadbd", "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + port,
+		"--socket=" + filepath.Join(s.folder, "s"), "--max-connections=300", "--skip-name-resolve",
+	}
+	e := &engine{name: "MariaDB", listens: "127.0.0.1:" + port, services: []*service{s}}
+	e.at = func(name, via string) string { return mariadbAt(e, "root", "mysql", name, via).String() }
+	return e, e.prepare("mysql", mariadbAt(e, "root", "mysql", "", "").dsn, sqlstore.MySQL, "SELECT version()")
+}
+
+func mariadbAt(e *engine, account, schema, name, via string) address {
+	if via == "" {
+		via = e.listens
+	}
+	c := mysql.NewConfig()
+	c.User, c.Net, c.Addr, c.DBName = account, "tcp", via, schema
+	return address{"mysql", c.FormatDSN(), "esper_keys", name}
+}
+
+// sqlite is a file.
+func sqlite() (*engine, error) {
+	folder, err := newFolder("")
+	if err != nil {
+		return nil, err
+	}
+	dsn := "file:" + filepath.Join(folder, "keys.db") + "?_pragma=busy_timeout(1000)&_pragma=journal_mode(wal)"
+	e := &engine{name: "SQLite", folder: folder}
+	e.at = func(name, _ string) string { return address{"sqlite", dsn, "esper_keys", name}.String() }
+	return e, e.prepare("sqlite", dsn, sqlstore.SQLite, "SELECT sqlite_version()")
+}
+
+func newService(name, account string) (s *service, port string, err error) {
+	folder, err := newFolder(account)
+	if err != nil {
+		return nil, "", err
+	}
+	n, err := freePort()
+	return &service{name: name, account: account, folder: folder}, fmt.Sprint(n), err
+}
+
+// prepare starts a SQL engine, makes the table and asks for the version.
+func (e *engine) prepare(kind, dsn string, d sqlstore.Dialect, version string) error {
+	db, err := database(kind, dsn)
+	if err != nil {
+		return err
+	}
+	for _, s := range e.services {
+		s.ready = db.PingContext
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	if _, err := db.ExecContext(context.Background(), sqlstore.Schema(d)); err != nil {
+		return err
+	}
+	return db.QueryRowContext(context.Background(), version).Scan(&e.version)
+}
+
+// started has the engines that tests asked for. TestMain stops them.
+var started struct {
+	mu  sync.Mutex
+	all map[string]*engine
+}
+
+func kinds() map[string]func() (*engine, error) {
+	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "SQLite": sqlite, "Kubernetes": kubernetes}
+}
+
+// on runs a test on every engine.
+func on(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Helper()
+	for name := range kinds() {
+		t.Run(name, func(t *testing.T) { test(t, get(t, name)) })
+	}
+}
+
+// get returns an engine that runs. In a process that a test started it has no more than a name.
+func get(t *testing.T, name string) *engine {
+	t.Helper()
+	if os.Getenv("ESPER_STORETEST_TEST") != "" {
+		return &engine{name: name}
+	}
+	started.mu.Lock()
+	defer started.mu.Unlock()
+	if started.all == nil {
+		started.all = make(map[string]*engine)
+	}
+	if e := started.all[name]; e != nil {
+		return e
+	}
+	e, err := kinds()[name]()
+	must(t, err)
+	started.all[name] = e
+	t.Logf("%s %s", name, e.version)
+	return e
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := writeReport(); err != nil {
+		fmt.Println(err)
+		code = 1
+	}
+	for _, e := range started.all {
+		e.kill()
+		if e.folder != "" {
+			_ = os.RemoveAll(e.folder)
+		}
+		for _, s := range e.services {
+			s.remove()
+		}
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,128 @@
+//go:build linux
+
+package stores
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times: one does, the others
+// take the new key over. In each round one is killed, and another takes its place.
+func TestProcessesRenewOnce(t *testing.T) {
+	const number, rounds = 20, 50
+	on(t, func(t *testing.T, e *engine) {
+		server := newServer(t)
+		address := e.fresh(t)
+		all := make([]*processes.Process, number)
+		for i := range all {
+			all[i] = processes.Start(t, server, address, server.Token())
+		}
+		for i, c := range all {
+			if answer := c.Hear(); answer != "key "+server.Token() {
+				t.Fatalf("process %d: %s", i, answer)
+			}
+		}
+		var longest time.Duration
+		for round := range rounds {
+			began := time.Now()
+			for _, c := range all {
+				c.Tell("renew")
+			}
+			victim := rand.N(number)
+			for i, c := range all {
+				if answer := c.Hear(); answer != "key "+server.Token() {
+					t.Fatalf("round %d, process %d: %s", round, i, answer)
+				}
+				if i == victim { // while others have not heard of the new key
+					c.Kill()
+				}
+			}
+			longest = max(longest, time.Since(began))
+			if n := processes.Posts(server); n != round+1 {
+				t.Fatalf("%d renewals after %d rounds", n, round+1)
+			}
+			all[victim] = processes.Start(t, server, address, "")
+			if answer := all[victim].Hear(); answer != "key "+server.Token() {
+				t.Fatalf("round %d, a new process: %s", round, answer)
+			}
+		}
+		report(e, "20 processes, 50 rounds, one killed in each", rounds, rounds, longest)
+	})
+}
+
+// TestKilledAtRandom kills processes that do nothing but renew, at any moment. What is lost then is only what no
+// process has received.
+func TestKilledAtRandom(t *testing.T) {
+	const kills = 15
+	on(t, func(t *testing.T, e *engine) {
+		server := newServer(t, espertest.KeepOldKey())
+		address := e.fresh(t)
+		store, err := open(address)
+		must(t, err)
+		if answer := processes.Start(t, server, address, server.Token()).Hear(); !strings.HasPrefix(answer, "key ") {
+			t.Fatal(answer)
+		}
+		for n := range kills {
+			server.FailOperation("renewToken", -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
+			killSome(t, server, address)
+			server.FailOperation("renewToken", 0, espertest.Fault{})
+			anHourLater(t, store)
+			c := processes.Start(t, server, address, "")
+			c.Hear()
+			if answer := c.Ask("renew"); answer != "key "+server.Token() {
+				t.Fatalf("kill %d: %s", n, answer)
+			}
+			processes.NoSecondPost(t, server)
+			c.Kill()
+		}
+		if n := processes.Posts(server); n < kills+3 {
+			t.Errorf("%d renewals: hardly any was under way when its process was killed", n)
+		}
+		report(e, "3 processes that only renew, killed at any moment", kills, processes.Posts(server), 0)
+	})
+}
+
+// killSome has processes renew all the time, and kills them.
+func killSome(t *testing.T, server *espertest.Server, address string) {
+	t.Helper()
+	const number, longest = 3, 60 * time.Millisecond
+	var all sync.WaitGroup
+	for range number {
+		c := processes.Start(t, server, address, "")
+		c.Hear()
+		c.Tell("loop")
+		all.Go(func() {
+			<-time.After(rand.N(longest))
+			c.Kill()
+		})
+	}
+	all.Wait()
+}
+
+// anHourLater makes what was noted in the document an hour old.
+func anHourLater(t *testing.T, store renew.Store) {
+	t.Helper()
+	data, version, err := store.Load(t.Context())
+	must(t, err)
+	var d map[string]any
+	must(t, json.Unmarshal(data, &d))
+	if a, ok := d["attempt"].(map[string]any); ok {
+		a["begun_at"], a["until"] = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour+90*time.Second)
+	}
+	if d["refused_at"] != nil {
+		d["refused_at"] = time.Now().Add(-time.Hour)
+	}
+	data, err = json.Marshal(d)
+	must(t, err)
+	_, err = store.Save(t.Context(), data, version)
+	must(t, err)
+}

@@ -1,0 +1,132 @@
+//go:build linux
+
+package stores
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// results are what the tests have measured, for the page STORES.md.
+var results = struct {
+	mu    sync.Mutex
+	tried map[string]*tried
+	costs map[string][]string // by engine
+	rates []string
+}{tried: make(map[string]*tried), costs: make(map[string][]string)}
+
+// tried is something that happened to engines.
+type tried struct {
+	renewals map[string]int           // by engine
+	times    map[string]int           // likewise
+	longest  map[string]time.Duration // until all processes had the new key
+}
+
+// report notes how often something was tried, how many renewals were sent then, and how long it took until all had
+// the new key. What a test finds wrong is its failure: in what stands here no key was lost.
+func report(e *engine, fault string, times, renewals int, longest time.Duration) {
+	results.mu.Lock()
+	defer results.mu.Unlock()
+	r := results.tried[fault]
+	if r == nil {
+		r = &tried{make(map[string]int), make(map[string]int), make(map[string]time.Duration)}
+		results.tried[fault] = r
+	}
+	r.times[e.name] += times
+	r.renewals[e.name] += renewals
+	r.longest[e.name] = max(r.longest[e.name], longest)
+}
+
+// reportCost notes what an hour without a renewal costs, and a renewal.
+func reportCost(e *engine, processes int, calls, bytes float64, renewalCalls, renewalBytes int64) {
+	results.mu.Lock()
+	defer results.mu.Unlock()
+	row := func(processes string, times float64) string {
+		return fmt.Sprintf("| %s | %s | %.0f | %.1f | %.0f | %.1f |", e.name, processes,
+			times*calls, times*bytes/1e6, times*float64(renewalCalls), times*float64(renewalBytes)/1e6)
+	}
+	rows := results.costs[e.name]
+	rows = append(rows, row(fmt.Sprint(processes), 1))
+	if processes == 100 {
+		rows = append(rows, row("computed: 10,000", 100))
+	}
+	slices.SortFunc(rows, func(a, b string) int { return len(a) - len(b) })
+	results.costs[e.name] = rows
+}
+
+// reportRate notes how many looks a second an engine answered.
+func reportRate(e *engine, perSecond float64) {
+	results.mu.Lock()
+	defer results.mu.Unlock()
+	results.rates = append(results.rates, fmt.Sprintf("%s %.0f", e.name, perSecond))
+}
+
+// tables is the part of STORES.md that is measured.
+func tables() string {
+	engines := slices.Sorted(maps.Keys(started.all))
+	var b strings.Builder
+	b.WriteString("Engines: ")
+	for i, name := range engines {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(name + " " + started.all[name].version)
+	}
+	b.WriteString(".\n\n| what happened | keys lost |")
+	for _, name := range engines {
+		b.WriteString(" " + name + " |")
+	}
+	b.WriteString("\n|---|---" + strings.Repeat("|---", len(engines)) + "|\n")
+	for _, fault := range slices.Sorted(maps.Keys(results.tried)) {
+		r := results.tried[fault]
+		fmt.Fprintf(&b, "| %s | 0 |", fault)
+		for _, name := range engines {
+			switch {
+			case r.times[name] == 0:
+				b.WriteString(" – |")
+			case r.longest[name] == 0:
+				fmt.Fprintf(&b, " %d times, %d renewals |", r.times[name], r.renewals[name])
+			default:
+				fmt.Fprintf(&b, " %d times, %d renewals; %.1f s |", r.times[name], r.renewals[name], r.longest[name].Seconds())
+			}
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n| engine | processes | calls an hour | MB an hour | calls for a renewal | MB for a renewal |\n|---|---|---|---|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(results.costs)) {
+		b.WriteString(strings.Join(results.costs[name], "\n") + "\n")
+	}
+	slices.Sort(results.rates)
+	b.WriteString("\nLooks a second, from eight callers who do nothing else, on two cores with the callers: " + strings.Join(results.rates, ", ") + ".\n")
+	return b.String()
+}
+
+const marker = "<!-- What follows is measured: make stores STORES_UPDATE=1 writes it. -->\n"
+
+// writeReport prints the tables, and writes them into the page if STORES_UPDATE is set.
+func writeReport() error {
+	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.tried) == 0 {
+		return nil
+	}
+	fmt.Println(tables())
+	if os.Getenv("STORES_UPDATE") == "" {
+		return nil
+	}
+	const page = "../esper/renew/STORES.md"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	kept, _, found := strings.Cut(string(text), marker)
+	if !found {
+		return fmt.Errorf("%s has no line %s", page, marker)
+	}
+	return os.WriteFile(page, []byte(kept+marker+"\n"+tables()), 0o644)
+}

@@ -1,0 +1,307 @@
+//go:build linux
+
+package stores
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// accounts are users of a SQL engine with the rights that a statement gives each of them.
+var accounts = map[string]string{
+	"nobody": "",
+	"reader": "SELECT",
+	"writer": "SELECT, UPDATE",
+	"owner":  "SELECT, INSERT, UPDATE",
+}
+
+// admin returns a connection that may do anything, and a maker of addresses for an account.
+func admin(t *testing.T, e *engine) (db *sql.DB, as func(account, table, name string) string) {
+	t.Helper()
+	if e.name == "PostgreSQL" {
+		a := postgresAt(e, "esper", "", "")
+		db, err := database(a.kind, a.dsn)
+		must(t, err)
+		return db, func(account, table, name string) string {
+			a := postgresAt(e, account, name, "")
+			a.table = table
+			return a.String()
+		}
+	}
+	a := mariadbAt(e, "root", "mysql", "", "")
+	db, err := database(a.kind, a.dsn)
+	must(t, err)
+	return db, func(account, table, name string) string {
+		a := mariadbAt(e, account, "", name, "")
+		a.table = table
+		return a.String()
+	}
+}
+
+func execute(t *testing.T, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// openSource opens a Source on the store at an address, with a key of the server.
+func openSource(t *testing.T, server *espertest.Server, address string, opts ...renew.Option) (*renew.Source, error) {
+	t.Helper()
+	store, err := open(address)
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	source, err := renew.Open(ctx, server.URL, store, append(opts, renew.WithInitialToken(esper.NewSecret(server.Token())))...)
+	if source != nil {
+		t.Cleanup(func() { _ = source.Close() })
+	}
+	return source, err
+}
+
+// TestRights has users who may do more and more.
+func TestRights(t *testing.T) {
+	for _, name := range []string{"PostgreSQL", "MariaDB"} {
+		t.Run(name, func(t *testing.T) {
+			e := get(t, name)
+			db, as := admin(t, e)
+			table, quoted, user := `o'ps."the? keys"`, `"o'ps"."""the? keys"""`, func(s string) string { return s }
+			dialect := sqlstore.PostgreSQL
+			if name == "MariaDB" {
+				quoted, user, dialect = "`o'ps`.`\"the? keys\"`", func(s string) string { return s + "@'%'" }, sqlstore.MySQL
+			}
+			schema, _, _ := strings.Cut(quoted, ".")
+			execute(t, db, "CREATE SCHEMA "+schema)
+			for account, rights := range accounts {
+				execute(t, db, map[string]string{"PostgreSQL": "CREATE ROLE " + account + " LOGIN", "MariaDB": "CREATE USER " + user(account)}[name])
+				if name == "PostgreSQL" && rights != "" {
+					execute(t, db, "GRANT USAGE ON SCHEMA "+schema+" TO "+account)
+				}
+			}
+			server := espertest.NewServer(t)
+
+			_, err := openSource(t, server, as(map[string]string{"PostgreSQL": "esper", "MariaDB": "root"}[name], table, "x"))
+			fails(t, "without the table", err, "CREATE TABLE IF NOT EXISTS "+quoted)
+
+			execute(t, db, sqlstore.Schema(dialect, sqlstore.WithTable(table)))
+			for account, rights := range accounts {
+				if rights != "" {
+					execute(t, db, "GRANT "+rights+" ON "+quoted+" TO "+user(account))
+				}
+			}
+			for _, account := range []string{"nobody", "reader", "writer"} {
+				_, err := openSource(t, server, as(account, table, "the fleet's \"key\" ` ? $1"))
+				fails(t, account+", on an empty table", err, "SELECT, INSERT and UPDATE on "+quoted)
+			}
+			source, err := openSource(t, server, as("owner", table, "the fleet's \"key\" ` ? $1"))
+			must(t, err)
+			must(t, source.Renew(t.Context()))
+			wants(t, source, server.Token())
+
+			source, err = openSource(t, server, as("writer", table, "the fleet's \"key\" ` ? $1"))
+			must(t, err)
+			must(t, source.Renew(t.Context()))
+			wants(t, source, server.Token())
+
+			reader, err := openSource(t, server, as("reader", table, "the fleet's \"key\" ` ? $1"), renew.ReadOnly())
+			must(t, err)
+			wants(t, reader, server.Token())
+			source, err = openSource(t, server, as("reader", table, "the fleet's \"key\" ` ? $1"))
+			if err == nil { // this host has saved within a week, which is proof of the store
+				err = source.Renew(t.Context())
+			}
+			fails(t, "reader, that renews", err, "SELECT, INSERT and UPDATE on "+quoted)
+			if n := processes.Posts(server); n != 2 {
+				t.Errorf("%d renewals, want 2", n)
+			}
+		})
+	}
+}
+
+func fails(t *testing.T, what string, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: %v\nwant in one line: %s", what, err, want)
+	}
+}
+
+func wants(t *testing.T, source *renew.Source, key string) {
+	t.Helper()
+	if token, err := source.Token(); err != nil || token.AccessToken != key {
+		t.Errorf("the key is not the server's newest: %v", err)
+	}
+}
+
+// TestUnfit has connections that would not keep what they confirm, or read what is old.
+func TestUnfit(t *testing.T) {
+	for name, test := range map[string]struct{ address, want string }{
+		"autocommit is off":    {strings.Replace(get(t, "MariaDB").fresh(t), "/mysql", "/mysql?autocommit=0", 1), "autocommit is off"},
+		"SQLite is not synced": {get(t, "SQLite").fresh(t), "synchronous=FULL"},
+	} {
+		for _, level := range []string{"off", "normal"} {
+			address := strings.Replace(test.address, "?_pragma", "?_pragma=synchronous("+level+")&_pragma", 1)
+			store, err := open(address)
+			must(t, err)
+			_, _, err = store.Load(t.Context())
+			fails(t, name, err, test.want)
+		}
+	}
+	e := get(t, "MariaDB")
+	db, _ := admin(t, e)
+	execute(t, db, "SET GLOBAL read_only = 1")
+	store, err := open(e.fresh(t))
+	must(t, err)
+	_, _, err = store.Load(t.Context())
+	fails(t, "MariaDB that only reads", err, "primary")
+	execute(t, db, "SET GLOBAL read_only = 0")
+	if _, _, err := store.Load(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLocked has somebody else hold the row: a call ends with its context, and works once the row is free.
+func TestLocked(t *testing.T) {
+	for name, lock := range map[string]string{"PostgreSQL": "UPDATE esper_keys SET document = document", "MariaDB": "UPDATE esper_keys SET version = 'x'", "SQLite": "UPDATE esper_keys SET version = 'x'"} {
+		t.Run(name, func(t *testing.T) {
+			text := get(t, name).fresh(t)
+			store, err := open(text)
+			must(t, err)
+			version, err := store.Save(t.Context(), []byte("first"), "")
+			must(t, err)
+			a := strings.Split(text, "\t")
+			db, err := database(a[0], a[1])
+			must(t, err)
+			tx, err := db.BeginTx(t.Context(), nil)
+			must(t, err)
+			_, err = tx.ExecContext(t.Context(), lock)
+			must(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			_, err = store.Save(ctx, []byte("second"), version)
+			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
+				t.Errorf("Save of a row that somebody holds: %v after %v", err, took)
+			}
+			must(t, tx.Rollback())
+			if _, err = store.Save(t.Context(), []byte("second"), version); err != nil && !errors.Is(err, renew.ErrConflict) { // the one before may still have been carried out
+				t.Errorf("Save afterwards: %v", err)
+			}
+			if document, _, err := load(t, store); err != nil || string(document) != "second" {
+				t.Errorf("Load afterwards: %q, %v", document, err)
+			}
+		})
+	}
+}
+
+// TestStandby reads from a PostgreSQL that follows another, and finds the primary among two addresses.
+func TestStandby(t *testing.T) {
+	e := get(t, "PostgreSQL")
+	server := espertest.NewServer(t)
+	source, err := openSource(t, server, e.at("of the primary", ""))
+	must(t, err)
+	follower, err := standby(e)
+	must(t, err)
+	t.Cleanup(func() { discard(follower) })
+	text := postgresAt(e, "esper", "of the primary", follower.listens).String()
+	_, err = openSource(t, server, text)
+	fails(t, "a standby", err, "connect to the primary")
+	both := strings.Replace(text, follower.listens, follower.listens+","+e.listens, 1)
+	both = strings.Replace(both, "sslmode=disable", "sslmode=disable&target_session_attrs=read-write", 1)
+	other, err := openSource(t, server, both)
+	must(t, err)
+	must(t, other.Renew(t.Context()))
+	must(t, source.Check(t.Context()))
+	wants(t, source, server.Token())
+}
+
+// standby starts a copy of a PostgreSQL, which follows it.
+func standby(of *engine) (*engine, error) {
+	s, port, err := newService("standby", "postgres")
+	if err != nil {
+		return nil, err
+	}
+	bin, data := filepath.Dir(of.services[0].args[0]), filepath.Join(s.folder, "data")
+	if err := runOnce("postgres", bin+"/pg_basebackup", "-D", data, "-R", "-c", "fast", "-d", "postgres://esper@"+of.listens+"/postgres?sslmode=disable"); err != nil {
+		return nil, err
+	}
+	s.args = []string{bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300"}
+	e := &engine{name: "standby", listens: "127.0.0.1:" + port, services: []*service{s}}
+	db, err := database("pgx", postgresAt(e, "esper", "", "").dsn)
+	if err != nil {
+		return nil, err
+	}
+	s.ready = db.PingContext
+	return e, s.start()
+}
+
+// TestConfirmedIsKept kills an engine at once after a save, again and again: what was confirmed is there. The
+// engine is one that was told not to wait for its disk, where a session can ask for more.
+func TestConfirmedIsKept(t *testing.T) {
+	const kills = 5
+	for name, makes := range kinds() {
+		if name == "SQLite" {
+			continue // it has no process of its own
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, err := makes()
+			must(t, err)
+			t.Cleanup(func() { discard(e) })
+			text := e.fresh(t)
+			if name == "PostgreSQL" {
+				text = strings.Replace(text, "sslmode=disable", "sslmode=disable&synchronous_commit=off", 1)
+				e.services[0].args = append(e.services[0].args, "-c", "wal_writer_delay=10s", "-c", "wal_writer_flush_after=1GB")
+				e.kill()
+				e.start(t)
+			}
+			store, err := open(text)
+			must(t, err)
+			version := ""
+			for i := range kills {
+				document := strings.Repeat("x", 100+i)
+				next, err := store.Save(t.Context(), []byte(document), version)
+				e.kill()
+				must(t, err)
+				e.start(t)
+				got, now, err := load(t, store)
+				if err != nil || string(got) != document || now != next {
+					t.Fatalf("kill %d: the store has %q with %d bytes, %v; %q was confirmed", i, now, len(got), err, next)
+				}
+				version = next
+			}
+		})
+	}
+}
+
+// load reads while connections of before are found to be dead.
+func load(t *testing.T, store renew.Store) (document []byte, version string, err error) {
+	t.Helper()
+	err = errors.New("not tried")
+	for over := time.Now().Add(startTime); err != nil && time.Now().Before(over); <-time.After(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		document, version, err = store.Load(ctx)
+		cancel()
+	}
+	return document, version, err
+}
+
+// discard ends an engine that is not shared.
+func discard(e *engine) {
+	e.kill()
+	for _, s := range e.services {
+		s.remove()
+	}
+}

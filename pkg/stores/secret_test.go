@@ -1,0 +1,170 @@
+//go:build linux
+
+package stores
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	kube "k8s.io/client-go/kubernetes"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// apply makes what role.yaml has, for a user in the place of its ServiceAccount.
+func apply(t *testing.T, admin *kube.Clientset, namespace, user string) {
+	t.Helper()
+	data, err := os.ReadFile("../esper/renew/kubestore/role.yaml")
+	must(t, err)
+	in := yaml.NewYAMLToJSONDecoder(bytes.NewReader(data))
+	var secret corev1.Secret
+	var role rbacv1.Role
+	var binding rbacv1.RoleBinding
+	for _, object := range []any{&secret, &role, &binding} {
+		must(t, in.Decode(object))
+	}
+	if len(role.Rules) != 1 || strings.Join(role.Rules[0].Verbs, " ") != "get update" {
+		t.Fatalf("the role has other verbs: %v", role.Rules)
+	}
+	binding.Subjects = []rbacv1.Subject{{Kind: "User", Name: user, APIGroup: "rbac.authorization.k8s.io"}}
+	ctx, options := t.Context(), metav1.CreateOptions{}
+	_, err = admin.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, options)
+	must(t, err)
+	_, err = admin.CoreV1().Secrets(namespace).Create(ctx, &secret, options)
+	must(t, err)
+	_, err = admin.RbacV1().Roles(namespace).Create(ctx, &role, options)
+	must(t, err)
+	_, err = admin.RbacV1().RoleBindings(namespace).Create(ctx, &binding, options)
+	must(t, err)
+}
+
+func secretOf(e *engine, user, namespace, name string) string {
+	a := secretAt(e, user, name, "")
+	a.table = namespace
+	return a.String()
+}
+
+// TestRole has users with the rights of role.yaml, and with fewer.
+func TestRole(t *testing.T) {
+	e := get(t, "Kubernetes")
+	admin, server := clients(t, e, "admin"), newServer(t)
+	apply(t, admin, "role", "fleet")
+
+	source, err := openSource(t, server, secretOf(e, "fleet", "role", "esper-key"))
+	must(t, err)
+	must(t, source.Renew(t.Context()))
+	wants(t, source, server.Token())
+	if n := processes.Posts(server); n != 1 {
+		t.Errorf("%d renewals", n)
+	}
+
+	_, err = openSource(t, server, secretOf(e, "fleet", "role", "another"))
+	fails(t, "another Secret", err, `the role needs get and, to renew, update on the Secret "another"`)
+	_, err = openSource(t, server, secretOf(e, "nobody", "role", "esper-key"))
+	fails(t, "a user without rights", err, "the role needs get")
+	_, err = openSource(t, server, secretOf(e, "stranger", "role", "esper-key"))
+	fails(t, "a user whom nobody knows", err, "does not know the account")
+
+	// A Role without update is enough to read, and not to renew.
+	role, err := admin.RbacV1().Roles("role").Get(t.Context(), "esper-key", metav1.GetOptions{})
+	must(t, err)
+	role.Rules[0].Verbs = []string{"get"}
+	_, err = admin.RbacV1().Roles("role").Update(t.Context(), role, metav1.UpdateOptions{})
+	must(t, err)
+	eventually(t, func() error {
+		if err := source.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "the role needs get and, to renew, update") {
+			return err
+		}
+		return nil
+	})
+	reader, err := openSource(t, server, secretOf(e, "fleet", "role", "esper-key"), renew.ReadOnly())
+	must(t, err)
+	wants(t, reader, server.Token())
+
+	// Without the Secret, the right to create it is missing.
+	must(t, admin.CoreV1().Secrets("role").Delete(t.Context(), "esper-key", metav1.DeleteOptions{}))
+	_, err = openSource(t, server, secretOf(e, "fleet", "role", "esper-key"))
+	fails(t, "no Secret", err, `make an empty Secret "esper-key"`)
+}
+
+// TestSecret looks at a Secret that has more than the document, and at those that cannot be used.
+func TestSecret(t *testing.T) {
+	e := get(t, "Kubernetes")
+	admin, server := clients(t, e, "admin"), newServer(t)
+	secrets, ctx := admin.CoreV1().Secrets("fleet"), t.Context()
+	yes := true
+	_, err := secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "shared", Labels: map[string]string{"team": "fleet"}, Annotations: map[string]string{"note": "kept"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "1", Controller: &yes}},
+		},
+		Data: map[string][]byte{"password": []byte("another's")},
+		Type: "example.com/own",
+	}, metav1.CreateOptions{})
+	must(t, err)
+	source, err := openSource(t, server, e.at("shared", ""))
+	must(t, err)
+	// Somebody changes a label between two saves: that makes another version of the same document.
+	secret, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
+	must(t, err)
+	secret.Labels["team"] = "operations"
+	_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
+	must(t, err)
+	must(t, source.Renew(ctx))
+	wants(t, source, server.Token())
+	secret, err = secrets.Get(ctx, "shared", metav1.GetOptions{})
+	must(t, err)
+	if string(secret.Data["password"]) != "another's" || secret.Labels["team"] != "operations" || secret.Annotations["note"] != "kept" ||
+		len(secret.OwnerReferences) != 1 || secret.Type != "example.com/own" {
+		t.Errorf("what else the Secret had is not there any more: %v", secret.ObjectMeta)
+	}
+	if n := processes.Posts(server); n != 1 {
+		t.Errorf("%d renewals", n)
+	}
+
+	secret.Immutable = &yes
+	_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
+	must(t, err)
+	err = source.Renew(ctx)
+	fails(t, "an immutable Secret", err, "it is immutable")
+	wants(t, source, server.Token())
+
+	_, err = secrets.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "full"}, Data: map[string][]byte{"other": make([]byte, corev1.MaxSecretSize-100)},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	_, err = openSource(t, server, e.at("full", ""))
+	fails(t, "a full Secret", err, "the API server takes 1048576")
+
+	_, err = openSource(t, server, secretOf(e, "admin", "no-such-namespace", "x"))
+	fails(t, "a missing namespace", err, "make the namespace")
+
+	// A Secret that somebody deletes is made again, with the key that is in use.
+	source, err = openSource(t, server, e.at("deleted", ""))
+	must(t, err)
+	must(t, secrets.Delete(ctx, "deleted", metav1.DeleteOptions{}))
+	must(t, source.Renew(ctx))
+	if _, err := secrets.Get(ctx, "deleted", metav1.GetOptions{}); err != nil {
+		t.Errorf("the Secret is not there again: %v", err)
+	}
+	wants(t, source, server.Token())
+}
+
+// eventually repeats what takes effect a little later: the API server's own view of a Role.
+func eventually(t *testing.T, try func() error) {
+	t.Helper()
+	err := try()
+	for over := 50; err != nil && over > 0; over-- {
+		<-time.After(100 * time.Millisecond)
+		err = try()
+	}
+	must(t, err)
+}

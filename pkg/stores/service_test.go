@@ -1,0 +1,268 @@
+//go:build linux
+
+package stores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const startTime = 60 * time.Second // for an engine to be ready, also after a crash
+
+// service is a server's process, which can be killed and started again.
+type service struct {
+	name    string
+	args    []string
+	account string // that it runs as, if this is root
+	folder  string
+	ready   func(ctx context.Context) error
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{} // closed once cmd has ended: its pid may be another's then
+}
+
+// starting runs on one thread: the services end with the thread that started them, even if this process is killed.
+var starting = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+// newFolder makes a folder for the files of an account.
+func newFolder(account string) (string, error) {
+	folder, err := os.MkdirTemp("", "esper-stores-")
+	if err != nil || account == "" || os.Getuid() != 0 {
+		return folder, err
+	}
+	c, err := credential(account)
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chown(folder, int(c.Uid), int(c.Gid))
+}
+
+func credential(account string) (*syscall.Credential, error) {
+	if account == "" || os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup(account)
+	if err != nil {
+		return nil, err
+	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
+}
+
+func command(account string, args ...string) (*exec.Cmd, error) {
+	c, err := credential(account)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c, Pdeathsig: syscall.SIGKILL}
+	cmd.Dir = "/"
+	return cmd, nil
+}
+
+// runOnce runs a program to its end.
+func runOnce(account string, args ...string) error {
+	cmd, err := command(account, args...)
+	if err != nil {
+		return err
+	}
+	var out []byte
+	done := make(chan struct{})
+	starting() <- func() { out, err = cmd.CombinedOutput(); close(done) }
+	<-done
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// start starts the service and waits until it is ready.
+func (s *service) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := time.Now().Add(startTime)
+	for {
+		err := s.startOnce(over)
+		if err == nil || time.Now().After(over) {
+			return err
+		}
+		<-time.After(200 * time.Millisecond) // what a crash left may still be ending
+	}
+}
+
+func (s *service) startOnce(over time.Time) error {
+	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	if s.cmd, err = command(s.account, s.args...); err != nil {
+		return err
+	}
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	errs := make(chan error)
+	starting() <- func() { errs <- s.cmd.Start() }
+	if err := <-errs; err != nil {
+		return err
+	}
+	cmd, ended := s.cmd, make(chan struct{})
+	s.ended = ended
+	go func() { _ = cmd.Wait(); close(ended) }()
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		err := s.ready(ctx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("%s ended: %w\n%s", s.name, err, s.lastWords())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(over) {
+			return fmt.Errorf("%s is not ready: %w\n%s", s.name, err, s.lastWords())
+		}
+	}
+}
+
+func (s *service) log() string {
+	return filepath.Join(os.TempDir(), filepath.Base(s.folder)+"-"+s.name+".log")
+}
+
+func (s *service) lastWords() string {
+	data, _ := os.ReadFile(s.log())
+	const most = 4000
+	return string(data[max(0, len(data)-most):])
+}
+
+// kill is kill -9, of the process and of those that it started: nothing is written any more.
+func (s *service) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.runs() {
+		return
+	}
+	pid := s.cmd.Process.Pid
+	all := append([]int{pid}, children(pid)...)
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, pid := range all {
+		for syscall.Kill(pid, 0) == nil && !isZombie(pid) {
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+}
+
+func (s *service) runs() bool {
+	if s.ended == nil {
+		return false
+	}
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// hold stops the process and those that it started, without ending them, or lets them go on.
+func (s *service) hold(still bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.runs() {
+		return
+	}
+	signal := syscall.SIGCONT
+	if still {
+		signal = syscall.SIGSTOP
+	}
+	pid := s.cmd.Process.Pid
+	for _, pid := range append([]int{pid}, children(pid)...) {
+		_ = syscall.Kill(pid, signal)
+	}
+}
+
+// remove deletes the files of a service that has ended.
+func (s *service) remove() {
+	_ = os.RemoveAll(s.folder)
+	_ = os.Remove(s.log())
+}
+
+func children(parent int) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		if fields := stat(file); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func isZombie(pid int) bool {
+	fields := stat(fmt.Sprintf("/proc/%d/stat", pid))
+	return len(fields) == 0 || fields[0] == "Z"
+}
+
+// stat returns the state, the parent and so on of a process.
+func stat(file string) []string {
+	data, _ := os.ReadFile(file)
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return strings.Fields(rest)
+}
+
+var givenPorts sync.Map
+
+// freePort returns a port of the loopback interface on which nobody listens, and which was not returned before. It is
+// below those that the system gives to connections (from 16000 on gVisor, from 32768 on Linux), one of which would take
+// it while an engine that was killed is away.
+func freePort() (port int, err error) {
+	const lowest, highest, tries = 10_000, 16_000, 100
+	err = errors.New("no port is free")
+	for range tries {
+		port = lowest + rand.N(highest-lowest)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, err
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
