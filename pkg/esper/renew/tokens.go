@@ -139,7 +139,8 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		}
 	}
 	return esper.PersonalAccessToken{}, fmt.Errorf("renew: the key belongs to none of the %d personal access tokens that the server lists: "+
-		"none has its id, none has the key, none its beginning", len(list))
+		"none has its id, none has the key, none its beginning; if the answer to a renewal was lost, one of them has the next key: "+
+		"take that, or another one, from the Esper Console, and adopt it", len(list))
 }
 
 // askList is ask where the server has no TokenInfo any more: it lists the personal access tokens with the key.
