@@ -26,6 +26,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Run(tokenInfo.name, func(t *testing.T) { info = f.meet(t, tokenInfo, f.info) })
 			t.Run(renewToken.name, func(t *testing.T) { renew = f.meet(t, renewToken, f.renew) })
+			t.Run(renewPersonalToken.name, func(t *testing.T) { f.meet(t, renewPersonalToken, f.renew) })
 			rows++
 		})
 		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", f.name, said(info.gets, tokenInfo.prize), count(info), said(renew.gets, renewToken.prize), count(renew))
@@ -89,8 +90,8 @@ What a caller of the client gets when something between it and the server goes w
 requests the server handled. ` + "`make faults`" + ` finds it out and writes this page, and fails if anything is not
 as the rules of a call want it; [pkg/faults](../faults) says how. Nothing here is edited by hand.
 
-Both operations were called with three attempts, each with a time limit that the fault exceeds where
-it is a slow one. In every cell these were checked too:
+The operations were called with three attempts, each with a time limit that the fault exceeds where
+it is a slow one. RenewPersonalAccessToken was called too, and got what RenewToken got in every row. In every cell these were checked too:
 
 - a renewal made one new key at most, and was not sent again unless nothing had been sent or the answer was 429;
 - once the new key had arrived whole, it was returned, and it was the one that the server knows;

@@ -59,7 +59,7 @@ func (s sweep) ending() string {
 }
 
 func sweeps() (all []sweep) {
-	for _, op := range []operation{tokenInfo, renewToken} {
+	for _, op := range []operation{tokenInfo, renewToken, renewPersonalToken} {
 		for _, f := range framings() {
 			all = append(all, sweep{f, false, op}, sweep{f, true, op})
 		}
@@ -140,7 +140,7 @@ func (s sweep) want(sent, key string, whole bool) want {
 		lost = "ErrInvalidResponse" // an end like any other; only the document tells
 	}
 	headless := !strings.Contains(sent, "\r\n\r\n")
-	if s.op.method == http.MethodPost {
+	if s.op.renews() {
 		switch {
 		case headless:
 			return want{unknown + broken, 1}
@@ -161,7 +161,7 @@ func (s sweep) want(sent, key string, whole bool) want {
 // checkKey finds the new key, or what arrived of it, with the caller.
 func (s sweep) checkKey(t *testing.T, o outcome, carried, key string) {
 	t.Helper()
-	if s.op.method != http.MethodPost {
+	if !s.op.renews() {
 		return
 	}
 	if o.err == nil {

@@ -120,6 +120,9 @@ func (s *script) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
+		if _, err = io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
 		if !s.answer(s, conn, r, s.count(r.Method)) {
 			return
 		}
@@ -156,18 +159,21 @@ func (s *script) Requests(method string) int {
 	return s.counts[method]
 }
 
-// body is the answer to a request; a POST makes a new key.
+// body is the answer to a request; a renewal makes a new key.
 func (s *script) body(method string) (status int, body string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if method == http.MethodPost {
+	if renews(method) {
 		s.keys++
 	}
 	return answerTo(method, s.key())
 }
 
 func answerTo(method, key string) (status int, body string) {
-	if method == http.MethodPost {
+	switch method {
+	case http.MethodPut:
+		return http.StatusOK, fmt.Sprintf(`{"id":%q,"name":"token 1","prefix":"canary+k","legacy_token_id":571,"token":%q,"expiry_at":4070908800}`, tokenID, key)
+	case http.MethodPost:
 		return http.StatusCreated, fmt.Sprintf(`{"id":571,"user":"bindya","enterprise":"Esper [%s]","token":%q,`+
 			`"expires_at":"2099-07-03T04:29:53.906020Z","scope":"read write"}`, enterpriseID, key)
 	}

@@ -23,6 +23,10 @@ var (
 	// ErrNotSaved: there is a new key, and it cannot be saved. It is in use, and is lost if the process
 	// ends now. Mend the store; the source goes on trying.
 	ErrNotSaved = errors.New("renew: the new key is not saved")
+	// ErrNotRenewable: the key works, and cannot be renewed in the way that the source uses. It belongs to no developer app
+	// or, with [WithPersonalAccessTokens], to no token for certain. Nothing was sent that changes it. The text says what a
+	// person can do before the key ends; the source goes on trying.
+	ErrNotRenewable = errors.New("renew: the key cannot be renewed")
 	// ErrReadOnly: the source was opened with [ReadOnly], which neither renews nor adopts a key.
 	ErrReadOnly = errors.New("renew: the source is read-only")
 	// ErrClosed: [Source.Close] was called.

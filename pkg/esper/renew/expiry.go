@@ -1,7 +1,7 @@
 package renew
 
 import (
-	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -25,7 +25,7 @@ var never = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) //nolint:gochecknog
 func unitOf(expiry string, ends, now time.Time) (unit, error) {
 	if expiry == strconv.Itoa(noExpiry) {
 		if !ends.IsZero() && ends.Before(never) {
-			return 0, errors.New("renew: the key ends, and its personal access token does not, so the unit of expiry_at cannot be told")
+			return 0, fmt.Errorf("%w: it ends, and its personal access token does not, so the unit of expiry_at cannot be told", ErrNotRenewable)
 		}
 		return 0, nil
 	}
@@ -37,7 +37,7 @@ func unitOf(expiry string, ends, now time.Time) (unit, error) {
 			return u, nil
 		}
 	}
-	return 0, errors.New("renew: the unit of the expiry_at of the key's personal access token cannot be told: in none does it agree with the end of the key")
+	return 0, fmt.Errorf("%w: the unit of its personal access token's expiry_at cannot be told: in none does it agree with the end of the key", ErrNotRenewable)
 }
 
 // moment reads an expiry_at.

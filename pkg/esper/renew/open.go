@@ -26,7 +26,8 @@ const proofLasts = 7 * 24 * time.Hour // of a save by this host
 // due for renewal.
 //
 // The environment and the options in [WithClientOptions] are checked as esper.New does; a bad argument is
-// [esper.ErrInvalidArgument], and an empty store without a key to begin with [ErrNoKey].
+// [esper.ErrInvalidArgument], an empty store without a key to begin with is [ErrNoKey], and such a key that belongs to no
+// developer app [ErrNotRenewable].
 func Open(ctx context.Context, environment string, store Store, opts ...Option) (*Source, error) {
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
 	for _, opt := range opts {

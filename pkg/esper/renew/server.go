@@ -64,7 +64,7 @@ func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool)
 func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o *policy.Outcome) {
 	left := t.Begun.Until.Add(-policy.Margin).Sub(plain(time.Now()))
 	if left <= 0 {
-		o.Rejected, s.reason = true, errors.New("renew: the attempt to renew the key was taken back, since its time was over before it was sent")
+		o.Rejected, s.reason = true, fmt.Errorf("renew: the attempt to renew the key was taken back, since its time was over before it was sent: %w", context.DeadlineExceeded)
 		return
 	}
 	ctx, cancel := deadline.WithTimeout(ctx, left)
@@ -79,7 +79,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	}})
 	answer, err := s.exchange(ctx, state.Doc, left)
 	if err == nil && answer.Token == state.Doc.Key {
-		err = errors.New("the server answered the renewal with the same key")
+		err = fmt.Errorf("%w: the server answered the renewal with the same key", esper.ErrInvalidResponse)
 	}
 	if err == nil {
 		s.answer = answer

@@ -282,7 +282,7 @@ func TestOpen(t *testing.T) {
 				server.info = func(string, time.Time, time.Time) string {
 					return `{"id": "570", "developer_app": null, "enterprise": "` + stubEnterprise + `"}`
 				}
-			}, text: "belongs to no developer app"},
+			}, want: ErrNotRenewable, text: "belongs to no developer app"},
 			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},
 			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
 			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},

@@ -13,7 +13,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Ways is how the key in use can be renewed, as far as that can be told without renewing it. An error says why not.
+// Ways is how the key in use can be renewed, as far as that can be told without renewing it. An error says why not:
+// [ErrNotRenewable], or that the server could not be asked.
 type Ways struct {
 	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
 	// server still has that endpoint is seen only when it is used.
@@ -37,7 +38,7 @@ func (s *Source) Ways(ctx context.Context) Ways {
 	return ways
 }
 
-var errNoApp = errors.New("renew: the key belongs to no developer app, so it cannot be renewed; make one in the Esper Console that does")
+var errNoApp = fmt.Errorf("%w: it belongs to no developer app; make one in the Esper Console that does", ErrNotRenewable)
 
 // renewToken renews d's key through the personal access token that it belongs to. An error that is no
 // [esper.RenewalError] came before anything was changed. Half of the time that is left is for finding the token, so that
@@ -50,7 +51,7 @@ func (s *Source) renewToken(ctx context.Context, d policy.Document, left time.Du
 	case err != nil:
 		return nil, err
 	case token.unit == 0 && s.lifetime != 0:
-		return nil, errors.New("renew: the key's personal access token never ends, so the unit of expiry_at cannot be told; leave WithLifetime out")
+		return nil, fmt.Errorf("%w: its personal access token never ends, so the unit of expiry_at cannot be told; leave WithLifetime out", ErrNotRenewable)
 	}
 	lifetime := token.lifetime(d, s.lifetime)
 	expiry := token.next(lifetime, time.Now())
@@ -134,13 +135,13 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		case len(found) == 1:
 			return found[0], nil
 		case len(found) > 1:
-			return esper.PersonalAccessToken{}, fmt.Errorf("renew: it is not plain which personal access token the key belongs to: %s have %s; "+
-				"renew the key in the Esper Console, and adopt the new one", strings.Join(names, " and "), way.by)
+			return esper.PersonalAccessToken{}, fmt.Errorf("%w: it is not plain which personal access token it belongs to: %s have %s; "+
+				"renew the key in the Esper Console, and adopt the new one", ErrNotRenewable, strings.Join(names, " and "), way.by)
 		}
 	}
-	return esper.PersonalAccessToken{}, fmt.Errorf("renew: the key belongs to none of the %d personal access tokens that the server lists: "+
+	return esper.PersonalAccessToken{}, fmt.Errorf("%w: it belongs to none of the %d personal access tokens that the server lists: "+
 		"none has its id, none has the key, none its beginning; if the answer to a renewal was lost, one of them has the next key: "+
-		"take that, or another one, from the Esper Console, and adopt it", len(list))
+		"take that, or another one, from the Esper Console, and adopt it", ErrNotRenewable, len(list))
 }
 
 // askList is ask where the server has no TokenInfo any more: it lists the personal access tokens with the key.

@@ -142,7 +142,7 @@ func TestFindsToken(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), test.want) || len(puts(server)) != 0 {
+			if !errors.Is(err, renew.ErrNotRenewable) || !strings.Contains(err.Error(), test.want) || len(puts(server)) != 0 {
 				t.Fatalf("%v, %d renewals; want %q", err, len(puts(server)), test.want)
 			}
 			if text := fmt.Sprintf("%v %+v", err, source.Status()); strings.Contains(text, key) || strings.Contains(text, "zzzz-other") {
