@@ -62,6 +62,7 @@ func kindOf(err error) string {
 		{renew.ErrKeyLost, "ErrKeyLost"},
 		{renew.ErrKeyExpired, "ErrKeyExpired"},
 		{renew.ErrClosed, "ErrClosed"},
+		{renew.ErrNotRenewable, "ErrNotRenewable"},
 		{esper.ErrResponseTooLarge, "ErrResponseTooLarge"},
 		{esper.ErrInvalidResponse, "ErrInvalidResponse"},
 		{context.Canceled, "Canceled"},

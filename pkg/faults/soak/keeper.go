@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,8 @@ const (
 	settle = 10 * time.Second
 )
 
-// keeper has one source after another renew a key.
+// keeper has one source after another renew a key. Once an error has named them, it does so through personal access
+// tokens.
 type keeper struct {
 	server    *server
 	folder    string
@@ -35,8 +37,10 @@ type keeper struct {
 	current *renew.Source
 	ready   chan struct{} // closed once there is a first source
 
-	sources, kept, lost, inDoubt, renewals int
-	wrong                                  []error
+	sources, kept, lost, inDoubt int
+	renewals, throughTokens      int
+	told                         bool // an error named the way out, since renew-token has ended
+	wrong                        []error
 }
 
 func newKeeper(s *server, folder string, f *findings) *keeper {
@@ -79,18 +83,27 @@ func (k *keeper) run(ctx context.Context) {
 // open begins with a new key. The server may fail at that, too.
 func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	key := esper.NewSecret(issued)
+	options := []renew.Option{renew.WithInitialToken(key), renew.WithClientOptions(callOptions(k.transport)...)}
+	count := &k.renewals
+	k.mu.Lock()
+	told := k.told
+	k.mu.Unlock()
+	if told {
+		options = append(options, renew.WithPersonalAccessTokens())
+		count = &k.throughTokens
+	}
+	options = append(options, renew.WithOnChange(func(s renew.Status) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if s.LastError == nil {
+			*count++
+			return
+		}
+		k.found.note(s.LastError)
+		k.told = k.told || errors.Is(s.LastError, esper.ErrNotFound) && strings.Contains(s.LastError.Error(), "WithPersonalAccessTokens")
+	}))
 	for {
-		source, err := renew.Open(ctx, k.server.base, renew.File(path), renew.WithInitialToken(key),
-			renew.WithClientOptions(callOptions(k.transport)...),
-			renew.WithOnChange(func(s renew.Status) {
-				if s.LastError != nil {
-					k.found.note(s.LastError)
-					return
-				}
-				k.mu.Lock()
-				k.renewals++
-				k.mu.Unlock()
-			}))
+		source, err := renew.Open(ctx, k.server.base, renew.File(path), options...)
 		if err == nil {
 			return source
 		}
@@ -173,13 +186,17 @@ func keyIn(path string) (string, error) {
 func (k *keeper) closeIdle() { k.transport.CloseIdleConnections() }
 
 func (k *keeper) String() string {
-	return fmt.Sprintf("%d sources, %d renewals: %d ended with the newest key, %d with one that is lost because the answer never arrived, %d waiting to tell which",
-		k.sources, k.renewals, k.kept, k.lost, k.inDoubt)
+	return fmt.Sprintf("%d sources, %d renewals and %d through personal access tokens: %d ended with the newest key, %d with one that is lost because the answer never arrived, %d waiting to tell which",
+		k.sources, k.renewals, k.throughTokens, k.kept, k.lost, k.inDoubt)
 }
 
 func (k *keeper) verdict() error {
-	if k.renewals == 0 || k.kept == 0 {
-		return errors.Join(append(k.wrong, errors.New("no key was renewed and kept"))...)
+	wrong := k.wrong
+	if k.renewals == 0 || k.throughTokens == 0 || k.kept == 0 {
+		wrong = append(wrong, errors.New("no key was renewed and kept, by one way or by both"))
 	}
-	return errors.Join(k.wrong...)
+	if !k.told {
+		wrong = append(wrong, errors.New("renew-token ended, and no error named the way out"))
+	}
+	return errors.Join(wrong...)
 }

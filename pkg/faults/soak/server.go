@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -21,40 +20,45 @@ const (
 	app        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 )
 
-// server is a fake of the API that fails at random. It knows which key is valid, and whether the
+// server is a fake of the API that fails at random, and ends renew-token. It knows which key is valid, and whether the
 // answer with it could be read.
 type server struct {
 	base string
+	end  time.Time // of renew-token; after that only a personal access token can be renewed
 	http *http.Server
 	done chan struct{}
 
 	mu      sync.Mutex
 	dice    *rand.Rand
 	issued  int
-	keepOld bool            // a key goes on working after its renewal
-	valid   map[string]bool // keys
-	ended   map[string]bool // keys that have a successor
-	lost    map[string]bool // of these, those whose successor nobody could read
-	renewed map[string]bool // keys with a renewal that may have been processed, since the client was told that the key works
-	posts   int             // such renewals
-	twice   []string        // keys that were renewed again all the same
-	faults  map[string]int  // by name
+	keepOld bool              // a key goes on working after its renewal
+	valid   map[string]bool   // keys
+	ended   map[string]bool   // keys that have a successor
+	newest  map[string]string // the key of each line that was issued, by the one that it began with
+	lost    map[string]bool   // of these, those whose successor nobody could read
+	renewed map[string]bool   // keys with a renewal that may have been processed, since the client was told that the key works
+	posts   int               // such renewals
+	twice   []string          // keys that were renewed again all the same
+	faults  map[string]int    // by name
 }
 
-func serve(ctx context.Context, seed uint64) (*server, error) {
+func serve(ctx context.Context, seed uint64, end time.Time) (*server, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{
-		base: "http://" + l.Addr().String() + "/api", done: make(chan struct{}),
-		dice:  rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // faults need not be secret
-		valid: make(map[string]bool), ended: make(map[string]bool), lost: make(map[string]bool), renewed: make(map[string]bool), faults: make(map[string]int),
+		base: "http://" + l.Addr().String() + "/api", end: end, done: make(chan struct{}),
+		dice:   rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // faults need not be secret
+		newest: make(map[string]string),
+		valid:  make(map[string]bool), ended: make(map[string]bool), lost: make(map[string]bool), renewed: make(map[string]bool), faults: make(map[string]int),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/token-info/", s.tokenInfo)
 	mux.HandleFunc("GET /api/v0/devices/", s.devices)
-	mux.HandleFunc("POST /api/v0/enterprise/{enterprise}/developerapp/{app}/renew-token/", s.renew)
+	mux.HandleFunc("POST /api/v0/enterprise/{enterprise}/developerapp/{app}/renew-token/", s.renewToken)
+	mux.HandleFunc("GET /api/authn2/v0/personal-access-token/{$}", s.listTokens)
+	mux.HandleFunc("PUT /api/authn2/v0/personal-access-token/{id}", s.renewPersonalToken)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() {
 		_ = s.http.Serve(l)
@@ -75,7 +79,7 @@ func (s *server) issue() string {
 	s.issued++
 	s.keepOld = s.dice.IntN(2) == 0
 	key := fmt.Sprintf("%s-%d", canary, s.issued)
-	s.valid[key] = true
+	s.valid[key], s.newest[key] = true, key
 	return key
 }
 
@@ -123,70 +127,6 @@ func (s *server) devices(w http.ResponseWriter, r *http.Request) {
 	if _, ok := s.bearer(w, r); ok && !s.fail(w, r, 5, "") {
 		answer(w, http.StatusOK, `{"results":[]}`)
 	}
-}
-
-// renew replaces a key, fails before that or after it, and keeps account of both.
-func (s *server) renew(w http.ResponseWriter, r *http.Request) {
-	old := r.FormValue("access_token")
-	s.mu.Lock()
-	ok, when := s.valid[old], s.dice.IntN(100)
-	if s.renewed[old] {
-		s.twice = append(s.twice, old)
-	}
-	if ok && when >= 8 {
-		s.renewed[old] = true
-		s.posts++
-	}
-	s.mu.Unlock()
-	switch {
-	case !ok:
-		refuse(w, http.StatusUnauthorized, "no such key: "+old)
-	case when < 4:
-		s.told("renewal: 429")
-		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusTooManyRequests, old)
-	case when < 8:
-		s.told("renewal: 400")
-		refuse(w, http.StatusBadRequest, old)
-	case when < 13:
-		s.fail(w, r, 100, "renewal, not done: ")
-	case when < 22:
-		s.replace(old, true)
-		s.fail(w, r, 100, "renewal, done: ")
-	default:
-		s.deliver(w, r, s.replace(old, false), when < 34)
-	}
-}
-
-// replace makes the next key. Lost means that nobody will be told.
-func (s *server) replace(old string, lost bool) (body string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	issued, _, _ := strings.Cut(strings.TrimPrefix(old, canary+"-"), "-")
-	key := fmt.Sprintf("%s-%s-%d", canary, issued, s.posts)
-	if !s.keepOld {
-		delete(s.valid, old)
-	}
-	s.valid[key], s.ended[old] = true, true
-	s.lost[old] = lost
-	return fmt.Sprintf(`{"id":571,"enterprise":"Esper [%s]","token":%q,%s,"scope":"read"}`, enterprise, key, s.times("expires_at"))
-}
-
-// deliver sends the new key, if broken no more than that.
-func (s *server) deliver(w http.ResponseWriter, r *http.Request, body string, broken bool) {
-	if !broken {
-		answer(w, http.StatusCreated, body)
-		return
-	}
-	s.told("renewal: cut behind the key")
-	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-	w.WriteHeader(http.StatusCreated)
-	_, _ = io.WriteString(w, body[:strings.Index(body, `,"expires_at"`)])
-	_ = http.NewResponseController(w).Flush()
-	if len(body)%2 == 0 {
-		<-r.Context().Done() // until the client hangs up
-	}
-	panic(http.ErrAbortHandler)
 }
 
 // times are the dates of a key. Most keys live for minutes; for the others the clock has jumped, or
@@ -240,6 +180,9 @@ func (s *server) verdict() error {
 	var errs []error
 	for _, key := range s.twice {
 		errs = append(errs, fmt.Errorf("key %s was renewed for the second time without a check", key))
+	}
+	if n := s.faults["another token than the key's"]; n > 0 {
+		errs = append(errs, fmt.Errorf("%d renewals of another token than the key's", n))
 	}
 	if s.posts == 0 {
 		errs = append(errs, errors.New("nothing was renewed"))
