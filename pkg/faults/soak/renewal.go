@@ -88,4 +88,3 @@ func (s *server) deliver(w http.ResponseWriter, r *http.Request, body string, br
 	}
 	panic(http.ErrAbortHandler)
 }
-
