@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 // FuzzPersonalAccessTokens has a server answer the two operations with anything.
@@ -80,4 +82,21 @@ func answeringOnce(body string) net.Conn {
 		}
 	}()
 	return client
+}
+
+// TestListIsNotKept: what a client keeps for its next call holds no key of a list.
+func TestListIsNotKept(t *testing.T) {
+	const list = `{"personal_access_tokens": [{"token": "made-up-key-of-another"}]}`
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return answeringOnce(list), nil }}
+	client, err := New("http://esper.test", APIKey("made-up-key"), WithInsecureHTTP(), WithTransport(transport))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	if got, err := client.ListPersonalAccessTokens(t.Context()); err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	if m := client.source.last.Load().last.Load(); m != nil && !m.For(redact.Usable([]Secret{NewSecret("made-up-key")})) {
+		t.Error("the key of another is kept")
+	}
 }
