@@ -167,28 +167,6 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	return renewal.got, renewal.err
 }
 
-// restoreBody gives a renewal the body that it had above the middleware, one of which may have read it.
-func (a *attempt) restoreBody(out *http.Request) error {
-	if a.body == nil {
-		return nil
-	}
-	if out.Body != nil {
-		_ = out.Body.Close()
-	}
-	var err error
-	out.Body, err = a.body()
-	out.ContentLength, out.TransferEncoding = a.length, nil
-	return err
-}
-
-// ownContext ends with the attempt, and not with a context that a middleware derived from it.
-type ownContext struct {
-	*attempt
-	values context.Context
-}
-
-func (c ownContext) Value(key any) any { return c.values.Value(key) }
-
 // authorize returns a copy of req with the secrets in it.
 func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
 	out := req.WithContext(ctx)
