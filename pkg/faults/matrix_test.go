@@ -91,7 +91,8 @@ requests the server handled. ` + "`make faults`" + ` finds it out and writes thi
 as the rules of a call want it; [pkg/faults](../faults) says how. Nothing here is edited by hand.
 
 The operations were called with three attempts, each with a time limit that the fault exceeds where
-it is a slow one. RenewPersonalAccessToken was called too, and got what RenewToken got in every row. In every cell these were checked too:
+it is a slow one. RenewPersonalAccessToken was called too, and got what RenewToken got in every row. In every cell
+these were checked as well:
 
 - a renewal made one new key at most, and was not sent again unless nothing had been sent or the answer was 429;
 - once the new key had arrived whole, it was returned, and it was the one that the server knows;
