@@ -25,7 +25,8 @@ workspace() { # folder, needed folder...
 		printf 'go %s\n\nuse .\n\nreplace (\n' "$(awk '$1 == "go" { print $2 }' "$1/go.mod")"
 		replaces "$@" | sed 's/^/\t/'
 		printf ')\n'
-	} >"$1/go.work"
+	} >"$1/go.work.$$"
+	mv "$1/go.work.$$" "$1/go.work" # at once: another command may be reading it
 }
 
 # A module that is not released yet has no sum in go.sum, and is replaced in a copy of go.mod.
