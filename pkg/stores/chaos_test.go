@@ -52,10 +52,10 @@ type fault struct {
 	begin  func(p *proxy, e *engine)
 	end    func(p *proxy, e *engine)
 	lasts  time.Duration
-	engine bool // it befalls the engine, and so everybody who uses it
+	engine bool // the fault is in the engine, so it hits all who use it
 }
 
-// network has the faults of the network between.
+// network returns the faults of the network between processes and engine.
 func network() []fault {
 	healed := func(p *proxy, _ *engine) { p.heal() }
 	const seconds = 4 * time.Second
@@ -81,7 +81,7 @@ func network() []fault {
 	}
 }
 
-// trouble has the faults of the engine itself.
+// trouble returns the faults of the engine itself.
 func trouble() []fault {
 	again := func(p *proxy, e *engine) { e.start(p.t) }
 	return []fault{
@@ -99,11 +99,11 @@ const (
 
 var moments = []string{atJournal, atPost, atSave}
 
-// TestChaos has everything happen between processes and the engine, at every moment of a renewal.
+// TestChaos brings about each fault at each moment of a renewal, on each engine.
 func TestChaos(t *testing.T) {
 	for name := range kinds() {
 		if name == "SQLite" {
-			continue // it is no server; what can happen to it is in TestKilledAtRandom
+			continue // SQLite has no server; TestKilledAtRandom has its faults
 		}
 		e := get(t, name)
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// TestPrimaryGone has no engine for two minutes.
+// TestPrimaryGone stops the engine for two minutes.
 func TestPrimaryGone(t *testing.T) {
 	t.Parallel()
 	for name := range kinds() {

@@ -19,7 +19,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// TestContractSettings has the contract on connections that are set otherwise than usual.
+// TestContractSettings checks the contract of a store on connections with unusual settings.
 func TestContractSettings(t *testing.T) {
 	for name, set := range map[string]struct {
 		engine   string

@@ -17,7 +17,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// TestCost looks at sources that do nothing else than keep a key. At first they are less regular.
+// How long TestCost waits before it counts, and how long it counts: sources ask less regularly at first.
 const warmUp, measured = time.Minute, 90 * time.Second
 
 // meter is a relay to an engine that counts.
@@ -127,13 +127,13 @@ func cost(t *testing.T, e *engine, number int) {
 	if perHour := idleCalls / float64(number); perHour > 120 {
 		t.Errorf("%.0f looks at the store an hour, by each process", perHour)
 	}
-	if n := saves.Load(); n != 2 { // the note, and the new key
+	if n := saves.Load(); n != 2 { // the note of the attempt, and the new key
 		t.Errorf("%d saves for a renewal", n)
 	}
 	reportCost(e, number, idleCalls, idleBytes, callsThen-calls, bytesThen-bytes)
 }
 
-// TestRate looks at the document as often as it can.
+// TestRate loads the document as often as it can, and counts.
 func TestRate(t *testing.T) {
 	const callers, lasts = 8, 2 * time.Second
 	on(t, func(t *testing.T, e *engine) {

@@ -21,7 +21,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
-// engine is what keeps documents.
+// engine is a database or an API server that keeps documents.
 type engine struct {
 	name    string
 	version string
@@ -77,10 +77,10 @@ func open(text string) (renew.Store, error) {
 
 var names atomic.Int64
 
-// newName names storage.
+// newName returns a name for a table or a Secret that no test has used.
 func newName() string { return fmt.Sprintf("key-%d", names.Add(1)) }
 
-// fresh returns the address of storage with nothing in it.
+// fresh returns the address of an empty table or Secret.
 func (e *engine) fresh(t *testing.T) string {
 	t.Helper()
 	return e.at(newName(), "")
@@ -107,7 +107,7 @@ func (e *engine) start(t testing.TB) {
 	}
 }
 
-// postgres starts a PostgreSQL of one's own.
+// postgres starts a PostgreSQL server.
 func postgres() (*engine, error) {
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(programs) == 0 {
@@ -138,7 +138,7 @@ func postgresAt(e *engine, account, name, via string) address {
 	return address{"pgx", "postgres://" + account + "@" + via + "/postgres?sslmode=disable&connect_timeout=5", "esper_keys", name}
 }
 
-// mariadb starts a MariaDB of one's own.
+// mariadb starts a MariaDB server.
 func mariadb() (*engine, error) {
 	s, port, err := newService("mariadbd", "mysql")
 	if err != nil {
@@ -166,7 +166,7 @@ func mariadbAt(e *engine, account, schema, name, via string) address {
 	return address{"mysql", c.FormatDSN(), "esper_keys", name}
 }
 
-// sqlite is a file.
+// sqlite uses a file.
 func sqlite() (*engine, error) {
 	folder, err := newFolder("")
 	if err != nil {
@@ -223,7 +223,7 @@ func on(t *testing.T, test func(t *testing.T, e *engine)) {
 	}
 }
 
-// get returns an engine that runs. In a process that a test started it has no more than a name.
+// get returns an engine that runs. In a process that a test started, the engine has nothing but its name.
 func get(t *testing.T, name string) *engine {
 	t.Helper()
 	if os.Getenv("ESPER_STORETEST_TEST") != "" {

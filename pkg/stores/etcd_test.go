@@ -17,7 +17,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/stores/etcdstore"
 )
 
-// TestEtcd has the contract with the store that the page of storetest shows, on the API server's etcd.
+// TestEtcd checks the contract of the store that storetest's README shows, on the API server's etcd.
 func TestEtcd(t *testing.T) {
 	source, err := os.ReadFile("etcdstore/etcdstore.go")
 	must(t, err)

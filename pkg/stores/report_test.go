@@ -22,15 +22,15 @@ var results = struct {
 	rates []string
 }{tried: make(map[string]*tried), costs: make(map[string][]string)}
 
-// tried is something that happened to engines.
+// tried is a fault that engines went through.
 type tried struct {
 	renewals map[string]int           // by engine
 	times    map[string]int           // likewise
 	longest  map[string]time.Duration // until all processes had the new key
 }
 
-// report notes how often something was tried, how many renewals were sent then, and how long it took until all had
-// the new key. What a test finds wrong is its failure: in what stands here no key was lost.
+// report notes how often a fault was tried, how many renewals were sent, and how long it took until all processes had
+// the new key. A lost key fails the test that finds it, so the page has none.
 func report(e *engine, fault string, times, renewals int, longest time.Duration) {
 	results.mu.Lock()
 	defer results.mu.Unlock()

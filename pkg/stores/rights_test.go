@@ -72,7 +72,7 @@ func openSource(t *testing.T, server *espertest.Server, address string, opts ...
 	return source, err
 }
 
-// TestRights has users who may do more and more.
+// TestRights tries users with more and more rights.
 func TestRights(t *testing.T) {
 	for _, name := range []string{"PostgreSQL", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func wants(t *testing.T, source *renew.Source, key string) {
 	}
 }
 
-// TestUnfit has connections that would not keep what they confirm, or read what is old.
+// TestUnfit tries connections that may lose a confirmed save, or read an old document: the store refuses them.
 func TestUnfit(t *testing.T) {
 	for name, test := range map[string]struct{ address, want string }{
 		"autocommit is off":    {strings.Replace(get(t, "MariaDB").fresh(t), "/mysql", "/mysql?autocommit=0", 1), "autocommit is off"},
@@ -172,7 +172,7 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
-// TestLocked has somebody else hold the row: a call ends with its context, and works once the row is free.
+// TestLocked: while another session locks the row, a call ends with its context. It works once the row is free.
 func TestLocked(t *testing.T) {
 	for name, lock := range map[string]string{"PostgreSQL": "UPDATE esper_keys SET document = document", "MariaDB": "UPDATE esper_keys SET version = 'x'", "SQLite": "UPDATE esper_keys SET version = 'x'"} {
 		t.Run(name, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestConfirmedIsKept(t *testing.T) {
 	}
 }
 
-// load reads while connections of before are found to be dead.
+// load repeats Load until it succeeds: connections from before the crash have to leave the pool first.
 func load(t *testing.T, store renew.Store) (document []byte, version string, err error) {
 	t.Helper()
 	err = errors.New("not tried")

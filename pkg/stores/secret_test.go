@@ -19,7 +19,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// apply makes what role.yaml has, for a user in the place of its ServiceAccount.
+// apply creates what role.yaml has, with a user in place of its ServiceAccount.
 func apply(t *testing.T, admin *kube.Clientset, namespace, user string) {
 	t.Helper()
 	data, err := os.ReadFile("../esper/renew/kubestore/role.yaml")
@@ -95,7 +95,7 @@ func TestRole(t *testing.T) {
 	fails(t, "no Secret", err, `make an empty Secret "esper-key"`)
 }
 
-// TestSecret looks at a Secret that has more than the document, and at those that cannot be used.
+// TestSecret tries a Secret that has other data too, and Secrets that cannot be used.
 func TestSecret(t *testing.T) {
 	e := get(t, "Kubernetes")
 	admin, server := clients(t, e, "admin"), newServer(t)
@@ -158,7 +158,7 @@ func TestSecret(t *testing.T) {
 	wants(t, source, server.Token())
 }
 
-// eventually repeats what takes effect a little later: the API server's own view of a Role.
+// eventually repeats a check until it succeeds: the API server needs a moment to see a new Role.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
 	err := try()

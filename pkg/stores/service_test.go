@@ -36,7 +36,8 @@ type service struct {
 	ended chan struct{} // closed once cmd has ended: its pid may be another's then
 }
 
-// starting runs on one thread: the services end with the thread that started them, even if this process is killed.
+// starting has a thread of its own, which starts all services: the system ends them with that thread, even if this
+// process is killed.
 var starting = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {
@@ -111,7 +112,7 @@ func (s *service) start() error {
 		if err == nil || time.Now().After(over) {
 			return err
 		}
-		<-time.After(200 * time.Millisecond) // what a crash left may still be ending
+		<-time.After(200 * time.Millisecond) // processes from before a crash may still be ending
 	}
 }
 

@@ -48,7 +48,7 @@ func (a *app) adopt() *cobra.Command {
 }
 
 func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
-	// New knows what people paste in place of a key.
+	// esper.New refuses what people paste by mistake in place of a key.
 	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
 	return err
 }
 
-// tellAdopted says what a key is that has been stored.
+// tellAdopted prints what is known of a key that has just been stored.
 func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret) error {
 	d, err := a.describe(c.Context(), source)
 	if err != nil {
@@ -78,7 +78,7 @@ func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secr
 	return a.print(c, d, append([]string{first}, d.lines()...)...)
 }
 
-// givenKey reads the key that a person gives.
+// givenKey reads the key from the file that is named, from the standard input or from the terminal.
 func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
 	fromEnvironment := tidy(os.Getenv(keyVariable))
 	switch {
@@ -169,7 +169,7 @@ func readKey(from io.Reader) (string, error) {
 
 func tidy(key string) string { return strings.TrimSpace(key) }
 
-// keyDescription is what show and adopt say of a key.
+// keyDescription is what show and adopt print about a key.
 type keyDescription struct {
 	Server       string    `json:"server"`
 	Store        string    `json:"store"`

@@ -14,7 +14,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// The states of monitoring plugins, which are exit codes too.
+// The states that monitoring plugins report, each with its exit code.
 const (
 	stateOK = iota
 	stateWarning

@@ -77,7 +77,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestAdoptRefuses shows what is no key, or not one of this tenant, and that nothing changes.
+// TestAdoptRefuses: what is no key of this tenant is refused, and nothing changes.
 func TestAdoptRefuses(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -135,7 +135,7 @@ func TestAdoptAgain(t *testing.T) {
 	o.input(key, "adopt").wants(exitPerson, "the key is stored, but", "401").silent()
 }
 
-// TestShow says what a key is, and never the key.
+// TestShow: show says whose key this is and when it ends, and never shows the key.
 func TestShow(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -181,7 +181,7 @@ func TestTokenOffline(t *testing.T) {
 	o.run("token").wants(exitFailed, "expired").silent()
 }
 
-// TestTokenRenews waits for a slow server.
+// TestTokenRenews: token waits for the renewal, with a slow server too.
 func TestTokenRenews(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -193,7 +193,7 @@ func TestTokenRenews(t *testing.T) {
 	}
 }
 
-// TestReadOnly is a user who may only read the store.
+// TestReadOnly runs commands as a user who may only read the store.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -208,7 +208,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestRenew is cron's command.
+// TestRenew runs renew as cron does.
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -228,7 +228,7 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-// TestLost ends with the code for a person, and adopt ends that.
+// TestLost: a lost key is the exit code for a person, until the next adopt.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -244,7 +244,7 @@ func TestLost(t *testing.T) {
 	o.run("check").wants(stateOK, "ESPER KEY OK")
 }
 
-// TestUsage has one line and its code for each mistake, and sends nothing.
+// TestUsage: each mistake is one line and the exit code for usage, and nothing is sent.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -286,7 +286,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestCheck has the states of monitoring plugins.
+// TestCheck brings about each state that a monitoring plugin reports.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)

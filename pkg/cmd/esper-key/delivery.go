@@ -26,8 +26,8 @@ const (
 	repeatMost  = time.Minute      // and in the end
 )
 
-// delivery brings each new key into the file of --write-token, and then starts the program of --on-renew. What
-// fails is repeated until it succeeds, with the key of that moment.
+// delivery writes each new key to the file of --write-token, and then starts the program of --on-renew. It repeats what
+// fails until that succeeds, with the key in use at that time.
 type delivery struct {
 	file, program string
 	mode          fs.FileMode
@@ -37,7 +37,7 @@ type delivery struct {
 	source        *renew.Source
 	changed       chan struct{}
 
-	owed   atomic.Bool // the program, since there is a new key
+	owed   atomic.Bool // the program has to be started: there is a new key
 	behind bool        // the last delivery failed
 }
 
@@ -58,8 +58,8 @@ func newDelivery(f runFlags, a *app, log *slog.Logger, m *metrics) (*delivery, e
 	return d, nil
 }
 
-// begin writes the file, unless a renewal is due, which nothing but the source's Run may begin. It finds out whether
-// the file can be written all the same.
+// begin writes the file, unless a renewal is due: only the source's Run may begin one. Then begin only finds out whether
+// the file can be written.
 func (d *delivery) begin(ctx context.Context) error {
 	if d.file == "" {
 		return nil
@@ -89,7 +89,7 @@ func temporary(path string) (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
 }
 
-// wake has the key in use delivered where it is not. If it has just been taken into use, the program is started too.
+// wake makes loop write the key in use to the file, if that holds another. If newKey is set, it starts the program too.
 func (d *delivery) wake(newKey bool) {
 	if newKey {
 		d.owed.Store(true)
@@ -121,14 +121,14 @@ func (d *delivery) loop(ctx context.Context) {
 	}
 }
 
-// last delivers what is still to be delivered, once, when nothing is renewed any more.
+// last delivers once more at the end of the command, when no renewal can begin any more.
 func (d *delivery) last() {
 	if d.behind || d.owed.Load() {
 		d.deliver(context.Background(), lastTime)
 	}
 }
 
-// deliver brings the key in use to where it is not yet, and reports whether that went well.
+// deliver writes the file and starts the program, as far as that is still to be done, and reports whether it succeeded.
 func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
 	token, err := d.source.TokenContext(ctx)
 	if err != nil {

@@ -55,7 +55,7 @@ func deployed(t *testing.T, elem ...string) string {
 	return string(data)
 }
 
-// TestDeploySystemdUnits are what systemd understands, and little can be done to them.
+// TestDeploySystemdUnits: systemd accepts the units, and its security check finds little exposed.
 func TestDeploySystemdUnits(t *testing.T) {
 	t.Parallel()
 	folder, err := built()
@@ -161,8 +161,8 @@ func TestDeployCrontab(t *testing.T) {
 	}
 }
 
-// TestDeployConsumers are programs in other languages, before a server that takes its time, and one that refuses
-// a key for a moment.
+// TestDeployConsumers runs the programs in other languages against a slow server, and against one that refuses a key for
+// a moment.
 func TestDeployConsumers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"consumer.sh", "consumer.py"} {
@@ -188,7 +188,7 @@ func TestDeployConsumers(t *testing.T) {
 	must(t, err, string(out))
 }
 
-// TestDeployAlerts are found by Prometheus to be right, and ask for metrics that there are.
+// TestDeployAlerts: Prometheus accepts the alerts, and every metric in them exists.
 func TestDeployAlerts(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "promtool", "test", "rules", "test.yaml")

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 const day = 24 * time.Hour
 
-// operator is a person with a fake server and a store.
+// operator runs commands against a fake server, with a store.
 type operator struct {
 	t      *testing.T
 	server *espertest.Server
@@ -41,7 +41,7 @@ type operator struct {
 	env    []string // more variables
 
 	mu      sync.Mutex
-	printed bytes.Buffer // whatever must hold no key
+	printed bytes.Buffer // must hold no key
 }
 
 // newOperator has a server and an empty store in a file. At the end of the test no key may be in anything that was
@@ -129,7 +129,7 @@ func (o *operator) remember(text string) {
 	o.printed.WriteString(text)
 }
 
-// wants checks the exit code, and texts in what was printed. Whatever goes wrong is one line.
+// wants checks the exit code, and that the output has these texts. If the command failed, its error is one line.
 func (r *result) wants(code int, parts ...string) *result {
 	r.t.Helper()
 	if r.code != code {
@@ -175,7 +175,7 @@ func (o *operator) lookForKeys() {
 	}
 }
 
-// keys are those that the server has seen.
+// keys returns the keys that the server was sent, and its newest.
 func (o *operator) keys() (keys []string) {
 	for _, r := range o.server.Requests() {
 		if key := r.Key.Reveal(); len(key) > len("fake") {
@@ -185,7 +185,7 @@ func (o *operator) keys() (keys []string) {
 	return append(keys, o.server.Token())
 }
 
-// holds returns the form in which a text holds a key.
+// holds returns the encoding in which a text has a key, or "".
 func holds(text, key string) (form string) {
 	for _, form := range []string{key, hex.EncodeToString([]byte(key)), strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(key)), "="), url.QueryEscape(key)} {
 		if strings.Contains(text, form) {
@@ -253,7 +253,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// within reports whether it happens in time.
+// within reports whether a condition comes true in time.
 func within(is func() bool) bool {
 	const patience = 150 * time.Second
 	for over := time.Now().Add(patience); !is(); <-time.After(20 * time.Millisecond) {

@@ -28,7 +28,7 @@ const (
 )
 
 func main() {
-	// A signal ends what can be ended. What has begun is finished, so there is no way to end it twice.
+	// A signal ends every wait. A renewal that has begun is finished, so a second signal changes nothing.
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -98,7 +98,7 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// ownCodes translates a code into those of check and exec.
+// ownCodes translates an exit code into the one that check or exec has for it.
 func ownCodes(c *cobra.Command) func(int) int {
 	return func(code int) int {
 		switch c.Name() {
@@ -111,12 +111,12 @@ func ownCodes(c *cobra.Command) func(int) int {
 	}
 }
 
-// withoutKeys takes out of a text what may be a key that was given in a wrong place.
+// withoutKeys removes from a text whatever may be a key. A person may have given the key as an argument by mistake.
 func withoutKeys(text string) string {
 	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
 }
 
-// oneLine is an error without what only tells a programmer where it is from.
+// oneLine is the text of an error without the names of packages, which only help a programmer.
 func oneLine(err error) string {
 	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "").Replace(err.Error())
 }

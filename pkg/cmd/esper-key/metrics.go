@@ -53,7 +53,7 @@ func (m *metrics) gauge(name, help string, value func(renew.Status) float64) pro
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(m.source.Status()) })
 }
 
-// count counts a change of the source, and reports whether there is another key.
+// count counts a change that the source reports. It returns true if another key is in use.
 func (m *metrics) count(before, after renew.Status) (newKey bool) {
 	switch {
 	case after.Serial == before.Serial && after.IssuedAt.Equal(before.IssuedAt) && after.ExpiresAt.Equal(before.ExpiresAt):

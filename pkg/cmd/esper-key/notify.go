@@ -11,7 +11,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// notifier tells systemd how the service is, if that started it.
+// notifier tells systemd the state of the service, if systemd started it.
 type notifier struct {
 	log      *slog.Logger
 	socket   string        // empty: systemd did not start this

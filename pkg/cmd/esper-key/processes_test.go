@@ -62,7 +62,7 @@ func TestKilled(t *testing.T) {
 		if !stored {
 			lost++
 		}
-		// Where the answer has died with the process, the note of the renewal has not.
+		// The answer to the renewal may be lost with the process. The note of the attempt is in the store.
 		if posts := o.posts(); posts > 1 || !stored && (posts != 1 || !strings.Contains(read(o.path()), `"attempt"`)) {
 			t.Errorf("after %d renewals the key is not stored: %s", posts, read(o.path()))
 		}
@@ -73,7 +73,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestSignals sends each command what ends it while it renews: it finishes that first.
+// TestSignals sends each command a signal while it renews: it finishes the renewal first.
 func TestSignals(t *testing.T) {
 	hearHangups()
 	for _, args := range [][]string{{"token"}, {"renew"}, {"renew", "--now"}, {"exec", "--", "true"}} {
@@ -96,7 +96,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestExec passes on everything that a program may want.
+// TestExec: the program gets its arguments, environment, input and signals as without exec.
 func TestExec(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -131,7 +131,7 @@ func TestExec(t *testing.T) {
 	o.run("exec", "--", "true").wants(execFailed)
 }
 
-// TestSecrets looks for the key where other users and other programs could see it.
+// TestSecrets looks for the key wherever other users and other programs could see it.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"

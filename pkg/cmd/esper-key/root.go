@@ -136,8 +136,8 @@ func (a *app) print(c *cobra.Command, v any, lines ...string) error {
 	return err
 }
 
-// open opens the store and what is in it, or begins with the initial key, if there is one. The function closes both;
-// its error is a new key that is not saved.
+// open opens the store, and a source on it, which begins with the initial key if the store is empty. The function that it
+// returns closes both; an error of that means that a new key is not saved.
 func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.Option) (*renew.Source, func() error, error) {
 	if a.environment == "" {
 		return nil, nil, usage("it is not known whose key this is: set %s to the tenant's name, or give --environment", environmentVariable)

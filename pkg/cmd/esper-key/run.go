@@ -61,7 +61,7 @@ func (a *app) run() *cobra.Command {
 	return c
 }
 
-// keeper is what run does besides renewing.
+// keeper does the work of run beside the renewal: metrics, delivery, systemd and the log.
 type keeper struct {
 	log      *slog.Logger
 	metrics  *metrics
@@ -117,7 +117,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	return err
 }
 
-// initialKey reads the key to begin with. A file that is gone or empty has none: its key is stored by then.
+// initialKey reads the key to begin with. If its file is gone or empty there is none: the key is in the store by then.
 func initialKey(path string) (esper.Secret, error) {
 	if path == "" {
 		return esper.Secret{}, nil
@@ -139,7 +139,7 @@ func newLogger(to io.Writer, format string) (*slog.Logger, error) {
 	return nil, usage("--log-format is neither text nor json")
 }
 
-// changes queues what the source tells, so that the source never waits.
+// changes queues the changes that the source reports, so that the source never waits for the rest.
 type changes struct {
 	mu   sync.Mutex
 	all  []renew.Status
@@ -207,7 +207,7 @@ func (k *keeper) watch(ctx context.Context, source *renew.Source) {
 	}
 }
 
-// trouble says what is wrong with a key, or nothing.
+// trouble says what is wrong with a key. It is "" if nothing is.
 func trouble(s renew.Status) string {
 	var all []string
 	if s.Lost {

@@ -194,7 +194,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	o.token()
 }
 
-// listen is systemd. The function returns what it was told so far.
+// listen stands in for systemd. The function that it returns gives all that was received so far.
 func listen(t *testing.T, socket string) (told func() string) {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
@@ -225,7 +225,7 @@ func listen(t *testing.T, socket string) (told func() string) {
 	}
 }
 
-// TestRunWithDeafSystemd renews and ends though systemd reads nothing.
+// TestRunWithDeafSystemd: run renews and ends although systemd reads nothing.
 func TestRunWithDeafSystemd(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -249,7 +249,7 @@ func TestRunWithDeafSystemd(t *testing.T) {
 // hearHangups has processes end at SIGHUP, even if these tests were started with nohup.
 func hearHangups() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 
-// TestRunEndsInOrder gets signals while the server takes its time to renew.
+// TestRunEndsInOrder sends signals while a slow server renews.
 func TestRunEndsInOrder(t *testing.T) {
 	t.Parallel()
 	hearHangups()
@@ -282,7 +282,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// TestRunGoesOnWithoutAKey is lost, shouts, and recovers with adopt.
+// TestRunGoesOnWithoutAKey: after the loss of the key, run says so in the log and in its metrics, and goes on after adopt.
 func TestRunGoesOnWithoutAKey(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -313,7 +313,7 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 	}
 }
 
-// TestRunBegins with the key of a file, which may be gone later.
+// TestRunBegins begins with a key from a file, which may be gone at the next start.
 func TestRunBegins(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -345,7 +345,7 @@ func TestRunBegins(t *testing.T) {
 	o.run("run", "--listen", taken.Addr().String()).wants(exitFailed, "--listen")
 }
 
-// TestRunProgramHangs ends a program that does not end, and goes on.
+// TestRunProgramHangs: run kills a program of --on-renew that does not end, and goes on.
 func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -359,7 +359,7 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	o.token()
 }
 
-// TestLogWithoutReader goes on when nobody reads its log any more.
+// TestLogWithoutReader: run goes on when nobody reads its log any more.
 func TestLogWithoutReader(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)

@@ -128,7 +128,7 @@ func TestRunbook(t *testing.T) {
 	}
 }
 
-// TestBackupWhileRunning is the other half of the runbook's last section: the process puts the newer key back.
+// TestBackupWhileRunning restores a backup while run is running: run puts the newer key back, as the runbook says.
 func TestBackupWhileRunning(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestStoreURLs takes the URLs that the help names, and opens nothing.
+// TestStoreURLs parses the URLs that the help names, without a connection.
 func TestStoreURLs(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	write(t, kubeconfig, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],
@@ -45,7 +45,7 @@ func TestStoreURLs(t *testing.T) {
 
 func root(path string) string { return "/" + strings.TrimPrefix(path, "/") }
 
-// TestBadStoreURLs have an error each that does not repeat them.
+// TestBadStoreURLs: each bad URL is an error that does not repeat the URL.
 func TestBadStoreURLs(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
@@ -85,7 +85,7 @@ func TestSQLite(t *testing.T) {
 	o.token()
 }
 
-// TestUnreachableStore says which, and not with which password.
+// TestUnreachableStore: the error names the store, and has no password.
 func TestUnreachableStore(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)

@@ -16,13 +16,13 @@ import (
 type failure struct {
 	text      string
 	status    metav1.Status // its code and reason
-	is        []error       // those of package context that it is
+	is        []error       // of package context, for errors.Is
 	permanent bool
 }
 
 func (e *failure) Error() string { return e.text }
 
-// Unwrap returns those errors of package context that are the cause.
+// Unwrap returns the errors of package context that caused this one.
 func (e *failure) Unwrap() []error { return e.is }
 
 // Permanent reports whether the error stays until a person changes something.

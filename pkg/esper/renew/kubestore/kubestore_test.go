@@ -24,9 +24,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// The contract and the rights have tests with a real API server elsewhere. These are its answers that are hard to get.
+// The tests in pkg/stores use a real API server. Here are answers that such a server gives rarely.
 
-// on returns a store at an API server that answers as told. A nil answer is a Secret with a document.
+// on returns a store that uses an API server with the given answer. If the answer is nil, it is a Secret with a document.
 func on(t *testing.T, answer func(r *http.Request) *metav1.Status, opts ...Option) renew.Store {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +104,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTooManyRequests is answered with 429 twice: the client waits as it is told.
+// TestTooManyRequests answers 429 twice: client-go waits as long as Retry-After says.
 func TestTooManyRequests(t *testing.T) {
 	var n atomic.Int32
 	s := on(t, func(*http.Request) *metav1.Status {
@@ -158,7 +158,7 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
-// TestArguments has bad ones, with which nothing is sent.
+// TestArguments gives bad arguments: nothing is sent.
 func TestArguments(t *testing.T) {
 	secrets := func(name string, opts ...Option) renew.Store {
 		s := on(t, func(*http.Request) *metav1.Status {

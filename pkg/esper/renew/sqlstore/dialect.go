@@ -54,12 +54,12 @@ func (d Dialect) quoteTable(name string) string {
 	return strings.Join(parts, ".")
 }
 
-// check is an expression that says why the connection will not do, and "" if it will.
+// check is an SQL expression. Its value says why the store cannot use the connection; "" means that it can.
 func (d Dialect) check() string {
 	switch d {
 	case PostgreSQL:
 		return "CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE '' END"
-	case MySQL: // read_only is a number here and a word there
+	case MySQL: // read_only is a number in MySQL and a word in MariaDB
 		return "CASE WHEN @@session.autocommit = 0 THEN 'autocommit'" +
 			" WHEN CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only = 1 THEN 'replica' ELSE '' END"
 	default:
@@ -67,8 +67,8 @@ func (d Dialect) check() string {
 	}
 }
 
-// durable is a clause of a statement that writes: its commit waits for the disk, even if the server was told
-// that commits need not. On the others a session cannot ask for that.
+// durable is a clause that makes the commit of a writing statement wait for the disk, even where the server is set up
+// not to wait. Only PostgreSQL lets a session ask for that.
 func (d Dialect) durable() string {
 	if d == PostgreSQL {
 		return " RETURNING CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'local', true) END"
@@ -89,7 +89,7 @@ func (d Dialect) statements(table string) statements {
 		return fmt.Sprintf(format, append([]any{quoted}, p[:n]...)...) + d.durable()
 	}
 	return statements{
-		// One row always: its first two columns are NULL where there is no document.
+		// It always yields one row. The first two columns are NULL if there is no document.
 		load: fmt.Sprintf("SELECT k.version, k.document, %s FROM (SELECT 1 AS n) AS one LEFT JOIN %s AS k ON k.name = %s",
 			d.check(), quoted, p[0]),
 		insert: write("INSERT INTO %s (version, document, name) VALUES (%s, %s, %s)", 3),

@@ -16,14 +16,14 @@ import (
 type failure struct {
 	text      string
 	code      string  // a SQLSTATE, an engine's number, or ""
-	is        []error // those of the packages context and sql that it is
+	is        []error // of the packages context and database/sql, for errors.Is
 	permanent bool
 	busy      bool
 }
 
 func (e *failure) Error() string { return e.text }
 
-// Unwrap returns those errors of the packages context and sql that are the cause.
+// Unwrap returns the errors of the packages context and database/sql that caused this one.
 func (e *failure) Unwrap() []error { return e.is }
 
 // Permanent reports whether the error stays until a person changes something.
@@ -93,8 +93,8 @@ const (
 	readOnly
 )
 
-// kind tells the errors apart with which somebody has to do something. The codes are those of the engines'
-// manuals; SQLite has words.
+// kind names the errors that a person has to act on. The codes are from the manuals of the engines; SQLite's drivers
+// have only texts.
 func kind(d Dialect, code, text string) class {
 	kinds := map[string]class{
 		"40001": busy, "40P01": busy, "55P03": busy, "1213": busy, "1205": busy, "1020": busy,
@@ -120,7 +120,7 @@ func kind(d Dialect, code, text string) class {
 // inText finds the number in an error of go-sql-driver/mysql.
 var inText = regexp.MustCompile(`Error (\d{4})\b`)
 
-// code returns the SQLSTATE that drivers of PostgreSQL have, or the number in the words of MySQL's.
+// code returns the SQLSTATE of an error from a PostgreSQL driver, or the number in the text of one from a MySQL driver.
 func code(err error) string {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {

@@ -12,15 +12,15 @@ import (
 	"testing"
 )
 
-// fakeDB is a driver and the one row of its table. The real engines have tests elsewhere.
+// fakeDB is a database driver, and the only row of its table. The tests in pkg/stores use real engines.
 type fakeDB struct {
 	mu         sync.Mutex
 	version    string
 	document   []byte
 	unfit      string   // what the check says
 	statements []string // all that were sent
-	// before and after are called around a statement that writes, for the n-th of them, and return its error.
-	// With an error of before, nothing is written.
+	// before and after are called with n around the n-th statement that writes. The error that they return is the
+	// error of the statement. If before returns one, nothing is written.
 	before, after func(n int) error
 	read          func() error // the error of a statement that reads
 	writes        int

@@ -53,7 +53,7 @@ const (
 	defaultName  = "default"
 	maxName      = 255 // bytes, of a row's name
 
-	busyTime  = 5 * time.Second // for a statement that others are in the way of
+	busyTime  = 5 * time.Second // how long a statement is repeated that fails because of other sessions
 	busyPause = 50 * time.Millisecond
 )
 
@@ -154,9 +154,9 @@ func (s *store) load(ctx context.Context) (document []byte, version string, err 
 
 // Save implements [renew.Store].
 //
-// Versions are random. So one can be told from another after a backup was restored, and a Save can see that
-// the version in the row is its own: a driver repeats statements when a connection was lost, and the second
-// time its condition does not hold.
+// Versions are random, so that no version comes back when a backup is restored. A driver repeats a statement when a
+// connection was lost, and the second time its condition does not hold. Save then sees its own version in the row, and
+// knows that the first statement was carried out.
 func (s *store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	newVersion = rand.Text()
 	err = s.persist(ctx, func() error { return s.save(ctx, document, version, newVersion) })
@@ -166,7 +166,7 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 	return newVersion, nil
 }
 
-// save sends the statement, any number of times with the same versions: the document is replaced once at most.
+// save sends the statement. It may be called again with the same versions: the document is replaced once at most.
 func (s *store) save(ctx context.Context, document []byte, version, newVersion string) error {
 	statement, args := s.sql.insert, []any{newVersion, document, s.options.name}
 	if version != "" {
@@ -200,7 +200,7 @@ func (s *store) save(ctx context.Context, document []byte, version, newVersion s
 	return err
 }
 
-// persist repeats a call while others are in its way.
+// persist repeats a call as long as it fails because of other sessions.
 func (s *store) persist(ctx context.Context, call func() error) error {
 	over := time.Now().Add(busyTime)
 	for {

@@ -43,7 +43,7 @@ func saved(t *testing.T, f *fakeDB) (renew.Store, string) {
 	return s, version
 }
 
-// TestRepeated has statements done whose answers say otherwise.
+// TestRepeated has statements fail that were carried out.
 func TestRepeated(t *testing.T) {
 	for name, err := range map[string]error{
 		"database/sql repeats it":   driver.ErrBadConn,
@@ -75,7 +75,7 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// TestNotDone has statements fail that changed nothing.
+// TestNotDone has statements fail that were not carried out.
 func TestNotDone(t *testing.T) {
 	f := &fakeDB{}
 	s, version := saved(t, f)
@@ -100,13 +100,13 @@ func TestNotDone(t *testing.T) {
 	}
 }
 
-// coded is an error as drivers of PostgreSQL have it.
+// coded is an error with a SQLSTATE, as PostgreSQL drivers return it.
 type coded string
 
 func (c coded) Error() string    { return "the server's words" }
 func (c coded) SQLState() string { return string(c) }
 
-// TestBusy has others in the way, for a while and for ever.
+// TestBusy has statements fail because of other sessions, for a while and for ever.
 func TestBusy(t *testing.T) {
 	for err, d := range map[error]Dialect{
 		coded("40001"): PostgreSQL,
@@ -218,7 +218,7 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// TestName looks at what a store is called in errors of package renew.
+// TestName checks the name of a store in errors of package renew.
 func TestName(t *testing.T) {
 	f := &fakeDB{read: func() error { return errors.New("connection refused") }}
 	s := newStore(t, f, PostgreSQL, WithTable("ops.keys"), WithName("the fleet's"))
