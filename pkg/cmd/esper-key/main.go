@@ -24,7 +24,7 @@ import (
 const (
 	exitFailed = 1 // may be tried again
 	exitUsage  = 2
-	exitPerson = 3 // the key is lost, refused or not there: a person has to act
+	exitPerson = 3 // the key is lost, refused, not renewable or not there: a person has to act
 )
 
 func main() {
@@ -90,7 +90,8 @@ func (e *usageError) Unwrap() error { return e.error }
 func codeOf(err error) int {
 	var bad *usageError
 	switch {
-	case errors.Is(err, renew.ErrNoKey), errors.Is(err, renew.ErrKeyLost), errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
+	case errors.Is(err, renew.ErrNoKey), errors.Is(err, renew.ErrKeyLost), errors.Is(err, renew.ErrNotRenewable),
+		errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
 		return exitPerson
 	case errors.As(err, &bad), errors.Is(err, esper.ErrInvalidArgument):
 		return exitUsage

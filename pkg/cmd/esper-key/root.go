@@ -64,8 +64,8 @@ table than esper_keys. ?key= names another entry of the Secret than
 key.json, and ?context= another context of the KUBECONFIG.
 
 Exit codes: 0; 1 failed, and may be tried again; 2 usage; 3 the key is lost,
-refused or not there, and a person has to act. check has those of monitoring
-plugins, and exec those of env(1).`
+refused, not renewable or not there, and a person has to act. check has those
+of monitoring plugins, and exec those of env(1).`
 
 const rootExample = `  export ESPER_ENVIRONMENT=foo
   export ESPER_KEY_STORE=file:///var/lib/esper-key/key.json

@@ -31,4 +31,6 @@ func TestViaPersonalAccessToken(t *testing.T) {
 	o.server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: `{"personal_access_tokens": []}`})
 	o.run("show").wants(0, "via personal-access-token: no: the key cannot be renewed: it belongs to none of the 0")
 	o.run("show", "-o", "json").wants(0, `"personal-access-token": "no: `)
+	o.run("renew", "--now", "--via", "personal-access-token").wants(exitPerson, "the key cannot be renewed: it belongs to none of the 0")
+	o.token()
 }
