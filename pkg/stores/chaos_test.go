@@ -29,7 +29,7 @@ type proxy struct {
 func proxyTo(t *testing.T, e *engine) *proxy {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.New(io.Discard))
-	port, err := freePort() // which stays free while the proxy is stopped
+	port, err := freePort() // no connection takes this port while the proxy is stopped
 	must(t, err)
 	p := &proxy{t, toxiproxy.NewProxy(api, "stores", fmt.Sprintf("127.0.0.1:%d", port), e.listens)}
 	must(t, p.Start())
@@ -52,7 +52,7 @@ type fault struct {
 	begin  func(p *proxy, e *engine)
 	end    func(p *proxy, e *engine)
 	lasts  time.Duration
-	engine bool // the fault is in the engine, so it hits all who use it
+	engine bool // the fault is in the engine, so it affects every test that uses the engine
 }
 
 // network returns the faults of the network between processes and engine.
@@ -60,7 +60,7 @@ func network() []fault {
 	healed := func(p *proxy, _ *engine) { p.heal() }
 	const seconds = 4 * time.Second
 	return []fault{
-		{"nothing", func(*proxy, *engine) {}, healed, 0, false},
+		{"no fault", func(*proxy, *engine) {}, healed, 0, false},
 		{"connections cut, none accepted", func(p *proxy, _ *engine) { p.Stop() }, func(p *proxy, _ *engine) {
 			if err := p.Start(); err != nil {
 				p.t.Error(err)
@@ -92,9 +92,9 @@ func trouble() []fault {
 
 // The moments at which a fault begins.
 const (
-	atJournal = "before the attempt is noted"
+	atJournal = "before the attempt is noted in the store"
 	atPost    = "while the renewal is under way, before the server acts"
-	atSave    = "when the old key is dead and the new one not yet here"
+	atSave    = "after the server has replaced the key, before the new one arrives"
 )
 
 var moments = []string{atJournal, atPost, atSave}
@@ -103,7 +103,7 @@ var moments = []string{atJournal, atPost, atSave}
 func TestChaos(t *testing.T) {
 	for name := range kinds() {
 		if name == "SQLite" {
-			continue // SQLite has no server; TestKilledAtRandom has its faults
+			continue // SQLite has no server: TestKilledAtRandom kills its processes instead
 		}
 		e := get(t, name)
 		t.Run(name, func(t *testing.T) {
@@ -143,8 +143,8 @@ func TestPrimaryGone(t *testing.T) {
 	}
 }
 
-// befall has processes renew a key while something happens. No key that arrived is lost, no key is renewed again
-// without a check, and all have the new one afterwards.
+// befall has processes renew a key during a fault. It checks that no key that arrived is lost, that no process repeats
+// a renewal before it has asked the server about the first one, and that all processes have the new key afterwards.
 func befall(t *testing.T, e *engine, f fault, moment string) {
 	const number, patience = 3, 3 * time.Minute
 	server := newServer(t)
@@ -194,12 +194,12 @@ func befall(t *testing.T, e *engine, f fault, moment string) {
 				}
 				command := "call"
 				if processes.Posts(server) == 0 {
-					command = "renew" // nothing was begun while the store was away
+					command = "renew" // the processes could not begin a renewal without the store
 				}
 				<-time.After(50 * time.Millisecond)
 				answer = c.Ask(command)
 			}
-			t.Errorf("process %d has no working key %v later: %s", i, patience, answer)
+			t.Errorf("process %d has no working key %v after the fault: %s", i, patience, answer)
 		})
 	}
 	wait.Wait()
@@ -224,7 +224,7 @@ func waitForPost(t *testing.T, server *espertest.Server) {
 	t.Helper()
 	for over := time.Now().Add(30 * time.Second); processes.Posts(server) == 0; <-time.After(5 * time.Millisecond) {
 		if time.Now().After(over) {
-			t.Fatal("no renewal is sent")
+			t.Fatal("no process has sent a renewal")
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // TestChild is the main program of the processes that tests start.
 func TestChild(*testing.T) { processes.Main(open) }
 
-// newServer starts an Esper that answers programs, too.
+// newServer starts a fake Esper server that also answers the calls to processes.Devices.
 func newServer(t *testing.T, opts ...espertest.Option) *espertest.Server {
 	t.Helper()
 	fine := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})

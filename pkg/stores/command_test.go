@@ -42,7 +42,8 @@ func esperKey(t *testing.T) (program string) {
 	return program
 }
 
-// TestCommand keeps a key in each engine by its URL: twenty at once make one renewal.
+// TestCommand runs esper-key with the URL of a store in each engine. Twenty processes at the same time make one
+// renewal.
 func TestCommand(t *testing.T) {
 	program := esperKey(t)
 	on(t, func(t *testing.T, e *engine) {
@@ -102,13 +103,13 @@ func TestCommand(t *testing.T) {
 		}
 		all.Wait()
 		if n := processes.Posts(server); n != 1 {
-			t.Errorf("%d renewals", n)
+			t.Errorf("%d renewals, want 1", n)
 		}
 		if out := run("", "show"); strings.Contains(out, server.Token()) {
 			t.Errorf("show prints the key: %s", out)
 		}
 		run("", "check")
-		if e.name == "MariaDB" { // the password of the URL counts
+		if e.name == "MariaDB" { // the password may be in the URL instead
 			env = append(env, "MYSQL_PWD=", "ESPER_KEY_STORE="+strings.Replace(url, "operator@", "operator:a%20word@", 1))
 			run("", "check")
 		}
@@ -131,9 +132,9 @@ users: [{name: test, user: {token: %s}}]
 
 const manifests = "../examples/deploy/kubernetes"
 
-// TestManifests applies the manifests for operators to a real API server, and runs what the Deployment's pod would run,
-// with its service account: it has the rights that it needs, and no other. Then it mounts the Secret as the consumer
-// does.
+// TestManifests applies the manifests for operators to a real API server. It runs the command of the Deployment's pod,
+// with the pod's service account, which must have the rights that the command needs and no others. Then it checks that
+// the consumer's volume would have the new key.
 func TestManifests(t *testing.T) {
 	e := get(t, "Kubernetes")
 	server := newServer(t)
@@ -174,7 +175,7 @@ func TestManifests(t *testing.T) {
 			_, err = admin.AppsV1().Deployments("fleet").Create(ctx, &o, strict)
 			pod = o.Spec.Template.Spec
 		default:
-			t.Errorf("%s is not tried", kind.Kind)
+			t.Errorf("this test cannot apply a %s", kind.Kind)
 		}
 		must(t, err)
 	}
@@ -230,7 +231,7 @@ func TestManifests(t *testing.T) {
 	var document struct{ Key string }
 	must(t, json.Unmarshal(secret.Data[filepath.Base(path)], &document))
 	if document.Key != server.Token() || processes.Posts(server) != 1 || filepath.Dir(path) != consumer.Spec.Containers[0].VolumeMounts[0].MountPath {
-		t.Errorf("the consumer does not get the key, after %d renewals", processes.Posts(server))
+		t.Errorf("the consumer does not get the new key, after %d renewals", processes.Posts(server))
 	}
 
 	other := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "of-another-program"}}

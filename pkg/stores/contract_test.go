@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 func TestContractSettings(t *testing.T) {
 	for name, set := range map[string]struct {
 		engine   string
-		old, new string // what is replaced in the DSN
+		old, new string // new replaces old in the address
 	}{
 		"PostgreSQL, serializable":    {"PostgreSQL", "sslmode=disable", "sslmode=disable&default_transaction_isolation=serializable"},
 		"PostgreSQL, repeatable read": {"PostgreSQL", "sslmode=disable", "sslmode=disable&default_transaction_isolation=repeatable%20read"},

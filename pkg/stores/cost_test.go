@@ -17,10 +17,10 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// How long TestCost waits before it counts, and how long it counts: sources ask less regularly at first.
+// TestCost waits for warmUp, because sources read the store less regularly at first. Then it counts for measured.
 const warmUp, measured = time.Minute, 90 * time.Second
 
-// meter is a relay to an engine that counts.
+// meter relays connections to an engine, and counts the bytes.
 type meter struct {
 	net.Listener
 	bytes atomic.Int64
@@ -60,7 +60,7 @@ func (m *meter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// counting counts the calls of a store.
+// counting is a store that counts its calls.
 type counting struct {
 	renew.Store
 	loads, saves *atomic.Int64
@@ -76,7 +76,7 @@ func (c counting) Save(ctx context.Context, document []byte, version string) (st
 	return c.Store.Save(ctx, document, version)
 }
 
-// TestCost counts what processes that share a key ask of an engine, in an hour without a renewal and for a renewal.
+// TestCost counts the calls and bytes of processes that share a key, in an hour without a renewal and for a renewal.
 func TestCost(t *testing.T) {
 	t.Parallel()
 	for name := range kinds() {
@@ -117,23 +117,23 @@ func cost(t *testing.T, e *engine, number int) {
 	saves.Store(0)
 	must(t, sources[0].Renew(ctx))
 	for _, s := range sources {
-		must(t, s.Check(ctx)) // as they do within a minute
+		must(t, s.Check(ctx)) // Run does the same within a minute
 		wants(t, s, server.Token())
 	}
 	callsThen, bytesThen = read()
 	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 	if perHour := idleCalls / float64(number); perHour > 120 {
-		t.Errorf("%.0f looks at the store an hour, by each process", perHour)
+		t.Errorf("each process calls the store %.0f times an hour, want 120 at most", perHour)
 	}
-	if n := saves.Load(); n != 2 { // the note of the attempt, and the new key
-		t.Errorf("%d saves for a renewal", n)
+	if n := saves.Load(); n != 2 { // one notes the attempt, the other saves the new key
+		t.Errorf("%d saves for a renewal, want 2", n)
 	}
 	reportCost(e, number, idleCalls, idleBytes, callsThen-calls, bytesThen-bytes)
 }
 
-// TestRate loads the document as often as it can, and counts.
+// TestRate counts how often eight callers can load the document in a second.
 func TestRate(t *testing.T) {
 	const callers, lasts = 8, 2 * time.Second
 	on(t, func(t *testing.T, e *engine) {

@@ -1,4 +1,4 @@
-// Package stores tries the stores of package renew on real engines: PostgreSQL, MariaDB, SQLite and a
-// Kubernetes API server with etcd. It has nothing but tests. `make stores` installs what they need, and
-// starts and stops it.
+// Package stores tests the stores of package renew on real engines: PostgreSQL, MariaDB, SQLite and a Kubernetes API
+// server with etcd. It has only tests, and the examples that they run. `make stores` installs the engines and runs the
+// tests, which start and stop the engines.
 package stores

@@ -28,17 +28,18 @@ type engine struct {
 	// listens is the address at which its clients connect; "" for SQLite, which has none.
 	listens  string
 	services []*service
-	folder   string // of an engine without services
-	// at returns the address of storage by its name, for open, through a proxy if via is not "".
+	folder   string // the folder of an engine without services
+	// at returns the address of the row or Secret with this name, for open. If via is not "", the address leads through
+	// the proxy that listens there.
 	at func(name, via string) string
 }
 
-// address has what another process needs to open a store.
+// address has what a process needs to open a store. For Kubernetes, table is the namespace.
 type address struct{ kind, dsn, table, name string }
 
 func (a address) String() string { return strings.Join([]string{a.kind, a.dsn, a.table, a.name}, "\t") }
 
-// pools are the databases that this process has open, by their DSN.
+// pools has the databases and Kubernetes clients that this process has open, by their DSN.
 var pools sync.Map
 
 func database(kind, dsn string) (*sql.DB, error) {
@@ -61,7 +62,7 @@ func database(kind, dsn string) (*sql.DB, error) {
 func open(text string) (renew.Store, error) {
 	parts := strings.Split(text, "\t")
 	if len(parts) != 4 {
-		return nil, fmt.Errorf("%q is no address", text)
+		return nil, fmt.Errorf("%q is not an address", text)
 	}
 	a := address{parts[0], parts[1], parts[2], parts[3]}
 	if a.kind == "kubernetes" {
@@ -77,23 +78,23 @@ func open(text string) (renew.Store, error) {
 
 var names atomic.Int64
 
-// newName returns a name for a table or a Secret that no test has used.
+// newName returns a name for a row or a Secret that no test has used.
 func newName() string { return fmt.Sprintf("key-%d", names.Add(1)) }
 
-// fresh returns the address of an empty table or Secret.
+// fresh returns the address of a row or Secret that does not exist yet.
 func (e *engine) fresh(t *testing.T) string {
 	t.Helper()
 	return e.at(newName(), "")
 }
 
-// kill kills the engine, and start starts it again.
+// kill kills the engine. After that, start starts it again.
 func (e *engine) kill() {
 	for _, s := range e.services {
 		s.kill()
 	}
 }
 
-// hold stops the engine's processes, without ending them, or lets them go on.
+// hold suspends the engine's processes if still is true, and lets them continue if it is false.
 func (e *engine) hold(still bool) {
 	for _, s := range e.services {
 		s.hold(still)
@@ -111,7 +112,7 @@ func (e *engine) start(t testing.TB) {
 func postgres() (*engine, error) {
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(programs) == 0 {
-		return nil, fmt.Errorf("there is no PostgreSQL: install Debian's package postgresql")
+		return nil, fmt.Errorf("PostgreSQL is not installed: install Debian's package postgresql")
 	}
 	bin := programs[len(programs)-1]
 	s, port, err := newService("postgres", "postgres")
@@ -166,7 +167,7 @@ func mariadbAt(e *engine, account, schema, name, via string) address {
 	return address{"mysql", c.FormatDSN(), "esper_keys", name}
 }
 
-// sqlite uses a file.
+// sqlite creates a database file.
 func sqlite() (*engine, error) {
 	folder, err := newFolder("")
 	if err != nil {
@@ -187,7 +188,7 @@ func newService(name, account string) (s *service, port string, err error) {
 	return &service{name: name, account: account, folder: folder}, fmt.Sprint(n), err
 }
 
-// prepare starts a SQL engine, makes the table and asks for the version.
+// prepare starts a SQL engine, creates the table and asks for the engine's version.
 func (e *engine) prepare(kind, dsn string, d sqlstore.Dialect, version string) error {
 	db, err := database(kind, dsn)
 	if err != nil {
@@ -223,7 +224,8 @@ func on(t *testing.T, test func(t *testing.T, e *engine)) {
 	}
 }
 
-// get returns an engine that runs. In a process that a test started, the engine has nothing but its name.
+// get returns a running engine, which it starts if need be. In a process that storetest started, get starts nothing,
+// and the engine has only its name.
 func get(t *testing.T, name string) *engine {
 	t.Helper()
 	if os.Getenv("ESPER_STORETEST_TEST") != "" {

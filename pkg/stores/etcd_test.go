@@ -17,14 +17,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/stores/etcdstore"
 )
 
-// TestEtcd checks the contract of the store that storetest's README shows, on the API server's etcd.
+// TestEtcd runs storetest on the store that storetest's README shows, with the API server's etcd.
 func TestEtcd(t *testing.T) {
 	source, err := os.ReadFile("etcdstore/etcdstore.go")
 	must(t, err)
 	page, err := os.ReadFile("../esper/renew/storetest/README.md")
 	must(t, err)
 	if !strings.Contains(string(page), "```go\n"+string(source)+"```") {
-		t.Error("the page of storetest shows another store than etcdstore.go")
+		t.Error("storetest/README.md and etcdstore/etcdstore.go differ")
 	}
 	var once sync.Once
 	var client *clientv3.Client

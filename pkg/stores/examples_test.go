@@ -19,8 +19,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// TestExamples runs the example programs as processes, against a slow server: once with nothing stored, and once
-// when the key that is stored has been renewed by somebody else.
+// TestExamples runs each example program against a slow server: first with an empty store, then after another process
+// has renewed the stored key.
 func TestExamples(t *testing.T) {
 	folder := t.TempDir()
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", folder+"/", "./examples/...").CombinedOutput()
@@ -64,11 +64,11 @@ func example(t *testing.T, program, address string, env ...string) {
 	must(t, source.Renew(t.Context()))
 	run("")
 	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 }
 
-// TestReaderPod has the API server look at the pod of reader.yaml, without making it.
+// TestReaderPod has the API server check the pod of reader.yaml, without creating it.
 func TestReaderPod(t *testing.T) {
 	data, err := os.ReadFile("../esper/renew/kubestore/reader.yaml")
 	must(t, err)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the engines that are missing: PostgreSQL, MariaDB and etcd, as Debian has them. None of them is left running.
+# Installs PostgreSQL, MariaDB and etcd from Debian's packages, where they are missing. It leaves none of them running.
 set -euo pipefail
 
 missing=()
@@ -10,7 +10,7 @@ if [ ${#missing[@]} = 0 ]; then exit 0; fi
 
 sudo=
 if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
-# With this run level the packages' services are not started.
+# With RUNLEVEL=1 the packages do not start their services.
 install() { $sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; }
 
 log=$(mktemp)

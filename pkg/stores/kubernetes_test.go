@@ -25,15 +25,15 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/kubestore"
 )
 
-// apiServer is where `make stores` puts the program.
+// apiServer is the environment variable in which `make stores` passes the path of the API server.
 const apiServer = "ESPER_KUBE_APISERVER"
 
-// kubernetes starts an API server and an etcd. Its users are admin, and others without rights; each one's token is
-// its name.
+// kubernetes starts an API server and an etcd. The user admin has all rights. The other users, fleet, reader and
+// nobody, have none. The token of each user is the user's name.
 func kubernetes() (*engine, error) {
 	program := os.Getenv(apiServer)
 	if program == "" {
-		return nil, errors.New("there is no Kubernetes API server: use `make stores`")
+		return nil, errors.New("there is no Kubernetes API server: run `make stores`")
 	}
 	etcd, etcdPort, err := newService("etcd", "")
 	if err != nil {
@@ -91,7 +91,7 @@ func kubernetes() (*engine, error) {
 	return e, err
 }
 
-// healthy asks an etcd whether it works: it accepts connections before it has read its data.
+// healthy asks an etcd whether it is ready. An etcd accepts connections before it has read its data.
 func healthy(ctx context.Context, address string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/health", nil)
 	if err != nil {
@@ -117,7 +117,7 @@ func accountKey(path string) error {
 	return os.WriteFile(path, pem.EncodeToMemory(block), 0o600)
 }
 
-// secretAt is the address of a Secret for a user. The table is the namespace.
+// secretAt returns the address of a Secret in the namespace fleet, for a user.
 func secretAt(e *engine, user, name, via string) address {
 	if via == "" {
 		via = e.listens
@@ -131,7 +131,7 @@ func clientsAs(dsn string) (*kube.Clientset, error) {
 		return nil, err
 	}
 	return kube.NewForConfig(&rest.Config{
-		Host: "https://" + u.Host, BearerToken: u.User.Username(), QPS: -1, // no limit here: the tests measure the store
+		Host: "https://" + u.Host, BearerToken: u.User.Username(), QPS: -1, // no limit: the tests measure the API server
 		TLSClientConfig: rest.TLSClientConfig{Insecure: true},
 	})
 }
@@ -148,7 +148,7 @@ func openSecret(a address) (renew.Store, error) {
 	return kubestore.New(clients.CoreV1().Secrets(a.table), a.name), nil
 }
 
-// clients returns the API's clients as a user has them.
+// clients returns clients that call the API as a user.
 func clients(t *testing.T, e *engine, user string) *kube.Clientset {
 	t.Helper()
 	clients, err := clientsAs(secretAt(e, user, "", "").dsn)

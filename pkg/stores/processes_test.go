@@ -15,8 +15,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times: one does, the others
-// take the new key over. In each round one is killed, and another takes its place.
+// TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times. One process sends the
+// renewal, and the others take over the new key. In each round one process is killed, and a new one takes its place.
 func TestProcessesRenewOnce(t *testing.T) {
 	const number, rounds = 20, 50
 	on(t, func(t *testing.T, e *engine) {
@@ -42,7 +42,7 @@ func TestProcessesRenewOnce(t *testing.T) {
 				if answer := c.Hear(); answer != "key "+server.Token() {
 					t.Fatalf("round %d, process %d: %s", round, i, answer)
 				}
-				if i == victim { // while others have not heard of the new key
+				if i == victim { // while other processes may not have the new key yet
 					c.Kill()
 				}
 			}
@@ -59,8 +59,8 @@ func TestProcessesRenewOnce(t *testing.T) {
 	})
 }
 
-// TestKilledAtRandom kills processes that do nothing but renew, at any moment. What is lost then is only what no
-// process has received.
+// TestKilledAtRandom kills processes that do nothing but renew, at random moments. The server keeps old keys, so after
+// each kill a new process can find a working key and renew it.
 func TestKilledAtRandom(t *testing.T) {
 	const kills = 15
 	on(t, func(t *testing.T, e *engine) {
@@ -85,13 +85,13 @@ func TestKilledAtRandom(t *testing.T) {
 			c.Kill()
 		}
 		if n := processes.Posts(server); n < kills+3 {
-			t.Errorf("%d renewals: hardly any was under way when its process was killed", n)
+			t.Errorf("%d renewals: hardly any process was killed during a renewal", n)
 		}
 		report(e, "3 processes that only renew, killed at any moment", kills, processes.Posts(server), 0)
 	})
 }
 
-// killSome has processes renew all the time, and kills them.
+// killSome starts processes that renew all the time, and kills each after a random time.
 func killSome(t *testing.T, server *espertest.Server, address string) {
 	t.Helper()
 	const number, longest = 3, 60 * time.Millisecond
@@ -108,7 +108,7 @@ func killSome(t *testing.T, server *espertest.Server, address string) {
 	all.Wait()
 }
 
-// anHourLater makes what was noted in the document an hour old.
+// anHourLater sets the times of the attempt and of the refusal in the document to an hour ago.
 func anHourLater(t *testing.T, store renew.Store) {
 	t.Helper()
 	data, version, err := store.Load(t.Context())

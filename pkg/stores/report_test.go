@@ -22,11 +22,11 @@ var results = struct {
 	rates []string
 }{tried: make(map[string]*tried), costs: make(map[string][]string)}
 
-// tried is a fault that engines went through.
+// tried has the results of one fault, by engine.
 type tried struct {
-	renewals map[string]int           // by engine
-	times    map[string]int           // likewise
-	longest  map[string]time.Duration // until all processes had the new key
+	renewals map[string]int           // how many renewals were sent
+	times    map[string]int           // how often the fault was tried
+	longest  map[string]time.Duration // the longest time until all processes had the new key
 }
 
 // report notes how often a fault was tried, how many renewals were sent, and how long it took until all processes had
@@ -44,7 +44,7 @@ func report(e *engine, fault string, times, renewals int, longest time.Duration)
 	r.longest[e.name] = max(r.longest[e.name], longest)
 }
 
-// reportCost notes what an hour without a renewal costs, and a renewal.
+// reportCost notes what an hour without a renewal costs, and what a renewal costs.
 func reportCost(e *engine, processes int, calls, bytes float64, renewalCalls, renewalBytes int64) {
 	results.mu.Lock()
 	defer results.mu.Unlock()
@@ -61,7 +61,7 @@ func reportCost(e *engine, processes int, calls, bytes float64, renewalCalls, re
 	results.costs[e.name] = rows
 }
 
-// reportRate notes how many looks a second an engine answered.
+// reportRate notes how many reads a second an engine answered.
 func reportRate(e *engine, perSecond float64) {
 	results.mu.Lock()
 	defer results.mu.Unlock()
@@ -104,7 +104,7 @@ func tables() string {
 		b.WriteString(strings.Join(results.costs[name], "\n") + "\n")
 	}
 	slices.Sort(results.rates)
-	b.WriteString("\nLooks a second, from eight callers who do nothing else, on two cores with the callers: " + strings.Join(results.rates, ", ") + ".\n")
+	b.WriteString("\nReads a second by eight callers that do nothing else, with the callers and the engine on the same two cores: " + strings.Join(results.rates, ", ") + ".\n")
 	return b.String()
 }
 

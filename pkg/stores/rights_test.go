@@ -18,7 +18,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// accounts are users of a SQL engine with the rights that a statement gives each of them.
+// accounts are users of a SQL engine. The value is the rights on the table that TestRights grants to the user.
 var accounts = map[string]string{
 	"nobody": "",
 	"reader": "SELECT",
@@ -26,7 +26,7 @@ var accounts = map[string]string{
 	"owner":  "SELECT, INSERT, UPDATE",
 }
 
-// admin returns a connection that may do anything, and a maker of addresses for an account.
+// admin returns a connection that may do anything, and a function that returns the address of a row for an account.
 func admin(t *testing.T, e *engine) (db *sql.DB, as func(account, table, name string) string) {
 	t.Helper()
 	if e.name == "PostgreSQL" {
@@ -58,7 +58,7 @@ func execute(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// openSource opens a Source on the store at an address, with a key of the server.
+// openSource opens a Source on the store at an address. The initial key is the server's.
 func openSource(t *testing.T, server *espertest.Server, address string, opts ...renew.Option) (*renew.Source, error) {
 	t.Helper()
 	store, err := open(address)
@@ -72,7 +72,7 @@ func openSource(t *testing.T, server *espertest.Server, address string, opts ...
 	return source, err
 }
 
-// TestRights tries users with more and more rights.
+// TestRights opens a Source as users with more and more rights.
 func TestRights(t *testing.T) {
 	for _, name := range []string{"PostgreSQL", "MariaDB"} {
 		t.Run(name, func(t *testing.T) {
@@ -120,10 +120,10 @@ func TestRights(t *testing.T) {
 			must(t, err)
 			wants(t, reader, server.Token())
 			source, err = openSource(t, server, as("reader", table, "the fleet's \"key\" ` ? $1"))
-			if err == nil { // this host has saved within a week, which is proof of the store
+			if err == nil { // renew.Open makes no trial save, because this host has saved within a week
 				err = source.Renew(t.Context())
 			}
-			fails(t, "reader, that renews", err, "SELECT, INSERT and UPDATE on "+quoted)
+			fails(t, "a renewal by reader", err, "SELECT, INSERT and UPDATE on "+quoted)
 			if n := processes.Posts(server); n != 2 {
 				t.Errorf("%d renewals, want 2", n)
 			}
@@ -145,7 +145,7 @@ func wants(t *testing.T, source *renew.Source, key string) {
 	}
 }
 
-// TestUnfit tries connections that may lose a confirmed save, or read an old document: the store refuses them.
+// TestUnfit opens stores on connections that may lose a confirmed save or read an old document. The store refuses them.
 func TestUnfit(t *testing.T) {
 	for name, test := range map[string]struct{ address, want string }{
 		"autocommit is off":    {strings.Replace(get(t, "MariaDB").fresh(t), "/mysql", "/mysql?autocommit=0", 1), "autocommit is off"},
@@ -165,7 +165,7 @@ func TestUnfit(t *testing.T) {
 	store, err := open(e.fresh(t))
 	must(t, err)
 	_, _, err = store.Load(t.Context())
-	fails(t, "MariaDB that only reads", err, "primary")
+	fails(t, "MariaDB with read_only", err, "primary")
 	execute(t, db, "SET GLOBAL read_only = 0")
 	if _, _, err := store.Load(t.Context()); err != nil {
 		t.Error(err)
@@ -193,10 +193,11 @@ func TestLocked(t *testing.T) {
 			began := time.Now()
 			_, err = store.Save(ctx, []byte("second"), version)
 			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
-				t.Errorf("Save of a row that somebody holds: %v after %v", err, took)
+				t.Errorf("Save of a row that another session has locked: %v after %v", err, took)
 			}
 			must(t, tx.Rollback())
-			if _, err = store.Save(t.Context(), []byte("second"), version); err != nil && !errors.Is(err, renew.ErrConflict) { // the one before may still have been carried out
+			// A conflict is fine here: the save that ended with its context may have taken effect.
+			if _, err = store.Save(t.Context(), []byte("second"), version); err != nil && !errors.Is(err, renew.ErrConflict) {
 				t.Errorf("Save afterwards: %v", err)
 			}
 			if document, _, err := load(t, store); err != nil || string(document) != "second" {
@@ -206,7 +207,8 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestStandby reads from a PostgreSQL that follows another, and finds the primary among two addresses.
+// TestStandby checks that the store refuses a PostgreSQL standby, and that it finds the primary if the DSN has both
+// hosts.
 func TestStandby(t *testing.T) {
 	e := get(t, "PostgreSQL")
 	server := espertest.NewServer(t)
@@ -227,7 +229,7 @@ func TestStandby(t *testing.T) {
 	wants(t, source, server.Token())
 }
 
-// standby starts a copy of a PostgreSQL, which follows it.
+// standby starts a standby of a PostgreSQL server.
 func standby(of *engine) (*engine, error) {
 	s, port, err := newService("standby", "postgres")
 	if err != nil {
@@ -247,8 +249,8 @@ func standby(of *engine) (*engine, error) {
 	return e, s.start()
 }
 
-// TestConfirmedIsKept kills an engine at once after a save, again and again: what was confirmed is there. The
-// engine is one that was told not to wait for its disk, where a session can ask for more.
+// TestConfirmedIsKept kills an engine directly after a save, several times. The engine must still have the confirmed
+// document. PostgreSQL is set up not to wait for its disk: the store has to make it wait.
 func TestConfirmedIsKept(t *testing.T) {
 	const kills = 5
 	for name, makes := range kinds() {
@@ -286,7 +288,7 @@ func TestConfirmedIsKept(t *testing.T) {
 	}
 }
 
-// load repeats Load until it succeeds: connections from before the crash have to leave the pool first.
+// load repeats Load until it succeeds. Connections from before the crash have to leave the pool first.
 func load(t *testing.T, store renew.Store) (document []byte, version string, err error) {
 	t.Helper()
 	err = errors.New("not tried")
@@ -298,7 +300,7 @@ func load(t *testing.T, store renew.Store) (document []byte, version string, err
 	return document, version, err
 }
 
-// discard ends an engine that is not shared.
+// discard kills an engine that other tests do not use, and removes its files.
 func discard(e *engine) {
 	e.kill()
 	for _, s := range e.services {

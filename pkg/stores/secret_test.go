@@ -19,7 +19,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// apply creates what role.yaml has, with a user in place of its ServiceAccount.
+// apply creates the objects of role.yaml, with a user in place of the ServiceAccount.
 func apply(t *testing.T, admin *kube.Clientset, namespace, user string) {
 	t.Helper()
 	data, err := os.ReadFile("../esper/renew/kubestore/role.yaml")
@@ -32,7 +32,7 @@ func apply(t *testing.T, admin *kube.Clientset, namespace, user string) {
 		must(t, in.Decode(object))
 	}
 	if len(role.Rules) != 1 || strings.Join(role.Rules[0].Verbs, " ") != "get update" {
-		t.Fatalf("the role has other verbs: %v", role.Rules)
+		t.Fatalf("the role must have the verbs get and update: %v", role.Rules)
 	}
 	binding.Subjects = []rbacv1.Subject{{Kind: "User", Name: user, APIGroup: "rbac.authorization.k8s.io"}}
 	ctx, options := t.Context(), metav1.CreateOptions{}
@@ -52,7 +52,7 @@ func secretOf(e *engine, user, namespace, name string) string {
 	return a.String()
 }
 
-// TestRole has users with the rights of role.yaml, and with fewer.
+// TestRole opens a Source as users that have the rights of role.yaml, and as users that have fewer.
 func TestRole(t *testing.T) {
 	e := get(t, "Kubernetes")
 	admin, server := clients(t, e, "admin"), newServer(t)
@@ -63,7 +63,7 @@ func TestRole(t *testing.T) {
 	must(t, source.Renew(t.Context()))
 	wants(t, source, server.Token())
 	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 
 	_, err = openSource(t, server, secretOf(e, "fleet", "role", "another"))
@@ -71,9 +71,9 @@ func TestRole(t *testing.T) {
 	_, err = openSource(t, server, secretOf(e, "nobody", "role", "esper-key"))
 	fails(t, "a user without rights", err, "the role needs get")
 	_, err = openSource(t, server, secretOf(e, "stranger", "role", "esper-key"))
-	fails(t, "a user whom nobody knows", err, "does not know the account")
+	fails(t, "an unknown user", err, "does not know the account")
 
-	// A Role without update is enough to read, and not to renew.
+	// With a Role without update, a source can read the key but cannot renew it.
 	role, err := admin.RbacV1().Roles("role").Get(t.Context(), "esper-key", metav1.GetOptions{})
 	must(t, err)
 	role.Rules[0].Verbs = []string{"get"}
@@ -92,7 +92,7 @@ func TestRole(t *testing.T) {
 	// Without the Secret, the right to create it is missing.
 	must(t, admin.CoreV1().Secrets("role").Delete(t.Context(), "esper-key", metav1.DeleteOptions{}))
 	_, err = openSource(t, server, secretOf(e, "fleet", "role", "esper-key"))
-	fails(t, "no Secret", err, `make an empty Secret "esper-key"`)
+	fails(t, "no Secret", err, `create an empty Secret "esper-key"`)
 }
 
 // TestSecret tries a Secret that has other data too, and Secrets that cannot be used.
@@ -112,7 +112,7 @@ func TestSecret(t *testing.T) {
 	must(t, err)
 	source, err := openSource(t, server, e.at("shared", ""))
 	must(t, err)
-	// Somebody changes a label between two saves: that makes another version of the same document.
+	// Somebody changes a label between two saves. The same document then has another version.
 	secret, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
 	must(t, err)
 	secret.Labels["team"] = "operations"
@@ -124,10 +124,10 @@ func TestSecret(t *testing.T) {
 	must(t, err)
 	if string(secret.Data["password"]) != "another's" || secret.Labels["team"] != "operations" || secret.Annotations["note"] != "kept" ||
 		len(secret.OwnerReferences) != 1 || secret.Type != "example.com/own" {
-		t.Errorf("what else the Secret had is not there any more: %v", secret.ObjectMeta)
+		t.Errorf("a save changed something else in the Secret: %v", secret.ObjectMeta)
 	}
 	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 
 	secret.Immutable = &yes
@@ -142,18 +142,18 @@ func TestSecret(t *testing.T) {
 	}, metav1.CreateOptions{})
 	must(t, err)
 	_, err = openSource(t, server, e.at("full", ""))
-	fails(t, "a full Secret", err, "the API server takes 1048576")
+	fails(t, "a full Secret", err, "the API server allows 1048576")
 
 	_, err = openSource(t, server, secretOf(e, "admin", "no-such-namespace", "x"))
-	fails(t, "a missing namespace", err, "make the namespace")
+	fails(t, "a missing namespace", err, "create the namespace")
 
-	// A Secret that somebody deletes is made again, with the key that is in use.
+	// Somebody deletes the Secret. The next renewal creates it again.
 	source, err = openSource(t, server, e.at("deleted", ""))
 	must(t, err)
 	must(t, secrets.Delete(ctx, "deleted", metav1.DeleteOptions{}))
 	must(t, source.Renew(ctx))
 	if _, err := secrets.Get(ctx, "deleted", metav1.GetOptions{}); err != nil {
-		t.Errorf("the Secret is not there again: %v", err)
+		t.Errorf("the Secret was not created again: %v", err)
 	}
 	wants(t, source, server.Token())
 }

@@ -23,21 +23,21 @@ import (
 
 const startTime = 60 * time.Second // for an engine to be ready, also after a crash
 
-// service is a server's process, which can be killed and started again.
+// service is the process of a server. A test can kill it and start it again.
 type service struct {
 	name    string
 	args    []string
-	account string // that it runs as, if this is root
+	account string // the account that it runs as, if the tests run as root
 	folder  string
 	ready   func(ctx context.Context) error
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
-	ended chan struct{} // closed once cmd has ended: its pid may be another's then
+	ended chan struct{} // closed once cmd has ended: then another process may have its pid
 }
 
-// starting has a thread of its own, which starts all services: the system ends them with that thread, even if this
-// process is killed.
+// starting returns a channel of functions that one thread runs. That thread starts all services. When it ends, even
+// because this process is killed, the kernel kills them (Pdeathsig).
 var starting = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go func() {
@@ -49,7 +49,7 @@ var starting = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// newFolder makes a folder for the files of an account.
+// newFolder makes a temporary folder that the account owns.
 func newFolder(account string) (string, error) {
 	folder, err := os.MkdirTemp("", "esper-stores-")
 	if err != nil || account == "" || os.Getuid() != 0 {
@@ -86,7 +86,7 @@ func command(account string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// runOnce runs a program to its end.
+// runOnce runs a program and waits until it ends.
 func runOnce(account string, args ...string) error {
 	cmd, err := command(account, args...)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *service) lastWords() string {
 	return string(data[max(0, len(data)-most):])
 }
 
-// kill is kill -9, of the process and of those that it started: nothing is written any more.
+// kill sends SIGKILL to the process and its children, and waits until all have ended. After that they write nothing.
 func (s *service) kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *service) runs() bool {
 	}
 }
 
-// hold stops the process and those that it started, without ending them, or lets them go on.
+// hold suspends the process and its children if still is true, and lets them continue if it is false.
 func (s *service) hold(still bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +233,7 @@ func isZombie(pid int) bool {
 	return len(fields) == 0 || fields[0] == "Z"
 }
 
-// stat returns the state, the parent and so on of a process.
+// stat returns the fields of a /proc/PID/stat file that follow the program's name: the state, the parent and so on.
 func stat(file string) []string {
 	data, _ := os.ReadFile(file)
 	_, rest, _ := strings.Cut(string(data), ") ")
@@ -242,9 +242,9 @@ func stat(file string) []string {
 
 var givenPorts sync.Map
 
-// freePort returns a port of the loopback interface on which nobody listens, and which was not returned before. It is
-// below those that the system gives to connections (from 16000 on gVisor, from 32768 on Linux), one of which would take
-// it while an engine that was killed is away.
+// freePort returns a port of the loopback interface on which nobody listens, and which it has not returned before. It
+// returns no port that the system gives to outgoing connections (from 16000 on gVisor, from 32768 on Linux): a
+// connection could take such a port while the engine that listens there is killed.
 func freePort() (port int, err error) {
 	const lowest, highest, tries = 10_000, 16_000, 100
 	err = errors.New("no port is free")

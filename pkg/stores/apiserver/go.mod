@@ -135,7 +135,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-// What Kubernetes keeps in one repository, its go.mod requires as v0.0.0 and finds beside itself.
+// Kubernetes requires these modules as v0.0.0, because it finds them in its own repository.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3

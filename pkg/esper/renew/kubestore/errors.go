@@ -11,12 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// failure is an error in one line that quotes no document. It does not wrap the API's error, in which an
-// admission webhook may have quoted the Secret.
+// failure is an error in one line that quotes no part of the document. It does not wrap the API's error, because an
+// admission webhook may have quoted the Secret in that error.
 type failure struct {
 	text      string
-	status    metav1.Status // its code and reason
-	is        []error       // of package context, for errors.Is
+	status    metav1.Status // the status, code and reason of the API's error
+	is        []error       // errors of package context, for errors.Is
 	permanent bool
 }
 
@@ -31,7 +31,8 @@ func (e *failure) Permanent() bool { return e.permanent }
 // Status has the code and the reason, for the functions of k8s.io/apimachinery/pkg/api/errors.
 func (e *failure) Status() metav1.Status { return e.status }
 
-// failure explains what the API said. The document is what the request had in it, if it had one.
+// failure turns an error of the API into a failure. doing is the request's verb. document is what the request sent, or
+// nil.
 func (s *store) failure(ctx context.Context, doing string, err error, document []byte) *failure {
 	f := new(failure)
 	for _, known := range []error{context.Canceled, context.DeadlineExceeded} {
@@ -46,7 +47,7 @@ func (s *store) failure(ctx context.Context, doing string, err error, document [
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if quotes(text, document) {
-		text = fmt.Sprintf("the API server's words are left out, for they quote the document (%d %s)", f.status.Code, f.status.Reason)
+		text = fmt.Sprintf("the API server's message is not shown, because it quotes the document (%d %s)", f.status.Code, f.status.Reason)
 	} else if most := 500; len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
@@ -54,10 +55,10 @@ func (s *store) failure(ctx context.Context, doing string, err error, document [
 	switch {
 	case doing == "create" && apierrors.IsNotFound(err):
 		f.permanent = true
-		f.text += "; make the namespace"
+		f.text += "; create the namespace"
 	case doing == "create" && apierrors.IsForbidden(err):
 		f.permanent = true
-		f.text += fmt.Sprintf("; make an empty Secret %q, with which get and update are enough", s.name)
+		f.text += fmt.Sprintf("; create an empty Secret %q, after which the role needs only get and update", s.name)
 	case apierrors.IsForbidden(err):
 		f.permanent = true
 		f.text += fmt.Sprintf("; the role needs get and, to renew, update on the Secret %q", s.name)
@@ -69,8 +70,8 @@ func (s *store) failure(ctx context.Context, doing string, err error, document [
 	return f
 }
 
-// quotes reports whether a text shares a run of characters with a document, as it is or in base64, which is
-// how a Secret has it.
+// quotes reports whether a text quotes a document as it is, or in base64 as a Secret has it. It compares the text in
+// blocks of twelve characters, so it finds every quotation that has 23 characters without white space.
 func quotes(text string, document []byte) bool {
 	const run = 12
 	whole := string(document) + " " + base64.StdEncoding.EncodeToString(document)

@@ -1,5 +1,5 @@
-// Package kubestore keeps the document of package renew in a Kubernetes Secret, for pods that share a key.
-// It is a Go module of its own, so that others do not get client-go.
+// Package kubestore stores the document of package renew in a Kubernetes Secret, so that pods can share a key.
+// It is a Go module of its own, so that only its users depend on client-go.
 //
 //	config, err := rest.InClusterConfig()
 //	…
@@ -10,25 +10,25 @@
 //
 // # Rights
 //
-// A pod that renews needs get and update on the one Secret, and one that only reads (renew.ReadOnly) get. The
-// Secret is made beforehand, empty: the right to create cannot be limited to a name. Where the role has create
-// as well, a Secret that is missing is made. The file role.yaml beside this package has the Secret, the Role
+// A pod that renews needs the verbs get and update on this one Secret. A pod that only reads (renew.ReadOnly) needs
+// get. Create the Secret beforehand, empty, because a Role cannot limit the verb create to one name. If the Role has
+// create as well, the store creates a missing Secret. The file role.yaml beside this package has the Secret, the Role
 // and its binding.
 //
 // # Reading without the API
 //
-// A pod that only reads can mount the Secret as a volume and use renew.File with renew.ReadOnly; that needs no
-// right and no API server. The kubelet brings a new key a minute or more after the renewal, and never into a
-// volume that is mounted with subPath. Until then the old key gets 401 from Esper. Use kubestore with
-// renew.ReadOnly where that is too long: it looks at once when a key is refused.
+// A pod that only reads can mount the Secret as a volume and use renew.File with renew.ReadOnly. It then needs no
+// rights and no API server. The kubelet updates the volume a minute or more after a renewal, and never updates a
+// volume that is mounted with subPath. Until then the pod has the old key, and Esper may answer 401. If that is too
+// long, use kubestore with renew.ReadOnly: it reads the Secret as soon as Esper refuses the key.
 //
 // # What a Secret holds
 //
-// A Secret holds 1 MiB, the document 2 KiB as a rule. A document with an answer of the server in it that could
-// not be read may not fit; Save fails then, and says so. An immutable Secret cannot be used.
+// A Secret holds 1 MiB, and the document is usually about 2 KiB. A document that keeps an answer from Esper that could
+// not be parsed is larger, and may not fit: then the error of Save says so. An immutable Secret cannot be used.
 //
-// Secrets are plain text in etcd unless the cluster encrypts them, and whoever may get the Secret has the key.
-// Errors of this package do not quote the document, and wrap no error of the API.
+// Secrets are plain text in etcd unless the cluster encrypts them. Whoever may get the Secret can read the key. Errors
+// of this package quote no part of the document and wrap no error of the API.
 package kubestore
 
 import (
@@ -47,26 +47,27 @@ import (
 
 const (
 	defaultKey = "key.json"
-	// maxData is what the API server takes as the data of a Secret, in bytes.
+	// maxData is the API server's limit on the data of a Secret, in bytes.
 	maxData = corev1.MaxSecretSize
 )
 
 // Option changes what [New] makes.
 type Option func(*store)
 
-// WithDataKey names the entry of the Secret's data that is the document, "key.json" by default. In a volume it
-// is the file's name.
+// WithDataKey sets the entry of the Secret's data that holds the document, "key.json" by default. In a mounted volume,
+// the file has this name.
 func WithDataKey(key string) Option { return func(s *store) { s.key = key } }
 
-// New returns a store in the Secret of this name. It sends nothing: renew.Open proves that the store works, and
-// its error says which right is missing. A nil client or a bad name is an error of every method, and
-// [esper.ErrInvalidArgument] from renew.Open.
+// New returns a store that uses the Secret of this name. New sends no request. renew.Open checks that the store works,
+// and its error names the missing right. For a nil client or a bad name every method returns an error, and renew.Open
+// returns [esper.ErrInvalidArgument].
 //
-// The Secret's other data, labels and owners stay as they are. Each call is one or two requests: Load gets the
-// Secret, from etcd and not from a cache, and Save gets and updates it, under the condition that nothing of it
-// has changed. The version is the Secret's resourceVersion. A change of a label makes a new version, too, which
-// the Source sees through. Client-go waits and repeats when the API server answers 429. A call ends with its
-// context. The store is safe for concurrent use.
+// Load gets the Secret, from etcd and not from a cache. Save gets the Secret and updates it, on the condition that
+// nothing in it has changed in between. The Secret's other data, its labels and its owners stay as they are.
+//
+// The version is the Secret's resourceVersion, which also changes with a label. A save then ends in a conflict, after
+// which the Source reads the document again and repeats the save. Client-go waits and repeats a request that the API
+// server answered with 429. A call ends with its context. The store is safe for concurrent use.
 func New(secrets typed.SecretInterface, name string, opts ...Option) renew.Store {
 	s := &store{secrets: secrets, name: name, key: defaultKey}
 	for _, opt := range opts {
@@ -85,7 +86,7 @@ type store struct {
 // String names the store in errors.
 func (s *store) String() string { return fmt.Sprintf("the Secret %q", s.name) }
 
-// CheckArguments is called by renew.Open.
+// CheckArguments returns an error for a nil client or a bad name. renew.Open calls it.
 func (s *store) CheckArguments() error {
 	text := ""
 	switch problems, inKey := validation.IsDNS1123Subdomain(s.name), validation.IsConfigMapKey(s.key); {
@@ -101,14 +102,14 @@ func (s *store) CheckArguments() error {
 	return &failure{text: text, permanent: true}
 }
 
-// get returns the Secret, and nil if there is none.
+// get returns the Secret, or nil if there is none.
 func (s *store) get(ctx context.Context) (*corev1.Secret, error) {
 	if err := s.CheckArguments(); err != nil {
 		return nil, err
 	}
-	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{}) // without a resourceVersion: the newest there is
+	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{}) // no resourceVersion: the newest Secret
 	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil //nolint:nilnil // nil is not an error here: there is no Secret
 	}
 	if err != nil {
 		return nil, s.failure(ctx, "get", err, nil)
@@ -141,7 +142,7 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 	case version == "" && len(secret.Data[s.key]) > 0, version != "" && version != secret.ResourceVersion:
 		return "", renew.ErrConflict
 	case secret.Immutable != nil && *secret.Immutable:
-		return "", &failure{text: "it is immutable; delete it, and make an empty one that is not", permanent: true}
+		return "", &failure{text: "it is immutable; delete it, and create an empty one that is not immutable", permanent: true}
 	}
 	size := len(document)
 	for key, value := range secret.Data {
@@ -150,7 +151,7 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 		}
 	}
 	if size > maxData {
-		return "", &failure{text: fmt.Sprintf("its data would be %d bytes, and the API server takes %d; keep the other data elsewhere", size, maxData), permanent: true}
+		return "", &failure{text: fmt.Sprintf("its data would be %d bytes, and the API server allows %d; move the other data to another Secret", size, maxData), permanent: true}
 	}
 	if secret.Data == nil {
 		secret.Data = make(map[string][]byte)

@@ -24,9 +24,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// The tests in pkg/stores use a real API server. Here are answers that such a server gives rarely.
+// The tests in pkg/stores use a real API server. The tests here use a fake one, for answers that a real one rarely
+// gives.
 
-// on returns a store that uses an API server with the given answer. If the answer is nil, it is a Secret with a document.
+// on returns a store on a fake API server. The server's answer to a request is what the function answer returns. If
+// that is nil, the server answers with a Secret that holds a document.
 func on(t *testing.T, answer func(r *http.Request) *metav1.Status, opts ...Option) renew.Store {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,12 +61,12 @@ func status(code int32, reason metav1.StatusReason, message string) *metav1.Stat
 	return &metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message}
 }
 
-// TestAnswers has the API server refuse to read, and to write.
+// TestAnswers has the API server refuse reads and writes.
 func TestAnswers(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer    *metav1.Status
-		writes    string // the part of the error of Save; "conflict" for ErrConflict
-		reads     string // of Load
+		writes    string // part of the error that Save must return; "conflict" for ErrConflict
+		reads     string // part of the error that Load must return; "" for none
 		permanent bool
 	}{
 		"conflict":          {status(409, metav1.StatusReasonConflict, "modified"), "conflict", "modified", false},
@@ -90,7 +92,7 @@ func TestAnswers(t *testing.T) {
 		_, _, err = reading.Load(t.Context())
 		if test.reads == "" {
 			if err != nil {
-				t.Errorf("%s: Load: %v, want none", name, err)
+				t.Errorf("%s: Load: %v, want no error", name, err)
 			}
 			continue
 		}
@@ -104,7 +106,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTooManyRequests answers 429 twice: client-go waits as long as Retry-After says.
+// TestTooManyRequests answers 429: client-go waits as long as Retry-After says, unless the context ends first.
 func TestTooManyRequests(t *testing.T) {
 	var n atomic.Int32
 	s := on(t, func(*http.Request) *metav1.Status {
@@ -120,11 +122,11 @@ func TestTooManyRequests(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, _, err := s.Load(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Load that is told to wait longer than it may: %v", err)
+		t.Errorf("Load with a context that ends before Retry-After: %v", err)
 	}
 }
 
-// TestNoSecrets has an admission webhook quote the Secret.
+// TestNoSecrets has an admission webhook quote the Secret in its refusal. The store's error must not hold the key.
 func TestNoSecrets(t *testing.T) {
 	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
 	document := []byte(`{"key": "` + canary + `"}`)
@@ -147,22 +149,22 @@ func TestNoSecrets(t *testing.T) {
 		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
 			for _, secret := range []string{canary[:20], base64.StdEncoding.EncodeToString(document)[:20], base64.StdEncoding.EncodeToString([]byte(canary))[:20]} {
 				if strings.Contains(printed, secret) {
-					t.Errorf("%s: the key is there: %s", name, printed)
+					t.Errorf("%s: the error holds the key: %s", name, printed)
 				}
 			}
 		}
 		var own *apierrors.StatusError
 		if errors.As(err, &own) {
-			t.Errorf("%s: the API's error, with its words, can be had", name)
+			t.Errorf("%s: errors.As finds the API's error, whose message quotes the Secret", name)
 		}
 	}
 }
 
-// TestArguments gives bad arguments: nothing is sent.
+// TestArguments checks that a store with bad arguments returns errors and sends no request.
 func TestArguments(t *testing.T) {
 	secrets := func(name string, opts ...Option) renew.Store {
 		s := on(t, func(*http.Request) *metav1.Status {
-			t.Error("something was sent")
+			t.Error("a request was sent")
 			return nil
 		}, opts...)
 		if inside, ok := s.(*store); ok && name != "" {
@@ -185,6 +187,6 @@ func TestArguments(t *testing.T) {
 		}
 	}
 	if _, err := on(t, func(*http.Request) *metav1.Status { return nil }, nil).Save(t.Context(), nil, "7"); err == nil {
-		t.Error("an empty document is saved")
+		t.Error("Save accepted an empty document")
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Dialect is the SQL of an engine. The zero value is none.
+// Dialect is the SQL of a database engine. The zero value is invalid.
 type Dialect int
 
 // The engines.
@@ -21,19 +21,18 @@ func (d Dialect) valid() bool { return d >= PostgreSQL && d <= SQLite }
 //go:embed schema/*.sql
 var schemas embed.FS
 
-// Schema returns the statement that makes the table, if it is not there yet. Of the options only [WithTable]
-// counts. For an unknown dialect it returns "". The folder schema/ has the same statements as files, for
-// migration tools.
+// Schema returns the statement that creates the table if it does not exist, or "" for an unknown dialect. The only
+// option that it uses is [WithTable]. The folder schema/ has the same statements as files, for migration tools.
 //
-// The user of the database that renews needs SELECT, INSERT and UPDATE on the table, and one that only reads
-// (renew.ReadOnly) SELECT.
+// A program that renews needs a database user with SELECT, INSERT and UPDATE on the table. With renew.ReadOnly, SELECT
+// is enough.
 func Schema(d Dialect, opts ...Option) string {
 	if !d.valid() {
 		return ""
 	}
 	text, err := schemas.ReadFile("schema/" + [...]string{"postgresql", "mysql", "sqlite"}[d-1] + ".sql")
 	if err != nil {
-		return "" // the files are part of the program
+		return "" // cannot happen: the files are embedded in the program
 	}
 	if o := newOptions(opts); o.table != defaultTable {
 		return strings.Replace(string(text), defaultTable, d.quoteTable(o.table), 1)
@@ -41,7 +40,7 @@ func Schema(d Dialect, opts ...Option) string {
 	return string(text)
 }
 
-// quoteTable quotes the parts of a table's name.
+// quoteTable quotes each part of a table's name.
 func (d Dialect) quoteTable(name string) string {
 	quote := `"`
 	if d == MySQL {
@@ -67,8 +66,8 @@ func (d Dialect) check() string {
 	}
 }
 
-// durable is a clause that makes the commit of a writing statement wait for the disk, even where the server is set up
-// not to wait. Only PostgreSQL lets a session ask for that.
+// durable is a clause at the end of a write. It makes the commit of that statement wait for the disk, even where the
+// server is set up not to wait. Only PostgreSQL lets a session ask for that.
 func (d Dialect) durable() string {
 	if d == PostgreSQL {
 		return " RETURNING CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'local', true) END"
@@ -89,7 +88,7 @@ func (d Dialect) statements(table string) statements {
 		return fmt.Sprintf(format, append([]any{quoted}, p[:n]...)...) + d.durable()
 	}
 	return statements{
-		// It always yields one row. The first two columns are NULL if there is no document.
+		// This yields one row even if there is no document: version and document are NULL then.
 		load: fmt.Sprintf("SELECT k.version, k.document, %s FROM (SELECT 1 AS n) AS one LEFT JOIN %s AS k ON k.name = %s",
 			d.check(), quoted, p[0]),
 		insert: write("INSERT INTO %s (version, document, name) VALUES (%s, %s, %s)", 3),

@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// failure is an error in one line that quotes no document. It does not wrap the driver's error, in whose
-// fields a server may have quoted the row.
+// failure is an error in one line that quotes no part of the document. It does not wrap the driver's error, because
+// the server may have quoted the row in the fields of that error.
 type failure struct {
 	text      string
 	code      string  // a SQLSTATE, an engine's number, or ""
-	is        []error // of the packages context and database/sql, for errors.Is
+	is        []error // errors of the packages context and database/sql, for errors.Is
 	permanent bool
 	busy      bool
 }
@@ -39,17 +39,17 @@ func isBusy(err error) bool {
 
 func (s *store) plainFailure(text string) *failure { return &failure{text: text} }
 
-// unfit explains what [Dialect.check] found.
+// unfit turns the value of [Dialect.check] into an error.
 func (s *store) unfit(found string) *failure {
 	text := map[string]string{
-		"replica":     "the server only reads: it is a replica, or set to read_only; connect to the primary",
-		"autocommit":  "autocommit is off, so that nothing would be saved; leave it on for these connections",
-		"synchronous": "the database is opened with synchronous below FULL, so that a power cut can take back what was saved; open it with synchronous=FULL",
+		"replica":     "the server is read-only: it is a replica, or has read_only set; connect to the primary",
+		"autocommit":  "autocommit is off, so nothing would be saved; turn it on for the connections of this store",
+		"synchronous": "the database has synchronous below FULL, so a power cut can undo a save; open it with synchronous=FULL",
 	}[found]
 	return &failure{text: text, permanent: found != "replica"}
 }
 
-// failure explains what a driver said. The document is what the statement sent, if it sent one.
+// failure turns an error of a driver into a failure. document is what the statement sent, or nil.
 func (s *store) failure(ctx context.Context, err error, document []byte) *failure {
 	f := &failure{code: code(err)}
 	for _, known := range []error{context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone} {
@@ -59,7 +59,7 @@ func (s *store) failure(ctx context.Context, err error, document []byte) *failur
 	}
 	text := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "?")
 	if quotes(text, document) {
-		text = "the driver's words are left out, for they quote the document"
+		text = "the driver's message is not shown, because it quotes the document"
 		if f.code != "" {
 			text += " (" + f.code + ")"
 		}
@@ -72,11 +72,11 @@ func (s *store) failure(ctx context.Context, err error, document []byte) *failur
 		f.busy = true
 	case noTable:
 		f.permanent = true
-		f.text += "; the table is missing, or another than this program knows; make it with: " +
+		f.text += "; the table is missing, or has other columns; create it with: " +
 			strings.Join(strings.Fields(Schema(s.dialect, WithTable(s.options.table))), " ")
 	case denied:
 		f.permanent = true
-		f.text += fmt.Sprintf("; grant the user of the database SELECT, INSERT and UPDATE on %s", s.dialect.quoteTable(s.options.table))
+		f.text += fmt.Sprintf("; grant the database user SELECT, INSERT and UPDATE on %s", s.dialect.quoteTable(s.options.table))
 	case readOnly:
 		f.text += "; connect to the primary, as a user who may write"
 	}
@@ -93,8 +93,8 @@ const (
 	readOnly
 )
 
-// kind names the errors that a person has to act on. The codes are from the manuals of the engines; SQLite's drivers
-// have only texts.
+// kind classifies an error by its code. The codes are from the engines' manuals. For SQLite it looks at the error's
+// text, because each driver reports SQLite's codes in its own way.
 func kind(d Dialect, code, text string) class {
 	kinds := map[string]class{
 		"40001": busy, "40P01": busy, "55P03": busy, "1213": busy, "1205": busy, "1020": busy,
@@ -132,7 +132,8 @@ func code(err error) string {
 	return ""
 }
 
-// quotes reports whether a text shares a run of characters with a document, as it is or as Go prints bytes.
+// quotes reports whether a text quotes a document as it is, in hex or as Go prints bytes. It compares the text in
+// blocks of twelve characters, so it finds every quotation that has 23 characters without white space.
 func quotes(text string, document []byte) bool {
 	const run = 12
 	if len(document) == 0 {

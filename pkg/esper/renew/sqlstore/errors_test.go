@@ -13,7 +13,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// TestNoSecrets has drivers quote the document in every way, in words and in fields.
+// TestNoSecrets has a driver's error quote the document, in its text and in a field, in several notations. The store's
+// error must not hold the key.
 func TestNoSecrets(t *testing.T) {
 	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
 	document := []byte(`{"key": "` + canary + `", "to": "<\u00e9>"}`)
@@ -41,35 +42,35 @@ func TestNoSecrets(t *testing.T) {
 				"base64": base64.StdEncoding.EncodeToString([]byte(canary))[:20],
 			} {
 				if strings.Contains(strings.ToLower(printed), strings.ToLower(secret)) {
-					t.Errorf("%s: the key is there, %s: %s", name, form, printed)
+					t.Errorf("%s: the error holds the key (%s): %s", name, form, printed)
 				}
 			}
 		}
 		var own *rowError
 		if errors.As(err, &own) {
-			t.Errorf("%s: the driver's error, whose fields have the row, can be had", name)
+			t.Errorf("%s: errors.As finds the driver's error, whose fields quote the row", name)
 		}
 		for _, statement := range f.statements {
 			if strings.Contains(statement, canary) {
-				t.Errorf("%s: in a statement: %s", name, statement)
+				t.Errorf("%s: a statement holds the key: %s", name, statement)
 			}
 		}
 	}
 }
 
-// rowError is an error as PostgreSQL's drivers have it, with what the server says of the row.
+// rowError is like an error of a PostgreSQL driver. In Detail the server quotes the row.
 type rowError struct{ Words, Detail string }
 
 func (e *rowError) Error() string  { return e.Words }
 func (*rowError) SQLState() string { return "22P02" }
 
-// TestAdvice opens a Source on a database that cannot do what is asked.
+// TestAdvice opens a Source on a database that is read-only, or lacks the table or a right. The error says what to do.
 func TestAdvice(t *testing.T) {
 	server := espertest.NewServer(t)
 	type fails struct {
 		dialect   Dialect
-		read      error // of the statement that reads, and
-		write     error // of the one that writes
+		read      error // of the statement that reads
+		write     error // of the statement that writes
 		want      []string
 		permanent bool
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
-// A program that shares its key with others through PostgreSQL. It imports a driver, which registers itself
-// under a name: _ "github.com/jackc/pgx/v5/stdlib" has "pgx".
+// This program shares its key with others through PostgreSQL. It also has to import a driver:
+// _ "github.com/jackc/pgx/v5/stdlib" registers itself as "pgx".
 func ExampleNew() {
 	open := func(ctx context.Context) (*renew.Source, error) {
 		db, err := sql.Open("pgx", "host=db1,db2 dbname=ops target_session_attrs=read-write")
@@ -28,7 +28,7 @@ func ExampleNew() {
 	_ = open
 }
 
-// A person, or a migration, makes the table once.
+// A person or a migration creates the table once.
 func ExampleSchema() {
 	fmt.Print(sqlstore.Schema(sqlstore.PostgreSQL))
 	// Output:

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// fakeDB is a database driver, and the only row of its table. The tests in pkg/stores use real engines.
+// fakeDB is a database driver with one table, which has one row at most. The tests in pkg/stores use real engines.
 type fakeDB struct {
 	mu         sync.Mutex
 	version    string
 	document   []byte
-	unfit      string   // what the check says
-	statements []string // all that were sent
+	unfit      string   // the value of Dialect.check
+	statements []string // all statements that were sent
 	// before and after are called with n around the n-th statement that writes. The error that they return is the
 	// error of the statement. If before returns one, nothing is written.
 	before, after func(n int) error

@@ -1,5 +1,5 @@
-// Package sqlstore keeps the document of package renew in a row of a table, for programs on several machines
-// that share a key. It uses database/sql alone: the driver is yours.
+// Package sqlstore stores the document of package renew in a row of a database table, so that programs on several
+// machines can share a key. It uses database/sql alone: you choose the driver.
 //
 //	db, err := sql.Open("pgx", dsn) // or another driver
 //	…
@@ -7,31 +7,34 @@
 //	…
 //	source, err := renew.Open(ctx, environment, store, renew.WithInitialToken(key))
 //
-// [Schema] is the table's DDL, which a person or a migration runs once.
+// [Schema] returns the table's DDL, which a person or a migration runs once.
 //
-// # What the database has to keep
+// # Durability
 //
-// A save that was confirmed must outlive a crash. PostgreSQL does so, whatever synchronous_commit says, for
-// this store asks for it. In MySQL and MariaDB leave innodb_flush_log_at_trx_commit at 1: with 0 or 2 a power
-// cut takes back the last second. SQLite must be opened with synchronous=FULL, which is its default; the
-// store refuses less. Of a database with a standby that may take over, the commit must wait for the standby
-// (synchronous_standby_names, semi-synchronous replication, Group Replication), or a fail-over can take back
-// what was confirmed. Any isolation level will do but READ UNCOMMITTED.
+// A confirmed save must survive a crash of the database:
+//
+//   - PostgreSQL needs no setting. Each write of the store waits for the disk, even with synchronous_commit=off.
+//   - MySQL and MariaDB: leave innodb_flush_log_at_trx_commit at 1. With 0 or 2, a power cut undoes the last second.
+//   - SQLite: open the database with synchronous=FULL, which is its default. The store refuses less.
+//   - If a standby may take over, the commit must wait for the standby (synchronous_standby_names, semi-synchronous
+//     replication, Group Replication). Otherwise a failover can undo a confirmed save.
+//
+// Use any isolation level except READ UNCOMMITTED.
 //
 // # The primary
 //
-// Reads go to the primary, like writes: a replica lags behind, and would hand out a key that has been
-// renewed away. The store refuses a server in recovery or with read_only set. To get to the primary, give
-// pgx or libpq all hosts and target_session_attrs=read-write; for MySQL name the writer's address, and leave
-// this database out of a proxy's rule that splits reads from writes.
+// Connect to the primary, for reads too: a replica lags behind, and would hand out a key that has already been
+// replaced. The store refuses a server that is in recovery or has read_only set. To reach the primary, give pgx or
+// libpq all hosts and target_session_attrs=read-write, and give a MySQL driver the writer's address. If a proxy splits
+// reads from writes, exempt this database from that rule.
 //
 // # Secrets
 //
-// The document holds the key in plain text: the table is as secret as the key, and so are its backups. It
-// is sent as a parameter, never as a part of a statement; that holds unless a driver is told to put them in
-// (interpolateParams of go-sql-driver/mysql). A server that logs parameters (log_min_duration_statement with
-// log_parameter_max_length, general_log) and a tracer in the driver log the key. Errors of this package do not
-// quote the document, and wrap no error of a driver.
+// The document holds the key in plain text: keep the table and its backups as secret as the key. The store sends the
+// document as a parameter, so it is not in the SQL text, unless a driver is told to put it there (interpolateParams of
+// go-sql-driver/mysql). A server that logs parameters (log_min_duration_statement with log_parameter_max_length,
+// general_log) logs the key, and so does a tracer in the driver. Errors of this package quote no part of the document
+// and wrap no error of a driver.
 package sqlstore
 
 import (
@@ -51,10 +54,10 @@ import (
 const (
 	defaultTable = "esper_keys"
 	defaultName  = "default"
-	maxName      = 255 // bytes, of a row's name
+	maxName      = 255 // the longest name of a row, in bytes
 
-	busyTime  = 5 * time.Second // how long a statement is repeated that fails because of other sessions
-	busyPause = 50 * time.Millisecond
+	busyTime  = 5 * time.Second       // how long the store repeats a statement that fails because of other sessions
+	busyPause = 50 * time.Millisecond // the longest pause before it repeats the statement
 )
 
 // Option changes what [New] makes.
@@ -72,22 +75,23 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// WithTable names the table, esper_keys by default. A dot separates a schema or database from the table; the
-// parts may hold any character, quotes too, and their case counts.
+// WithTable sets the name of the table, esper_keys by default. A dot separates the schema or database from the table.
+// Any other character except NUL may be part of a name, and upper and lower case differ where the engine tells them
+// apart.
 func WithTable(name string) Option { return func(o *options) { o.table = name } }
 
-// WithName names the row, "default" by default: one for each key that the table holds, at most 255 bytes.
+// WithName sets the name of the row, "default" by default, at most 255 bytes. Each key in the table has its own row.
 func WithName(name string) Option { return func(o *options) { o.name = name } }
 
-// New returns a store in db. It sends nothing: renew.Open proves that the store works, and its error has the
-// DDL of a table that is missing, or the right that is. The caller closes db, after the Source.
+// New returns a store that uses db. New sends nothing to the database. renew.Open checks that the store works, and
+// its error has the DDL of a missing table, or names the missing right. The caller closes db, after the Source.
 //
-// A nil db, an unknown dialect or a bad name is [esper.ErrInvalidArgument].
+// For a nil db, an unknown dialect or a bad name the error is [esper.ErrInvalidArgument].
 //
-// Each call is one statement of its own; Save reads the row again if the answer to its statement did not say
-// what became of it. What fails only because of others at the same time (a serialization failure, a deadlock,
-// a locked database) is repeated, for five seconds at most. A call ends with its context, as soon as the
-// driver lets go. The store is safe for concurrent use, if db is its own or shared.
+// Load and Save send one statement each. If the answer does not tell whether a save took effect, Save reads the row.
+// The store repeats a statement that failed only because of other sessions (a serialization failure, a deadlock, a
+// locked database), for at most five seconds. When its context ends, a call returns as soon as the driver does. The
+// store is safe for concurrent use, and may share db with the rest of the program.
 func New(db *sql.DB, d Dialect, opts ...Option) (renew.Store, error) {
 	o := newOptions(opts)
 	invalid := func(text string) error { return fmt.Errorf("sqlstore: %w: %s", esper.ErrInvalidArgument, text) }
@@ -95,7 +99,7 @@ func New(db *sql.DB, d Dialect, opts ...Option) (renew.Store, error) {
 	case db == nil:
 		return nil, invalid("the database is nil")
 	case !d.valid():
-		return nil, invalid("the dialect is none of PostgreSQL, MySQL, SQLite")
+		return nil, invalid("the dialect must be PostgreSQL, MySQL or SQLite")
 	case o.name == "" || len(o.name) > maxName || !plain(o.name):
 		return nil, invalid("the row's name must be 1 to 255 bytes of UTF-8 without a NUL")
 	case !plain(o.table):
@@ -147,16 +151,17 @@ func (s *store) load(ctx context.Context) (document []byte, version string, err 
 	case !stored.Valid:
 		return nil, "", nil
 	case stored.String == "":
-		return nil, "", s.plainFailure("the row has an empty version, which this program never writes")
+		return nil, "", s.plainFailure("the row has an empty version, which this store never writes")
 	}
 	return document, stored.String, nil
 }
 
 // Save implements [renew.Store].
 //
-// Versions are random, so that no version comes back when a backup is restored. A driver repeats a statement when a
-// connection was lost, and the second time its condition does not hold. Save then sees its own version in the row, and
-// knows that the first statement was carried out.
+// Versions are random. A counter would, after a backup is restored, give the same versions to other documents.
+//
+// When a connection breaks, database/sql or the driver may send a statement twice. The second one changes nothing,
+// because the first one has replaced the old version. Save then finds its own new version in the row, and succeeds.
 func (s *store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	newVersion = rand.Text()
 	err = s.persist(ctx, func() error { return s.save(ctx, document, version, newVersion) })
@@ -166,7 +171,7 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 	return newVersion, nil
 }
 
-// save sends the statement. It may be called again with the same versions: the document is replaced once at most.
+// save sends the statement. persist may repeat the call with the same versions: they replace the document once at most.
 func (s *store) save(ctx context.Context, document []byte, version, newVersion string) error {
 	statement, args := s.sql.insert, []any{newVersion, document, s.options.name}
 	if version != "" {
@@ -181,7 +186,7 @@ func (s *store) save(ctx context.Context, document []byte, version, newVersion s
 	case err == nil && rows == 1:
 		return nil
 	case err == nil:
-		err = s.plainFailure(fmt.Sprintf("the statement changed %d rows, want one; is the name the table's primary key?", rows))
+		err = s.plainFailure(fmt.Sprintf("the statement changed %d rows, want one; is the column name the table's primary key?", rows))
 	default:
 		err = s.failure(ctx, err, document)
 	}
@@ -200,7 +205,7 @@ func (s *store) save(ctx context.Context, document []byte, version, newVersion s
 	return err
 }
 
-// persist repeats a call as long as it fails because of other sessions.
+// persist repeats a call that fails because of other sessions, for busyTime at most.
 func (s *store) persist(ctx context.Context, call func() error) error {
 	over := time.Now().Add(busyTime)
 	for {
@@ -208,7 +213,7 @@ func (s *store) persist(ctx context.Context, call func() error) error {
 		if !isBusy(err) || time.Now().After(over) {
 			return err
 		}
-		pause := time.NewTimer(mathrand.N(busyPause)) //nolint:gosec // spreads those who wait
+		pause := time.NewTimer(mathrand.N(busyPause)) //nolint:gosec // so that waiting sessions do not all retry at once
 		select {
 		case <-pause.C:
 		case <-ctx.Done():

@@ -31,7 +31,7 @@ func newStore(t *testing.T, f *fakeDB, d Dialect, opts ...Option) renew.Store {
 	return s
 }
 
-// saved returns a store with a document, and its version.
+// saved returns a store that holds a document, and the document's version.
 func saved(t *testing.T, f *fakeDB) (renew.Store, string) {
 	t.Helper()
 	s := newStore(t, f, PostgreSQL)
@@ -43,7 +43,7 @@ func saved(t *testing.T, f *fakeDB) (renew.Store, string) {
 	return s, version
 }
 
-// TestRepeated has statements fail that were carried out.
+// TestRepeated has writes take effect and then return an error. Save must find out that they took effect.
 func TestRepeated(t *testing.T) {
 	for name, err := range map[string]error{
 		"database/sql repeats it":   driver.ErrBadConn,
@@ -64,10 +64,10 @@ func TestRepeated(t *testing.T) {
 		if saveErr != nil || got != f.version || string(f.document) != "second" {
 			t.Errorf("%s: Save returned %q, %v, and the row has %q with %q", name, got, saveErr, f.version, f.document)
 		}
-		if err == driver.ErrBadConn && f.writes < 2 { //nolint:errorlint // the very one
-			t.Errorf("%s: it was sent once, so the test shows nothing", name)
+		if err == driver.ErrBadConn && f.writes < 2 { //nolint:errorlint // the map's own value, which nothing wraps
+			t.Errorf("%s: database/sql sent the statement only once, so the test proves nothing", name)
 		}
-		// The first save of all, too.
+		// The same for the save that creates the row.
 		f.version, f.writes = "", 0
 		if got, saveErr = s.Save(t.Context(), []byte("third"), ""); saveErr != nil || got != f.version {
 			t.Errorf("%s, without a row: Save returned %q, %v, and the row has %q", name, got, saveErr, f.version)
@@ -75,7 +75,7 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// TestNotDone has statements fail that were not carried out.
+// TestNotDone has writes fail without taking effect.
 func TestNotDone(t *testing.T) {
 	f := &fakeDB{}
 	s, version := saved(t, f)
@@ -85,18 +85,18 @@ func TestNotDone(t *testing.T) {
 		t.Errorf("a statement that fails: %v", err)
 	}
 	if f.writes != 1 {
-		t.Errorf("a statement that fails for another reason than others was sent %d times", f.writes)
+		t.Errorf("Save sent a statement %d times, want once: its error was not about other sessions", f.writes)
 	}
 	f.read = func() error { return errors.New("connection refused") }
 	if _, err := s.Save(t.Context(), []byte("second"), version); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("neither a write nor a read: %v", err)
+		t.Errorf("the write and the read both fail: %v", err)
 	}
 	f.read, f.before = nil, func(int) error {
 		f.version = "another's"
 		return broken
 	}
 	if _, err := s.Save(t.Context(), []byte("second"), version); !errors.Is(err, renew.ErrConflict) {
-		t.Errorf("a statement that fails, and another's was done: %v", err)
+		t.Errorf("a statement that fails after another process has saved: %v", err)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestInterrupted has a driver end a statement with its context, and say so in words of its own.
+// TestInterrupted has a driver stop because the context ended, and return an error that does not wrap the context's.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &fakeDB{}

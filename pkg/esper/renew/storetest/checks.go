@@ -13,7 +13,7 @@ import (
 )
 
 func (h *harness) empty() {
-	for range 2 { // Load writes nothing
+	for range 2 { // again, in case Load created something
 		for _, s := range []renew.Store{h.open(), h.open()} {
 			if document, version, err := s.Load(h.ctx); document != nil || version != "" || err != nil {
 				h.failNow("Load from empty storage returned %s, %q, %v; want nil, \"\" and no error", describe(document), version, err)
@@ -47,10 +47,10 @@ func (h *harness) roundTrip(largest int) {
 	}
 }
 
-// tooLarge saves a document that a store with a limit does not hold.
+// tooLarge saves a document that is larger than the limit of the store.
 func (h *harness) tooLarge(largest int) {
 	if largest == large {
-		return // there is no limit
+		return // the store has no limit
 	}
 	s, want := h.open(), []byte("before")
 	version := h.save(s, want)
@@ -60,8 +60,8 @@ func (h *harness) tooLarge(largest int) {
 	h.wants(s, want, "after a document that was too large")
 }
 
-// versions tell contents apart, and Save returns the one that Load returns then. A version may change by
-// itself now and then.
+// versions wants a new version after each save, and the same version from Save and from the Load after it. A store may
+// change a version by itself now and then, so half of them may differ.
 func (h *harness) versions() {
 	const saves, least = 10, 5
 	s, same, last := h.open(), 0, ""
@@ -76,7 +76,7 @@ func (h *harness) versions() {
 		last = version
 	}
 	if same < least {
-		h.failNow("Save returned another version than Load did afterwards, %d times of %d", saves-same, saves)
+		h.failNow("Save and the Load after it returned different versions, %d times of %d", saves-same, saves)
 	}
 }
 
@@ -96,7 +96,7 @@ func (h *harness) conflict() {
 	}
 }
 
-// oneWins has several save with one version.
+// oneWins has several goroutines save with the same version: one save at most may succeed.
 func (h *harness) oneWins() {
 	const writers, rounds = 8, 10
 	for round := range rounds {
@@ -108,13 +108,13 @@ func (h *harness) oneWins() {
 			_, err := s.Save(h.ctx, document, version)
 			if err == nil {
 				wins.Add(1)
-				h.wants(s, document, "by the one whose save succeeded")
+				h.wants(s, document, "by the goroutine whose save succeeded")
 			} else if !errors.Is(err, renew.ErrConflict) {
-				h.failNow("Save with a version that %d others use: %v; want an error that is ErrConflict", writers-1, err)
+				h.failNow("Save with a version that %d others use too: %v; want an error that is ErrConflict", writers-1, err)
 			}
 		})
 		if n := wins.Load(); n > 1 {
-			h.failNow("%d saves with one version succeeded, want one", n)
+			h.failNow("%d saves with the same version succeeded, want one", n)
 		}
 	}
 }
@@ -127,7 +127,7 @@ func sign(ctx context.Context, s renew.Store, word string) error {
 	return err
 }
 
-// signed says what is wrong with a document in which everybody has signed once.
+// signed returns what is wrong with a document that must hold this many words, each once. It returns "" if nothing is.
 func signed(document []byte, words int) string {
 	counts := make(map[string]int)
 	for _, word := range strings.Fields(string(document)) {
@@ -142,7 +142,7 @@ func signed(document []byte, words int) string {
 	return ""
 }
 
-// counting changes the document, by several at once.
+// counting changes the document from several goroutines at once. No change may be lost.
 func (h *harness) counting() {
 	const handles, rounds = 4, 15
 	h.together(handles, func(i int) {
@@ -164,7 +164,7 @@ func (h *harness) counting() {
 
 const letters, letterLength = "abc", 40_000
 
-// letter is a document of one letter; those of different letters have different lengths.
+// letter returns a document that repeats one letter. Each letter has a length of its own.
 func letter(i int) []byte {
 	return bytes.Repeat([]byte(letters[i:i+1]), (i+1)*letterLength)
 }
@@ -200,7 +200,8 @@ func (h *harness) noAliasing() {
 	h.wants(s, want, "after a loaded slice was changed")
 }
 
-// cancelled calls everything with a context that has ended, often enough that no select gets by.
+// cancelled calls Load and Save with a context that has ended. It does so many times, because a select in the store
+// picks one of its ready cases at random.
 func (h *harness) cancelled() {
 	const often = 20
 	s, want := h.open(), []byte("before")

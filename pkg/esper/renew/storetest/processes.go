@@ -14,14 +14,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// What another process is told in its environment: whose test it is, what to do, and where.
+// The environment variables of another process: the test that started it, what it does, and the address of its store.
 const (
 	testEnv    = "ESPER_STORETEST_TEST"
 	roleEnv    = "ESPER_STORETEST_ROLE"
 	addressEnv = "ESPER_STORETEST_ADDRESS"
 )
 
-const counts = 25 // by each process
+const counts = 25 // changes that each process makes
 
 func isChild(t *testing.T) bool { return os.Getenv(testEnv) == t.Name() }
 
@@ -52,12 +52,12 @@ func child(t *testing.T, open func(address string) (renew.Store, error)) {
 	}()
 	if err != nil {
 		fmt.Fprintf(os.Stdout, "\nanother process: %v\n", err)
-		os.Exit(1) //nolint:forbidigo // this is a process of its own
+		os.Exit(1) //nolint:forbidigo // this process belongs to the test
 	}
 	os.Exit(0) //nolint:forbidigo // likewise
 }
 
-// start starts the test binary again, as another process of the test.
+// start starts the test binary again, as another process of the test with this name.
 func start(t *testing.T, name, role, address string) (*exec.Cmd, *strings.Builder) {
 	t.Helper()
 	program, err := os.Executable()
@@ -91,7 +91,7 @@ func parentName(t *testing.T) string {
 	return t.Name()[:strings.LastIndex(t.Name(), "/")]
 }
 
-// processesCount changes the document, by several processes at once.
+// processesCount changes the document from several processes at once. No change may be lost.
 func processesCount(t *testing.T, address string, open func(string) (renew.Store, error)) {
 	const processes = 3
 	var all []*exec.Cmd
@@ -114,11 +114,11 @@ func processesCount(t *testing.T, address string, open func(string) (renew.Store
 	}
 	document, _, err := s.Load(t.Context())
 	if wrong := signed(document, processes*counts); err != nil || wrong != "" {
-		t.Errorf("by %d processes: %s, %v", processes, wrong, err)
+		t.Errorf("after changes by %d processes: %s, %v", processes, wrong, err)
 	}
 }
 
-// processKilled kills processes that save all the time: a whole document stays, and can be replaced.
+// processKilled kills processes that save all the time. The document must still be whole, and replaceable.
 func processKilled(t *testing.T, address string, open func(string) (renew.Store, error)) {
 	const kills, longest = 5, 50 * time.Millisecond
 	s, err := open(address)
@@ -152,10 +152,10 @@ func processKilled(t *testing.T, address string, open func(string) (renew.Store,
 		_, err = replace(ctx, s, func([]byte) []byte { return letter(1) })
 		cancel()
 		if err != nil {
-			t.Fatalf("after a process was killed: %v\n%s", err, out)
+			t.Fatalf("replacing the document after a process was killed: %v\n%s", err, out)
 		}
 	}
 	if !changed {
-		t.Error("another process saved nothing that this one can see")
+		t.Error("this process saw no change by another process")
 	}
 }

@@ -1,5 +1,5 @@
-// Package storetest checks that an implementation of [renew.Store] keeps the contract on which the safety
-// of keys rests. Call [Run] in a test of the implementation:
+// Package storetest checks that an implementation of [renew.Store] keeps the contract of that interface. A store that
+// breaks the contract can lose a key. Call [Run] in a test of the implementation:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t,
@@ -7,12 +7,12 @@
 //			func(address string) (renew.Store, error) { return renew.File(address), nil })
 //	}
 //
-// and [RunInProcess] for a store that lives in one process:
+// For a store that other processes cannot open, call [RunInProcess]:
 //
 //	storetest.RunInProcess(t, func(*testing.T) renew.Store { return renew.Memory() })
 //
-// What it cannot check is left to the implementation's own tests: that what Save has confirmed outlives a
-// power cut, and that no error holds the document.
+// The implementation's own tests have to check what this package cannot: that a confirmed save survives a power cut,
+// and that no error quotes the document.
 package storetest
 
 import (
@@ -31,16 +31,19 @@ import (
 const (
 	// patience is how long a check may take.
 	patience = 30 * time.Second
-	// large is a document with an answer in it that could not be read.
+	// large is the size of the largest document, in bytes: one that keeps an answer from Esper that could not be
+	// parsed.
 	large = 2 << 20
-	// retries is how often a save is repeated whose error does not tell what became of it.
+	// retries is how often a change is tried while each save ends with ErrConflict.
 	retries = 1000
 )
 
-// Run checks the stores that open makes, in subtests. Each call of fresh prepares storage with nothing in
-// it, and returns its address: a path, a DSN, a name. Open makes a handle on the storage at an address. It
-// is called in other processes too, for which Run starts the test binary again, with only the same test:
-// what a process keeps in its memory does not reach them. They do not call fresh.
+// Run checks the stores that open returns, in subtests. fresh prepares empty storage and returns its address: a path, a
+// DSN, a name. open returns a store on the storage at an address.
+//
+// Run also starts the test binary again, with only the test that called Run, and calls open in that process. So open
+// must find all that it needs in the address, and nothing in variables of the first process. The other process does
+// not call fresh.
 //
 // Run takes about two seconds with a store that answers at once.
 func Run(t *testing.T, fresh func(t *testing.T) (address string), open func(address string) (renew.Store, error), opts ...Option) {
@@ -57,8 +60,8 @@ func Run(t *testing.T, fresh func(t *testing.T) (address string), open func(addr
 	}
 }
 
-// RunInProcess checks the stores that fresh makes, as [Run] does, within this process alone: for stores
-// such as [renew.Memory]. Each call of fresh returns a store with nothing in it.
+// RunInProcess makes those checks of [Run] that need no other process, for stores such as [renew.Memory]. Each call of
+// fresh returns an empty store.
 func RunInProcess(t *testing.T, fresh func(t *testing.T) renew.Store, opts ...Option) {
 	run(t, patience, func(t *testing.T) opener {
 		s := fresh(t)
@@ -71,9 +74,9 @@ type Option func(*limits)
 
 type limits struct{ largest int }
 
-// MaxDocument is for a store that holds documents of at most this many bytes. One with an answer of the server in
-// it that could not be read has up to 2 MiB, which is what is tried otherwise; others have 2 KiB or so. One of 2 MiB
-// must be refused then, and leave the store as it is.
+// MaxDocument says that the store holds documents of at most this many bytes. The checks then want Save to refuse a
+// document of 2 MiB, and to leave the stored one as it is. Without MaxDocument, they want it to save 2 MiB. Only a
+// document that keeps an answer from Esper that could not be parsed is so large. Others are about 2 KiB.
 func MaxDocument(bytes int) Option { return func(l *limits) { l.largest = bytes } }
 
 type opener func() (renew.Store, error)
@@ -114,16 +117,17 @@ func run(t *testing.T, patience time.Duration, fresh func(t *testing.T) opener, 
 	}
 }
 
-// harness is one check under way.
+// harness runs one check.
 type harness struct {
 	t        *testing.T
-	ctx      context.Context // ends with patience
+	ctx      context.Context // ends after patience
 	patience time.Duration
 	opener   opener
-	over     atomic.Bool // what is late is not told any more
+	over     atomic.Bool // the check has ended: failures after that are not reported
 }
 
-// stop ends a part of a check, which has failed; unlike t.FailNow in any goroutine.
+// stop is the value with which failNow panics, to end the goroutine of a failed check. t.FailNow may be called only in
+// the goroutine of the test.
 type stop struct{}
 
 func (h *harness) failNow(format string, args ...any) {
@@ -133,7 +137,7 @@ func (h *harness) failNow(format string, args ...any) {
 	panic(stop{})
 }
 
-// within fails the check if f does not end: a store may ignore its context.
+// within runs f, and fails the check if f does not end in time: a store may ignore its context.
 func (h *harness) within(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -177,12 +181,12 @@ func (h *harness) load(s renew.Store) ([]byte, string) {
 	case err != nil:
 		h.failNow("Load: %v", err)
 	case (document == nil) != (version == ""):
-		h.failNow("Load returned %s with the version %q; nil and \"\" belong together", describe(document), version)
+		h.failNow("Load returned %s with the version %q; want both nil and \"\", or neither", describe(document), version)
 	}
 	return document, version
 }
 
-// save replaces whatever is there, and returns the version.
+// save replaces whatever is stored, and returns the new version.
 func (h *harness) save(s renew.Store, document []byte) string {
 	version, err := replace(h.ctx, s, func([]byte) []byte { return document })
 	if err != nil {
@@ -191,13 +195,14 @@ func (h *harness) save(s renew.Store, document []byte) string {
 	return version
 }
 
-// replace changes the document by compare and swap, as the contract has it: after any error it reads what
-// became of the save.
+// replace changes the document by compare and swap. After a conflict it reads the document, because the contract
+// allows a conflict although the save took effect.
 func replace(ctx context.Context, s renew.Store, change func(old []byte) []byte) (version string, err error) {
 	return swap(ctx, s, change, func(old, next, now []byte) bool { return bytes.Equal(now, next) && !bytes.Equal(now, old) })
 }
 
-// swap is replace with a way to tell that a change is in the document, whatever came after it.
+// swap is replace with a function done, which tells whether the change is in the document. Others may have changed the
+// document since.
 func swap(ctx context.Context, s renew.Store, change func(old []byte) []byte, done func(old, next, now []byte) bool) (version string, err error) {
 	for range retries {
 		old, was, loadErr := s.Load(ctx)
@@ -209,10 +214,10 @@ func swap(ctx context.Context, s renew.Store, change func(old []byte) []byte, do
 			return version, err
 		}
 		if now, version, loadErr := s.Load(ctx); loadErr == nil && done(old, next, now) {
-			return version, nil // a conflict about the own write
+			return version, nil // the save took effect, and the conflict was about its own change
 		}
 	}
-	return "", fmt.Errorf("%d saves in a row: %w", retries, err)
+	return "", fmt.Errorf("%d saves in a row failed: %w", retries, err)
 }
 
 func (h *harness) wants(s renew.Store, want []byte, when string) {

@@ -28,15 +28,16 @@ func TestFile(t *testing.T) {
 	Run(t, freshPath, func(address string) (renew.Store, error) { return renew.File(address), nil })
 }
 
-// The contract allows a conflict about one's own write, and a version that changes by itself.
+// TestOddStore uses a store that returns conflicts although the save took effect, and changes its version by itself.
+// The contract allows both.
 func TestOddStore(t *testing.T) {
 	RunInProcess(t, func(*testing.T) renew.Store { return &store{fault: "odd", storage: new(storage)} })
 }
 
 func freshPath(t *testing.T) string { return filepath.Join(t.TempDir(), "esper", "key.json") }
 
-// TestSuiteCatches runs the suite with stores that break the contract in one way each, in child processes,
-// since it has to fail there.
+// TestSuiteCatches runs the suite on stores that each break the contract in one way. It uses child processes, because
+// the suite has to fail there.
 func TestSuiteCatches(t *testing.T) {
 	if name := os.Getenv(brokenEnv); name != "" {
 		const soon = 2 * time.Second
@@ -78,7 +79,8 @@ func TestSuiteCatches(t *testing.T) {
 	}
 }
 
-// A store in a process's own memory, and files without a lock, are found by other processes alone.
+// TestProcessesCatch uses a store in the memory of a process, and one that overwrites its file in place. Only the
+// checks with other processes find their faults.
 func TestProcessesCatch(t *testing.T) {
 	switch os.Getenv(brokenEnv) {
 	case "a Go map":
@@ -118,11 +120,11 @@ func wantFailure(t *testing.T, test, failure, env string) {
 	}
 }
 
-// store is a store in memory, with a fault.
+// store is a handle on a store in memory that breaks the contract as fault says.
 type store struct {
 	*storage
 	fault string
-	own   []byte // of "own copies"
+	own   []byte // what this handle saved last, for the fault "own copies"
 }
 
 type storage struct {
@@ -226,7 +228,7 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (stri
 	return strconv.Itoa(s.version), nil
 }
 
-// inPlace is a file that is written over, so that a process that dies leaves half of it.
+// inPlace is a store that overwrites its file, so that a process that is killed leaves half a document.
 type inPlace string
 
 func (f inPlace) Load(ctx context.Context) ([]byte, string, error) {
@@ -250,7 +252,7 @@ func (f inPlace) Save(ctx context.Context, document []byte, version string) (str
 	if err != nil {
 		return "", err
 	}
-	for i := range document { // a byte at a time
+	for i := range document { // one byte at a time, so that a kill comes in between
 		_, err = out.Write(document[i : i+1])
 	}
 	_, now, _ := f.Load(ctx)

@@ -1,8 +1,8 @@
-// Kubernetes makes one call, with a key that pods share through a Secret. When the key is due, that call renews
-// it first.
+// Kubernetes makes one call, with a key that pods share through a Secret. If the key is due for renewal, the call
+// renews it first.
 //
-// ESPER_ENVIRONMENT names the tenant, ESPER_KEY_SECRET the Secret, and ESPER_API_KEY the key to begin with. The
-// cluster and the namespace are those of the pod, or of KUBECONFIG.
+// ESPER_ENVIRONMENT names the tenant and ESPER_KEY_SECRET the Secret. ESPER_API_KEY is the key to use while the Secret
+// is empty. The cluster and the namespace are those of the pod, or of KUBECONFIG.
 package main
 
 import (

@@ -1,7 +1,8 @@
-// Sql makes one call, with a key that machines share through PostgreSQL. When the key is due, that call renews
+// Sql makes one call, with a key that machines share through PostgreSQL. If the key is due for renewal, the call renews
 // it first.
 //
-// ESPER_ENVIRONMENT names the tenant, DATABASE_URL the database, and ESPER_API_KEY the key to begin with.
+// ESPER_ENVIRONMENT names the tenant and DATABASE_URL the database. ESPER_API_KEY is the key to use while the table is
+// empty.
 package main
 
 import (
@@ -45,7 +46,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, source.Close()) }() // before the database is closed
+	defer func() { err = errors.Join(err, source.Close()) }() // this runs before the database is closed
 	info, err := source.Client().TokenInfo(ctx)
 	if err != nil {
 		return err
