@@ -48,11 +48,10 @@ func (p *proxy) heal() { p.Toxics.ResetToxics(context.Background()) }
 
 // fault is something that happens between the processes and the engine, or to the engine, and ends.
 type fault struct {
-	name   string
-	begin  func(p *proxy, e *engine)
-	end    func(p *proxy, e *engine)
-	lasts  time.Duration
-	engine bool // the fault is in the engine, so it affects every test that uses the engine
+	name  string
+	begin func(p *proxy, e *engine)
+	end   func(p *proxy, e *engine)
+	lasts time.Duration
 }
 
 // network returns the faults of the network between processes and engine.
@@ -60,24 +59,24 @@ func network() []fault {
 	healed := func(p *proxy, _ *engine) { p.heal() }
 	const seconds = 4 * time.Second
 	return []fault{
-		{"no fault", func(*proxy, *engine) {}, healed, 0, false},
+		{"no fault", func(*proxy, *engine) {}, healed, 0},
 		{"connections cut, none accepted", func(p *proxy, _ *engine) { p.Stop() }, func(p *proxy, _ *engine) {
 			if err := p.Start(); err != nil {
 				p.t.Error(err)
 			}
-		}, seconds, false},
-		{"nothing gets to the engine", func(p *proxy, _ *engine) { p.add("timeout", "upstream", `{"timeout": 0}`) }, healed, seconds, false},
-		{"nothing comes from the engine", func(p *proxy, _ *engine) { p.add("timeout", "downstream", `{"timeout": 0}`) }, healed, seconds, false},
+		}, seconds},
+		{"nothing gets to the engine", func(p *proxy, _ *engine) { p.add("timeout", "upstream", `{"timeout": 0}`) }, healed, seconds},
+		{"nothing comes from the engine", func(p *proxy, _ *engine) { p.add("timeout", "downstream", `{"timeout": 0}`) }, healed, seconds},
 		{"each way takes 0.7 s more", func(p *proxy, _ *engine) {
 			p.add("latency", "upstream", `{"latency": 700}`)
 			p.add("latency", "downstream", `{"latency": 700}`)
-		}, healed, seconds, false},
+		}, healed, seconds},
 		{"cut in the middle of a statement", func(p *proxy, _ *engine) {
 			p.add("limit_data", "upstream", fmt.Sprintf(`{"bytes": %d}`, 1+rand.N(900)))
-		}, healed, seconds, false},
+		}, healed, seconds},
 		{"cut in the middle of an answer", func(p *proxy, _ *engine) {
 			p.add("limit_data", "downstream", fmt.Sprintf(`{"bytes": %d}`, rand.N(900)))
-		}, healed, seconds, false},
+		}, healed, seconds},
 	}
 }
 
@@ -85,8 +84,8 @@ func network() []fault {
 func trouble() []fault {
 	again := func(p *proxy, e *engine) { e.start(p.t) }
 	return []fault{
-		{"engine killed (kill -9), back after 1 s", func(_ *proxy, e *engine) { e.kill() }, again, time.Second, true},
-		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.hold(true) }, func(_ *proxy, e *engine) { e.hold(false) }, 4 * time.Second, true},
+		{"engine killed (kill -9), back after 1 s", func(_ *proxy, e *engine) { e.kill() }, again, time.Second},
+		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.hold(true) }, func(_ *proxy, e *engine) { e.hold(false) }, 4 * time.Second},
 	}
 }
 
