@@ -14,7 +14,7 @@ import (
 	"github.com/esper-go/esper-go/api"
 )
 
-// kin-openapi knows date-time by itself, but leaves uuid to its user.
+// kin-openapi checks the format date-time by itself, but uuid only with this.
 func init() {
 	openapi3.DefineStringFormatValidator("uuid",
 		openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC9562))
@@ -66,8 +66,8 @@ func TestSpecIsValid(t *testing.T) {
 	}
 }
 
-// TestValidationBites shows that the two tests around it can fail: an example of the wrong shape
-// and one of the wrong format are found.
+// TestValidationBites checks that validation finds an example of the wrong shape, and one of the wrong
+// format.
 func TestValidationBites(t *testing.T) {
 	for _, tc := range []struct{ name, from, to string }{
 		{"uuid", "example: f44373cb-1800-43c6-aab3-c81f8b1f435c\n    DeveloperappId", "example: Esper\n    DeveloperappId"},
@@ -93,7 +93,7 @@ func TestValidationBites(t *testing.T) {
 }
 
 // TestExamples validates every example without kin-openapi's own walk, which has options to skip
-// them. The counts keep it from passing because nothing was found.
+// examples. The counts at the end show that it has found all of them.
 func TestExamples(t *testing.T) {
 	doc := load(t)
 	got := map[string]int{}
@@ -153,8 +153,8 @@ func TestExamples(t *testing.T) {
 			t.Errorf("the example %s is used by no response", name)
 		}
 	}
-	// Schema: 15 with a name, without the 6 whose examples are whole bodies; 10+9+2+10+1+4 properties,
-	// without the 4+2+1+4+2 that are references; 1 kind of array items.
+	// Schema examples: 15 named schemas, less 6 whose examples are whole bodies; 10+9+2+10+1+4 properties,
+	// less 4+2+1+4+2 that are references; and 1 schema of array items.
 	want := map[string]int{"schema": 33, "parameter": 4, "header": 1, "media": 19}
 	if !maps.Equal(got, want) {
 		t.Errorf("examples checked: %v, want %v", got, want)
@@ -179,10 +179,10 @@ func TestOperations(t *testing.T) {
 				t.Errorf("%s has a request body: %t", op.OperationID, op.RequestBody != nil)
 			}
 			if strings.Contains(op.Description, "soon be deprecated") == successor || op.Deprecated {
-				t.Errorf("%s: the deprecation notice belongs in the description, and only there", op.OperationID)
+				t.Errorf("%s: the deprecation notice belongs in the descriptions of the two old endpoints, and nowhere else", op.OperationID)
 			}
 			if strings.Contains(op.Description, "has not been seen on the wire") != successor {
-				t.Errorf("%s: whether anybody has seen it is part of its description", op.OperationID)
+				t.Errorf("%s: only a description of personal access tokens says \"has not been seen on the wire\", and each does", op.OperationID)
 			}
 			success := schemas[op.OperationID]
 			want := []string{"200", "400", "401", "403", "404", "405", "429", "500"}

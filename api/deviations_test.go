@@ -9,8 +9,8 @@ import (
 // A row: id, where, the vendor, here, why, evidence.
 var rowPattern = regexp.MustCompile("(?m)^\\| (D\\d\\d) \\| `(/[^`]*)` \\| ([^|]+) \\| ([^|]+) \\| [^|]+ \\| [^|]+ \\|$")
 
-// TestDeviationsPointIntoTheSpec keeps the list from outliving what it describes: each row has an
-// id of its own, in rising order, a place that exists, and all six cells filled.
+// TestDeviationsPointIntoTheSpec: each row of DEVIATIONS.md has an id of its own, in rising order, a place
+// that exists in the spec, and all six cells filled.
 func TestDeviationsPointIntoTheSpec(t *testing.T) {
 	text, err := os.ReadFile("DEVIATIONS.md")
 	if err != nil {

@@ -31,8 +31,8 @@ func TestSchemasAreDocumented(t *testing.T) {
 	}
 }
 
-// TestCompoundSchemasAreNamed: a generator makes up a name for an object or an array that has
-// none, and a different one with each tool.
+// TestCompoundSchemasAreNamed: for an object or an array without a name, each generator makes up a
+// different one.
 func TestCompoundSchemasAreNamed(t *testing.T) {
 	doc, seen := load(t), 0
 	err := doc.WalkSchemas(func(at string, s *openapi3.SchemaRef) error {
@@ -91,7 +91,7 @@ func TestUntyped(t *testing.T) {
 func TestFormats(t *testing.T) {
 	schemas := load(t).Components.Schemas
 	for _, name := range []string{"enterprise", "developerapp"} {
-		// The vendor declares uuid; a client that believes it loses every real renewal.
+		// The vendor declares uuid. A client that enforces this format loses every real renewal.
 		if got := schemas["TokenRenewV0"].Value.Properties[name].Value.Format; got != "" {
 			t.Errorf("TokenRenewV0.%s has the format %s", name, got)
 		}
@@ -114,7 +114,7 @@ func TestFormats(t *testing.T) {
 		t.Errorf("TokenRenewV0 requires %v, want the token and nothing else", r)
 	}
 	if r := schemas["PersonalAccessToken"].Value.Required; len(r) != 0 {
-		t.Errorf("PersonalAccessToken requires %v: a client would lose the new key for what is missing", r)
+		t.Errorf("PersonalAccessToken requires %v: a client would lose the new key if one of these is missing", r)
 	}
 }
 

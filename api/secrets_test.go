@@ -9,10 +9,10 @@ import (
 	"github.com/esper-go/esper-go/api"
 )
 
-// keyLike is what a real key looks like: letters and digits in a long row.
+// keyLike matches letters and digits in a row. A real key is a long one.
 var keyLike = regexp.MustCompile(`[A-Za-z]*[0-9][A-Za-z0-9]*`)
 
-// TestNoKeyInTheSpec: an example is copied from an answer too easily.
+// TestNoKeyInTheSpec: an example that was copied from a real answer would hold a real key.
 func TestNoKeyInTheSpec(t *testing.T) {
 	if found := keysIn(string(api.Spec)); len(found) > 0 {
 		t.Errorf("these look like keys: %q", found)
@@ -70,7 +70,7 @@ func secretsIn(name string, v any) (found []string) {
 	return found
 }
 
-// TestNothingNarrowsASecret: a limit that the next key does not keep would cost that key.
+// TestNothingNarrowsASecret: a client that enforces a limit on keys would lose a new key beyond the limit.
 func TestNothingNarrowsASecret(t *testing.T) {
 	doc := load(t)
 	for _, name := range []string{"TokenInfoV1", "TokenRenewV0", "PersonalAccessToken"} {

@@ -12,15 +12,15 @@ const (
 	renewsAt = "/components/schemas/TokenRenewV0"
 )
 
-// TestUpstreamSeesAnyChange changes openapi.yaml in one place at a time: each has to be reported, with the place.
+// TestUpstreamSeesAnyChange changes openapi.yaml in one place at a time. Each change has to be reported, with its place.
 func TestUpstreamSeesAnyChange(t *testing.T) {
 	type object = map[string]any
 	unchanged, u := tree(t), vendor(t)
 	rows, _ := deviations(t)
 	text := object{"type": "string", "description": "A text.", "example": "a"}
 	for _, tc := range []struct {
-		name, from, to string // what stands at from goes to to; without from, value goes there
-		value          any    // nil without from: what stands at to goes away
+		name, from, to string // the value at from moves to to; if from is empty, value is put there
+		value          any    // if from is empty and value is nil, the value at to is removed
 		want           string
 	}{
 		{"no trailing slash", "/paths/~1v1~1token-info~1", "/paths/~1v1~1token-info", nil, "/paths/~1v1~1token-info/get/operationId ("},
@@ -96,7 +96,7 @@ func TestUpstreamSeesAnyChange(t *testing.T) {
 	}
 }
 
-// TestUpstreamSeesIdleRows changes the data and DEVIATIONS.md instead.
+// TestUpstreamSeesIdleRows changes upstream.json or DEVIATIONS.md instead. Each change has to be reported.
 func TestUpstreamSeesIdleRows(t *testing.T) {
 	edit := func(u upstream, id string, change func(*difference)) {
 		for _, p := range u.Places {

@@ -84,12 +84,12 @@ func tree(t *testing.T) map[string]any {
 	return root
 }
 
-// compare returns what the vendor's facts, the differences on purpose, the rows of DEVIATIONS.md and openapi.yaml
-// do not agree on, and the list of the differences that they agree on.
+// compare checks upstream.json, the rows of DEVIATIONS.md and openapi.yaml against each other. It returns the problems
+// that it finds, and lists the differences between the vendor and openapi.yaml that have a row.
 func compare(u upstream, rows map[string]row, spec map[string]any) (problems, found []string) {
 	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	theirs, expected, named := map[string]any{}, map[string]any{}, map[string]bool{}
-	said := map[string][]any{} // what the sources say of a place, one by one
+	said := map[string][]any{} // for each place, what each of the sources says
 	for _, p := range u.Places {
 		if name, ok := strings.CutPrefix(p.Under, "/components/schemas/"); ok {
 			named[name] = true

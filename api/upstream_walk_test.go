@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// walker lists what a description declares, whatever way it is written down: references are
-// followed, parameters have their name for a place, lists without an order are sets.
+// walker lists what a description declares, in a form that does not depend on how it is written. It follows
+// references, finds parameters by their name, and takes lists without an order as sets.
 type walker struct {
 	root   any
-	named  map[string]bool   // schemas that both sides name: a reference to one is compared by name
+	named  map[string]bool   // schemas that both sides name: references to them are compared by name
 	leaves map[string]string // place → value, as JSON
-	where  map[string]string // place → where that is in the document itself
+	where  map[string]string // place → JSON pointer into the document itself
 	used   map[string]bool   // components that something refers to
 	open   []string          // references that are being followed
 }
 
-// Under these keys stand names that the author chose; under all others, words of OpenAPI.
+// The members under these keys have names that the author chose; under all other keys, names that OpenAPI defines.
 var nameKeys = map[string]bool{
 	"paths": true, "properties": true, "responses": true, "headers": true, "parameters": true,
 	"schemas": true, "securitySchemes": true, "content": true, "variables": true, "encoding": true,
 	"links": true, "callbacks": true, "mapping": true,
 }
 
-// Texts and examples are each side's own, and so is who made the document (D02).
+// Texts and examples are not compared, because each side writes its own.
 var textKeys = map[string]bool{"description": true, "summary": true, "example": true, "examples": true, "externalDocs": true}
 
 func declared(root any, named map[string]bool) *walker {
@@ -36,7 +36,7 @@ func declared(root any, named map[string]bool) *walker {
 		leaves: map[string]string{}, where: map[string]string{}, used: map[string]bool{},
 	}
 	w.walk(root, "", "", false)
-	// A component that nothing refers to is not seen on the way.
+	// Add the components that nothing refers to, which walk does not reach.
 	components, _ := at(root, "/components").(map[string]any)
 	for kind, list := range components {
 		members, _ := list.(map[string]any)
@@ -50,7 +50,8 @@ func declared(root any, named map[string]bool) *walker {
 	return w
 }
 
-// walk lists node, which is compared at place and written at where.
+// walk lists node. The two sides are compared at place; where is a pointer into the document itself. Names says that the
+// author chose the names of node's members.
 func (w *walker) walk(node any, place, where string, names bool) {
 	w.where[place] = where
 	switch v := node.(type) {
@@ -60,7 +61,7 @@ func (w *walker) walk(node any, place, where string, names bool) {
 			return
 		}
 		if !names && !slices.ContainsFunc(slices.Collect(maps.Keys(v)), func(key string) bool { return !textKeys[key] }) {
-			w.leaf(place, where, map[string]any{}) // it is there, and says nothing else
+			w.leaf(place, where, map[string]any{}) // it exists, but declares nothing besides texts
 		}
 		for key, child := range v {
 			to, from := place+"/"+escape(key), where+"/"+escape(key)
@@ -80,10 +81,10 @@ func (w *walker) walk(node any, place, where string, names bool) {
 	}
 }
 
-// skip reports what is no fact, or is seen where it is used.
+// skip reports whether a member is left out. Texts, info and tags are; components are compared where they are used.
 func (w *walker) skip(key, place string, names bool) bool {
 	parts := strings.Split(place, "/")
-	if parts[1] == "components" && len(parts) <= 4 { // only the schemas that both name stand for themselves
+	if parts[1] == "components" && len(parts) <= 4 { // compared here: schemas that both sides name
 		return len(parts) == 3 && key != "schemas" && key != "securitySchemes" ||
 			len(parts) == 4 && parts[2] == "schemas" && !w.named[key]
 	}
@@ -110,7 +111,7 @@ func (w *walker) list(key string, list []any, place, where string) {
 			rest := maps.Clone(parameter)
 			delete(rest, "name")
 			to := place + "/" + escape(fmt.Sprint(parameter["name"]))
-			if w.where[to] != "" { // the same name twice, in two places of a request
+			if w.where[to] != "" { // the name occurs twice, in two places of a request
 				to += " in " + fmt.Sprint(parameter["in"])
 			}
 			w.walk(rest, to, from, false)
@@ -147,7 +148,7 @@ func escape(key string) string { return strings.NewReplacer("~", "~0", "/", "~1"
 
 func unescape(part string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(part) }
 
-// at is what a JSON pointer leads to, or nil.
+// at returns the value at a JSON pointer, or nil.
 func at(root any, pointer string) any {
 	for _, part := range strings.Split(pointer, "/")[1:] {
 		switch v := root.(type) {
@@ -166,7 +167,7 @@ func at(root any, pointer string) any {
 	return root
 }
 
-// put makes value what pointer leads to; nil takes it away.
+// put sets the value at a JSON pointer, or removes it if value is nil.
 func put(root map[string]any, pointer string, value any) {
 	node := root
 	parts := strings.Split(pointer, "/")[1:]

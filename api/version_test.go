@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// changelog checks that each section says which version of the spec it comes with, the newest this one.
+// changelog checks that each section names the version of the spec that it comes with, the newest section this one.
 func changelog(text, spec string) error {
 	sections := strings.Split("\n"+text, "\n## [")[1:]
 	if len(sections) == 0 {

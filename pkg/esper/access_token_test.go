@@ -42,7 +42,7 @@ func TestOtherParametersStay(t *testing.T) {
 	}
 }
 
-// A name may be escaped too, by an editor of the request.
+// A request editor may write the name access_token with an escape.
 func TestAccessTokenUnderAnEscapedName(t *testing.T) {
 	const escaped = "access%5ftoken=made%2Fup"
 	p := newProbe(t, nil)
@@ -66,7 +66,7 @@ func TestAccessTokenUnderAnEscapedName(t *testing.T) {
 	}
 }
 
-// The key to renew may be another than the one that the client authenticates with.
+// The key to renew may differ from the client's own key. No error shows it either.
 func TestAccessTokenStaysOutOfErrors(t *testing.T) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
@@ -95,7 +95,7 @@ func TestErrorsOfAMiddlewareAreToldOnce(t *testing.T) {
 	}
 }
 
-// A trace that watches one thing alone is told no more than one that watches all.
+// A trace with only one of its functions set gets no key either.
 func TestTracesSeeNoKey(t *testing.T) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
@@ -130,7 +130,7 @@ func TestTracesSeeNoKey(t *testing.T) {
 	}
 }
 
-// What a middleware does to a request, against the contract of http.RoundTripper, stays with it.
+// A middleware that changes its request, against the contract of http.RoundTripper, changes no other call.
 func TestMiddlewareChangesNoOtherCall(t *testing.T) {
 	var seen []string
 	client := clientFor(t, "https://foo-api.esper.cloud/api", oldKey, roundTripFunc(func(req *http.Request) (*http.Response, error) {

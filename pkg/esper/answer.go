@@ -10,21 +10,21 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// answer is what authTransport read of a server's answer.
+// answer is what authTransport read of a server's answer, or an answer that a middleware made itself.
 type answer struct {
-	up      *http.Response // what goes up of it; nil for one of a middleware's own
+	up      *http.Response // what middleware gets of the answer; nil if a middleware made it
 	status  int
-	header  http.Header // of up
+	header  http.Header // after filterHeader
 	body    []byte
-	err     error           // what ended the reading early
+	err     error           // why the reading of the body ended early
 	key     Secret          // the token in an answer to a renewal
-	secrets *redact.Matcher // of the call, those in body included
+	secrets *redact.Matcher // finds the secrets of the call, and those in body
 	proxy   string          // the host of the proxy on the way, if there was one
-	before  *answer         // the one before it, of the same attempt
+	before  *answer         // the previous answer of the same attempt
 }
 
-// passedBody stands for an answer's body on its way up through the middleware, and reads as empty, since the
-// body may hold a key. It is a func so that fmt prints an address and not the answer.
+// passedBody is the body that middleware gets in place of an answer's body. It reads as empty, because the answer's body
+// may hold a key. It is a func so that fmt prints an address and not the answer.
 type passedBody func() *answer
 
 func (passedBody) Read([]byte) (int, error) { return 0, io.EOF }
@@ -40,8 +40,8 @@ func (a *answer) withHead(resp *http.Response) *answer {
 	return &out
 }
 
-// asError returns the error for an answer that is not 2xx, or nil. After is the error that a middleware
-// returned although it had got the answer.
+// asError returns the error for an answer that is not 2xx or was not read to its end, and nil for any other. After is
+// the error that a middleware returned although it had got the answer, or nil.
 func (a *answer) asError(operation string, attempts int, after error) error {
 	var err error
 	if a.status/100 != 2 {
@@ -65,14 +65,14 @@ func (a *attempt) search(got *answer) {
 	}
 	got.key = body.Key(got.body)
 	suspect := got.key
-	if got.status/100 != 2 && !body.LooksLikeKey(suspect.Reveal()) { // in an error, the token may be a word
+	if got.status/100 != 2 && !body.LooksLikeKey(suspect.Reveal()) { // the token in an error may be a mere word
 		suspect = Secret{}
 	}
 	got.secrets = a.matcherOf(suspect, got.body)
 }
 
-// answerOf returns the answer behind the response that the middleware returned. That is one that authTransport
-// read, even if a middleware has wrapped its body, or one that a middleware made itself.
+// answerOf returns the answer that belongs to the response of the middleware. authTransport has read that answer, even
+// if a middleware then wrapped its body; or a middleware made the answer itself, and answerOf reads its body.
 func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	if passed, ok := resp.Body.(passedBody); ok {
 		return passed().withHead(resp), nil
@@ -82,7 +82,7 @@ func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 		err, panic error
 	}
 	done := make(chan result, 1)
-	go func() { // a body of a middleware's own may take no notice of a
+	go func() { // a body that a middleware made may block after a has ended
 		var r result
 		r.panic = guarded(func() { r.text, r.err = body.Read(resp) })
 		done <- r
@@ -107,8 +107,8 @@ func (a *attempt) answerOf(resp *http.Response) (*answer, error) {
 	return own.withHead(resp), nil
 }
 
-// answerFor finds the answer whose body a middleware has replaced: the one that came in resp, else the newest
-// with the same status, else the newest.
+// answerFor finds the answer that authTransport read for resp, in which a middleware has replaced the body: the answer
+// whose response is resp itself, else the newest with the status of resp, else the newest.
 func (a *attempt) answerFor(resp *http.Response) (found *answer) {
 	for got := a.last.Load(); got != nil; got = got.before {
 		if got.up == resp {

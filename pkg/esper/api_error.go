@@ -14,18 +14,18 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// APIError is an answer whose status is not 2xx. Its texts come from the server. Each is one line of
-// 1 KiB at most; each of Details is of 256 bytes at most. A text that repeats a key, in any common encoding, is
-// replaced by one that says so.
+// APIError is an answer whose status is not 2xx. Message, Details and RequestID come from the server. Each text is one
+// line of at most 1 KiB, in Details of at most 256 bytes. A text that repeats a key, in any common encoding, is replaced
+// by a note that says so.
 type APIError struct {
 	Operation  string        // the method of Client: "TokenInfo"
 	StatusCode int           // of the HTTP answer, whatever the body claims
 	Message    string        // the server's message or detail, or the title of an HTML page
-	Details    []string      // the single faults that the body lists, 32 at most
+	Details    []string      // the faults that the body lists, 32 at most
 	RequestID  string        // the X-Request-Id header
 	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
 	Attempts   int           // how many requests the call made
-	Body       []byte        `json:"-"` // as sent, the first MiB; it may echo a key, so printing the error does not show it
+	Body       []byte        `json:"-"` // decompressed, up to 1 MiB; may repeat a key, so printing the error does not show it
 
 	html  bool   // Body is an HTML page
 	own   bool   // a middleware answered by itself
@@ -112,7 +112,7 @@ func (e *APIError) hint() string {
 	return ""
 }
 
-// Is reports whether target is the sentinel of e's status.
+// Is reports whether target is the Err variable for e's status, such as ErrNotFound for 404.
 func (e *APIError) Is(target error) bool {
 	switch code := e.StatusCode; target {
 	case ErrBadRequest:
@@ -140,7 +140,7 @@ func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error
 // retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything
 // else, for a date in the past, and for seconds that do not fit a Duration.
 func retryAfter(value string, now time.Time) time.Duration {
-	if value == "" { // as in most errors; the parsers below would make errors of their own
+	if value == "" { // the usual case: saves the parsers below, which would allocate an error each
 		return 0
 	}
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {

@@ -71,7 +71,7 @@ func TestBadKeys(t *testing.T) {
 		}
 		checkRefused(t, fmt.Sprintf("Generated, source %q", tc.key), err, tc.advice, tc.key)
 
-		if tc.key == "" { // in a RenewRequest that means the client's own
+		if tc.key == "" { // an empty AccessToken means the client's own key
 			continue
 		}
 		_, err = clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(tc.key))
@@ -85,8 +85,8 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
-// What a person pastes in a key's place is recognised. The key of a source, or of a RenewRequest, is what
-// the server issued, and may look like anything.
+// APIKey and NewFromEnv recognise what people paste by mistake in place of a key. A token source and a
+// RenewRequest accept these texts, because the server may issue any text as a key.
 func TestPastedKeys(t *testing.T) {
 	p := newProbe(t, nil)
 	for _, tc := range []struct{ key, advice string }{
@@ -134,7 +134,7 @@ func TestPastedKeys(t *testing.T) {
 		if c, err := esper.New(p.URL, source); err != nil {
 			t.Error(err)
 		} else if _, err := c.RenewToken(t.Context(), renewal(tc.key)); err != nil {
-			t.Errorf("issued as %q: %v", tc.key, err)
+			t.Errorf("%q from a token source: %v", tc.key, err)
 		}
 	}
 	for _, key := range []string{"/k3Jd8Yq0/abcDEF1234567890abcd", "abc+/def==", "eyJhbGciOiJub25lIn0.e30.", "id:secret", "a-b_c~d", "key", "token"} {
@@ -231,7 +231,7 @@ func TestBadArguments(t *testing.T) {
 	}
 }
 
-// waiter is a source that waits for the call's context, and must not be asked otherwise.
+// waiter is a source that waits until the context of the call ends. Its Token method must not be called.
 type waiter struct{ asked chan context.Context }
 
 func (w waiter) Token() (*oauth2.Token, error) { panic("Token was asked instead of TokenContext") }
@@ -274,7 +274,7 @@ func TestSource(t *testing.T) {
 		keys = append(keys, r.Header.Get("Authorization")[len("Bearer key-"):])
 	}
 	if got := strings.Join(keys, " "); got != "1 2 3 5 6 7 9" {
-		t.Errorf("the attempts used keys %s, want one question an attempt: 1 2 3 5 6 7 9", got)
+		t.Errorf("the requests used the keys %s, want 1 2 3 5 6 7 9: each attempt asks the source once", got)
 	}
 
 	cause := errors.New("enough")

@@ -15,39 +15,39 @@ import (
 
 const (
 	accessTokenParam = "access_token"
-	// placeholder stands in the URL in place of the access token, until authTransport puts that back.
+	// placeholder replaces the access token in the URL until authTransport puts the token back.
 	placeholder = accessTokenParam + "=sealed"
 )
 
-// attempt is one request on its way. It is the request's context, and so carries the secrets past the
-// middleware to authTransport, and the answer back.
+// attempt is one attempt to send a request. It is also the context of the request. In this way the secrets get past the
+// middleware to authTransport, and the answer gets back.
 type attempt struct {
-	context.Context // with the limit of one attempt
+	context.Context // with the time limit of one attempt
 	cancel          context.CancelFunc
-	parent          context.Context // without that limit
+	parent          context.Context // the context of the call, without that limit
 	request         *http.Request   // without secrets
-	method, path    string          // of request, which a middleware may change
+	method, path    string          // of the original request, which a middleware may change
 	credential      *credential
 	accessToken     Secret                        // the key that a renewal exchanges; zero for any other request
-	query           Secret                        // what placeholder stands for, as it was encoded
-	renewal         bool                          // the answer holds a new key, and it is sent once
+	query           Secret                        // the query parameter that placeholder replaces, as it was encoded
+	renewal         bool                          // the answer holds a new key, so the request is sent only once
 	list            bool                          // the answer holds the keys of other personal access tokens
-	body            func() (io.ReadCloser, error) // of request; nil if there is none, or no second copy
-	length          int64                         // of body
-	alone           bool                          // send it over a connection of its own
+	body            func() (io.ReadCloser, error) // copies the body of request; nil if there is no body, or no copy
+	length          int64                         // of the request's body
+	alone           bool                          // send over a new connection, not over the pool
 
-	maybeSent atomic.Bool            // a server may have got the request: for a renewal, there was a connection
+	maybeSent atomic.Bool            // a server may have got the request; true for a renewal once it has a connection
 	proxy     atomic.Pointer[string] // the host of the proxy that was used
 	last      atomic.Pointer[answer] // the newest answer
 
 	mu      sync.Mutex // guards what follows
-	over    bool       // no renewal may be begun any more
-	sending *sending   // the renewal that was begun; nil again if it was not sent
+	over    bool       // the middleware has returned, so no renewal may begin any more
+	sending *sending   // the renewal that has begun; nil again if it was not sent
 }
 
-// sending is a renewal that has been sent. It goes on even if a middleware returns early.
+// sending is a renewal that is being sent, or has been. It goes on even if a middleware returns early.
 type sending struct {
-	done chan struct{} // closed when what follows is there
+	done chan struct{} // closed when got and err are set
 	got  *answer
 	err  error
 }
@@ -62,20 +62,20 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// String is all that is printed of the context.
+// String returns a fixed text, so that printing the context shows no secret.
 func (*attempt) String() string { return "esper call" }
 
-// Format prints a.String() for every verb: for some, fmt would print the fields.
+// Format prints a.String() for every verb: under some verbs, fmt would print the fields.
 func (a *attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
 
-// newAttempt prepares an attempt to send req with cred. Its caller has to call end.
+// newAttempt prepares an attempt to send req with cred. The caller has to call end.
 func (c *Client) newAttempt(ctx context.Context, cred *credential, req *http.Request) *attempt {
 	a := &attempt{parent: ctx, credential: cred}
 	sealed := a.hideAccessToken(req.URL)
 	a.renewal = !a.accessToken.IsZero() && !isSafe(req.Method) || c.tokens.renews(req)
 	a.list, a.body, a.length = c.tokens.lists(req), req.GetBody, req.ContentLength
 	limit := context.WithTimeout
-	if a.renewal { // its answer must not be lost
+	if a.renewal { // the answer must not be lost
 		limit = deadline.WithTimeout
 	}
 	a.Context, a.cancel = limit(ctx, c.timeout)
@@ -86,11 +86,11 @@ func (c *Client) newAttempt(ctx context.Context, cred *credential, req *http.Req
 
 func (a *attempt) end() { a.cancel() }
 
-// timedOut reports whether a ended because of the time limit of one attempt, and not with the call.
+// timedOut reports whether the time limit of the attempt ended a, and not the context of the call.
 func (a *attempt) timedOut() bool { return a.Err() != nil && a.parent.Err() == nil }
 
-// send passes the request through the middleware, and returns the answer that counts. For a renewal that is what
-// the server sent, whatever a middleware made of it. If there is an answer, the error is a middleware's.
+// send passes the request through the middleware, and returns the answer that the call uses. For a renewal, that is the
+// server's answer, whatever the middleware returned. An error beside an answer comes from a middleware.
 func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	resp, err := roundTrip(chain, a.request)
 	if err != nil {
@@ -100,7 +100,7 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 	if renewal == nil && err == nil {
 		return a.answerOf(resp)
 	}
-	if resp != nil { // what a middleware answered is not the server's answer
+	if resp != nil { // a renewal does not use what the middleware returned
 		a.wait(func() { _ = resp.Body.Close() })
 	}
 	switch {
@@ -116,7 +116,7 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
 	if p := guarded(func() {
 		if resp, err = chain.RoundTrip(req); err != nil { //nolint:bodyclose // the caller closes it
-			_ = err.Error() // of a nil in an error's place, which panics
+			_ = err.Error() // panics if a nil pointer was returned as an error
 		}
 	}); p != nil {
 		return nil, p
@@ -126,13 +126,13 @@ func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response,
 		return nil, err
 	case resp == nil:
 		return nil, errNoResponse
-	case resp.Body == nil: // net/http allows it where there is none
+	case resp.Body == nil: // http.Client accepts this too
 		resp.Body = http.NoBody
 	}
 	return resp, nil
 }
 
-// guarded calls a caller's code and returns its panic as an error.
+// guarded calls f, which runs code of the caller, and returns a panic of f as an error.
 func guarded(f func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -143,7 +143,7 @@ func guarded(f func()) (err error) {
 	return nil
 }
 
-// wait calls a middleware's code, ignores its panic, and waits until it returns or a ends.
+// wait calls f, which runs code of a middleware, ignores a panic of f, and waits until f returns or a ends.
 func (a *attempt) wait(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -156,8 +156,8 @@ func (a *attempt) wait(f func()) {
 	}
 }
 
-// settle forbids a renewal to begin from now on, waits for one that has begun, and returns it. It returns nil if
-// none was sent.
+// settle makes sure that no renewal begins from now on. It waits for a renewal that has begun, and returns it, or nil if
+// no renewal was sent.
 func (a *attempt) settle() *sending {
 	a.mu.Lock()
 	a.over = true
@@ -173,7 +173,7 @@ func (a *attempt) settle() *sending {
 	return renewal
 }
 
-// hideAccessToken returns u with the placeholder in place of the access token, which it notes in a. It does not
+// hideAccessToken returns u with the placeholder in place of the access token, and keeps the token in a. It does not
 // change the other parameters.
 func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 	if u.RawQuery == "" {
@@ -187,7 +187,7 @@ func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 		}
 		token, err := url.QueryUnescape(value)
 		if err != nil {
-			token = value // malformed, and no less secret
+			token = value // malformed, but a secret all the same
 		}
 		a.accessToken, a.query = NewSecret(token), NewSecret(param)
 		params[i] = placeholder
@@ -197,7 +197,7 @@ func (a *attempt) hideAccessToken(u *url.URL) *url.URL {
 	return &out
 }
 
-// restoreBody gives a renewal the body that it had above the middleware, one of which may have read it.
+// restoreBody gives a renewal a new copy of its body, because a middleware may have read the first one.
 func (a *attempt) restoreBody(out *http.Request) error {
 	if a.body == nil {
 		return nil
@@ -211,7 +211,8 @@ func (a *attempt) restoreBody(out *http.Request) error {
 	return err
 }
 
-// ownContext ends with the attempt, and not with a context that a middleware derived from it.
+// ownContext ends with the attempt. A context that a middleware derived may end earlier, or never; ownContext has only
+// the values of that context.
 type ownContext struct {
 	*attempt
 	values context.Context

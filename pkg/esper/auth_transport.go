@@ -25,13 +25,13 @@ var (
 	errTooLate    = &transportError{text: "a middleware sent a request after it had returned", permanent: true}
 )
 
-// authTransport is below all middleware. It adds the key to a request, sends it, reads the whole answer, and passes
-// its harmless parts on.
+// authTransport is the innermost transport, below all middleware. It adds the key to a request, sends the request, reads
+// the whole answer, and passes on to the middleware what cannot hold a key.
 type authTransport struct {
-	base   *url.URL        // where the key may go
-	pooled *http.Transport // for what may arrive twice
-	single *http.Transport // for renewals, and after an attempt without a whole answer
-	silent atomic.Bool     // a connection of pooled may have fallen silent
+	base   *url.URL        // the only server that may get the key
+	pooled *http.Transport // for requests that may arrive twice
+	single *http.Transport // a new connection each time, for renewals and after an attempt without a whole answer
+	silent atomic.Bool     // a request over pooled has timed out, so its connection may be dead
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -59,7 +59,7 @@ func (t *authTransport) send(a *attempt, req *http.Request) (*answer, error) {
 	case !isSafe(req.Method) && req.URL.Path == a.path:
 		return nil, refuse(req, errChanged)
 	}
-	return t.sendAny(a, req) // a preflight, or another request that a middleware makes on the way
+	return t.sendAny(a, req) // a preflight, or another request that a middleware makes itself
 }
 
 // isSafe reports whether a request with this method changes nothing (RFC 9110, section 9.2.1).
@@ -67,7 +67,7 @@ func isSafe(method string) bool {
 	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
 }
 
-// renews reports whether req is the renewal, and no other request that a middleware makes.
+// renews reports whether req is the renewal itself, and not another request that a middleware makes.
 func (a *attempt) renews(req *http.Request) bool {
 	return a.holdsPlace(req) || a.query.IsZero() && req.Method == a.method
 }
@@ -90,7 +90,7 @@ func refuse(req *http.Request, err error) error {
 func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) {
 	a.maybeSent.CompareAndSwap(false, !a.renewal)
 	ctx := req.Context()
-	if ctx.Done() == nil { // a middleware took the attempt's end away
+	if ctx.Done() == nil { // a middleware removed the end of the context
 		ctx = ownContext{a, ctx}
 	}
 	out := a.authorize(a.redactTrace(ctx), req)
@@ -108,8 +108,8 @@ func (t *authTransport) sendAny(a *attempt, req *http.Request) (*answer, error) 
 	return got, err
 }
 
-// sendOnce sends a renewal, unless this attempt has sent it already and it may have reached the server. It goes on
-// even if a middleware gives up, so that no answer that reaches this process is lost.
+// sendOnce sends a renewal, unless this attempt has already sent one that may have reached the server. The sending goes
+// on even if a middleware gives up, so that no answer that reaches this process is lost.
 func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error) {
 	renewal := &sending{done: make(chan struct{}), err: errNoEnd}
 	a.mu.Lock()
@@ -131,7 +131,7 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 	out := a.authorize(ctx, req)
 	out.Close, out.Cancel = true, nil //nolint:staticcheck // an http.Client inside a middleware sets Cancel for its timeout
 	for name := range out.Header {
-		switch http.CanonicalHeaderKey(name) { // a map takes names in any case
+		switch http.CanonicalHeaderKey(name) { // a middleware may set names in any case
 		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http send a POST again by itself
 			delete(out.Header, name)
 		}
@@ -146,10 +146,10 @@ func (t *authTransport) sendOnce(a *attempt, req *http.Request) (*answer, error)
 			renewal.err = a.clean(p)
 		}
 		if renewal.got != nil {
-			renewal.got.header = renewal.got.header.Clone() // a middleware may be at work on the other
+			renewal.got.header = renewal.got.header.Clone() // a middleware may change the original
 			return
 		}
-		t.single.CloseIdleConnections() // ends a dial that nobody waits for any more, which net/http lets go on
+		t.single.CloseIdleConnections() // ends the dial, which net/http would otherwise go on with
 		if !a.maybeSent.Load() {
 			a.mu.Lock()
 			a.sending = nil
@@ -172,7 +172,7 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 	out := req.WithContext(ctx)
 	out.Header = make(http.Header, len(req.Header)+1)
 	for name, values := range req.Header {
-		if http.CanonicalHeaderKey(name) != "Authorization" { // a map takes names in any case, and net/http sends them all
+		if http.CanonicalHeaderKey(name) != "Authorization" { // in any case: net/http would send them all
 			out.Header[name] = values
 		}
 	}
@@ -219,8 +219,8 @@ func noteProxy(ctx context.Context, proxy string) {
 	}
 }
 
-// filterHeader returns the fields that are passed on: those that are known to be harmless, without values that
-// repeat a key.
+// filterHeader removes the header fields of a, except those that are known to be harmless. In those, it replaces a value
+// that repeats a key, and shortens a long one.
 func (a *answer) filterHeader() {
 	for name, values := range a.header {
 		switch name {

@@ -21,10 +21,11 @@ import (
 const (
 	mebibyte = 1 << 20
 	hugeBody = 256 * mebibyte
-	maxExtra = 8 * mebibyte // of memory, for an answer of any size
+	maxExtra = 8 * mebibyte // bytes that a call may allocate, whatever the size of the answer
 )
 
-// huge answers with begin and then spaces, hugeBody bytes in all. What it needs is allocated before.
+// huge returns a handler that answers with begin and then spaces, hugeBody bytes in all. It allocates its memory
+// beforehand, so that lean does not count it.
 func huge(t *testing.T, status int, framing, begin string) http.HandlerFunc {
 	t.Helper()
 	spaces := bytes.Repeat([]byte(" "), mebibyte)
@@ -38,7 +39,7 @@ func huge(t *testing.T, status int, framing, begin string) http.HandlerFunc {
 			w.Header().Set("Content-Length", strconv.Itoa(hugeBody))
 		case "gzip":
 			if r.Header.Get("Accept-Encoding") != "" {
-				t.Errorf("%s asks for gzip, whose reading would not be bounded", r.Method)
+				t.Errorf("%s asks for gzip, which net/http would decompress without a limit", r.Method)
 			}
 			w.Header().Set("Content-Encoding", "gzip")
 		}
@@ -141,7 +142,7 @@ func TestBody_TheBoundItself(t *testing.T) {
 				if fits := extra <= 0; (err == nil && info.ID == "570") != fits || errors.Is(err, esper.ErrResponseTooLarge) == fits {
 					t.Errorf("TokenInfo: %v, %v", info, err)
 				}
-				// Right at the end of what is read, or one byte beyond.
+				// The answer ends right at the limit, or one byte before or after it.
 				body = strings.Repeat(" ", mebibyte+extra-len(realRenewal)) + realRenewal
 				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 				if got := fields(wantRenewed(t, renewed, err)); extra <= 0 && got != realFields {
@@ -160,7 +161,7 @@ func TestBody_TheBoundItself(t *testing.T) {
 	}
 }
 
-// connections counts those that a server accepts.
+// connections starts a server and counts the connections that it accepts.
 func connections(t *testing.T, handler http.HandlerFunc) (base string, accepted *atomic.Int32) {
 	t.Helper()
 	accepted = new(atomic.Int32)
@@ -221,7 +222,7 @@ func TestBody_OfTheGeneratedClient(t *testing.T) {
 			t.Errorf("after the end: %d, %v", n, err)
 		}
 		if _, timed := sent.Context().Deadline(); !timed || sent.Context().Err() == nil {
-			t.Errorf("timed %t, context %v; want one that has ended with the call", timed, sent.Context().Err())
+			t.Errorf("deadline %t, error %v; want a context with a deadline that has ended with the call", timed, sent.Context().Err())
 		}
 		if err := errors.Join(resp.Body.Close(), resp.Body.Close()); err != nil {
 			t.Error(err)
@@ -229,7 +230,7 @@ func TestBody_OfTheGeneratedClient(t *testing.T) {
 	}
 }
 
-// The body would be the connection, and reading it outlive every timeout.
+// The body of a 101 answer is the connection itself. Reading it would outlast every timeout.
 func TestBody_SwitchOfProtocolsIsNoBody(t *testing.T) {
 	base, requests := counted(t, func(w http.ResponseWriter, _ *http.Request) {
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// operation is one call of the API: how to build its request, and after what to send it again.
+// operation describes one operation of the API: how to build its request, and when to send the request again.
 type operation struct {
 	name         string
 	method       string
-	relativePath string // below the base URL and without ids, for the log
+	relativePath string // relative to the base URL and without ids, for the log
 	request      func(server string, key Secret) (*http.Request, error)
 	retryable    func(r result) bool
-	repeatable   bool // with another key, after a 401
+	repeatable   bool // may be sent again with another key, after a 401
 }
 
 // result is how an attempt ended.
@@ -32,10 +32,10 @@ type result struct {
 	err        error  // nil if the answer is 2xx and was read to its end
 	maybeSent  bool   // a server may have got the request
 	permanent  bool   // trying again cannot help
-	attempts   int    // of the call so far
+	attempts   int    // that the call has made so far
 	credential *credential
-	token      *oauth2.Token // what the source gave for credential
-	key        Secret        // in an answer to a renewal
+	token      *oauth2.Token // the source's token, from which credential was made
+	key        Secret        // the new key, in an answer to a renewal
 	secrets    *redact.Matcher
 }
 
@@ -50,9 +50,9 @@ func (c *Client) call(ctx context.Context, op operation) result {
 	}
 	var (
 		waits  *backoff.ExponentialBackOff
-		next   *oauth2.Token // in place of the source's
-		asked  bool          // the source, after a 401
-		alone  bool          // after an attempt without a whole answer, the next goes over a connection of its own
+		next   *oauth2.Token // for the next attempt; nil to ask the source
+		asked  bool          // whether Reject has been called
+		alone  bool          // the next attempt uses a new connection, because the last one brought no whole answer
 		result result
 	)
 	for n := 1; ; n++ {
@@ -99,18 +99,19 @@ func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.To
 	return token
 }
 
-// stoppedError is the reason why a call was not tried again, and the error of its last attempt.
+// stoppedError holds the error that stopped a call, and the error of its last attempt.
 type stoppedError struct{ stop, last error }
 
 func (e *stoppedError) Error() string   { return reasonOf(e.stop) + ", after: " + reasonOf(e.last) }
 func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
 
-// waits returns full jitter: half the bound ± 100 % is anything from nothing to the bound.
+// waits returns a backoff with full jitter. Its intervals are half the bound, and vary by 100 %: a wait is then between 0
+// and the bound.
 func (r Retry) waits() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2}
 }
 
-// sleep waits for d, unless ctx ends before.
+// sleep waits for d. It returns an error when ctx ends, and at once if the deadline of ctx comes before d is over.
 func sleep(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
 		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline", context.DeadlineExceeded, d.Round(time.Millisecond))
@@ -125,7 +126,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt sends op's request once, with the token in next or else the source's.
+// attempt sends op's request once, with the token next, or with a token of the source if next is nil.
 func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, alone bool, n int) result {
 	r := result{permanent: true, attempts: n}
 	if err := ctx.Err(); err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
-// Client calls the token endpoints of one tenant. It is safe for concurrent use; make one and keep
-// it, since it holds the connections. Make it with [New] or [NewFromEnv]; the zero value is of no use.
+// Client calls the token endpoints of one tenant. It is safe for concurrent use. Make one with [New] or
+// [NewFromEnv] and keep it, because it holds the connections. The zero value is not usable.
 type Client struct {
 	generated gen.Client
 	base      *url.URL
@@ -33,30 +33,31 @@ type Client struct {
 	retry     Retry
 	logger    *slog.Logger
 
-	tokenInfo                     *http.Request // always the same, but for its header and the attempt
-	tokenInfoPath, renewTokenPath string        // below the base URL, for the log
+	tokenInfo                     *http.Request // copied for each attempt, which sets header and context
+	tokenInfoPath, renewTokenPath string        // relative to the base URL, for the log
 	tokenInfoFields               body.Fields
 	tokens                        tokensAPI
 }
 
-// New returns a client for environment, a tenant name ("foo") or a base URL
-// ("https://foo-api.esper.cloud/api"), whose key comes from tokens: [APIKey] for one that does not
-// change. Nothing is sent.
+// New returns a client for environment, which is a tenant name ("foo") or a base URL
+// ("https://foo-api.esper.cloud/api"). The client gets its key from tokens; use [APIKey] for a key
+// that does not change. New sends nothing.
 //
-// The source is asked once an attempt, and an error of it is returned as it is. It may have more
-// methods, which are used where they are:
+// The client asks the source for a token before each attempt, and returns an error of the source as
+// it is. If the source has any of these methods, the client uses them too:
 //
-//   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token, with the
-//     context of the call, so that a wait for a key ends with it.
-//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once after a 401, with
-//     the token that was refused. TokenInfo is repeated with the token that it returns, if that is
-//     another one.
-//   - Server() *url.URL says for which base URL the source's key is; New refuses any other.
-//   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called for renewals of the
-//     source's own key, which [Client.Generated] then refuses.
+//   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token. It gets the
+//     context of the call, so that waiting for a key ends with the call.
+//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once in a call, after a
+//     401, with the token that the server refused. If Reject returns a different token, a call that
+//     only reads sends its request again with that token.
+//   - Server() *url.URL returns the base URL that the source's key belongs to. New refuses any other
+//     environment. Nil allows every environment.
+//   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called when
+//     [Client.RenewToken] is to renew the source's own key. [Client.Generated] refuses to renew it.
 //
-// The error is [ErrInvalidArgument] for anything that could not work, and never repeats its
-// arguments.
+// New returns [ErrInvalidArgument] for an argument that cannot work. The text of the error never
+// repeats an argument, which might be a key.
 func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client, error) {
 	s, err := newSettings(opts)
 	if err != nil {
@@ -111,8 +112,8 @@ func (c *Client) setRelativePaths() error {
 }
 
 // NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in
-// ESPER_API_KEY, the variables that Esper's own command-line clients read. An error says which of the
-// two it is about.
+// ESPER_API_KEY, the variables that Esper's own command-line clients read. An error about a variable
+// names it.
 func NewFromEnv(opts ...Option) (*Client, error) {
 	const environment, key = "ESPER_ENVIRONMENT", "ESPER_API_KEY"
 	for _, name := range []string{environment, key} {
@@ -130,16 +131,18 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Generated returns a copy of the client that was generated from the API's description, for what
-// this package has no method for yet. It authenticates, keeps secrets out of sight, limits time and
-// size as the methods here do, and follows no redirect; it does not retry, and the caller maps the
-// status and closes the body. Of the header it passes on what a middleware sees: see [WithMiddleware].
+// Generated returns a copy of the client that was generated from the OpenAPI description, for
+// operations that this package has no method for. Like the methods of Client, the generated client
+// adds the key, hides secrets, limits time and size, and follows no redirect. It does not retry; the
+// caller checks the status and closes the body. The response has only the header fields that a
+// middleware may see: see [WithMiddleware].
 func (c *Client) Generated() *gen.Client {
 	generated := c.generated
 	return &generated
 }
 
-// BaseURL returns a copy of the base URL, in its normal form and without a trailing slash.
+// BaseURL returns a copy of the base URL, normalized (lower-case scheme and host, no default port) and
+// without a trailing slash.
 func (c *Client) BaseURL() *url.URL {
 	u := *c.base
 	return &u
@@ -152,7 +155,7 @@ func (c *Client) CloseIdleConnections() {
 	c.hop.single.CloseIdleConnections()
 }
 
-// describe sets the headers that tell the server what the client is and reads.
+// describe sets Accept and User-Agent.
 func (c *Client) describe(_ context.Context, req *http.Request) error {
 	values := [2]string{"application/json", c.userAgent}
 	req.Header["Accept"], req.Header["User-Agent"] = values[:1:1], values[1:]
@@ -179,7 +182,7 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 		return nil, &callError{name, 1, err}
 	}
 	if got.status == http.StatusUnauthorized && source.reject != nil {
-		_, _ = source.reject(req.Context(), token) // the caller gets the server's answer
+		_, _ = source.reject(req.Context(), token) // the caller gets the 401, whatever Reject returns
 	}
 	resp := &http.Response{
 		Status: statusLine("", got.status), StatusCode: got.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -202,7 +205,7 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// bodyFunc is a body that shows nothing to fmt.
+// bodyFunc is a body that is a func, because fmt prints only the address of a func and so no key.
 type bodyFunc func(p []byte) (int, error)
 
 func (f bodyFunc) Read(p []byte) (int, error) { return f(p) }

@@ -21,7 +21,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// rawServer answers each connection's first request with answer, to the letter, and closes it.
+// rawServer answers the first request of each connection with exactly answer, and closes the connection.
 func rawServer(t testing.TB, answer string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func TestMiddlewareMayRetryAGet(t *testing.T) {
 }
 
 func TestConnectionsAreKept(t *testing.T) {
-	const callers, mostDialled = 64, 140 // net/http dials ahead of need
+	const callers, mostDialled = 64, 140 // net/http dials more connections than there are callers
 	const calls = int64(6_400)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var dialled, served atomic.Int64
@@ -165,7 +165,7 @@ func TestNothingIsLeftAfterFailures(t *testing.T) {
 	c.CloseIdleConnections()
 }
 
-// TestDependencies keeps what a program that imports these packages links small.
+// TestDependencies limits the modules that a program links when it imports these packages.
 func TestDependencies(t *testing.T) {
 	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}"
 	five := []string{

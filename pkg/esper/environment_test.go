@@ -145,7 +145,7 @@ func TestBadEnvironments(t *testing.T) {
 		}
 		for wrapped := err; wrapped != nil; wrapped = errors.Unwrap(wrapped) {
 			if strings.Contains(wrapped.Error(), misplaced) {
-				t.Errorf("New(%q): %q repeats the input below", tc.environment, wrapped)
+				t.Errorf("New(%q): the wrapped error %q repeats the input", tc.environment, wrapped)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ var (
 var (
 	// ErrInvalidArgument says that an argument is wrong. Nothing was sent.
 	ErrInvalidArgument = errors.New("esper: invalid argument")
-	// ErrInvalidResponse is a 2xx answer whose body is not what the operation promises.
+	// ErrInvalidResponse is a 2xx answer whose body lacks what the operation has to return.
 	ErrInvalidResponse = errors.New("esper: invalid response")
 	// ErrResponseTooLarge is a 2xx answer whose body is over 1 MiB, on the wire or after decompression.
 	ErrResponseTooLarge = body.ErrTooLarge
@@ -56,7 +56,7 @@ func (e *callError) reason() string {
 	return reasonOf(e.err) + afterAttempts(e.attempts)
 }
 
-// Timeout is there for os.IsTimeout and net.Error, which do not unwrap.
+// Timeout is there for os.IsTimeout, which does not unwrap errors.
 func (e *callError) Timeout() bool { return timeout(e.err) }
 
 func timeout(err error) bool {
@@ -64,7 +64,7 @@ func timeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// reasonOf returns err's text without the operation's name, which the outer error has.
+// reasonOf returns err's text without the operation's name, which the error around err has already.
 func reasonOf(err error) string {
 	if inner, ok := err.(interface{ reason() string }); ok {
 		return inner.reason()

@@ -36,7 +36,7 @@ func TestStatusToSentinel(t *testing.T) {
 		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 			err := do(t.Context())
 			if strings.Count(err.Error(), "esper: ") != 1 {
-				t.Errorf("%d: %q says esper: more than once", code, err)
+				t.Errorf("%d: %q does not say esper: exactly once", code, err)
 			}
 			for _, sentinel := range sentinels {
 				if errors.Is(err, sentinel) != (sentinel == want) { //nolint:errorlint // identity is the question
@@ -151,7 +151,7 @@ func TestErrorHints(t *testing.T) {
 		"530":                  {StatusCode: 530},
 	} {
 		if got := err.Error(); got != "esper: : "+want {
-			t.Errorf("%q, want nothing after %q", got, want)
+			t.Errorf("%q, want no hint after %q", got, want)
 		}
 	}
 	for outcome, want := range map[esper.Outcome][2]string{
@@ -211,7 +211,7 @@ func TestTimeoutsAndCancelling(t *testing.T) {
 	}
 }
 
-// talker is a connection that fails with the key in its error, as a wrapper for debugging may.
+// talker is a connection whose error holds the key, as that of a wrapper for debugging may.
 type talker struct{ net.Conn }
 
 func (talker) Read([]byte) (int, error) { return 0, errors.New("cannot read " + canary) }

@@ -71,7 +71,7 @@ func ExampleClient_RenewToken() {
 	// Output: 571 Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c] [secret]
 }
 
-// Decide by the outcome of a failed renewal whether the old key can still be counted on.
+// Find out after a failed renewal whether the old key still works.
 func ExampleRenewalError() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -127,7 +127,7 @@ func ExampleAPIError() {
 	// TokenInfo 401
 }
 
-// Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is in it.
+// Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is added.
 func ExampleWithMiddleware() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -147,7 +147,7 @@ func ExampleWithMiddleware() {
 	// Output: 570
 }
 
-// Call an operation through the generated client: authenticated and bounded like the others.
+// Call an operation through the generated client. It adds the key, and has the same limits as the other methods.
 func ExampleClient_Generated() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -184,7 +184,7 @@ func ExampleWithRetry() {
 	// Output: <nil> 2
 }
 
-// Through a proxy, or with a private certificate authority: bring the transport.
+// Pass a transport of your own, to use a proxy or a private certificate authority.
 func ExampleWithTransport() {
 	proxy := httptest.NewServer(http.NotFoundHandler())
 	defer proxy.Close()

@@ -13,7 +13,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// hedge sends each request twice at once and returns the answer that comes first; the other is closed.
+// hedge sends each request twice at once, returns the answer that comes first, and closes the other.
 func hedge(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 	type result struct {
 		resp *http.Response
@@ -60,7 +60,7 @@ func TestMiddlewareMayHedge(t *testing.T) {
 	}
 }
 
-// The answer that a middleware returns is the one whose body is read, not the one that came last.
+// TokenInfo reads the answer that the middleware returns, not the answer that came last.
 func TestMiddlewareMayChooseAnAnswer(t *testing.T) {
 	var n atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -99,7 +99,7 @@ func TestMiddlewareCannotHedgeARenewal(t *testing.T) {
 	}
 }
 
-// What a middleware does to the headers of one request stays with it.
+// A middleware that changes the headers of its request changes no other request.
 func TestMiddlewareHeadersAreItsOwn(t *testing.T) {
 	p := newProbe(t, nil)
 	spoil := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {

@@ -31,15 +31,15 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// option puts f in the network's place.
+// option lets f answer in place of the network.
 func (f roundTripFunc) option() esper.Option { return instead(f) }
 
-// instead is a middleware that answers by itself.
+// instead lets rt answer in place of the network.
 func instead(rt http.RoundTripper) esper.Option {
 	return esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return rt })
 }
 
-// around is a middleware made of one function.
+// around makes a middleware of one function.
 func around(f func(req *http.Request, next http.RoundTripper) (*http.Response, error)) esper.Option {
 	return esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripFunc(func(req *http.Request) (*http.Response, error) { return f(req, next) })
@@ -52,7 +52,7 @@ type arrival struct {
 	body string
 }
 
-// probe is a server that keeps what arrives.
+// probe is a server that keeps the requests that arrive.
 type probe struct {
 	*httptest.Server
 	count atomic.Int32
@@ -60,7 +60,7 @@ type probe struct {
 	seen  []arrival
 }
 
-// newProbe starts a server that answers with answer, or as a well Esper server if that is nil.
+// newProbe starts a server that answers with answer, or like an Esper server without faults if answer is nil.
 func newProbe(t testing.TB, answer http.HandlerFunc) *probe {
 	t.Helper()
 	p := unstartedProbe(answer)
@@ -126,7 +126,7 @@ func renewal(key string) esper.RenewRequest {
 	return esper.RenewRequest{EnterpriseID: enterpriseID, DeveloperAppID: developerAppID, AccessToken: esper.NewSecret(key)}
 }
 
-// each runs call with both methods of c.
+// each runs call for TokenInfo and for RenewToken of c.
 func each(t *testing.T, c *esper.Client, key string, call func(t *testing.T, do func(context.Context) error)) {
 	t.Run("TokenInfo", func(t *testing.T) {
 		call(t, func(ctx context.Context) error { _, err := c.TokenInfo(ctx); return err })
@@ -153,7 +153,7 @@ func quickRetry(attempts int) esper.Option {
 	return esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: 5 * time.Millisecond})
 }
 
-// counted is a probe of which only the number of requests counts.
+// counted starts a probe, and returns its URL and its number of requests.
 func counted(t testing.TB, handler http.HandlerFunc) (base string, requests *atomic.Int32) {
 	t.Helper()
 	p := newProbe(t, handler)
@@ -171,7 +171,7 @@ func answer(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// wantLost checks that err is a renewal's, with this outcome and body.
+// wantLost checks that err is a RenewalError with this outcome and body.
 func wantLost(t testing.TB, renewed *esper.RenewedToken, err error, outcome esper.Outcome, body string) {
 	t.Helper()
 	var lost *esper.RenewalError
@@ -189,7 +189,7 @@ func wantLost(t testing.TB, renewed *esper.RenewedToken, err error, outcome espe
 	}
 }
 
-// wantRenewed checks for success and returns what was renewed.
+// wantRenewed checks that the renewal brought newKey, and returns renewed.
 func wantRenewed(t testing.TB, renewed *esper.RenewedToken, err error) *esper.RenewedToken {
 	t.Helper()
 	if err != nil || renewed == nil {
@@ -236,7 +236,7 @@ func pipeTransport(dialled *atomic.Int32, serve func(conn net.Conn)) *http.Trans
 	}}
 }
 
-// readHead reads a request without a body, and not beyond it.
+// readHead reads from conn exactly one request without a body.
 func readHead(conn net.Conn) error {
 	var head []byte
 	for buf := make([]byte, 4096); !bytes.HasSuffix(head, []byte("\r\n\r\n")); {
@@ -249,7 +249,7 @@ func readHead(conn net.Conn) error {
 	return nil
 }
 
-// head201 begins an answer whose body is sized, or chunked if length is negative.
+// head201 returns the head of an answer whose body has length bytes, or is chunked if length is negative.
 func head201(length int) string {
 	framing := "Transfer-Encoding: chunked"
 	if length >= 0 {
@@ -266,7 +266,7 @@ func chunk(text string) string {
 	return fmt.Sprintf("%x\r\n%s\r\n", len(text), text)
 }
 
-// reset makes the close of a server's connection a TCP reset.
+// reset closes a server's connection with a TCP reset.
 func reset(t testing.TB, conn net.Conn) {
 	t.Helper()
 	if secure, ok := conn.(*tls.Conn); ok {

@@ -17,8 +17,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// A function of the caller's that never returns, ends its goroutine or panics costs the call its time
-// limit at most, and no key that has arrived.
+// A function of the caller that never returns, ends its goroutine or panics cannot delay the call beyond
+// its time limit, and cannot lose a key that has arrived.
 func TestFunctionsThatDoNotReturn(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -58,8 +58,8 @@ type closeFunc struct {
 
 func (c closeFunc) Close() error { c.close(); return nil }
 
-// A middleware that hedges and repeats while connections fail sends one renewal all the same, and each
-// caller of authTransport gets its own answer.
+// A middleware that hedges and repeats a renewal while connections fail still sends only one, and gets
+// its answer.
 func TestRenewToken_HedgedRetries(t *testing.T) {
 	base, posts := counted(t, answer(201, "application/json", realRenewal))
 	for range 20 {
@@ -97,7 +97,7 @@ func TestRenewToken_HedgedRetries(t *testing.T) {
 	}
 }
 
-// A middleware that takes the request's end away does not make a call endless.
+// A middleware that removes the end of the request's context does not make a call endless.
 func TestMiddlewareWithoutCancel(t *testing.T) {
 	p := newProbe(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	lasting := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -111,7 +111,7 @@ func TestMiddlewareWithoutCancel(t *testing.T) {
 	})
 }
 
-// A gateway's base URL may hold what looks like the API's own path.
+// The base URL of a gateway may hold a path that looks like one of the API.
 func TestGatewayPaths(t *testing.T) {
 	for environment, ok := range map[string]bool{
 		"https://gw.example/api/v1/esper": true, "https://gw.example/api/v2/proxy/esper/api": true, "https://gw.example/esper/api/v1-proxy": true,

@@ -28,15 +28,15 @@ func APIKey(key string) oauth2.TokenSource {
 	return apiKey{func() (*oauth2.Token, error) { return token, nil }}
 }
 
-// apiKey holds a func because fmt prints a func as an address under every verb. A pointer it would follow under a
-// verb that does not fit, such as %s.
+// apiKey holds a func because fmt prints only the address of a func, whatever the verb. Under some verbs, such as %s,
+// fmt would follow a pointer and print the key.
 type apiKey struct {
 	token func() (*oauth2.Token, error)
 }
 
 func (k apiKey) Token() (*oauth2.Token, error) { return k.token() }
 
-// checkKey refuses a text that an Authorization header cannot hold, or that plainly is no key.
+// checkKey refuses a text that an Authorization header cannot hold, or that is obviously no key.
 func checkKey(key, name string) error {
 	switch {
 	case key == "":
@@ -55,7 +55,7 @@ func checkKey(key, name string) error {
 	return nil
 }
 
-// checkPasted is checkKey for a key that a person has pasted, with advice on what is often pasted along.
+// checkPasted does what checkKey does, and also refuses texts that people paste by mistake in place of a key.
 func checkPasted(key, name string) error {
 	if err := checkKey(key, name); err != nil {
 		return err
@@ -66,7 +66,7 @@ func checkPasted(key, name string) error {
 	return nil
 }
 
-// checkUUID wants the 36 characters of RFC 9562. The server's path takes no braces and no "urn:uuid:".
+// checkUUID requires the 36-character form of RFC 9562, because the server's path takes neither braces nor "urn:uuid:".
 func checkUUID(id, name string) error {
 	switch {
 	case id == "":
@@ -77,7 +77,7 @@ func checkUUID(id, name string) error {
 	return nil
 }
 
-// invisible reports whether r is a control or format character, or a space that is not the plain one.
+// invisible reports whether r is a control or format character, or a space other than U+0020.
 func invisible(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.IsSpace(r) && r != ' '
 }

@@ -20,7 +20,7 @@ import (
 
 type roundTrip = func(req *http.Request, next http.RoundTripper) (*http.Response, error)
 
-// unruly are middleware that do what a renewal's should not.
+// unruly holds middleware that do what none should do with a renewal, and one that only passes it on.
 var unruly = map[string]roundTrip{
 	"passes on": func(req *http.Request, next http.RoundTripper) (*http.Response, error) { return next.RoundTrip(req) },
 	"fails afterwards": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -155,7 +155,7 @@ type panicking struct{}
 func (panicking) Read([]byte) (int, error) { panic("Read") }
 func (panicking) Close() error             { panic("Close") }
 
-// Whatever a middleware does, the server gets one renewal, and the caller the key that came of it.
+// Whatever a middleware does, the server gets one renewal, and the caller gets the new key.
 func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 	for name, middleware := range unruly {
 		t.Run(name, func(t *testing.T) {
@@ -186,8 +186,8 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 	}
 }
 
-// Nor does a middleware decide about a renewal that the server did not answer, or answered with an
-// error: it is not sent again, and its outcome is the server's.
+// If the server does not answer a renewal, or answers with an error, the renewal is not sent again, and
+// only the server's answer decides its outcome, whatever a middleware does.
 func TestRenewToken_UnrulyMiddlewareAndAServerThatFails(t *testing.T) {
 	for status, outcome := range map[int]esper.Outcome{0: esper.OutcomeUnknown, 500: esper.OutcomeUnknown, 403: esper.OutcomeNotRenewed} {
 		for name, middleware := range unruly {
@@ -235,7 +235,8 @@ func TestRenewToken_MiddlewareIsLate(t *testing.T) {
 	wantCount(t, "POSTs", posts.Load(), 0)
 }
 
-// Nor is one that the body of a middleware's own answer begins, when the middleware has returned.
+// A middleware may answer with a body that begins a renewal when it is read. That renewal is not sent,
+// because the middleware has returned.
 func TestRenewToken_BodySends(t *testing.T) {
 	base, posts := counted(t, answer(201, "application/json", realRenewal))
 	client := clientFor(t, base, oldKey, quickRetry(1), around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -254,7 +255,7 @@ type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A panic of a middleware does not leave the client.
+// A panic of a middleware becomes an error.
 func TestMiddlewarePanics(t *testing.T) {
 	p := newProbe(t, nil)
 	panicking := around(func(*http.Request, http.RoundTripper) (*http.Response, error) { panic("oh no") })
@@ -265,7 +266,8 @@ func TestMiddlewarePanics(t *testing.T) {
 	})
 }
 
-// Of an answer's header the listed fields go up, without keys, and nothing else does, by name neither.
+// A middleware sees only the listed header fields of an answer, without keys. It does not see the names
+// of other fields either, because a name may be a key.
 func TestMiddlewareSeesListedHeaders(t *testing.T) {
 	const fresh = "NewMadeUpKeyNewMadeUpKeyNewM02"
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {

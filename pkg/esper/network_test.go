@@ -43,11 +43,11 @@ func TestProxyFunctionSeesNoKey(t *testing.T) {
 		}
 	})
 	if calls != 2 {
-		t.Errorf("the function was called %d times", calls)
+		t.Errorf("the Proxy function was called %d times, want 2", calls)
 	}
 }
 
-// A connection that fell silent costs one attempt: the next goes over another, in HTTP/1.1.
+// If a connection stops answering, one attempt times out. The next uses a new connection, in HTTP/1.1.
 func TestTokenInfo_SilentConnection(t *testing.T) {
 	var silent atomic.Bool
 	p := unstartedProbe(func(w http.ResponseWriter, r *http.Request) {
@@ -76,8 +76,8 @@ func TestTokenInfo_SilentConnection(t *testing.T) {
 	}
 }
 
-// A dialer of the caller's own may negotiate HTTP/2, before or after it returns, in its deprecated
-// form too. A renewal's HTTP/1.1 would be garbage there.
+// A dialer of the caller may negotiate HTTP/2, before or after it returns. So may a dialer in the
+// deprecated field DialTLS. A renewal is not sent there, because it is written in HTTP/1.1.
 func TestRenewToken_OwnDialer(t *testing.T) {
 	server := httptest.NewUnstartedServer(answer(201, "application/json", realRenewal))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -114,7 +114,8 @@ func TestRenewToken_OwnDialer(t *testing.T) {
 	}
 }
 
-// What went wrong is told in one line, with what to do, and what cannot change is tried once.
+// A network error says in one line what went wrong and what to do. A request is sent only once if another
+// attempt would fail in the same way.
 func TestNetworkErrors(t *testing.T) {
 	plain := newProbe(t, nil)
 	secure := unstartedProbe(nil)
@@ -182,7 +183,7 @@ func TestNetworkErrors(t *testing.T) {
 	}
 }
 
-// So is what a server, or what stands in front of it, answers.
+// An error for an answer says what the server, or a proxy in front of it, answered, and what to do.
 func TestAnswerErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status     int
@@ -226,7 +227,8 @@ func TestAnswerErrors(t *testing.T) {
 	}
 }
 
-// A middleware that sends by itself has no key to send, which the server's answer does not tell.
+// A middleware that sends the request itself, in place of calling the next, sends no key. The error for
+// the 401 says so.
 func TestMiddlewareThatDoesNotCallTheNext(t *testing.T) {
 	p := knows(t, "made-up-key")
 	astray := instead(&http.Transport{DisableKeepAlives: true})
@@ -236,7 +238,7 @@ func TestMiddlewareThatDoesNotCallTheNext(t *testing.T) {
 	}
 }
 
-// A proxy that wants a password is named where it answers itself, too.
+// For an http URL, a proxy that wants a password answers 407 in place of the server. The error names the proxy.
 func TestProxyIsNamed(t *testing.T) {
 	refusal := newProbe(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
 	u, err := url.Parse(refusal.URL)
@@ -249,7 +251,7 @@ func TestProxyIsNamed(t *testing.T) {
 	}
 }
 
-// A connection that fell silent costs one call an attempt, and the next call none.
+// If a connection stops answering, one call times out. The next call uses a new connection.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
 	var silent atomic.Bool
 	var stuck sync.Map
@@ -278,7 +280,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}
 }
 
-// Gzip is read whatever its label says, by both operations.
+// Both operations read a gzip body, whatever Content-Encoding says.
 func TestContentEncodings(t *testing.T) {
 	for _, label := range []string{"gzip", "x-gzip", "gzip, identity", "identity", "", "br"} {
 		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// version is the module's version, in the User-Agent. A test holds it to CHANGELOG.md.
+// version is the module's version, in the User-Agent. A test compares it with CHANGELOG.md.
 const version = "0.0.0"
 
-// Option changes how a [Client] works. [New] checks them.
+// Option changes how a [Client] works. [New] returns [ErrInvalidArgument] for an option that cannot work, and
+// ignores a nil one.
 type Option func(*settings)
 
 type settings struct {
@@ -25,38 +26,37 @@ type settings struct {
 }
 
 // WithTransport sets how connections are made: dialer, proxy, TLS, pool. The transport is cloned and
-// never changed; nil means this package's own, whose pool suits many callers. Each client has a pool
-// of its own.
+// never changed. Nil means the default of this package, whose pool suits many concurrent callers. Each
+// client has a pool of its own.
 //
-// It is the concrete type because a renewal needs a fresh HTTP/1.1 connection, and proof of whether
-// anything was sent: behind a wrapper, net/http has been seen to send one POST 41 times. What wraps a
-// transport, otelhttp.NewTransport for example, belongs in [WithMiddleware]; so does what takes the
-// place of the network in a test.
+// The parameter is an *http.Transport because a renewal needs a new HTTP/1.1 connection, and needs to
+// know whether anything was sent. Behind a wrapper, net/http has been seen to send one POST 41 times.
+// Use [WithMiddleware] for a wrapper such as otelhttp.NewTransport, and for a fake network in a test.
 //
-// The clone differs in this: the header of an answer is limited to 64 KiB, HTTP/2 connections are
-// pinged, compression is not asked for (but understood), the Proxy function is given a request
-// without headers and query, and protocols added with RegisterProtocol are missing.
+// The clone differs from the original: it limits the header of an answer to 64 KiB, pings HTTP/2
+// connections, does not ask for compression (a gzip body is read all the same), calls the Proxy
+// function with a request without headers and query, and lacks protocols added with RegisterProtocol.
 func WithTransport(transport *http.Transport) Option {
 	return func(s *settings) { s.transport = transport }
 }
 
-// WithMiddleware wraps the sending of each request, for logging, tracing, metrics and the like; the
-// first is outermost.
+// WithMiddleware adds functions that wrap the sending of each request, for logging, tracing, metrics
+// and the like. The first one is outermost.
 //
-// A middleware sees no secret: the Authorization header and the access_token of a renewal join the
-// request below it, and the body of an answer, which holds keys, passes it unread and reads as empty.
-// Of the header of an answer it sees Content-Type, Content-Length, Date, Retry-After, X-Request-Id
+// A middleware sees no secret. The Authorization header and the access_token of a renewal are added to
+// the request after all middleware. The body of an answer, which may hold keys, reads as empty. Of the
+// header of an answer, a middleware sees Content-Type, Content-Length, Date, Retry-After, X-Request-Id
 // and the rate-limit fields.
 //
-// A middleware may answer by itself, with a body of its own. A renewal is sent once at most, whatever
-// it does, and what the server answered to one counts, not what a middleware makes of it. A panic of
-// a middleware becomes an error of the call.
+// A middleware may answer by itself, with a body of its own. It cannot make an attempt send a renewal
+// twice. If the server answered a renewal, that answer is the result, whatever the middleware returns.
+// A panic of a middleware becomes an error of the call.
 func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Option {
 	return func(s *settings) { s.middleware = append(s.middleware, middleware...) }
 }
 
-// WithTimeout limits one attempt, the reading of the body included. The default is 30 s. It must be
-// positive. The context of a call limits all its attempts and waits.
+// WithTimeout limits the time of one attempt, including the reading of the body. The default is 30 s.
+// It must be positive. The context of a call limits all its attempts and waits together.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) { s.timeout = d }
 }
@@ -72,8 +72,8 @@ func WithUserAgent(userAgent string) Option {
 	return func(s *settings) { s.userAgent = userAgent }
 }
 
-// WithLogger sets where one debug record an attempt goes: operation, method, path template,
-// status (0 without an answer), duration and attempt. It never holds a URL or a body. By default there is no log.
+// WithLogger sets the logger that gets one debug record for each attempt: operation, method, path template,
+// status (0 without an answer), duration and attempt. A record never holds a URL or a body. By default there is no log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) { s.logger = logger }
 }
@@ -83,13 +83,15 @@ func WithInsecureHTTP() Option {
 	return func(s *settings) { s.insecure = true }
 }
 
-// Retry says how often and how soon a call is tried again; a zero field means its default.
-// Waits are random between nothing and a bound that doubles each time (full jitter), from MinWait
-// up to MaxWait. A Retry-After is obeyed exactly up to MaxWait; beyond it the call fails at once. So it
-// does where the wait would outlast the call's deadline. After an attempt without a whole answer,
-// the next one goes over a new connection, in HTTP/1.1. What net/http repeats by itself is not counted: a GET on a
-// connection that the server had closed, and over HTTP/2 a GET that the server refused, until [WithTimeout] ends
-// the attempt.
+// Retry says how often and how soon a call is tried again. A zero field means its default.
+//
+// Each wait is random between 0 and a bound, which starts at MinWait and doubles up to MaxWait (full jitter). A
+// Retry-After of the server replaces the wait. The call fails at once if Retry-After is over MaxWait, or if the wait
+// would outlast the call's deadline.
+//
+// If an attempt over the connection pool brings no whole answer, the next attempt uses a new HTTP/1.1 connection.
+// MaxAttempts does not count the requests that net/http repeats by itself: a GET on a connection that the server had
+// closed, and over HTTP/2 a GET that the server refused. [WithTimeout] limits those repetitions.
 type Retry struct {
 	MaxAttempts int           // including the first; default 4, and 1 means no retry
 	MinWait     time.Duration // the bound of the first wait; default 250 ms, or MaxWait if that is less

@@ -18,7 +18,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// spy is a middleware that looks at everything it can get hold of.
+// spy is a middleware that looks for the key in everything that it gets. It appends the responses to kept.
 func spy(t *testing.T, kept *[]*http.Response) esper.Option {
 	var mu sync.Mutex
 	look := func(what string, values ...any) {
@@ -27,7 +27,7 @@ func spy(t *testing.T, kept *[]*http.Response) esper.Option {
 		}
 	}
 	lookAt := func(what string, req *http.Request) {
-		lasting := req.WithContext(context.WithoutCancel(req.Context())) // a time limit is not to end the look
+		lasting := req.WithContext(context.WithoutCancel(req.Context())) // a time limit must not end the dump
 		if dump, err := httputil.DumpRequestOut(lasting, true); err != nil {
 			t.Error(err)
 		} else {
@@ -120,7 +120,7 @@ func TestMiddlewareMayAnswerByItself(t *testing.T) {
 	}
 }
 
-// countingBody is what tracing puts around a body: it ends its span with Close.
+// countingBody counts the calls of Close. Tracing middleware wraps a body like this, and ends its span on Close.
 type countingBody struct {
 	io.ReadCloser
 	closes *atomic.Int32
@@ -171,7 +171,7 @@ func TestMiddlewareCannotSendARenewalTwice(t *testing.T) {
 		_, err := c.RenewToken(t.Context(), renewal("key"))
 		var lost *esper.RenewalError
 		if !errors.As(err, &lost) || lost.Outcome != outcome || status >= 300 && !strings.Contains(err.Error(), "middleware repeated") {
-			t.Errorf("%d: %v, want %v of the server's answer", status, err, outcome)
+			t.Errorf("%d: %v, want %v, which follows from the server's answer", status, err, outcome)
 		}
 		if n := len(p.arrivals()); n != 1 {
 			t.Errorf("%d: %d POSTs, want 1", status, n)

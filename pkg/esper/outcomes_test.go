@@ -16,7 +16,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// A middleware that only passes on changes nothing that a caller sees.
+// A middleware that only calls the next changes nothing that a caller sees.
 func TestMiddlewareChangesNoOutcome(t *testing.T) {
 	silent := newProbe(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	plain := newProbe(t, nil)
@@ -76,7 +76,7 @@ func TestMiddlewareChangesNoOutcome(t *testing.T) {
 	}
 }
 
-// generatedCall returns an error that tells the status too. No method means GET.
+// generatedCall calls GetTokenInfo with an empty method, which means GET, and returns an error that tells the status.
 func generatedCall(ctx context.Context, c *esper.Client) error {
 	unset := func(_ context.Context, req *http.Request) error { req.Method = ""; return nil }
 	resp, err := c.Generated().GetTokenInfo(ctx, unset)
@@ -88,7 +88,7 @@ func generatedCall(ctx context.Context, c *esper.Client) error {
 	return fmt.Errorf("%s %d: %w", resp.Request.URL.Path, resp.StatusCode, err)
 }
 
-// A renewal's path is that of the generated client, whatever the base URL's is like.
+// Client.RenewToken requests the same path as the generated client, whatever the path of the base URL.
 func TestRenewToken_PathBelowAnyBaseURL(t *testing.T) {
 	for _, path := range []string{
 		"", "/api", "/a%2Fb", "/a%3Fb%25", "/é", "/(a;b)*", "//a", "/%7Benterprise_id%7D", "/{developerapp_id}/x%7Benterprise_id%7D%2F",

@@ -10,13 +10,15 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 )
 
-// PersonalAccessToken is a name that stays with a key that is replaced: what Esper declares as the successor of its
-// two token endpoints. It has the fields of [gen.PersonalAccessToken]: ID, Name, Description, Prefix, Token, CreatedAt,
-// UpdatedAt, ExpiryAt, LegacyTokenID and LegacyDeveloperAppID. Any of them may be zero. Token is a key and Prefix the
-// beginning of one, so both are secrets. ExpiryAt is a number in a unit that Esper does not name, or "-1" for never.
+// PersonalAccessToken is a key with an ID and a name. A renewal replaces the key; ID and name stay. Esper declares
+// personal access tokens as the successor of its two token endpoints.
 //
-// Experimental: nobody here has seen the server answer. The description may turn out to be wrong, and this type and the
-// two methods may change.
+// The type has the fields of [gen.PersonalAccessToken]: ID, Name, Description, Prefix, Token, CreatedAt, UpdatedAt,
+// ExpiryAt, LegacyTokenID and LegacyDeveloperAppID. Any of them may be zero. Token is the key and Prefix its beginning,
+// so both are secrets. ExpiryAt is a number in a unit that Esper does not name, or "-1" for never.
+//
+// Experimental: the authors of this package have not seen the server answer. Esper's description may turn out to be
+// wrong, and this type, [Client.ListPersonalAccessTokens] and [Client.RenewPersonalAccessToken] may change.
 type PersonalAccessToken = gen.PersonalAccessToken
 
 const (
@@ -28,8 +30,8 @@ const (
 // /authn2/v0/personal-access-token/). The list may hold the keys of all of them: take from it what you need, and keep
 // nothing else.
 //
-// Repetitions and errors are those of [Client.TokenInfo], except that an [*APIError] has no Body. A 2xx answer without
-// a list, or one with more than 1024 keys, is [ErrInvalidResponse].
+// Retries and errors are those of [Client.TokenInfo], except that an [*APIError] has no Body. A 2xx answer without a
+// list, or with more than 1024 tokens, is [ErrInvalidResponse].
 //
 // Experimental: see [PersonalAccessToken].
 func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccessToken, error) {
@@ -54,7 +56,7 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 	found := body.List(r.body, "personal_access_tokens", func(item []byte) bool {
 		var token PersonalAccessToken
 		fields.Decode(item, &token)
-		prefix := token.Prefix // it is part of a key that is looked for anyway; to look for each would take seconds
+		prefix := token.Prefix // not searched for: it is part of Token, and searching for both takes seconds
 		token.Prefix = Secret{}
 		r.secrets.Fields(&token)
 		token.Prefix = prefix
@@ -70,13 +72,13 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 	return list, nil
 }
 
-// RenewPersonalAccessToken gives a personal access token a new key, and returns it (PUT
+// RenewPersonalAccessToken gives a personal access token a new key, and returns the token with the new key (PUT
 // /authn2/v0/personal-access-token/{id}). Id is the token's ID in the list, not a key. ExpiryAt is when the new key is to
 // end, in the unit that the list has for this token, or -1 for never.
 //
-// All that [Client.RenewToken] says of its answer, its errors and its repetitions holds for this as well: store
-// the new key before you do anything else. A client whose token source renews its key by itself refuses the call
-// with [ErrInvalidArgument], since the token may be the one that the key belongs to.
+// Store the new key before you do anything else. Answers, errors and retries are as [Client.RenewToken] describes them.
+// If the client's token source has a RenewToken method (see [New]), the call returns [ErrInvalidArgument], because id may
+// name the token whose key the source renews.
 //
 // Experimental: see [PersonalAccessToken].
 func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiryAt int64) (*PersonalAccessToken, error) {
@@ -112,10 +114,10 @@ func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiry
 
 var errOwnRenewal = invalid("the token source renews its key itself; call Client.RenewToken, or use another client for the tokens of other keys")
 
-// tokensAPI is what the client has to know of the requests for personal access tokens, by the generated code's word.
+// tokensAPI holds the paths and methods of the requests for personal access tokens, taken from the generated code.
 type tokensAPI struct {
-	listPath    string // below the base URL, for the log
-	path        string // with the base URL's; a token's is this and its id
+	listPath    string // relative to the base URL, for the log
+	path        string // of the list, including the base URL's path; the path of a token is this and the token's ID
 	listMethod  string
 	renewMethod string
 }
@@ -136,12 +138,12 @@ func newTokensAPI(server string) (tokensAPI, error) {
 	return tokensAPI{"/" + strings.TrimLeft(below.URL.Path, "./"), list.URL.Path, list.Method, one.Method}, nil
 }
 
-// lists reports whether req asks for the list.
+// lists reports whether req asks for the list of personal access tokens.
 func (t tokensAPI) lists(req *http.Request) bool {
 	return req.Method == t.listMethod && req.URL.Path == t.path
 }
 
-// renews reports whether req renews a token.
+// renews reports whether req renews a personal access token.
 func (t tokensAPI) renews(req *http.Request) bool {
 	return req.Method == t.renewMethod && strings.HasPrefix(req.URL.Path, t.path)
 }

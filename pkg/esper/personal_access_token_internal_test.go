@@ -17,7 +17,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// FuzzPersonalAccessTokens has a server answer the two operations with anything.
+// FuzzPersonalAccessTokens lets a server answer the two operations with any body.
 func FuzzPersonalAccessTokens(f *testing.F) {
 	const canary = "canary50%key&made+up/fuzz01"
 	const id = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21"
@@ -84,7 +84,7 @@ func answeringOnce(body string) net.Conn {
 	return client
 }
 
-// TestListIsNotKept: what a client keeps for its next call holds no key of a list.
+// TestListIsNotKept: a client keeps secrets for its next call, but none from a list.
 func TestListIsNotKept(t *testing.T) {
 	const list = `{"personal_access_tokens": [{"token": "made-up-key-of-another"}]}`
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return answeringOnce(list), nil }}
@@ -97,6 +97,6 @@ func TestListIsNotKept(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	if m := client.source.last.Load().last.Load(); m != nil && !m.For(redact.Usable([]Secret{NewSecret("made-up-key")})) {
-		t.Error("the key of another is kept")
+		t.Error("the client keeps the key of another token")
 	}
 }

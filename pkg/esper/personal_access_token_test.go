@@ -22,7 +22,7 @@ func answers(status int, body string) http.HandlerFunc {
 	}
 }
 
-// TestRenewPersonalAccessToken: the request is the declared one, and the key is read whatever stands beside it.
+// TestRenewPersonalAccessToken: the request is as Esper declares it, and the key is read whatever the other fields hold.
 func TestRenewPersonalAccessToken(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status int
@@ -50,7 +50,7 @@ func TestRenewPersonalAccessToken(t *testing.T) {
 	}
 }
 
-// TestRenewPersonalAccessTokenOnce: what may have arrived is sent once, and its outcome says what is known.
+// TestRenewPersonalAccessTokenOnce: a renewal that may have reached the server is sent once, with the right outcome.
 func TestRenewPersonalAccessTokenOnce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer http.HandlerFunc
@@ -75,7 +75,7 @@ func TestRenewPersonalAccessTokenOnce(t *testing.T) {
 			t.Errorf("%s: sent %d times, want %d", name, n, tc.count)
 		}
 	}
-	// A middleware that repeats what it sends is stopped.
+	// A middleware cannot send the renewal again.
 	server := newProbe(t, answers(500, `{}`))
 	twice := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		_, _ = next.RoundTrip(req)
@@ -106,7 +106,7 @@ func TestPersonalAccessTokenArguments(t *testing.T) {
 	}
 }
 
-// TestListPersonalAccessTokens reads what it can of a list.
+// TestListPersonalAccessTokens: malformed tokens do not spoil a list, but an answer without a whole list is an error.
 func TestListPersonalAccessTokens(t *testing.T) {
 	for body, want := range map[string]int{
 		`{"count": 2, "personal_access_tokens": [{"id": "a"}, {"id": "b", "expiry_at": -1, "later": 1}]}`: 2,
@@ -122,7 +122,7 @@ func TestListPersonalAccessTokens(t *testing.T) {
 	}
 }
 
-// TestListedKeysAreSecrets: the keys of other tokens show nowhere, however many there are.
+// TestListedKeysAreSecrets: no result, error or middleware shows a key from a list, however many keys there are.
 func TestListedKeysAreSecrets(t *testing.T) {
 	other := func(i int) string { return fmt.Sprintf("%04d-canary-%04d", i, i) } // no two begin or end alike
 	var items []string
@@ -150,7 +150,7 @@ func TestListedKeysAreSecrets(t *testing.T) {
 		text := fmt.Sprintf("%+v %v %#v %s", list, err, err, seen)
 		if strings.Contains(text, "-canary-0") {
 			i := strings.Index(text, "-canary-0")
-			t.Errorf("%d: it shows a key: …%s", status, text[max(0, i-100):i+40])
+			t.Errorf("%d: the result, the error or the middleware shows a key: …%s", status, text[max(0, i-100):i+40])
 		}
 		if status == 200 && (err != nil || len(list) != 300 || list[299].Token.Reveal() != last) {
 			t.Errorf("%d, %v", len(list), err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// page is a file of the repository, with Unix line ends.
+// page returns a file of the repository, with Unix line ends.
 func page(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(name)))
@@ -18,8 +18,8 @@ func page(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(data), "\r", "")
 }
 
-// links checks that each link of a page leads to a file, and one that is called like a test to that test. It returns
-// how many tests are linked.
+// links checks that each link of a page leads to a file, and that a link with the name of a test leads to the file with
+// that test. It returns the number of links to tests.
 func links(t *testing.T, name string) (tests int) {
 	t.Helper()
 	for _, link := range regexp.MustCompile(`\[([^\]]+)\]\(([^):#]+)[^)]*\)`).FindAllStringSubmatch(page(t, name), -1) {
@@ -51,7 +51,7 @@ func TestPageLinks(t *testing.T) {
 	}
 }
 
-// TestReadmePrograms: what a reader may copy is in the programs that are run as processes elsewhere.
+// TestReadmePrograms: each Go block of the README is in an example program, which another test runs.
 func TestReadmePrograms(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(page(t, "README.md"), -1)
 	programs := []string{"pkg/examples/tokeninfo/main.go", "pkg/examples/daemon/main.go"}

@@ -43,7 +43,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					c := clientFor(t, p.URL+"/api", "key", esper.WithTransport(transport), quickRetry(3))
 					checkRedirect(t, c, status)
 					if n := len(p.arrivals()); n != 4 {
-						t.Errorf("%d requests, want one a call", n)
+						t.Errorf("%d requests, want 4: one for each call", n)
 					}
 					for _, r := range p.arrivals() {
 						if strings.Contains(r.RequestURI, "elsewhere") || strings.Contains(r.RequestURI, "again") {
@@ -59,7 +59,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// checkRedirect makes every call of c.
+// checkRedirect makes every call of c, and checks that each returns the redirect.
 func checkRedirect(t *testing.T, c *esper.Client, status int) {
 	each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 		err := do(t.Context())
@@ -79,7 +79,7 @@ func checkRedirect(t *testing.T, c *esper.Client, status int) {
 	checkPassedOn(t, renewed, err, status)
 }
 
-// checkPassedOn wants the redirect itself, without its target.
+// checkPassedOn checks that resp is the redirect itself, without its target.
 func checkPassedOn(t *testing.T, resp *http.Response, err error, status int) {
 	t.Helper()
 	if err != nil {

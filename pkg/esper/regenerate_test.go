@@ -31,7 +31,7 @@ const thirdOperation = `paths:
                 $ref: '#/components/schemas/TokenInfoV1'
 `
 
-// newField is what the server sends with a key by now.
+// newField is a field that the server has begun to send with a key.
 const newField = `      properties:
         device_limit:
           type: integer
@@ -39,8 +39,8 @@ const newField = `      properties:
           example: 25
 `
 
-// callThird calls the new operation, reads the new field from it and through the facade, and sees what a middleware
-// and the server see.
+// callThird is a program that calls the new operation, reads the new field from its answer and from Client.TokenInfo,
+// and prints what a middleware and the server see.
 const callThird = `package main
 
 import (
@@ -94,7 +94,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 `
 
-// A new operation and a new field are there after make generate, authenticated and sealed, with no hand edit.
+// After make generate, and without editing code, a program can call a new operation and read a new field. The request
+// has the key, and a middleware sees no secret.
 func TestRegenerateWithThirdOperation(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -143,7 +144,7 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(tree, "third", "main.go"), callThird)
 
-	if runtime.GOOS == "windows" { // there is no make: what it would run
+	if runtime.GOOS == "windows" { // without make, run what make generate would run
 		makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 		if err != nil || !regexp.MustCompile(`(?m)^generate:.*\n\t\$\(GO\) generate \./api \./gen$`).Match(makefile) {
 			t.Fatalf("make generate runs something else than this test does on Windows (%v)", err)

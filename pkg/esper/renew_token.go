@@ -10,7 +10,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 )
 
-// RenewRequest says which key to renew. [Client.TokenInfo] tells the two ids.
+// RenewRequest says which key to renew. [Client.TokenInfo] returns the two ids.
 type RenewRequest struct {
 	EnterpriseID   string // required: the UUID of the enterprise that owns the key
 	DeveloperAppID string // required: the UUID of the developer app that the key was issued to
@@ -19,7 +19,7 @@ type RenewRequest struct {
 
 // RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp,
 // User, Scope, Token, ExpiresAt, CreatedOn and UpdatedOn. Token is always set; any other field may be
-// zero. If ExpiresAt is, ask [Client.TokenInfo] with the new key.
+// zero. If ExpiresAt is zero, ask [Client.TokenInfo] with the new key.
 type RenewedToken = gen.TokenRenewV0
 
 func (r RenewRequest) check() error {
@@ -41,14 +41,14 @@ func also(first, second error) error {
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
-// A 2xx answer whose top-level token arrived whole is a success, whatever the rest of it is like, and
-// whatever a middleware makes of it. Every failure after the arguments were accepted is a
-// [*RenewalError], whose Outcome says whether the old key can be counted on; a context that ends
-// during the call gives one too. Bad arguments are [ErrInvalidArgument].
+// A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is
+// malformed or cut short, and whatever a middleware returns. Every failure after the arguments were
+// accepted is a [*RenewalError], also when the context ends during the call. Its Outcome says whether
+// the server may have replaced the old key. Bad arguments are [ErrInvalidArgument].
 //
-// The request goes over a connection of its own and is sent again only if that proves harmless: no
-// connection was made, or the server answered 429. If the client's token source has a RenewToken
-// method (see [New]), that is called for the source's own key.
+// The request goes over a new connection. It is sent again only if no connection was made, or the
+// server answered 429, because then the key was not renewed. If the client's token source has a
+// RenewToken method (see [New]), that method is called for the source's own key.
 func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error) {
 	const name = "RenewToken"
 	if ctx == nil {
@@ -107,8 +107,8 @@ func (c *Client) exchange(ctx context.Context, op operation) (result, error) {
 }
 
 // outcome is what a renewal without a 2xx answer means for the key. A redirect counts as unknown,
-// since frameworks like to redirect after a POST that they have processed; so does 408, which
-// gateways send when a server did not answer in time.
+// because frameworks often redirect after a POST that they have processed. So does 408, because
+// gateways send it when a server did not answer in time.
 func outcome(r result) Outcome {
 	refused := r.status/100 == 4 && r.status != http.StatusRequestTimeout
 	if refused || r.status == 0 && !r.maybeSent {

@@ -138,7 +138,7 @@ func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
 	}
 }
 
-// A key is opaque: a number that stands for one is one, to the digit.
+// A key may come as a JSON number. The client keeps every digit.
 func TestRenewToken_KeyIsANumber(t *testing.T) {
 	const key = "123456789012345678901234567890"
 	for _, body := range []string{`{"token": ` + key + `, "id": 571}`, `{"id": 571, "token": ` + key + `}`} {

@@ -101,7 +101,7 @@ func TestRenewToken_CancelledAfterTheKeyArrived(t *testing.T) {
 	})
 }
 
-// HTTP/2 resends by itself what a server refuses, so a renewal does without it.
+// HTTP/2 sends a request again by itself if the server refuses it, so a renewal uses HTTP/1.1.
 func TestRenewToken_NotOverHTTP2(t *testing.T) {
 	var protocols []string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +120,8 @@ func TestRenewToken_NotOverHTTP2(t *testing.T) {
 	}
 }
 
-// A kept connection may be dead already, and its request be lost on the way there or back.
+// A renewal over a kept connection could fail because the connection is dead, and nobody could tell whether the
+// request arrived.
 func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	var peers []string
 	base, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +146,7 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	}
 }
 
-// net/http lets a dial go on for a later request; a renewal's connection would be of use to none.
+// net/http lets a dial go on for a later request. No later request uses a renewal's connection, so the dial ends.
 func TestRenewToken_EndsItsDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Int32

@@ -18,7 +18,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// cutBodies hold the key's value once, in quotes, at the top level.
+// cutBodies returns answers in which newKey occurs once, as the top-level token.
 func cutBodies() map[string]string {
 	const token = `"token": "` + newKey + `"`
 	return map[string]string{
@@ -29,7 +29,7 @@ func cutBodies() map[string]string {
 	}
 }
 
-// wantCut checks a renewal of which sent is what arrived of body.
+// wantCut checks the result of a renewal when only sent, the beginning of body, arrived.
 func wantCut(t *testing.T, renewed *esper.RenewedToken, err error, body, sent string) {
 	t.Helper()
 	if len(sent) < strings.Index(body, `"`+newKey+`"`)+len(newKey)+2 {
@@ -45,8 +45,8 @@ func wantCut(t *testing.T, renewed *esper.RenewedToken, err error, body, sent st
 	}
 }
 
-// wires counts the bytes on both ends of each connection, by the client's address, so that a
-// server can tell that all it sent was read: a reset drops, on some systems, what was not.
+// wires counts the bytes on both ends of each connection, by the client's address. A server needs to know
+// that the client has read everything, because on some systems a reset drops unread bytes.
 type wires struct{ m sync.Map }
 
 type wire struct{ sent, read atomic.Int64 }
@@ -56,7 +56,7 @@ func (w *wires) of(client net.Addr) *wire {
 	return v.(*wire)
 }
 
-// waitRead returns when the client with this address has read all that it was sent.
+// waitRead returns when the client with this address has read all bytes that were sent to it, or after 5 s.
 func (w *wires) waitRead(client net.Addr) {
 	wire := w.of(client)
 	for end := time.Now().Add(5 * time.Second); wire.read.Load() < wire.sent.Load() && time.Now().Before(end); {
@@ -101,7 +101,7 @@ func (l meteredListener) Accept() (net.Conn, error) {
 // cut is how an answer ends early.
 type cut struct {
 	chunked, reset bool
-	length         int // of the answer, to which it is cut
+	length         int // of the body after the cut
 }
 
 // cutServer answers each request with body, cut as the path's first segment says.
@@ -180,7 +180,7 @@ func TestRenewToken_CutAtEachByte(t *testing.T) {
 func TestRenewToken_HangingAtEachByte(t *testing.T) {
 	for name, body := range cutBodies() {
 		t.Run(name, func(t *testing.T) {
-			for length := range len(body) { // whole, a sized body does not hang
+			for length := range len(body) { // not the whole body, because a sized one would not hang
 				for _, head := range []string{head201(len(body)), head201(-1)} {
 					synctest.Test(t, func(t *testing.T) { hang(t, body, body[:length], head) })
 				}

@@ -10,16 +10,17 @@ import (
 type Outcome int
 
 const (
-	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; ask
-	// TokenInfo with the old key. If it answers, the old key still works; if it answers
-	// ErrUnauthorized, the key was replaced and its successor is lost: make a new one in the
+	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; call
+	// TokenInfo with the old key. If TokenInfo succeeds, the old key still works. If it returns
+	// ErrUnauthorized, the key was replaced and the new key is lost: make another one in the
 	// Esper Console.
 	OutcomeUnknown Outcome = iota
-	// OutcomeNotRenewed: this call replaced nothing. After 429, or without a connection, it may be
-	// tried again later; after another 4xx the request or the key is wrong, perhaps replaced before.
+	// OutcomeNotRenewed: this call did not replace the key. After 429, or if no connection was made,
+	// try again later. After another 4xx the request is wrong, or the key, which may have been
+	// replaced before.
 	OutcomeNotRenewed
-	// OutcomeUnreadable: the answer was 2xx, so a new key was probably made, but none can be read
-	// from it. RenewalError.Body is what arrived: keep it, and ask TokenInfo with the old key.
+	// OutcomeUnreadable: the answer was 2xx, so the server probably made a new key, but the answer has
+	// none that can be read. RenewalError.Body is what arrived: keep it, and call TokenInfo with the old key.
 	OutcomeUnreadable
 )
 
@@ -49,7 +50,7 @@ type RenewalError struct {
 	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so printing the error does not show it
 	Err     error  // the cause; never nil in an error of this package
 
-	operation string // "" is RenewToken
+	operation string // "" means RenewToken
 }
 
 // Error says what happened, what it means for the key and what to do.

@@ -40,7 +40,7 @@ func TestRenewToken_OutcomeByStatus(t *testing.T) {
 		{504, esper.OutcomeUnknown, esper.ErrServer},
 	} {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
-			// The body would be a key, were the status another.
+			// The body holds a key, which does not count because the status is not 2xx.
 			base, posts := counted(t, answer(tt.status, "application/json", realRenewal))
 			renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
 			wantLost(t, renewed, err, tt.outcome, realRenewal)
@@ -81,7 +81,7 @@ func TestRenewToken_RateLimited(t *testing.T) {
 	})
 }
 
-// What happens on a connection after the request arrived says nothing about the request.
+// If a connection fails after the request arrived, nobody knows whether the key was renewed.
 func TestRenewToken_UnknownAfterTheRequestArrived(t *testing.T) {
 	for name, serve := range map[string]func(net.Conn){
 		"closed":          func(net.Conn) {},
@@ -157,7 +157,7 @@ func TestRenewToken_DialRefusedTwiceThenAServer(t *testing.T) {
 	wantCount(t, "round trips", trips.Load(), 3)
 }
 
-// Without a connection nothing can have been renewed. What cannot change is not tried again.
+// Without a connection nothing was renewed. An error that another attempt cannot cure is not tried again.
 func TestRenewToken_NoConnection(t *testing.T) {
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request arrived") }))
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -204,7 +204,7 @@ func TestRenewToken_NoConnection(t *testing.T) {
 	}
 }
 
-// A middleware that fails before it has asked the next one has sent nothing.
+// A middleware that fails before it calls the next one has sent nothing.
 func TestRenewToken_MiddlewareFailsFirst(t *testing.T) {
 	for name, cause := range map[string]error{
 		"an error":  errors.New("boom"),

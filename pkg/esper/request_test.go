@@ -13,7 +13,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// meddler is a middleware that sets what it should not.
+// meddler is a middleware that sets headers that it should not set.
 func meddler(next http.RoundTripper) http.RoundTripper {
 	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())

@@ -132,7 +132,7 @@ func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 					}
 				}
 				if slices.Max(lowest) > 0.2 || slices.Min(highest) < 0.8 {
-					t.Errorf("of their bounds the waits are from %.2f to %.2f", lowest, highest)
+					t.Errorf("the shortest waits are %.2f of their bounds, the longest %.2f", lowest, highest)
 				}
 			})
 		})

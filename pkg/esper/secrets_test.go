@@ -23,7 +23,7 @@ import (
 
 const canary = "canary-esper+key/with%oddly&czars=;x y"
 
-// canaryForms are canary's beginning and pieces of its rest, as text, in hexadecimal and in numbers.
+// canaryForms are pieces of canary as text, in hexadecimal and as the numbers of their bytes.
 var canaryForms = func() (forms []string) {
 	for _, piece := range []string{"canary-e", "oddly", "czars"} {
 		forms = append(forms, piece, hex.EncodeToString([]byte(piece)), fmt.Sprintf("% x", piece), strings.Trim(fmt.Sprint([]byte(piece)), "[]"))
@@ -42,7 +42,7 @@ func checkNoCanary(t *testing.T, what, text string) {
 	}
 }
 
-// checkPrinting prints v in every way.
+// checkPrinting checks that v does not show the key, however it is printed.
 func checkPrinting(t *testing.T, what string, v any) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x"} {
@@ -63,7 +63,7 @@ func bothHandlers(w io.Writer) slog.Handler {
 	return slog.NewMultiHandler(slog.NewTextHandler(w, opts), slog.NewJSONHandler(w, opts))
 }
 
-// checkError prints err and everything below it.
+// checkError checks that neither err nor an error that it wraps shows the key.
 func checkError(t *testing.T, what string, err error) {
 	t.Helper()
 	if err == nil {
@@ -84,7 +84,7 @@ func checkError(t *testing.T, what string, err error) {
 	}
 }
 
-// checkCalls makes every call and looks at all that comes of it.
+// checkCalls makes every call, and checks that no result, error, log record or response shows the key.
 func checkCalls(t *testing.T, environment string, opts ...esper.Option) {
 	t.Helper()
 	var log bytes.Buffer
@@ -227,7 +227,7 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 		checkPrinting(t, what+" in a struct", inside{v, nil})
 		checkPrinting(t, what+" behind a pointer", &inside{&v, &v})
 		if !strings.Contains(what, "Error") {
-			checkPrinting(t, what+" in an unexported field", inside{nil, v}) // there, fmt would show an error's Body
+			checkPrinting(t, what+" in an unexported field", inside{nil, v}) // fmt would show an error's Body
 		}
 	}
 	if secret.Reveal() != canary {
@@ -235,7 +235,8 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	}
 }
 
-// A middleware's context carries the secrets, and the answer when it is there: no verb prints them.
+// The context of a middleware's request carries the secrets and, once it has arrived, the answer. No verb of fmt
+// prints them.
 func TestContextDoesNotPrint(t *testing.T) {
 	p := newProbe(t, answer(201, "application/json", `{"id": 1, "enterprise": "e", "token": "`+canary+`-new"}`))
 	prying := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {

@@ -13,13 +13,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// source is the caller's token source, with the other methods that it may have (see New). They are funcs so that fmt
-// prints addresses and nothing of the source.
+// source holds the methods of the caller's token source, including the optional ones (see New). They are funcs so that
+// fmt prints addresses and nothing of the source.
 type source struct {
 	token  func(ctx context.Context) (*oauth2.Token, error)
 	reject func(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) // may be nil
 	renew  func(ctx context.Context, r RenewRequest) (*RenewedToken, error)      // may be nil
-	last   atomic.Pointer[credential]                                            // a source answers with the same key for weeks
+	last   atomic.Pointer[credential]                                            // kept, because most sources return the same key for weeks
 }
 
 func newSource(tokens oauth2.TokenSource, base *url.URL) (*source, error) {
@@ -85,19 +85,19 @@ func (s *source) get(ctx context.Context, token *oauth2.Token) (*credential, *oa
 // credential is a key that checkKey has accepted.
 type credential struct {
 	key           Secret
-	authorization func() []string                // the values of the field; a func shows nothing to fmt
-	last          atomic.Pointer[redact.Matcher] // most calls look for the same secrets
+	authorization func() []string                // the values of the header field; a func, so that fmt prints no key
+	last          atomic.Pointer[redact.Matcher] // kept, because most calls look for the same secrets
 }
 
-// maxListed is how many keys an answer may hold that is a list of them.
+// maxListed is how many keys a list of personal access tokens may hold.
 const maxListed = 1 << 10
 
 // matcher returns a Matcher for the secrets of attempt a.
 func (a *attempt) matcher() *redact.Matcher { return a.matcherOf(Secret{}, nil) }
 
-// matcherOf is matcher with one more key, and with what may be a key in an answer.
+// matcherOf returns a Matcher for the secrets of attempt a, for key, and for what may be a key in answer.
 func (a *attempt) matcherOf(key Secret, answer []byte) *redact.Matcher {
-	const few = 8 // of an answer that is about one key
+	const few = 8 // keys are looked for in an answer that is about one key
 	var buf [3 + few]Secret
 	most := few
 	if a.list {
@@ -108,7 +108,7 @@ func (a *attempt) matcherOf(key Secret, answer []byte) *redact.Matcher {
 		return m
 	}
 	m := redact.New(secrets...)
-	if !a.list { // the keys in a list are nobody's business after the call
+	if !a.list { // the keys of a list are not kept after the call
 		a.credential.last.Store(m)
 	}
 	return m

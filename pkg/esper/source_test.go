@@ -15,9 +15,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// renewing is a source with all the methods that one may have.
+// renewing is a source with all the optional methods.
 type renewing struct {
-	key, next string // next: what Reject returns, the same if empty
+	key, next string // Reject returns next, or the rejected token if next is empty
 	err       error  // of Reject
 	server    string
 	rejected  []string
@@ -47,7 +47,7 @@ func (s *renewing) RenewToken(_ context.Context, r esper.RenewRequest) (*esper.R
 	return &esper.RenewedToken{Token: esper.NewSecret("renewed-by-the-source")}, nil
 }
 
-// knows serves one key.
+// knows starts a server that accepts only key.
 func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+key {
@@ -67,7 +67,7 @@ func (p *probe) keys() (keys []string) {
 
 var errLost = errors.New("the key is lost")
 
-// After a 401 the source is asked once, and TokenInfo goes out once more if it has another key.
+// After a 401 the client calls Reject once, and sends TokenInfo once more if Reject returns another key.
 func TestSourceLearnsOfA401(t *testing.T) {
 	for name, tc := range map[string]struct {
 		source   renewing
@@ -99,7 +99,7 @@ func TestSourceLearnsOfA401(t *testing.T) {
 	}
 }
 
-// A 401 of any other call is told to the source too, and passed on.
+// After a 401 to any other call, the client calls Reject too, but returns the 401.
 func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
 	p := knows(t, "good-key")
 	source := &renewing{key: "old-key", next: "good-key"}
@@ -119,7 +119,7 @@ func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
 	}
 }
 
-// The source's own key is renewed by the source, and by nothing else; any other key is not its business.
+// Only the source renews its own key. The client renews any other key.
 func TestSourceRenewsItsOwnKey(t *testing.T) {
 	p := newProbe(t, nil)
 	source := &renewing{key: "own-key"}
@@ -151,7 +151,7 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 	}
 }
 
-// A renewal without an AccessToken is one of the client's own key.
+// A renewal without an AccessToken renews the client's own key.
 func TestRenewToken_OwnKey(t *testing.T) {
 	p := newProbe(t, nil)
 	renewed, err := clientFor(t, p.URL, "own key").RenewToken(t.Context(), renewal(""))
@@ -163,7 +163,7 @@ func TestRenewToken_OwnKey(t *testing.T) {
 	}
 }
 
-// A source that knows its server is not used for another.
+// New refuses a source whose Server method names another server.
 func TestSourceKnowsItsServer(t *testing.T) {
 	for server, ok := range map[string]bool{
 		"": true, "https://foo-api.esper.cloud/api": true, "https://FOO-api.esper.cloud.:443/api/": true,

@@ -19,12 +19,13 @@ type TokenInfo = gen.TokenInfoV1
 
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
 //
-// It is tried again after a connection error, the timeout of an attempt and an answer that was cut
-// off, and after 429, 500, 502, 503 and 504; not after an error that cannot change, such as a
-// certificate of an unknown authority. After a 401 a token source that has a Reject method (see
-// [New]) is asked for another key, once. An answer that is not 2xx is an [*APIError]; a 2xx without a
-// JSON object that has an id and an enterprise is [ErrInvalidResponse], one over 1 MiB
-// [ErrResponseTooLarge].
+// The request is sent again after a connection error, after the timeout of an attempt, after an answer
+// that was cut off, and after 429, 500, 502, 503 and 504; not after an error that another attempt
+// cannot cure, such as a certificate of an unknown authority. After a 401, a token source that has a
+// Reject method (see [New]) is asked for another key, once.
+//
+// An answer that is not 2xx is an [*APIError]. A 2xx answer is [ErrInvalidResponse] if it is not a JSON
+// object with an id and an enterprise, and [ErrResponseTooLarge] if it is over 1 MiB.
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	r := c.call(ctx, operation{
 		name:         "TokenInfo",
@@ -45,14 +46,14 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	return info, nil
 }
 
-// tokenInfoRequest returns a copy of the request, which middleware may change.
+// tokenInfoRequest returns a copy of the request, because middleware may change it.
 func (c *Client) tokenInfoRequest(string, Secret) (*http.Request, error) {
 	req, u := *c.tokenInfo, *c.tokenInfo.URL
 	req.URL, req.Header = &u, make(http.Header, 2)
 	return &req, nil
 }
 
-// retryableGet is for an operation that may arrive twice.
+// retryableGet reports whether to try an operation again whose request may arrive twice.
 func retryableGet(r result) bool {
 	switch r.status {
 	case 0:
@@ -64,7 +65,7 @@ func retryableGet(r result) bool {
 	return r.success() && !errors.Is(r.err, ErrResponseTooLarge)
 }
 
-// unreadable says what a 2xx answer lacks, and what it says of the reason.
+// unreadable returns ErrInvalidResponse with what the 2xx answer lacks, and with the message in its body, if any.
 func unreadable(r result, lacking string) error {
 	what := "the body is empty"
 	switch {

@@ -15,8 +15,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// Whatever stands beside the new key, and under whatever name it comes, the caller gets it and nobody
-// else sees it.
+// The caller gets the new key, however the name token is written, and whatever other members the answer has.
+// No middleware and no other field shows the key.
 func TestRenewToken_OddTokens(t *testing.T) {
 	for _, extra := range []string{
 		`"csrf_token": "&amp;"`, `"x_token": "%2541"`, `"x_token": "&lt;"`, `"x_token": "\\\\\\\\"`, `"x_token": ""`, `"x_token": "a"`, `"x_token": {}`, `"x_token": [[[[[["deep-1"]]]]]]`,
@@ -49,7 +49,8 @@ func TestRenewToken_OddTokens(t *testing.T) {
 	}
 }
 
-// An error's words are no keys, so that they do not hide the rest of it.
+// A word under a name such as token in an error is not taken for a key. Otherwise every text of the error that
+// contains the word would be withheld.
 func TestWordsUnderTokenAreNoKeys(t *testing.T) {
 	for body, says := range map[string]string{
 		`{"access_token":["expired"],"message":"your token has expired"}`:              "your token has expired",
@@ -66,7 +67,7 @@ func TestWordsUnderTokenAreNoKeys(t *testing.T) {
 	}
 }
 
-// Keys that look escaped, or decode to nothing, are keys like others.
+// Keys that look escaped, or decode to nothing, work like any other.
 func TestKeysThatLookEscaped(t *testing.T) {
 	p := newProbe(t, nil)
 	for _, key := range []string{"&lt;", "%2541", "%41%42%43%44", "&amp;&amp;&amp;&amp;", `\\\\`, "++++++++", strings.Repeat("%25", 2000), "\u0041x"} {
@@ -76,7 +77,7 @@ func TestKeysThatLookEscaped(t *testing.T) {
 	}
 }
 
-// What a middleware answers by itself is final for a renewal, unless it says to wait.
+// An answer that a middleware makes itself ends a renewal. Only after 429 is the renewal tried again.
 func TestRenewToken_MiddlewareRefuses(t *testing.T) {
 	for status, want := range map[int]int32{400: 1, 401: 1, 403: 1, 404: 1, 302: 1, 500: 1, 429: 3} {
 		var asked atomic.Int32
@@ -91,7 +92,7 @@ func TestRenewToken_MiddlewareRefuses(t *testing.T) {
 	}
 }
 
-// A body of a middleware's own that blocks, or panics, ends with the attempt.
+// The client stops reading a body that a middleware made when the attempt ends, or when the body panics.
 func TestMiddlewareBodyBlocks(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -110,8 +111,8 @@ func TestMiddlewareBodyBlocks(t *testing.T) {
 	}
 }
 
-// Of two answers in one attempt, the one that a middleware returns counts, also with a body around it,
-// and one answer may serve many calls.
+// Of two answers in one attempt, the client uses the answer that the middleware returns, even with a wrapped
+// body. A middleware may also return one answer for many calls.
 func TestMiddlewareMirrorsAndCaches(t *testing.T) {
 	var n atomic.Int32
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +154,7 @@ func TestMiddlewareMirrorsAndCaches(t *testing.T) {
 	wg.Wait()
 }
 
-// A secret of an answer is one under whatever spelling its name comes.
+// The token of an answer is a secret, even if its name is written with an escape.
 func TestTokenInfo_EscapedName(t *testing.T) {
 	p := newProbe(t, answer(200, "application/json", `{"id": 1, "enterprise": "e", "tok\u0065n": "`+newKey+`", "user": "`+newKey+`"}`))
 	info, err := clientFor(t, p.URL, oldKey).TokenInfo(t.Context())

@@ -14,18 +14,19 @@ import (
 type transportError struct {
 	text      string
 	err       error // what errors.Is and errors.As find; nil if its text may not be shown
-	permanent bool  // it cannot change within a call
+	permanent bool  // another attempt would fail in the same way
 }
 
 func (e *transportError) Error() string { return e.text }
 func (e *transportError) Unwrap() error { return e.err }
 func (e *transportError) Timeout() bool { return timeout(e.err) }
 
-// newTransportError wraps an error of net/http's. Such an error may quote the answer, and so a key. Its text is shown only
-// if it is of a kind that cannot quote, or if no connection was made.
+// newTransportError wraps an error of net/http, which may quote the answer, and so a key. Its text is shown only if
+// network.Kind finds a part that cannot quote the answer, or if no connection was made.
 func (a *attempt) newTransportError(what string, err error) error {
 	hint, permanent, kind := network.Kind(err)
-	permanent = permanent && (!errors.Is(kind, network.ErrHTTP2) || !isSafe(a.method)) // another attempt may go over HTTP/2
+	// A GET after ErrHTTP2 is tried again, because the next attempt goes over the pool, which can speak HTTP/2.
+	permanent = permanent && (!errors.Is(kind, network.ErrHTTP2) || !isSafe(a.method))
 	end, cause := a.Err(), context.Cause(a)
 	switch {
 	case end != nil && kind == nil && errors.Is(err, cause):
@@ -71,8 +72,8 @@ func join(first, second error) error {
 	return fmt.Errorf("%w: %w", first, second)
 }
 
-// clean returns err. If its text holds a secret, it returns another error, which only says whether a context ended
-// the request.
+// clean returns err, or another error if the text of err holds a secret. The other error only says whether a context
+// ended the request.
 func (a *attempt) clean(err error) error {
 	if !a.matcher().In(err.Error()) && !a.matcher().In(fmt.Sprint(errors.Unwrap(err))) {
 		return err

@@ -21,7 +21,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// A middleware may answer without a body, and one with a mistake not at all.
+// A middleware may answer without a body, or by mistake return neither an answer nor an error.
 func TestMiddlewareWithoutABody(t *testing.T) {
 	for name, answer := range map[string]*http.Response{"no body": {StatusCode: 200}, "no body, 500": {StatusCode: 500}, "nothing": nil} {
 		stub := roundTripFunc(func(*http.Request) (*http.Response, error) {
@@ -40,7 +40,7 @@ func TestMiddlewareWithoutABody(t *testing.T) {
 	}
 }
 
-// net/http tells the end of a body together with its last bytes; a middleware may tell it later.
+// net/http returns io.EOF together with the last bytes of a body. The body of a middleware may return it later.
 func TestMiddlewareTellsTheEndLate(t *testing.T) {
 	for extra, want := range map[int]error{0: nil, 1: esper.ErrResponseTooLarge} {
 		body := someInfo + strings.Repeat(" ", mebibyte+extra-len(someInfo))
@@ -51,7 +51,7 @@ func TestMiddlewareTellsTheEndLate(t *testing.T) {
 	}
 }
 
-// A label that is wrong must not cost the key, nor must one that was not asked for.
+// A Content-Encoding that is wrong, or that was not asked for, must not cost the key.
 func TestRenewToken_ContentEncoding(t *testing.T) {
 	cut := gzipped(t, []byte(realRenewal))
 	for name, tc := range map[string]struct {
@@ -80,13 +80,13 @@ func TestRenewToken_ContentEncoding(t *testing.T) {
 		case tc.key && (err != nil || renewed.Token.Reveal() != newKey):
 			t.Errorf("%s: %v", name, err)
 		case !tc.key && (!errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnreadable):
-			t.Errorf("%s: %v, want RenewedUnread", name, err)
+			t.Errorf("%s: %v, want OutcomeUnreadable", name, err)
 		}
 		server.Close()
 	}
 }
 
-// A caller's DialTLSContext may negotiate HTTP/2, on which the HTTP/1.1 of a renewal is garbage.
+// A caller's DialTLSContext may negotiate HTTP/2. A renewal is not sent there, because it is written in HTTP/1.1.
 func TestRenewToken_DialTLSContextWithHTTP2(t *testing.T) {
 	var posts atomic.Int32
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -113,12 +113,12 @@ func TestRenewToken_DialTLSContextWithHTTP2(t *testing.T) {
 		case len(protocols) == 1 && (err != nil || posts.Load() != 1):
 			t.Errorf("HTTP/1.1: %v, %d posts", err, posts.Load())
 		case len(protocols) == 2 && (!errors.As(err, &failed) || failed.Outcome != esper.OutcomeNotRenewed || posts.Load() != 0 || !strings.Contains(err.Error(), "DialTLSContext")):
-			t.Errorf("HTTP/2: %v, %d posts; want NotRenewed", err, posts.Load())
+			t.Errorf("HTTP/2: %v, %d posts; want OutcomeNotRenewed", err, posts.Load())
 		}
 	}
 }
 
-// net/http returns the cause that a caller gave to the context; its own error must be found too.
+// net/http returns the cause that the caller gave to the context. errors.Is must also find the context's own error.
 func TestContextWithACause(t *testing.T) {
 	cause := errors.New("the caller's own reason")
 	for name, begin := range map[string]string{"before the answer": "", "in the body": "{"} {
@@ -145,8 +145,8 @@ func TestContextWithACause(t *testing.T) {
 	}
 }
 
-// No field of an answer shows a secret of the call or another of the answer, whole or in part, as it is
-// or escaped; ID is one of them.
+// No field of an answer, not even ID, shows a secret of the call or of the answer, whole or in part, plain or
+// escaped.
 func TestFieldsHoldNoSecret(t *testing.T) {
 	const sent, old, fresh, refresh = "MadeUpKeyOfTheClient01", "MadeUpOldKeyOfTheCall2", "OneMoreMadeUpKey000003", "RefreshMadeUpToken0004"
 	const withheld = "[withheld: the server's text repeats the key and is not shown]"
@@ -164,7 +164,7 @@ func TestFieldsHoldNoSecret(t *testing.T) {
 		if err != nil || renewErr != nil {
 			t.Fatal(err, renewErr)
 		}
-		if echo == old { // TokenInfo was not told that one
+		if echo == old { // TokenInfo does not know the key to renew, so its result may show it
 			info = &esper.TokenInfo{ID: withheld, User: withheld, Scope: renewed.Scope}
 		}
 		for _, v := range []any{*info, *renewed} {
@@ -181,7 +181,7 @@ func TestFieldsHoldNoSecret(t *testing.T) {
 	}
 }
 
-// What merely looks a little like a key is shown: its middle, or a short number.
+// A text that is only similar to a key is shown: the middle of a key, or a short number.
 func TestFieldsAreShown(t *testing.T) {
 	answer := `{"id": "5701", "enterprise": "upKeyOfThe", "user": "MadeUpK", "source_refresh_token": 5701, "token": "MadeUpKeyOfTheClient01", "expires_on": "2019-11-19T15:42:16.637203Z"}`
 	s := roundTripFunc(func(*http.Request) (*http.Response, error) { return respond(200, strings.NewReader(answer)), nil })
@@ -191,7 +191,7 @@ func TestFieldsAreShown(t *testing.T) {
 	}
 }
 
-// An error that had to lose a key is still what callers ask for, and nothing else.
+// If an error is replaced because its text holds a key, errors.Is still tells whether a context ended the call.
 func TestErrorsWithoutTheirSecretKeepTheirKind(t *testing.T) {
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
 		s := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", canary, cause) })

@@ -24,9 +24,9 @@ var corpus = []string{
 	`"Tue, 19 Nov 2019 15:42:16 GMT"`, `"Tue Nov 19 15:42:16 2019"`, `"`, `"\`, `[`, `{"a"`, ``,
 }
 
-// fuzz decodes each input in the three ways there are: by the method without a check before it,
-// which may fail but not panic; alone and as a member, which must succeed for any JSON value. It
-// encodes what came of it, and hands it to check.
+// fuzz decodes each input in three ways. A direct call of the method may fail, but must not panic.
+// encoding/json must decode any JSON value, both alone and as a member of an object. Then fuzz encodes
+// the value again, and passes it to check.
 func fuzz[T any](f *testing.F, direct func(*T, []byte) error, check func(t *testing.T, input []byte, v T)) {
 	for _, seed := range corpus {
 		f.Add([]byte(seed))
@@ -35,7 +35,7 @@ func fuzz[T any](f *testing.F, direct func(*T, []byte) error, check func(t *test
 		var raw T
 		_ = direct(&raw, input)
 		member := append(append([]byte(`{"V":`), input...), '}')
-		if !json.Valid(input) || !json.Valid(member) { // the member is one level nearer to the limit
+		if !json.Valid(input) || !json.Valid(member) { // a member is nested one level deeper, perhaps too deep
 			return
 		}
 		var alone T
@@ -57,7 +57,7 @@ func fuzz[T any](f *testing.F, direct func(*T, []byte) error, check func(t *test
 	})
 }
 
-// textOf is encoding/json's own reading of a string.
+// textOf returns the text of a JSON string as encoding/json reads it.
 func textOf(input []byte) (string, bool) {
 	var v any
 	_ = json.Unmarshal(input, &v)
@@ -96,7 +96,7 @@ func FuzzSecret(f *testing.F) {
 			}
 		}
 		hidden := fmt.Sprintf("%v", struct{ s wire.Secret }{s})
-		if text := s.Reveal(); len(text) > 16 && strings.Contains(hidden, text) { // longer than an address
+		if text := s.Reveal(); len(text) > 16 && strings.Contains(hidden, text) { // a shorter text may be in a printed address
 			t.Errorf("an unexported field shows %q", hidden)
 		}
 		if s != wire.NewSecret(s.Reveal()) {

@@ -2,12 +2,11 @@
 // not be printed, numbers that come as strings, UUIDs inside display strings, times in more than
 // one form.
 //
-// None of its types ever fails to decode a well-formed JSON value, because an answer that carries
-// a new key must not be lost to the form of a field beside it. What does not fit is the zero
-// value; [Ref] and [Time] keep the text they were given.
+// Its types decode every well-formed JSON value without an error, because a new key must not be lost
+// when another field of the same answer has an unexpected form. A value that does not fit becomes the
+// zero value; [Ref] and [Time] also keep its text.
 //
-// All types are values without hidden state, safe for concurrent use as long as nobody decodes
-// into them.
+// All types are safe for concurrent use as long as nobody decodes into them.
 package wire
 
 import (
@@ -17,7 +16,7 @@ import (
 )
 
 // text decodes a JSON string; ok is false for any other kind of value, which is left to the caller.
-// It spares a nested json.Unmarshal, and its allocations, for a string that stands for itself.
+// For a plain string it avoids json.Unmarshal and its allocations.
 func text(b []byte) (s string, ok bool, err error) {
 	if len(b) < 2 || b[0] != '"' {
 		return "", false, nil
@@ -33,7 +32,7 @@ func unquote(b []byte) (s string, ok bool, err error) {
 	return s, err == nil, err
 }
 
-// plain reports whether the inside of a JSON string stands for itself: ASCII without escapes.
+// plain reports whether the inside of a JSON string is ASCII without escapes, and so needs no decoding.
 func plain[T string | []byte](b T) bool {
 	for i := range len(b) {
 		if c := b[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -48,8 +47,8 @@ func number(b []byte) bool {
 	return len(b) > 0 && (b[0] == '-' || '0' <= b[0] && b[0] <= '9')
 }
 
-// textOrRaw is what a type with a Raw field keeps: a string's text, nothing for null, and any
-// other value as it was written.
+// textOrRaw returns what a Raw field keeps: the text of a string, nothing for null, and any other
+// value as it was written.
 func textOrRaw(b []byte) (raw string, isText bool, err error) {
 	s, isText, err := text(b)
 	if err != nil || isText || bytes.Equal(b, []byte("null")) {

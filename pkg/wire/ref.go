@@ -2,14 +2,14 @@ package wire
 
 import "github.com/google/uuid"
 
-// Ref names another object of the server: by its UUID, or by a display string around it, such as
-// "Esper [uuid]" or "DeveloperApp object (uuid)". Esper sends both for the same object; its own
-// command-line client cuts the UUID out in the same way (pull request 31 of esper-cli).
+// Ref names another object of the server by its UUID, or by a display string that contains the UUID,
+// such as "Esper [uuid]" or "DeveloperApp object (uuid)". Esper sends both for the same object. Its own
+// command-line client takes the UUID out of the string in the same way.
 type Ref struct {
-	// ID is the UUID as it was written, empty if there is none. Of several it is the last, because
-	// the name that comes first is free text.
+	// ID is the UUID as it was written, empty if there is none. If there are several, ID is the last,
+	// because the name in front is free text and may contain a UUID too.
 	ID string
-	// Raw is the whole text as sent, for a value that is no string its JSON; empty for null.
+	// Raw is the text of a string as sent, the JSON of any other value, and empty for null.
 	Raw string
 }
 
@@ -25,7 +25,7 @@ func (r *Ref) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// MarshalJSON encodes Raw as a string, or ID where there is no Raw, or null.
+// MarshalJSON encodes Raw as a string, or ID if Raw is empty, or null if both are empty.
 func (r Ref) MarshalJSON() ([]byte, error) {
 	if r.Raw == "" {
 		return quote(r.ID)
@@ -46,7 +46,7 @@ func lastUUID(s string) string {
 	return ""
 }
 
-// wordByte reports whether c beside a UUID makes it part of something longer.
+// wordByte reports whether c, directly beside a UUID, makes the UUID a part of a longer word.
 func wordByte(c byte) bool {
 	return c == '-' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }

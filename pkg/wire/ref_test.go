@@ -26,7 +26,7 @@ func TestRef(t *testing.T) {
 		{"f44373cb180043c6aab3c81f8b1f435c", ""},
 		// a 40-digit hash
 		{"f44373cb180043c6aab3c81f8b1f435c01234567", ""},
-		// 40 long
+		// more characters of a word directly beside the UUID
 		{u + "0123", ""},
 		{"0123" + u, ""},
 		{u + "-0123", ""},
@@ -36,16 +36,16 @@ func TestRef(t *testing.T) {
 		{"z" + u, ""},
 		{u + "Z", ""},
 		{"x-" + u, ""},
-		// one short
+		// one character too few
 		{u[:35], ""},
-		// no hex digit
+		// a letter that is no hexadecimal digit
 		{"g" + u[1:], ""},
 		// a dash out of place
 		{"f44373cb1-800-43c6-aab3-c81f8b1f435c", ""},
 		// two run together
 		{"f44373cb-1800-43c6-aab3-c81f8b1f435c" + u, ""},
 		{"{f44373cb-1800-43c6-aab3-c81f8b1f435c0}", ""},
-		// a broken one after it
+		// a UUID and then the beginning of one
 		{"[" + u + "] " + "f44373cb-1800-43c6-aab3-c", u},
 	} {
 		got := decode(t, encode(t, tc.raw), same[wire.Ref])

@@ -43,7 +43,7 @@ func TestUnmarshalOfBrokenJSON(t *testing.T) {
 			when.UnmarshalJSON([]byte(text)), scopes.UnmarshalJSON([]byte(text)),
 		}
 		for i, err := range errs {
-			// What looks like a string, or a list for Scopes, is read to its end.
+			// A method can fail only on a text that begins like a string, or for Scopes like a list.
 			if reads := len(text) > 1 && text[0] == '"' || i == 4 && len(text) > 0 && text[0] == '['; reads != (err != nil) {
 				t.Errorf("%q into type %d: %v", text, i, err)
 			}

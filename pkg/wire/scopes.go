@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Scopes is what a key may do, in the order sent. It decodes from an array of strings, as token
-// information has it, or from one string with spaces (RFC 6749, section 3.3), as a renewal has it.
-// Members of the array that are neither string nor number, or empty, are left out; any other JSON
-// value gives nil. It encodes as an array, nil as null.
+// Scopes is what a key may do, in the order sent. It decodes from an array of strings, which
+// TokenInfo returns, or from one string with spaces (RFC 6749, section 3.3), which a renewal returns.
+// Empty strings in the array, and members that are neither string nor number, are left out. Any other
+// JSON value gives nil. Scopes encodes as an array, nil as null.
 type Scopes []string
 
-// Has reports whether scope is among them, to the letter.
+// Has reports whether s contains exactly scope.
 func (s Scopes) Has(scope string) bool { return slices.Contains(s, scope) }
 
 // UnmarshalJSON takes any JSON value.
@@ -47,8 +47,8 @@ func (s *Scopes) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// plainStrings reads the JSON array in s if it holds only strings that stand for themselves, in
-// two allocations: one for s, whose parts the strings are, and one for the slice.
+// plainStrings reads the JSON array in s if it holds only plain strings. It needs two allocations: one
+// for s, of which the strings are parts, and one for the slice.
 func plainStrings(s string) ([]string, bool) {
 	list := make([]string, 0, strings.Count(s, `"`)/2)
 	for s = strings.TrimLeft(s[1:], " \t\r\n,"); s != "]"; s = strings.TrimLeft(s, " \t\r\n,") {

@@ -6,7 +6,7 @@ import (
 	"unique"
 )
 
-// placeholder is what every way of printing a set Secret shows.
+// placeholder is what printing a set Secret shows.
 const placeholder = "[secret]"
 
 // Secret is a text that does not print: fmt with any verb, log/slog, encoding/json and
@@ -16,12 +16,12 @@ const placeholder = "[secret]"
 // Secrets with the same text are equal under ==. The zero value holds no text and prints as
 // nothing.
 //
-// It decodes from a JSON string or number, since Esper sends keys of both kinds; any other JSON
-// value gives the zero Secret. Encoding one and decoding it again yields the placeholder, not the
+// A Secret decodes from a JSON string or number, because Esper sends keys of both kinds. Any other JSON
+// value gives the zero Secret. Encoding a Secret and decoding it again yields the placeholder, not the
 // text.
 type Secret struct {
 	shown string                // the placeholder, for a printer that looks at fields
-	value unique.Handle[string] // behind a pointer that fmt does not follow, yet comparable
+	value unique.Handle[string] // holds the text behind a pointer that fmt does not follow, but compares by text
 }
 
 // NewSecret returns a Secret that holds s; the zero Secret for the empty string.
@@ -32,7 +32,7 @@ func NewSecret(s string) Secret {
 	return Secret{shown: placeholder, value: unique.Make(s)}
 }
 
-// Reveal returns the text itself. Whoever calls it answers for where it goes.
+// Reveal returns the text itself. The caller must keep the text out of logs and errors.
 func (s Secret) Reveal() string {
 	if s.IsZero() {
 		return ""

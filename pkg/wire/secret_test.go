@@ -114,7 +114,7 @@ func TestSecretInSlog(t *testing.T) {
 
 func TestSecretInEncoders(t *testing.T) {
 	for name, v := range holders() {
-		if out, err := json.Marshal(v); err == nil { // a map with keys of any type does not encode
+		if out, err := json.Marshal(v); err == nil {
 			noLeak(t, name+" in JSON", string(out))
 			if !strings.Contains(name, "unexported") && !strings.Contains(string(out), shown) {
 				t.Errorf("%s in JSON does not show the placeholder: %s", name, out)

@@ -7,11 +7,11 @@ import (
 
 // Time is a moment, in UTC, and the text it was read from. It reads RFC 3339 and the forms in
 // which Python and Django write a datetime: a space for the T, no offset (taken as UTC), an offset
-// without its colon, no seconds, no time of day, an HTTP or mail date, ctime. For anything else,
-// null included, it is the zero time, so check IsZero before counting on it.
+// without its colon, no seconds, no time of day, an HTTP or mail date, ctime. Anything else, null
+// included, gives the zero time, so check IsZero first.
 type Time struct {
 	time.Time
-	// Raw is the text as sent, for a value that is no string its JSON; empty for null.
+	// Raw is the text of a string as sent, the JSON of any other value, and empty for null.
 	Raw string
 }
 
@@ -25,7 +25,7 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// MarshalJSON encodes Raw as a string; where there is no Raw, the time in RFC 3339, or null for
+// MarshalJSON encodes Raw as a string. If Raw is empty, it encodes the time in RFC 3339, or null for
 // the zero time.
 func (t Time) MarshalJSON() ([]byte, error) {
 	if t.Raw == "" && !t.IsZero() {
@@ -38,7 +38,7 @@ func parseTime(s string) time.Time {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t.UTC()
 	}
-	s = strings.ToUpper(strings.TrimSpace(s)) // RFC 3339 allows t and z too; names have no case here
+	s = strings.ToUpper(strings.TrimSpace(s)) // RFC 3339 allows t and z too; time.Parse ignores the case of names
 	for _, suffix := range [...]string{" UTC", " GMT"} {
 		s = strings.TrimSuffix(s, suffix)
 	}

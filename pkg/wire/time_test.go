@@ -29,7 +29,7 @@ func TestTime(t *testing.T) {
 		"2019-11-19 15:42:16.637203+00:00": micro,
 		"2019-11-19 10:42:16-05:00":        whole,
 		"2019-11-19 15:42:16Z":             whole,
-		// An offset without its colon, or apart; UTC by name.
+		// An offset without its colon or after a space; UTC by name.
 		"2019-11-19T21:12:16.637203+0530":   micro,
 		"2019-11-19 21:12:16+0530":          whole,
 		"2019-11-19 15:42:16 +0000":         whole,
@@ -48,7 +48,7 @@ func TestTime(t *testing.T) {
 		"Tue Nov 19 15:42:16 2019":        whole,
 		"Tue Nov  5 15:42:16 2019":        whole.AddDate(0, 0, -14),
 		" 2019-11-19T15:42:16Z\n":         whole,
-		// Nothing that can be read.
+		// Texts that cannot be read.
 		"":                     {},
 		"soon":                 {},
 		"2019-13-19T15:42:16Z": {},

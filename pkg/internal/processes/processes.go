@@ -1,5 +1,5 @@
-// Package processes has tests run programs that keep a key, in processes of their own, and kill them. It is for
-// tests alone.
+// Package processes lets tests run programs that store a key, each in a process of its own, and kill them. Only tests
+// use it.
 package processes
 
 import (
@@ -23,17 +23,17 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// What a process is told in its environment.
+// Environment variables: Start sets the first two for the process, and a test sets viaEnv to choose how to renew.
 const serverEnv, addressEnv, viaEnv = "PROCESSES_TEST_SERVER", "PROCESSES_TEST_ADDRESS", "ESPER_TEST_VIA"
 
-// Devices is another endpoint of the server, for espertest.WithHandler, which programs call.
+// Devices is the path of an endpoint that the programs call. A test serves it with espertest.WithHandler.
 const Devices = "/v0/device/"
 
 // Started reports whether this process is one that [Start] started.
 func Started() bool { return os.Getenv(serverEnv) != "" }
 
-// Main is the main program of a process, if this is one: it answers each line of its input with one. A test
-// package calls it in its TestChild.
+// Main is the main program of a process that [Start] started. It answers each line of its input with one line, and
+// exits at the end of the input. In any other process it returns at once. A test package calls it in its TestChild.
 func Main(open func(address string) (renew.Store, error)) {
 	if !Started() {
 		return
@@ -86,7 +86,7 @@ func answer(s *renew.Source, err error) string {
 	return strings.ReplaceAll(text, "\n", "; ")
 }
 
-// call does what the program is for.
+// call sends a request to Devices with the source's key.
 func call(ctx context.Context, s *renew.Source, server string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -105,7 +105,7 @@ func call(ctx context.Context, s *renew.Source, server string) error {
 	return nil
 }
 
-// Process runs [Main].
+// Process is a process that runs [Main].
 type Process struct {
 	t      testing.TB
 	server *espertest.Server
@@ -115,8 +115,8 @@ type Process struct {
 	out    *bufio.Reader
 }
 
-// Start starts this test program again, which opens a store, with an initial key if that is not empty; its answer
-// to that is the first to hear. It ends with the test, if not before.
+// Start starts this test program again as a process. The process opens the store at address, with the key initial if
+// that is not empty, and [Process.Hear] first returns its answer to that. The process ends with the test, if not before.
 func Start(t testing.TB, server *espertest.Server, address, initial string) *Process {
 	const longest = 10 * time.Minute
 	t.Helper()
@@ -135,14 +135,14 @@ func Start(t testing.TB, server *espertest.Server, address, initial string) *Pro
 	return p
 }
 
-// Tell gives it a command: renew, check, call, or loop, which does not end.
+// Tell gives the process a command: renew, check, call, or loop, which does not end.
 func (p *Process) Tell(command string) {
 	if _, err := fmt.Fprintln(p.in, command); err != nil {
 		p.t.Errorf("telling the process: %v", err)
 	}
 }
 
-// Hear waits for an answer: "key" and the key, "lost" or "error" and the text.
+// Hear waits for an answer and returns it: "key" with the key, or "lost" or "error" with the text of the error.
 func (p *Process) Hear() string {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
@@ -157,19 +157,19 @@ func (p *Process) Ask(command string) string {
 	return p.Hear()
 }
 
-// Signal sends a signal, of those that the system has.
+// Signal sends the process a signal. Which signals there are depends on the system.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// Kill is kill -9.
+// Kill ends the process at once, as kill -9 does, and looks at its log.
 func (p *Process) Kill() {
 	if p.cmd.ProcessState == nil {
 		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // it says that it was killed
+		_ = p.cmd.Wait() // the error only says that the process was killed
 		p.looksAtLog()
 	}
 }
 
-// looksAtLog wants no key in what drivers have logged, and no panic.
+// looksAtLog fails the test if the process has logged a key, a panic or a data race.
 func (p *Process) looksAtLog() {
 	log := p.err.String()
 	for _, r := range p.server.Requests() {
@@ -182,7 +182,7 @@ func (p *Process) looksAtLog() {
 		}
 	}
 	if strings.Contains(log, "panic") || strings.Contains(log, "DATA RACE") {
-		p.t.Errorf("the process says:\n%s", log)
+		p.t.Errorf("a process logged a panic or a data race:\n%s", log)
 	}
 }
 
@@ -196,12 +196,12 @@ func Posts(server *espertest.Server) (n int) {
 	return n
 }
 
-// renews reports whether a request renews a key, in either way.
+// renews reports whether a request renews a key, at either of the two endpoints for that.
 func renews(r espertest.Request) bool {
 	return r.Method == http.MethodPost || r.Method == http.MethodPut
 }
 
-// NoSecondPost looks for a key that was to be renewed twice without a question about it in between.
+// NoSecondPost fails the test if a key was renewed twice without a request for its token info in between.
 func NoSecondPost(t testing.TB, server *espertest.Server) {
 	t.Helper()
 	begun := make(map[string]bool)
@@ -209,7 +209,7 @@ func NoSecondPost(t testing.TB, server *espertest.Server) {
 		key := r.Key.Reveal()
 		switch {
 		case renews(r) && begun[key]:
-			t.Fatalf("request %d renews a key for the second time without a check", i)
+			t.Fatalf("request %d renews a key for the second time, without a request for its token info in between", i)
 		case renews(r):
 			begun[key] = true
 		case strings.HasSuffix(r.Path, "/token-info/"):

@@ -1,5 +1,5 @@
-// Package body reads the bodies of answers: bounded, whatever the server claims of them, and as much of
-// a document as can be read, whatever is wrong with the rest.
+// Package body reads the bodies of answers. It limits their size, whatever the header says, and reads what
+// it can of a malformed document.
 package body
 
 import (
@@ -18,7 +18,7 @@ var ErrTooLarge = errors.New("esper: response larger than 1 MiB; perhaps the bas
 const MaxSize = 1 << 20
 
 // Read reads and closes the body of an answer. What was read before an error is returned with it.
-// Gzip is recognised by its first bytes, whatever the answer's label says: a wrong label must not
+// Gzip is recognised by its first bytes, whatever Content-Encoding says: a wrong header must not
 // cost the key.
 func Read(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
@@ -45,7 +45,7 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 	if size < 0 {
 		size = 511
 	}
-	buf := make([]byte, 0, min(size, MaxSize)+1) // one more, so that the end is seen without growing
+	buf := make([]byte, 0, min(size, MaxSize)+1) // one byte more, so that the end is found without growing
 	for {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]

@@ -18,7 +18,7 @@ type fields struct {
 	List   []string    `json:"list"`
 }
 
-// Of a document that encoding/json accepts, Decode reads the same.
+// Decode reads the same values as encoding/json, if that accepts the document.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"id": 1, "token": "k", "scope": "a b", "number": 7, "list": ["x"]}`, `{"ID": "1", "Token": 5, "id": 2}`, `{"\u0069d": "\u0041"}`,
@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if !whole {
-			t.Errorf("%q is a whole document", doc)
+			t.Errorf("%q is a whole document, but Decode says it is not", doc)
 		}
 		if !reflect.DeepEqual(got, want) && !strings.Contains(strings.ToLower(string(doc)), "\\u") && isASCII(doc) {
 			t.Errorf("%q: %+v, want %+v", doc, got, want)
@@ -51,7 +51,7 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// What cannot be read leaves its field zero, and the others as they are.
+// A value that cannot be read leaves its field zero, and does not affect the other fields.
 func TestDecodeReadsWhatItCan(t *testing.T) {
 	for doc, want := range map[string]fields{
 		`{"id": 1, "number": "x", "list": ["a"]}`:                                    {ID: "1", List: []string{"a"}},
@@ -70,7 +70,7 @@ func TestDecodeReadsWhatItCan(t *testing.T) {
 	}
 }
 
-// Tokens are found at any depth, and in lists; sentences are none.
+// Tokens are found at any depth, and in lists. A sentence is not taken for a token.
 func TestTokens(t *testing.T) {
 	doc := `{"token": "one-1", "a": [{"access_token": "two-2", "source_refresh_token": 3}], "errors": {"Token": ["four-4", "This field is required.", "expired"]},
 		"accessToken": {"key": {"value": "a-long-word-without-digits"}, "is": true}, "tokens": "no-5", "token": null, "token" : "one-1", "note": "\"token\": \"six-6\""}`

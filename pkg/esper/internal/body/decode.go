@@ -8,12 +8,12 @@ import (
 	"unicode"
 )
 
-// Fields are the fields of a struct by their names in JSON, in lower case, as encoding/json compares
-// them. Make them with FieldsOf.
+// Fields maps the JSON names of a struct's fields to their indexes. The names are in lower case, because
+// encoding/json ignores case too. Make it with FieldsOf.
 type Fields map[string]int
 
-// maxName and maxValue are more than the name and the value of any field have, maxValues more than all
-// values together.
+// maxName and maxValue limit the name and the value of a field, maxValues limits all values together. Real
+// answers are below these limits.
 const maxName, maxValue, maxValues = 64, 4 << 10, 64 << 10
 
 // FieldsOf returns the fields of the struct v.
@@ -42,7 +42,7 @@ func (f Fields) Decode(body []byte, v any) (whole bool) {
 	})
 }
 
-// read reads a JSON value into a field, which is zero if it cannot be read.
+// read reads a JSON value into a field, which becomes zero if the value cannot be read.
 func read(value []byte, field reflect.Value) {
 	into := field.Addr().Interface()
 	if u, ok := into.(json.Unmarshaler); ok && wellFormed(value) && u.UnmarshalJSON(value) == nil {
@@ -68,8 +68,8 @@ func (f Fields) find(name []byte) (field int, ok bool) {
 	return field, ok
 }
 
-// wellFormed reports whether value is a JSON value for which UnmarshalJSON may be called. The types of
-// package wire refuse a malformed string, and read what they can of a list.
+// wellFormed reports whether UnmarshalJSON may be called with value. It does not check strings and lists,
+// because the types of package wire cope with malformed ones.
 func wellFormed(value []byte) bool {
 	return len(value) > 0 && (value[0] == '"' || value[0] == '[') || json.Valid(value)
 }

@@ -11,11 +11,11 @@ import (
 const (
 	maxDetails     = 32
 	maxDetailDepth = 4
-	maxFaults      = 256 << 10 // how much of the member errors is looked at
+	maxFaults      = 256 << 10 // bytes of the member errors that are looked at
 )
 
-// Faults finds what the body of an answer that is not 2xx says of the reason, whatever its shape: the
-// envelope of the API, that of its framework (Django REST), a map of faults, the title of an HTML page.
+// Faults finds the reason in the body of an answer that is not 2xx. It knows the error envelope of the API,
+// that of its framework (Django REST), a map of faults by parameter, and the title of an HTML page.
 func Faults(body []byte) (message string, details []string) {
 	if IsHTML(body) {
 		return title(body), nil
@@ -32,8 +32,8 @@ func Faults(body []byte) (message string, details []string) {
 	return message, details
 }
 
-// Message is what Faults finds in the API's own envelope, for an answer that may be something else: a
-// list in that could hold a key.
+// Message returns the message in the API's error envelope, or else its first detail. It is for a 2xx answer,
+// in which other members may hold a key: unlike Faults, it does not look at them.
 func Message(body []byte) string {
 	message, details, _ := envelope(body)
 	if message == "" && len(details) > 0 {
@@ -42,8 +42,8 @@ func Message(body []byte) string {
 	return message
 }
 
-// envelope reads the API's envelope of an error, and the members beside it that may be faults too. All
-// are empty for a document that did not end.
+// envelope reads the members of the API's error envelope, and in others the other members that may be faults.
+// All results are empty for a document that is cut short.
 func envelope(body []byte) (message string, details []string, others []member) {
 	var detail string
 	var errs []byte
@@ -72,9 +72,9 @@ func envelope(body []byte) (message string, details []string, others []member) {
 	return withoutField(message), flatten(nil, "", errs, 0), others
 }
 
-// isFault reports whether a member is one of a body that is itself the map of faults: a parameter with
-// the list of what is wrong with it, or a sentence; or what OAuth 2.0 calls error (RFC 6749, section
-// 5.2). Others may be data: a key has no spaces.
+// isFault reports whether a member of a body describes a fault: the name of a parameter with a list of faults
+// or with a sentence, or an error member of OAuth 2.0 (RFC 6749, section 5.2). Any other text without a space is
+// not taken for a fault, because it may be a key.
 func isFault(name, value []byte) bool {
 	switch {
 	case len(value) == 0:
@@ -85,7 +85,7 @@ func isFault(name, value []byte) bool {
 	return string(name) == `"error"` || string(name) == `"error_description"` || string(name) == `"message"`
 }
 
-// withoutField drops the framework's name of a field that stands for no field, and the spaces around.
+// withoutField removes the names that Django REST puts before a fault that belongs to no field, and spaces.
 func withoutField(text string) string {
 	for _, name := range []string{"detail:", "non_field_errors:"} {
 		text = strings.TrimPrefix(text, name)
@@ -125,10 +125,10 @@ type member struct {
 	value []byte
 }
 
-// maxFaultNames is how many members of an object are taken for faults.
+// maxFaultNames limits the members of an object that are taken for faults.
 const maxFaultNames = 256
 
-// sortedMembers returns the first members of a JSON object by name.
+// sortedMembers returns the first members of a JSON object, sorted by name.
 func sortedMembers(object []byte) (members []member) {
 	eachMember(object, func(name, value []byte) bool {
 		if len(value) > 0 {
@@ -157,7 +157,7 @@ func title(body []byte) string {
 	head := string(body[:min(len(body), most)])
 	lower := strings.ToLower(head)
 	begin := strings.Index(lower, "<title")
-	if begin < 0 || len(lower) != len(head) { // not ASCII, and of a kind that changes its length: rare
+	if begin < 0 || len(lower) != len(head) { // lower case changed the length, so indexes do not fit: rare
 		return ""
 	}
 	open := strings.IndexByte(lower[begin:], '>')

@@ -6,16 +6,16 @@ import (
 	"fmt"
 )
 
-// maxMembers is how many members of an object are looked at where a real one has a dozen.
+// maxMembers limits the members of an object that are looked at. A real object has a dozen.
 const maxMembers = 1 << 12
 
-// maxStrays is how much may stand between members that does not belong there.
+// maxStrays limits the misplaced values between the members of an object.
 const maxStrays = 1 << 16
 
 // eachMember calls visit with each member of the JSON object at the top of body whose value is
-// complete, and with its name as it was written, quotes included, until visit returns false. It does not
-// mind what encoding/json refuses elsewhere: values that are no JSON (which visit may get to see), stray
-// or missing commas. It reports whether the object ended, with nothing behind it.
+// complete, until visit returns false. The name is as it was written, quotes included. eachMember accepts
+// some things that encoding/json refuses: values that are no JSON (visit may get one), and misplaced or
+// missing commas. It reports whether the object ended, with nothing behind it.
 func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 	b := trimStart(body)
 	if !IsObject(b) {
@@ -52,8 +52,8 @@ func eachMember(body []byte, visit func(name, value []byte) bool) (whole bool) {
 	return false
 }
 
-// List calls visit with the elements of the array that is the member name of the object in body, until it returns false.
-// It reports whether there is such an array; null is an empty one.
+// List calls visit with the elements of the array that is the member name of the object in body, until visit returns
+// false. It reports whether there is such an array; null counts as an empty array.
 func List(body []byte, name string, visit func(value []byte) bool) (found bool) {
 	eachMember(body, func(literal, value []byte) bool {
 		if stringOf(literal) != name {
@@ -67,7 +67,7 @@ func List(body []byte, name string, visit func(value []byte) bool) (found bool) 
 	return found
 }
 
-// eachElement calls visit with the elements of the JSON array at the top of b, until it returns false.
+// eachElement calls visit with the elements of the JSON array at the top of b, until visit returns false.
 func eachElement(b []byte, visit func(value []byte) bool) {
 	if len(b) == 0 || b[0] != '[' {
 		return
@@ -88,7 +88,7 @@ func valueLen(b []byte) int {
 		switch c {
 		case '"', '{', '[':
 			if i > 0 {
-				return i // a scalar ran into it
+				return i // a separator is missing behind a scalar
 			}
 			if c == '"' {
 				return stringLen(b)
@@ -101,7 +101,7 @@ func valueLen(b []byte) int {
 	return -1
 }
 
-// stringLen is valueLen for what begins with a quote.
+// stringLen is valueLen for a value that begins with a quote.
 func stringLen(b []byte) int {
 	for i := 1; i < len(b); i++ {
 		if b[i] == '"' {
@@ -114,10 +114,10 @@ func stringLen(b []byte) int {
 	return -1
 }
 
-// nestedLen is valueLen for what begins with a brace or a bracket. It does not tell the two apart, and
-// takes any depth: a new key may follow.
+// nestedLen is valueLen for a value that begins with a brace or a bracket. It takes the two for the same, and
+// has no limit of depth, because a new key may follow a malformed or deeply nested value.
 func nestedLen(b []byte) int {
-	const bit = '{' ^ '[' // the one in which braces and brackets differ
+	const bit = '{' ^ '[' // the bit in which braces and brackets differ
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -138,12 +138,12 @@ func nestedLen(b []byte) int {
 	return -1
 }
 
-// maxLiteral is how much of a JSON string is decoded: what is shown of a text, and what is searched
-// beyond it, if every character is an escape.
+// maxLiteral is how many bytes of a JSON string are decoded. They hold what is shown of a text, and what is
+// searched beyond that, even if every character is an escape of six bytes.
 const maxLiteral = 6 * (2 << 10)
 
-// stringOf returns the text of a JSON string, or its beginning if it is long; nothing for any other
-// value and for a malformed one.
+// stringOf returns the text of a JSON string, or the beginning of a long one. It returns "" for any other value
+// and for a malformed string.
 func stringOf(literal []byte) string {
 	if len(literal) < 2 || literal[0] != '"' {
 		return ""
@@ -153,7 +153,7 @@ func stringOf(literal []byte) string {
 		return string(in)
 	}
 	var s string
-	for cut := range 12 { // of a cut one, the last escape may have lost its end
+	for cut := range 12 { // the cut may have split the last escape
 		if json.Unmarshal(fmt.Appendf(nil, `"%s"`, in[:min(len(in), maxLiteral)-cut]), &s) == nil || len(in) <= maxLiteral {
 			break
 		}

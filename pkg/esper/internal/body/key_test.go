@@ -46,7 +46,7 @@ func FuzzKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		got := Key(doc)
 		if strings.ContainsRune(got.Reveal(), utf8.RuneError) {
-			t.Errorf("key %q", got.Reveal())
+			t.Errorf("key %q holds U+FFFD, so it did not arrive whole", got.Reveal())
 		}
 		if !json.Valid(doc) || len(doc) > 4096 {
 			return
@@ -58,7 +58,7 @@ func FuzzKey(f *testing.F) {
 		}
 		named := func(name string) bool { return strings.EqualFold(name, "token") }
 		if !got.IsZero() && !slices.ContainsFunc(slices.Collect(maps.Keys(members)), named) {
-			t.Errorf("key %q from nowhere", got.Reveal())
+			t.Errorf("key %q, but no member has the name token", got.Reveal())
 		}
 		want, end := tokenMember(doc)
 		if want == "" {

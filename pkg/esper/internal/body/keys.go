@@ -10,10 +10,10 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Key returns the top-level token of an answer that arrived whole, even if the document around it is
-// malformed or cut short; of several the last. Zero if there is none.
+// Key returns the top-level token of an answer if the token arrived whole, even if the document around it is
+// malformed or cut short. Of several tokens it returns the last. It returns the zero Secret if there is none.
 func Key(body []byte) wire.Secret {
-	var exact, folded recent // folded: under a name such as Token, which encoding/json would take too
+	var exact, folded recent // folded: under a name such as Token, which encoding/json accepts too
 	escaped := 0
 	whole := eachMember(body, func(name, value []byte) bool {
 		switch {
@@ -30,16 +30,16 @@ func Key(body []byte) wire.Secret {
 		}
 		return true
 	})
-	if key := exact.last(); !key.IsZero() || !whole { // in a document cut short, the exact name may be still to come
+	if key := exact.last(); !key.IsZero() || !whole { // in a document cut short, the exact name might have followed
 		return key
 	}
 	return folded.last()
 }
 
-// maxEscaped is how many names with escapes are read.
+// maxEscaped limits the names with escapes that are decoded.
 const maxEscaped = 1 << 10
 
-// recent are the last values of a member that came more than once.
+// recent keeps the last values of a member that occurs more than once.
 type recent struct {
 	values [16][]byte
 	n      int
@@ -63,8 +63,8 @@ func (r *recent) last() wire.Secret {
 	return wire.Secret{}
 }
 
-// Tokens appends to tokens what in an answer stands under names that end in token, at any depth, and looks
-// like a key: most of them at most. It looks at the first 8 * most of such names.
+// Tokens appends to tokens the values in an answer that look like keys and have names that end in token, at any
+// depth. Most limits how many values it appends. It looks at the first 8 * most such names.
 func Tokens(tokens []wire.Secret, body []byte, most int) []wire.Secret {
 	const maxLen, few = 8 << 10, 8
 	given, maxNames := len(tokens), 8*most
@@ -82,7 +82,7 @@ func Tokens(tokens []wire.Secret, body []byte, most int) []wire.Secret {
 		rest = trimSpace(rest[1:])
 		value := rest[:max(0, valueLen(rest[:min(len(rest), maxLen)]))]
 		known := func(token wire.Secret) bool { return `"`+token.Reveal()+`"` == string(value) }
-		if slices.ContainsFunc(tokens[:min(len(tokens), given+few)], known) { // as mostly: the answer repeats the key that made the call
+		if slices.ContainsFunc(tokens[:min(len(tokens), given+few)], known) { // the usual case: the key of the call
 			continue
 		}
 		tokens = stringsIn(tokens, value, most, 0)
@@ -114,7 +114,7 @@ func stringsIn(tokens []wire.Secret, value []byte, most, depth int) []wire.Secre
 	return tokens
 }
 
-// LooksLikeKey reports whether a text may be a key and no word or sentence.
+// LooksLikeKey reports whether a text may be a key, and not a word or a sentence.
 func LooksLikeKey(text string) bool {
 	const long = 16
 	return !strings.ContainsAny(text, " \t\r\n") && (len(text) >= long || strings.ContainsAny(text, "0123456789"))

@@ -1,6 +1,6 @@
-// Package deadline limits a request whose answer must not be lost. A process that was stopped (SIGSTOP, a
-// debugger, a machine without time for it) finds the limit passed and the answer in its buffers; under
-// context.WithTimeout the limit would win.
+// Package deadline limits the time of a request whose answer must not be lost. When a stopped process goes on
+// (after SIGSTOP, in a debugger, on an overloaded machine), the limit may have passed while the answer is already
+// in its buffers. With context.WithTimeout, the request would then fail.
 package deadline
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	late  = time.Second     // a limit that is noticed later than this was noticed by a process that was stopped
-	grace = 5 * time.Second // for an answer that is there already
+	late  = time.Second     // if the timer fires later than this, the process was stopped
+	grace = 5 * time.Second // to read an answer that has already arrived
 )
 
 // WithTimeout is context.WithTimeout, except that a process that was stopped while the limit passed gets
@@ -58,7 +58,7 @@ func (c *limited) Err() error {
 	return c.err
 }
 
-// passed is called when the time is over.
+// passed is called when the limit has passed, and when grace has.
 func (c *limited) passed() {
 	c.mu.Lock()
 	again := time.Since(c.at) > late && !c.extended && c.err == nil

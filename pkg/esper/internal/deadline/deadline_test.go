@@ -46,13 +46,13 @@ func TestWithTimeout(t *testing.T) {
 	})
 }
 
-// The timer of a process that was stopped fires late.
+// In a process that was stopped, the timer fires late.
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		limit := ctx.(*limited)
-		limit.timer.Stop() // stands still
+		limit.timer.Stop() // as if the process were stopped
 		time.Sleep(10 * time.Minute)
 		limit.passed()
 		begun := time.Now()

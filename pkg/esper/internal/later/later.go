@@ -1,5 +1,5 @@
-// Package later puts off what a caller's function may do until it can do no harm: a log handler that itself
-// asks for the key would otherwise wait for the renewal that it is told about.
+// Package later delays calls of the caller's functions until a renewal is over. A log handler that asks for the
+// key would otherwise wait for the very renewal whose record it is handling, a deadlock.
 package later
 
 import (
@@ -15,10 +15,10 @@ type Queue struct {
 
 type key struct{}
 
-// With returns a context whose Do puts off.
+// With returns a context with which Do puts its functions into q.
 func With(ctx context.Context, q *Queue) context.Context { return context.WithValue(ctx, key{}, q) }
 
-// Do calls f at once, or with the queue of ctx.
+// Do puts f into the queue of ctx, or calls f at once if ctx has no queue.
 func Do(ctx context.Context, f func()) {
 	q, ok := ctx.Value(key{}).(*Queue)
 	if !ok {
@@ -30,7 +30,7 @@ func Do(ctx context.Context, f func()) {
 	q.funcs = append(q.funcs, f)
 }
 
-// Run calls what was put off, in order.
+// Run calls the functions in the queue, in order, and empties it.
 func (q *Queue) Run() {
 	q.mu.Lock()
 	funcs := q.funcs

@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// Kind returns the part of an error of net/http's that cannot quote an answer, what the caller can
-// do about it, and whether it would be the same again.
+// Kind looks into an error of net/http. It returns what the caller can do, whether another attempt would fail in
+// the same way, and the part of the error that cannot quote an answer, or nil.
 func Kind(err error) (hint string, permanent bool, kind error) {
 	var (
 		proxy     *proxyError
@@ -75,7 +75,7 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 	return "", false, nil
 }
 
-// proxyError is what a proxy, or the choice of one, did wrong before a connection was there.
+// proxyError says that a proxy could not be chosen, or that the proxy refused to connect to the server.
 type proxyError struct {
 	text      string
 	permanent bool

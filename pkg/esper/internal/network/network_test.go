@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// A caller's settings are kept where they are no wider than the bounds, and the transport itself is not
-// changed.
+// Pooled keeps the caller's settings that are within the limits, and does not change the caller's transport.
 func TestPooledSettings(t *testing.T) {
 	none := func(context.Context, string) {}
 	mine := &http.Transport{MaxResponseHeaderBytes: 1 << 10, MaxIdleConns: 7, HTTP2: &http.HTTP2Config{SendPingTimeout: time.Hour}}
@@ -30,7 +29,7 @@ func TestPooledSettings(t *testing.T) {
 			t.Errorf("%s: header %d, ping %v and %v, %d idle", name, got.MaxResponseHeaderBytes, got.HTTP2.SendPingTimeout, got.HTTP2.PingTimeout, got.MaxIdleConns)
 		}
 		if single := Single(got); !single.DisableKeepAlives || !single.Protocols.HTTP1() || single.Protocols.HTTP2() || single.ForceAttemptHTTP2 || len(single.TLSNextProto) != 0 {
-			t.Errorf("%s: the single one is %+v", name, single.Protocols)
+			t.Errorf("%s: Single returns a transport that is not limited to new HTTP/1.1 connections, protocols %+v", name, single.Protocols)
 		}
 	}
 	if mine.DisableCompression || mine.HTTP2.PingTimeout != 0 || wide.MaxResponseHeaderBytes != 1<<30 {
@@ -38,7 +37,7 @@ func TestPooledSettings(t *testing.T) {
 	}
 }
 
-// An error of a caller's dialer says that it is one, and still is what it was.
+// Kind recognises an error of a caller's dialer, and errors.Is still finds the original error.
 func TestDialErrorsHaveAKind(t *testing.T) {
 	boom := errors.New("boom")
 	dial := func(context.Context, string, string) (net.Conn, error) { return nil, boom }
@@ -47,6 +46,6 @@ func TestDialErrorsHaveAKind(t *testing.T) {
 		t.Errorf("%v is of kind %v", err, kind)
 	}
 	if _, _, kind := Kind(boom); kind != nil {
-		t.Errorf("a mere text is of kind %v", kind)
+		t.Errorf("an error that is not of a dialer is of kind %v, want none", kind)
 	}
 }

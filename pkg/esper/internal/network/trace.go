@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// RedactTrace replaces the caller's httptrace in ctx, if there is one, by one that passes its events on without
-// secrets: key in place of the value of Authorization, path in place of HTTP/2's path. Renewal says that an error
-// of the trace must not end the request.
+// RedactTrace replaces the caller's httptrace in ctx, if there is one, by a trace that passes events on to the caller's
+// without secrets. The caller's trace gets key as the value of Authorization, path as the path of HTTP/2, and no header
+// of a 1xx answer. If renewal is set, an error of the caller's trace does not end the request.
 func RedactTrace(ctx context.Context, key, path string, renewal bool) context.Context {
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace == nil {
@@ -25,7 +25,7 @@ func RedactTrace(ctx context.Context, key, path string, renewal bool) context.Co
 			case ":path": // of HTTP/2
 				values = []string{path}
 			}
-			wrote(name, slices.Clone(values)) // net/http sends the original
+			wrote(name, slices.Clone(values)) // a copy, because net/http sends the original
 		}
 	}
 	if got := trace.Got1xxResponse; got != nil {
@@ -40,7 +40,7 @@ func RedactTrace(ctx context.Context, key, path string, renewal bool) context.Co
 	return httptrace.WithClientTrace(untraced{ctx}, &redacted)
 }
 
-// untraced is a context without its trace, which httptrace would go on calling next to a new one.
+// untraced is a context that hides the caller's trace, because WithClientTrace would combine the new one with it.
 type untraced struct{ context.Context }
 
 func (c untraced) Value(key any) any {

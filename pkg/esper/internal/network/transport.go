@@ -1,4 +1,4 @@
-// Package network makes the connections of a client, and tells what went wrong with them.
+// Package network makes the connections of a client, and explains their errors.
 package network
 
 import (
@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// idleConns is how many connections are kept for the next call. net/http dials while it waits for
-	// one to come free, so that callers at once need more than their number.
+	// idleConns is how many connections are kept for the next call. Concurrent callers use more connections
+	// than there are callers, because net/http also dials while it waits for one to come free.
 	idleConns = 256
 	// maxHeader bounds the header of an answer, which net/http may quote in an error.
 	maxHeader = 64 << 10
-	// An HTTP/2 connection that says nothing for pingAfter is asked whether it lives, and given up
-	// after pingTimeout more.
+	// An HTTP/2 connection on which nothing arrives for pingAfter gets a ping, and is closed if the server does
+	// not answer the ping within pingTimeout.
 	pingAfter, pingTimeout = 15 * time.Second, 10 * time.Second
 )
 
-// newTransport differs from http.DefaultTransport in its pool: two idle connections a host, as
-// there, make every third of many concurrent callers dial anew for each call.
+// newTransport differs from http.DefaultTransport in its pool. DefaultTransport keeps two idle connections
+// for a host; with those, every third of many concurrent callers dials anew for each call.
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -39,15 +39,15 @@ func newTransport() *http.Transport {
 	}
 }
 
-// Pooled clones t, or this package's own transport if t is nil, into one whose answers are bounded and
-// whose Proxy function sees no key. Through is told which proxy a request goes through.
+// Pooled clones t, or this package's own transport if t is nil. The clone limits the header of an answer, and
+// its Proxy function sees no key. Through is called with the host of the proxy that a request goes through.
 func Pooled(t *http.Transport, through func(ctx context.Context, proxy string)) *http.Transport {
 	own := t == nil
 	if own {
 		t = newTransport()
 	}
 	pooled := t.Clone()
-	pooled.DisableCompression = true // package body decompresses, within bounds, whatever the label says
+	pooled.DisableCompression = true // package body decompresses, within its limits, whatever Content-Encoding says
 	if pooled.MaxResponseHeaderBytes <= 0 || pooled.MaxResponseHeaderBytes > maxHeader {
 		pooled.MaxResponseHeaderBytes = maxHeader
 	}
@@ -82,7 +82,8 @@ type proxyFunc = func(*http.Request) (*url.URL, error)
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// namedDial makes each error of a caller's dialer one that says so: it cannot quote an answer.
+// namedDial wraps an error of the caller's dialer in a net.OpError, so that Kind recognises it. An error of a
+// dialer cannot quote an answer.
 func namedDial(dial dialFunc) dialFunc {
 	if dial == nil {
 		return nil
@@ -99,7 +100,8 @@ func namedDial(dial dialFunc) dialFunc {
 	}
 }
 
-// chooseProxy calls a Proxy function, with the request that net/http sends only if it is net/http's own.
+// chooseProxy calls a Proxy function. Only net/http's own function gets the request itself; a caller's function
+// gets one without secrets.
 func chooseProxy(choose proxyFunc, own bool, through func(context.Context, string), req *http.Request) (*url.URL, error) {
 	var proxy *url.URL
 	var err error
@@ -122,7 +124,7 @@ func chooseProxy(choose proxyFunc, own bool, through func(context.Context, strin
 	return proxy, nil
 }
 
-// ask calls a caller's Proxy function, which may not return, or end its goroutine, or panic.
+// ask calls a caller's Proxy function. It copes with one that never returns, ends its goroutine or panics.
 func ask(choose proxyFunc, req *http.Request) (*url.URL, error) {
 	type answer struct {
 		proxy *url.URL
@@ -147,7 +149,7 @@ func ask(choose proxyFunc, req *http.Request) (*url.URL, error) {
 	}
 }
 
-// withoutSecrets returns what a Proxy function of a caller's gets to see: neither headers nor a query.
+// withoutSecrets returns the request that a caller's Proxy function gets, which has no headers and no query.
 func withoutSecrets(req *http.Request) *http.Request {
 	shown := &http.Request{
 		Method: req.Method, URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath},
@@ -156,7 +158,7 @@ func withoutSecrets(req *http.Request) *http.Request {
 	return shown.WithContext(req.Context())
 }
 
-// connectRefused is what a proxy's answer to CONNECT means, nil if the way is free.
+// connectRefused returns the error for a proxy's answer to CONNECT, or nil if the proxy has connected.
 func connectRefused(proxy *url.URL, status int) error {
 	switch status {
 	case http.StatusOK:
@@ -171,10 +173,10 @@ func connectRefused(proxy *url.URL, status int) error {
 	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice), forbidden}
 }
 
-// Single clones what Pooled returned into one that dials for each request and speaks
-// HTTP/1.1. A request on a used connection can fail because the server closed it meanwhile, which looks
-// like a request that was lost on the way back; and HTTP/2 sends a request again by itself when the
-// server refuses a stream. Neither can happen here.
+// Single clones what Pooled returned into a transport that dials for each request and speaks HTTP/1.1. On a
+// used connection, a request can fail because the server has just closed the connection; that looks as if the
+// answer had been lost. HTTP/2 sends a request again by itself when the server refuses a stream. With Single,
+// neither can happen.
 func Single(pooled *http.Transport) *http.Transport {
 	single := pooled.Clone()
 	single.DisableKeepAlives = true
@@ -195,16 +197,17 @@ func Single(pooled *http.Transport) *http.Transport {
 	single.Protocols.SetHTTP1(true)
 	single.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	if single.TLSClientConfig != nil {
-		protos := slices.Clone(single.TLSClientConfig.NextProtos) // which Clone above shares
+		protos := slices.Clone(single.TLSClientConfig.NextProtos) // Clone shares the slice
 		single.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
 	}
 	return single
 }
 
-// ErrHTTP2 is a connection of a caller's own making that speaks HTTP/2.
+// ErrHTTP2 says that the caller's TLS dialer returned a connection that speaks HTTP/2.
 var ErrHTTP2 = errors.New("DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
 
-// http1Only refuses a connection of the caller's own making on which a renewal would be garbage.
+// http1Only closes and refuses a connection of the caller's TLS dialer that speaks HTTP/2, because Single writes
+// HTTP/1.1.
 func http1Only(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	if unshaken, ok := conn.(interface{ HandshakeContext(context.Context) error }); ok {
 		if err := unshaken.HandshakeContext(ctx); err != nil {

@@ -60,12 +60,12 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	return u, nil
 }
 
-// cloud is the domain of the Esper cloud, in the server's URL of the API's description.
+// cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description.
 const cloud = ".esper.cloud"
 
 const versioned = `/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`
 
-// checkCloud recognises the addresses of the Esper cloud that people paste and that are not the API's.
+// checkCloud refuses addresses of the Esper cloud that people paste although they are not the API's base URL.
 func checkCloud(u *url.URL) error {
 	host, path := u.Hostname(), strings.TrimRight(u.Path, "/")
 	name, isCloud := strings.CutSuffix(host, cloud)
@@ -100,8 +100,8 @@ func tenantURL(tenant string) (*url.URL, error) {
 	return url.Parse(base)
 }
 
-// looksLikeKey recognises Esper's keys, which have 30 letters and digits, so that none goes into a host
-// name, and with that to a name server.
+// looksLikeKey recognises Esper's keys, which have 30 letters and digits. A key that is passed as the tenant
+// would become part of a host name, and the DNS lookup would show it to a name server.
 func looksLikeKey(tenant string) bool {
 	return len(tenant) >= shortKey && strings.ContainsFunc(tenant, unicode.IsUpper) && strings.ContainsFunc(tenant, unicode.IsLower) && strings.ContainsFunc(tenant, unicode.IsDigit)
 }
@@ -127,9 +127,9 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 	return errors.New("the base URL's scheme must be https")
 }
 
-// validHost wants the labels of RFC 1123, or an address; a name in another script is to be given as
-// punycode. Underscores are no part of it, but are in use on private networks. The dot of the root is not
-// there any more.
+// validHost accepts an IP address without a zone, or a name with the labels of RFC 1123. It also accepts
+// underscores, which are in use on private networks. A name in another script has to be punycode. Normalize
+// has removed a trailing dot.
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == ""
@@ -144,7 +144,7 @@ func validHost(host string) bool {
 		}
 		last = label
 	}
-	return strings.Trim(last, "0123456789") != "" // else it is an address with a mistake
+	return strings.Trim(last, "0123456789") != "" // otherwise it is a malformed IP address
 }
 
 func validLabel(label string) bool {

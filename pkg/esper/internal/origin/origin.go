@@ -1,5 +1,5 @@
-// Package origin keeps a key with its server: it brings base URLs into one form, and compares the
-// whole target of a request with one before the key joins.
+// Package origin makes sure that a key goes only to its own server. It normalizes base URLs, and
+// compares the target of a request with the base URL before the key is added.
 package origin
 
 import (
@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// ErrOther is a request for another server than the base URL's.
+// ErrOther says that a request is for another server than that of the base URL.
 var ErrOther = errors.New("the request is for another server than the base URL's; the key is not sent there")
 
 // Normalize writes u's scheme and host in the one form that names this server: lower case, no
@@ -36,7 +36,7 @@ func Check(base *url.URL, req *http.Request) error {
 	return nil
 }
 
-// host normalizes a host with or without a port. A host that cannot be right stays as it is.
+// host normalizes a host with or without a port. A malformed host stays as it is.
 func host(scheme, h string) string {
 	u := url.URL{Host: strings.ToLower(h)}
 	name, port := strings.TrimSuffix(u.Hostname(), "."), u.Port()

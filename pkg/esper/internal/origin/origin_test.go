@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A request goes to the base URL's server under any of its names, and to no other.
+// Check accepts every way to write the base URL's server, and no other server.
 func TestCheck(t *testing.T) {
 	base, err := Parse("https://FOO-api.esper.cloud.:443/api/", false)
 	if err != nil || base.String() != "https://foo-api.esper.cloud/api" {

@@ -10,11 +10,11 @@ const (
 	alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// mistake is a text that is taken for another one.
+// mistake describes texts that people pass by mistake. Advice says what the text is, and what to pass instead.
 type mistake struct{ pattern, advice string }
 
-// PastedKey says what was taken for a key by mistake, nothing if that is not so. A key is opaque: the
-// server may issue anything, so these are texts that none would issue.
+// PastedKey returns advice if text was passed by mistake in place of a key, and "" otherwise. A server
+// may issue any text as a key, so the patterns match only texts that no server would issue.
 func PastedKey(text string) (advice string) {
 	if advice = pasted(text); advice != "" {
 		return advice
@@ -28,7 +28,7 @@ func PastedKey(text string) (advice string) {
 	)
 }
 
-// pasted is PastedKey for what can be said of an environment too.
+// pasted recognises the mistakes that people make with a key and with an environment.
 func pasted(text string) (advice string) {
 	return find(text,
 		mistake{`^(\$[A-Za-z_{(]|%[A-Za-z_]+%$|\{\{)|^` + "`.*`$", "is the name of a variable, or a command, that was not expanded; pass its value"},
@@ -40,7 +40,7 @@ func pasted(text string) (advice string) {
 
 func find(text string, mistakes ...mistake) (advice string) {
 	if len(text) >= shortKey && strings.Trim(text, alphanumeric) == "" {
-		return "" // as most keys are: no pattern matches it, and none need be compiled
+		return "" // the usual key; no pattern matches it, so none needs to be compiled
 	}
 	for _, m := range mistakes {
 		if regexp.MustCompile(m.pattern).MatchString(text) {

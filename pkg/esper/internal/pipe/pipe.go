@@ -1,5 +1,5 @@
-// Package pipe connects a client and a server in memory, without a network: goroutines that wait for
-// one another here are at rest in the sense of testing/synctest.
+// Package pipe connects a client and a server in memory, without a network. A goroutine that waits for
+// the other end is durably blocked, as testing/synctest requires.
 package pipe
 
 import (
@@ -38,7 +38,7 @@ func (l *Listener) Close() error {
 	return nil
 }
 
-// Addr returns an address that names no place.
+// Addr returns a fixed address.
 func (l *Listener) Addr() net.Addr { return addr{} }
 
 type addr struct{}
@@ -60,7 +60,7 @@ func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Transport returns a transport whose connections all lead to l, those for https too, without TLS.
+// Transport returns a transport whose connections all lead to l. Those for https do too, without TLS.
 func (l *Listener) Transport() *http.Transport {
 	return &http.Transport{DialContext: l.Dial, DialTLSContext: l.Dial}
 }

@@ -85,8 +85,8 @@ func hexValue(text string, n int) (value rune, ok bool) {
 	return value, true
 }
 
-// fold appends to dst the letters and digits of text, in lower case. What encodings change beside
-// them (a space that became a plus, a slash with a backslash in front) does not count. It reports
+// fold appends to dst the letters and digits of text, in lower case. It drops spaces and punctuation,
+// because encodings change them (a space becomes a plus, a slash gets a backslash in front). It reports
 // whether text may hold escapes.
 func fold(dst []byte, text string) (folded []byte, escapes bool) {
 	for i := 0; i < len(text); i++ {
@@ -107,11 +107,11 @@ func fold(dst []byte, text string) (folded []byte, escapes bool) {
 
 const (
 	dropped byte = iota
-	escape       // may begin one
-	wide         // begins a character of more bytes
+	escape       // may begin an escape
+	wide         // begins a character of several bytes
 )
 
-// foldedBytes says what becomes of each byte.
+// foldedBytes says what fold makes of each byte.
 //
 //nolint:gochecknoglobals // a table
 var foldedBytes = func() (folded [256]byte) {
@@ -135,9 +135,9 @@ func foldString(text string) string {
 	return string(folded)
 }
 
-// inBase64 returns what stands in the base64 text of anything that holds piece: one form for each of
-// the three places at which piece can begin in a group of three bytes, without the characters that
-// depend on what stands beside it.
+// inBase64 returns what becomes of piece when a longer text that holds it is encoded in base64. There is
+// one form for each of the three offsets at which piece can begin in a group of three bytes. The forms
+// lack the characters at the ends that depend on the bytes beside piece.
 func inBase64(piece string) [3]string {
 	var forms [3]string
 	if len(piece) < minLen {
@@ -151,12 +151,12 @@ func inBase64(piece string) [3]string {
 	return forms
 }
 
-// escaped returns piece as programs write it into a document before they encode that in base64.
+// escaped returns the forms in which programs write piece into a document that they then encode in base64.
 func escaped(piece string) []string {
 	quoted, _ := json.Marshal(piece) // cannot fail: it is a string
 	inner := func(quoted string) string { return quoted[1 : len(quoted)-1] }
 	var forms []string
-	each := func(format string, chars []rune) { // every character of it
+	each := func(format string, chars []rune) { // writes every character of piece in format
 		var all strings.Builder
 		for _, c := range chars {
 			fmt.Fprintf(&all, format, c)

@@ -8,9 +8,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Fields puts Withheld in the place of each text, in the fields of the struct that v points to, which
-// holds one of m's secrets or of those in other fields, and is none. A field of a type that is not known
-// here becomes zero instead.
+// Fields looks at the fields of the struct that v points to. A text that holds one of m's secrets, or a
+// Secret of the struct itself, becomes Withheld. The Secret fields keep their value. A field of a type
+// that is not known here becomes zero if it holds a secret.
 func (m *Matcher) Fields(v any) {
 	var (
 		buf    [24]*string
@@ -62,7 +62,7 @@ func (m *Matcher) Fields(v any) {
 	}
 }
 
-// inAny reports whether one of texts may hold a secret: all at once, since that is the rare case.
+// inAny reports whether one of texts may hold a secret. It searches them all at once, because a secret is rare.
 func (m *Matcher) inAny(texts []*string) bool {
 	var buf [1 << 10]byte
 	all := buf[:0]
@@ -71,7 +71,7 @@ func (m *Matcher) inAny(texts []*string) bool {
 		if all, escapes = fold(all, *text); escapes {
 			return true
 		}
-		all = append(all, 0) // no pattern goes from one text to the next
+		all = append(all, 0) // so that no pattern matches across two texts
 	}
 	return len(m.exact()) > 0 || m.found(all)
 }

@@ -1,10 +1,8 @@
-// Package redact finds secrets in texts that come from a server, whatever encoding they are in, and
-// puts a note in the text's place. It may take a text for one that holds a secret although it does
-// not; the other mistake is the one to avoid.
+// Package redact finds secrets in texts that come from a server, also in the common encodings, and
+// replaces such a text by a note. In doubt it replaces a text that holds no secret.
 //
-// Both sides are brought into one form and compared: a text is decoded as often as it can be, a
-// secret is encoded in base64 as it may stand in one, and of both only letters and digits count, in
-// lower case.
+// It compares both in one form. A text is decoded several times. A secret is also searched for in
+// base64, in the forms that it can have there. Of both, only letters and digits count, in lower case.
 package redact
 
 import (
@@ -17,39 +15,38 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Withheld stands in the place of a text that holds a secret.
+// Withheld replaces a text that holds a secret.
 const Withheld = "[withheld: the server's text repeats the key and is not shown]"
 
 const (
-	// MaxText and MaxDetail are how many bytes are shown of a text, and of one of many.
+	// MaxText is how many bytes are shown of a text, MaxDetail how many of each text in a list.
 	MaxText, MaxDetail = 1 << 10, 1 << 8
-	// overlap is how much further a text is searched than it is shown, so that a secret at the cut
-	// is found.
+	// overlap is how many bytes beyond the shown part are searched, so that a secret at the cut is found.
 	overlap = 1 << 9
-	// minLen is the shortest text that is taken for a secret, and minDigits for one of digits alone:
-	// a short number stands in every date.
+	// minLen is how many bytes a secret must have to be searched for, minDigits how many if all are
+	// digits: shorter numbers are in every date.
 	minLen, minDigits = 4, 8
-	// A secret of partial characters or more is recognised by its first and by its last pieceLen:
-	// servers like to cut what they echo.
+	// A secret of partial characters or more is recognised by its first or its last pieceLen characters,
+	// because servers often cut what they repeat.
 	partial, pieceLen = 16, 8
 )
 
 // Matcher knows the secrets of one call. It is safe for concurrent use.
 type Matcher struct {
 	secrets  []wire.Secret
-	patterns func(start uint16) []string // what to look for in a folded text, by how it starts
-	exact    func() []string             // what to look for in a text that is not folded
-	starts   [64]uint64                  // a bit for each start that patterns has; small, so that it stays at hand
+	patterns func(start uint16) []string // what to search for in a folded text; start is what func start returns
+	exact    func() []string             // what to search for in a text that is not folded
+	starts   [64]uint64                  // a bit for each start that patterns has; small enough for the CPU's cache
 	shortest int
 }
 
-// plain drops what escaping adds, for pieces with hardly a letter or digit in them.
+// plain removes what escaping adds. It is for pieces that cannot be folded: they have too few letters and digits.
 //
 //nolint:gochecknoglobals // a table
 var plain = strings.NewReplacer(`\`, "", "+", " ")
 
-// Usable returns those of secrets that can be looked for, in place and each once: neither empty ones
-// nor those that are too short to be told from other texts.
+// Usable returns the secrets that can be searched for, each once. It drops empty ones, and those that are
+// too short to be told from other texts. It overwrites the slice that it is given.
 func Usable(secrets []wire.Secret) []wire.Secret {
 	kept := secrets[:0]
 	for _, secret := range secrets {
@@ -65,7 +62,7 @@ func usable(secret wire.Secret) bool {
 	return len(text) >= minDigits || len(text) >= minLen && strings.Trim(text, "0123456789") != ""
 }
 
-// New returns a Matcher for those of secrets that are [Usable].
+// New returns a Matcher for the secrets that are [Usable].
 func New(secrets ...wire.Secret) *Matcher {
 	m := &Matcher{secrets: Usable(slices.Clone(secrets)), shortest: 1 << 30}
 	var patterns, exact []string
@@ -86,7 +83,7 @@ func New(secrets ...wire.Secret) *Matcher {
 		m.starts[n>>6] |= 1 << (n & 63)
 		byStart[n] = append(byStart[n], p)
 	}
-	m.patterns = func(start uint16) []string { return byStart[start] } // a func shows nothing to fmt
+	m.patterns = func(start uint16) []string { return byStart[start] } // a func, so that fmt prints no secret
 	m.exact = func() []string { return exact }
 	return m
 }
@@ -94,10 +91,10 @@ func New(secrets ...wire.Secret) *Matcher {
 // For reports whether m is for exactly these secrets, all of which are usable.
 func (m *Matcher) For(secrets []wire.Secret) bool { return slices.Equal(m.secrets, secrets) }
 
-// pieces returns the parts of a secret by which it is recognised, and if it looks escaped itself those of
-// what it decodes to.
+// pieces returns the parts of a secret by which it is recognised. If the secret looks escaped, these include
+// the parts of its decoded forms.
 func pieces(secret string) (parts []string) {
-	const enough = 256 // to find the first and the last characters in, however they are escaped
+	const enough = 256 // bytes that hold the first or the last characters, however these are escaped
 	if utf8.RuneCountInString(cut(secret, 4*partial)) < partial {
 		return layers(secret)
 	}
@@ -113,7 +110,7 @@ func pieces(secret string) (parts []string) {
 	return slices.Compact(parts)
 }
 
-// layers returns text and what it becomes when it is decoded, layer by layer.
+// layers returns text, and what each further round of decoding makes of it.
 func layers(text string) []string {
 	texts := []string{text}
 	for range decodeRounds {
@@ -127,10 +124,10 @@ func layers(text string) []string {
 	return texts
 }
 
-// folded returns the forms of piece in a folded text.
+// folded returns the forms that piece can have in a folded text.
 func folded(piece string) []string {
 	forms := layers(piece)
-	variants := escaped(piece) // most of them alike, if the piece has letters and digits alone
+	variants := escaped(piece) // most are equal if piece has only letters and digits
 	slices.Sort(variants)
 	for _, text := range slices.Compact(variants) {
 		once := inBase64(text)
@@ -148,7 +145,7 @@ func folded(piece string) []string {
 	return slices.DeleteFunc(forms, func(form string) bool { return len(form) < minLen })
 }
 
-// In reports whether text, or what it becomes when it is decoded, holds a secret.
+// In reports whether text, or a decoded form of text, holds a secret.
 func (m *Matcher) In(text string) bool {
 	var buf [256]byte
 	for round := 0; len(text) >= m.shortest; round++ {
@@ -180,7 +177,7 @@ func (m *Matcher) foundExactly(text string) bool {
 	return slices.ContainsFunc(exact, func(piece string) bool { return strings.Contains(text, piece) })
 }
 
-// start makes a number of 12 bits of the first three bytes of a folded text.
+// start is a hash of 12 bits over the first three bytes of a folded text.
 func start[T string | []byte](text T) uint16 {
 	return (uint16(text[0])<<7 ^ uint16(text[1])<<3 ^ uint16(text[2])) & (1<<12 - 1)
 }
@@ -200,10 +197,10 @@ func (m *Matcher) found(text []byte) bool {
 	return false
 }
 
-// Text makes a text of a server fit to show: one line of at most MaxText bytes, or Withheld.
+// Text returns a server's text as it may be shown: one line of at most MaxText bytes, or Withheld.
 func (m *Matcher) Text(text string) string { return m.text(text, MaxText) }
 
-// Detail is Text for one of many texts, with at most MaxDetail bytes.
+// Detail is Text for a text in a list, with at most MaxDetail bytes.
 func (m *Matcher) Detail(text string) string { return m.text(text, MaxDetail) }
 
 func (m *Matcher) text(text string, most int) string {
@@ -223,7 +220,7 @@ func (m *Matcher) text(text string, most int) string {
 	return shown
 }
 
-// cut returns the first n bytes of text, without a character that would be cut in two.
+// cut returns the first n bytes of text, or a few less, so that no character is cut in two.
 func cut(text string, n int) string {
 	if len(text) <= n {
 		return text

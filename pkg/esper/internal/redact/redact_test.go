@@ -15,7 +15,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// encodings are those that servers and middlemen use.
+// encodings are those that servers and proxies use.
 var encodings = map[string]func(string) string{
 	"as it is":      func(s string) string { return s },
 	"query":         url.QueryEscape,
@@ -78,7 +78,7 @@ func TestEncodedSecretsAreWithheld(t *testing.T) {
 	}
 }
 
-// echoes are the whole of a key and the parts of a long one that count as it.
+// echoes returns a key and, if it is long, the parts by which it is recognised.
 func echoes(key string) []string {
 	chars := []rune(key)
 	if len(chars) < 16 {
