@@ -124,11 +124,14 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 	if err := checkPasted(os.Getenv(key), "the key in "+key); err != nil {
 		return nil, err
 	}
-	c, err := New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
+	s, err := newSettings(opts)
 	if err != nil {
-		return nil, &variableError{environment, err}
+		return nil, err
 	}
-	return c, nil
+	if _, err := origin.Parse(os.Getenv(environment), s.insecure); err != nil {
+		return nil, &variableError{environment, invalid("%v", err)}
+	}
+	return New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
 }
 
 // Generated returns a copy of the client that was generated from the OpenAPI description, for

@@ -234,4 +234,7 @@ func TestNewFromEnv(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 	}
+	if _, err := esper.NewFromEnv(esper.WithTimeout(0)); !errors.Is(err, esper.ErrInvalidArgument) || strings.Contains(err.Error(), "ESPER_") {
+		t.Errorf("an option that cannot work is blamed on a variable: %v", err)
+	}
 }
