@@ -19,7 +19,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// client is a folder with a client.json, and a description that the client is generated from.
+// client is a client to test: a folder with a client.json, and the OpenAPI description to generate it from.
 type client struct {
 	Title    string   `json:"title"`
 	Language string   `json:"language"`
@@ -32,17 +32,17 @@ type client struct {
 	Snippet  string   `json:"snippet"`
 	Nightly  bool     `json:"nightly"`
 	About    string   `json:"about"`
-	// Operations are those that the client has, if not all.
+	// Operations are the operations that the client has; not in client.json if it has all.
 	Operations []string `json:"operations"`
 
-	name  string // of the folder, and of the description if that is not openapi.yaml
+	name  string // the name of the folder, and of the description if that is not openapi.yaml
 	dir   string
 	spec  string
-	work  string    // the copy in which it is built
-	found []finding // what is not well; empty, not nil, if all is
+	work  string    // the copy of the folder in which the client is built
+	found []finding // what the client got wrong; nil if it was not tried, empty if all is well
 }
 
-// findClients reads each client.json, for each of its descriptions.
+// findClients reads each client.json, and returns a client for each description that it names.
 func findClients() ([]*client, error) {
 	files, err := filepath.Glob("*/client.json")
 	if err != nil {
@@ -79,7 +79,7 @@ func findClients() ([]*client, error) {
 	return found, nil
 }
 
-// try builds the client and has it make the call of each scenario.
+// try builds the client and has it make the call of each scenario. It keeps what the client got wrong.
 func (c *client) try(t *testing.T, scenarios []scenario) {
 	for _, operation := range c.Operations {
 		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.operation == operation }) {
@@ -120,8 +120,8 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 	c.found = found
 }
 
-// build generates and builds the client in a copy of its folder. What is left there from an earlier build stays, for
-// tools that build only what has changed.
+// build generates and builds the client in a copy of its folder. Files of an earlier build stay there, for tools that
+// build only what has changed.
 func (c *client) build(t *testing.T) {
 	t.Helper()
 	work, err := filepath.Abs(filepath.Join(".build", c.name))
@@ -140,7 +140,7 @@ func (c *client) build(t *testing.T) {
 		if line == "" {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // a first Maven build on a small machine
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // for a first Maven build
 		cmd := exec.CommandContext(ctx, "sh", "-c", line)
 		cmd.Dir, cmd.WaitDelay = work, time.Second
 		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -173,7 +173,7 @@ func copyFile(t *testing.T, from, to string) {
 		err = os.MkdirAll(filepath.Dir(to), 0o750)
 	}
 	if old, readErr := os.ReadFile(to); readErr == nil && bytes.Equal(old, data) {
-		return // its time of change stays
+		return // keep the file, and its time of change
 	}
 	if err == nil {
 		err = os.WriteFile(to, data, 0o600)

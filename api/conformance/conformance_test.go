@@ -15,7 +15,7 @@ var (
 	update = flag.Bool("update", false, "with -all: write RESULTS.md")
 )
 
-// TestConformance generates, builds and runs each client, and compares what it finds with RESULTS.md.
+// TestConformance generates, builds and runs each client, and compares the results with RESULTS.md.
 func TestConformance(t *testing.T) {
 	scenarios, err := loadScenarios()
 	if err != nil {
@@ -38,18 +38,18 @@ func TestConformance(t *testing.T) {
 				t.Parallel()
 				c.try(t, scenarios)
 				if row := c.row(); !*update && !strings.Contains(string(old), row) {
-					t.Errorf("RESULTS.md does not have what was found (make conformance-all CONFORMANCE=-update writes it):\n%s", row)
+					t.Errorf("RESULTS.md does not have this result (make conformance-all CONFORMANCE=-update writes it):\n%s", row)
 				}
 			})
 		}
 	})
 	if whole := results(clients, len(scenarios)); *all && !t.Failed() {
 		switch {
-		case slices.ContainsFunc(clients, func(c *client) bool { return c.found == nil }): // -run left some out
+		case slices.ContainsFunc(clients, func(c *client) bool { return c.found == nil }): // the flag -run has left some out
 		case *update:
 			err = os.WriteFile("RESULTS.md", []byte(whole), 0o644)
 		case whole != string(old):
-			t.Error("RESULTS.md is not what was found: make conformance-all CONFORMANCE=-update writes it")
+			t.Error("RESULTS.md differs from the results: make conformance-all CONFORMANCE=-update writes it")
 		}
 	}
 	if err != nil {

@@ -1,3 +1,3 @@
-// Package conformance has clients in other languages, generated from api/openapi.yaml, and a test that lets each of
-// them call the fake server. README.md says how to run it and how to add a client.
+// Package conformance has clients in other languages, generated from api/openapi.yaml, and a test in which each of them
+// calls the fake server. README.md says how to run the test and how to add a client.
 package conformance

@@ -24,7 +24,7 @@ func named(t *testing.T, name, operation string) scenario {
 	return all[i]
 }
 
-// TestJudge shows programs' answers with one fault each.
+// TestJudge judges answers of programs, most of which have one fault.
 func TestJudge(t *testing.T) {
 	const strings, limited, html, fields = "renewal, string id, bare UUIDs", "429 with Retry-After", "502 with HTML", "400, faults by field"
 	const right = `{"status": 201, "value": {"id": 571, "user": "bindya", "enterprise": "f44373cb-1800-43c6-aab3-c81f8b1f435c",
@@ -87,19 +87,20 @@ func TestJudge(t *testing.T) {
 	}
 	for _, line := range []string{`{"status": "201"}`, `{"state": 1}`, `{} {}`, `hello`} {
 		if _, err := readReply([]byte(line)); err == nil {
-			t.Errorf("%s is taken for an answer", line)
+			t.Errorf("readReply accepts %s", line)
 		}
 	}
 }
 
-// TestScenariosFitTheDescription: what is sent is what the description promises, so a client that refuses it is wrong.
+// TestScenariosFitTheDescription checks that the answers in scenarios.json fit the OpenAPI description, so that a client
+// that rejects one of them is wrong.
 func TestScenariosFitTheDescription(t *testing.T) {
 	doc, err := openapi3.NewLoader().LoadFromData(api.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range doc.Components.Schemas {
-		s.Value.Nullable = s.Value.Nullable || s.Value.Type == nil // kin-openapi takes null only where this is set
+		s.Value.Nullable = s.Value.Nullable || s.Value.Type == nil // kin-openapi accepts null only if this is set
 	}
 	clock := strings.NewReplacer(anyDate, "2019-11-18T15:42:16.637203Z", `"`+anyNumber+`"`, "1888272000")
 	operations := map[string]*openapi3.Operation{}
@@ -114,11 +115,11 @@ func TestScenariosFitTheDescription(t *testing.T) {
 	}
 	for _, s := range all {
 		op := operations[s.operation]
-		if s.body == nil { // of a proxy
+		if s.body == nil { // the answer of a proxy
 			continue
 		}
 		if op == nil || op.Responses.Status(s.Answer.Status) == nil {
-			t.Errorf("%s, %s: not described", s.Name, s.operation)
+			t.Errorf("%s, %s: the description does not have this status", s.Name, s.operation)
 			continue
 		}
 		content := op.Responses.Status(s.Answer.Status).Value.Content

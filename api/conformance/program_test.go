@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// command is what a program is asked.
+// command is one line of input for a program: the call to make.
 type command struct {
 	Operation      string `json:"operation"`
 	URL            string `json:"url"`
 	Key            string `json:"key"`
 	EnterpriseID   string `json:"enterprise_id"`
 	DeveloperAppID string `json:"developerapp_id"`
-	TokenID        string `json:"token_id"`  // of the personal access token
-	ExpiryAt       int64  `json:"expiry_at"` // of its next key, in seconds since 1970
+	TokenID        string `json:"token_id"`  // the id of the personal access token to renew
+	ExpiryAt       int64  `json:"expiry_at"` // when its next key is to end, in seconds since 1970
 }
 
-// What a program is asked for a renewal of a personal access token.
+// These are sent to every program for the renewal of a personal access token.
 const (
-	tokenID  = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the fake server's first
-	expiryAt = 4102444800                             // 2100, more than 32 bits
+	tokenID  = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the id of the fake server's first token
+	expiryAt = 4102444800                             // in the year 2100; a signed integer of 32 bits cannot hold it
 )
 
-// program is a client's program that is running.
+// program is the running program of a client.
 type program struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	lines chan []byte // its output; closed at its end
+	lines chan []byte // the output of the program; closed when it ends
 }
 
 func (c *client) start(t *testing.T) *program {
@@ -66,8 +66,8 @@ func (c *client) start(t *testing.T) *program {
 	return p
 }
 
-// ask has a command answered within a minute, since the first answer may wait for the start of a JVM. After an error
-// the program has to be killed.
+// ask sends a command, and waits a minute for the answer, since a JVM may have to start first. After an error, the caller
+// has to kill the program.
 func (p *program) ask(c command) (reply, error) {
 	line, err := json.Marshal(c)
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *program) ask(c command) (reply, error) {
 	}
 }
 
-// end closes the program's input, upon which it has to end without an error.
+// end closes the input of the program. The program has to end then, without an error.
 func (p *program) end() error {
 	_ = p.stdin.Close()
 	timer := time.AfterFunc(10*time.Second, p.kill)

@@ -14,7 +14,7 @@ type finding struct {
 	scenario scenario
 }
 
-// row is what was found about the client, a line of RESULTS.md: each problem, and the scenarios with it.
+// row returns the line of RESULTS.md about the client: each problem, and the scenarios in which the client has it.
 func (c *client) row() string {
 	var problems []string
 	scenarios := map[string][]string{}

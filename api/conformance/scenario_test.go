@@ -19,33 +19,33 @@ import (
 //go:embed scenarios.json
 var scenariosJSON []byte
 
-// What the server takes from its clock stands in scenarios.json as one of these.
+// These stand in scenarios.json for values that the server takes from its clock.
 const (
 	anyDate   = "any date"
 	anyNumber = "any number"
 )
 
-// scenario is an entry of scenarios.json, for one of its operations.
+// scenario is an entry of scenarios.json, for one of the operations of that entry.
 type scenario struct {
 	Name       string   `json:"name"`
 	Operations []string `json:"operations"`
-	Key        string   `json:"key"` // the server's first key, if a common one will not do
-	Own        bool     `json:"own"` // the server answers by itself; answer is what that will be
+	Key        string   `json:"key"` // the first key of the server, if the usual key will not do
+	Own        bool     `json:"own"` // the fake server makes the answer itself; answer says what to expect
 	Answer     struct {
 		Status     int             `json:"status"`
 		RetryAfter string          `json:"retry_after"`
-		Type       string          `json:"type"` // of what is sent in place of a body that is JSON
+		Type       string          `json:"type"` // the content type, if Text is sent in place of JSON
 		Text       string          `json:"text"`
 		Body       json.RawMessage `json:"body"`
 	} `json:"answer"`
-	// Undeclared is sent as one more property of the body. A client need not show it.
+	// Undeclared is the value of an additional property of the body, which a client need not show.
 	Undeclared json.RawMessage `json:"undeclared"`
 
 	operation string
 	body      map[string]any
 }
 
-// reply is what a client's program answers.
+// reply is what the program of a client prints for a command.
 type reply struct {
 	Status     int    `json:"status"`
 	Value      any    `json:"value"`
@@ -88,7 +88,7 @@ func loadScenarios() ([]scenario, error) {
 	return all, nil
 }
 
-// answer is the body that the server sends.
+// answer returns the body that the server sends.
 func (s *scenario) answer() string {
 	body := string(s.Answer.Body)
 	if s.Undeclared != nil {
@@ -97,7 +97,7 @@ func (s *scenario) answer() string {
 	return body + s.Answer.Text
 }
 
-// judge says in a few words what a client got wrong, or nothing.
+// judge returns in a few words what a client got wrong, or "" if nothing is wrong.
 func (s *scenario) judge(got reply) string {
 	success := s.Answer.Status < 300
 	part, other := got.Value, got.Error
@@ -123,13 +123,13 @@ func (s *scenario) judge(got reply) string {
 	if s.Answer.RetryAfter != got.RetryAfter {
 		problems = append(problems, "no Retry-After")
 	}
-	if s.body != nil { // of a body that is no JSON, a client may show what it likes
+	if s.body != nil { // if the body is not JSON, a client may show anything
 		problems = append(problems, differences(s.body, shown)...)
 	}
 	return strings.Join(problems, ", ")
 }
 
-// differences compares property by property, in a list of objects too. One that is absent is null.
+// differences compares objects property by property, also in lists of objects. An absent property counts as null.
 func differences(want, shown map[string]any) (problems []string) {
 	names := maps.Clone(want)
 	maps.Copy(names, shown)
@@ -152,7 +152,7 @@ func differences(want, shown map[string]any) (problems []string) {
 	return problems
 }
 
-// objects is a list of nothing but objects, or nil.
+// objects returns v if it is a list of objects only, else nil.
 func objects(v any) (list []map[string]any) {
 	items, _ := v.([]any)
 	for _, item := range items {
@@ -165,7 +165,7 @@ func objects(v any) (list []map[string]any) {
 	return list
 }
 
-// fromClock says whether a normal value may stand for a placeholder.
+// fromClock reports whether shown, a value after normal, is of the kind that the placeholder want stands for.
 func fromClock(want, shown any) bool {
 	text, ok := shown.(string)
 	if !ok {
@@ -183,7 +183,8 @@ func fromClock(want, shown any) bool {
 	return err == nil
 }
 
-// normal removes what may differ: a number becomes its text, a date its instant, and a null inside an object goes.
+// normal removes differences that do not matter: a number becomes its text, a date is put into UTC, and a null in an
+// object is left out.
 func normal(name string, v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -199,7 +200,7 @@ func normal(name string, v any) any {
 		if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
-		return strings.Replace(v, " ", "T", 1) // without a zone, in one spelling
+		return strings.Replace(v, " ", "T", 1) // a date without a zone: use one spelling
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {

@@ -25,16 +25,16 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// Esper's own command line client knows no address but this one.
+// vendorHost is the host that Esper's own command line client calls for the environment foo.
 const vendorHost = "foo-api.esper.cloud"
 
 const insideEnv = "CONFORMANCE_INSIDE"
 
-// TestVendorCLI runs Esper's command line client, unchanged, against the fake server. It does so in a network namespace,
-// in which the host's name leads to a TLS proxy of this test.
+// TestVendorCLI runs Esper's command line client, unchanged, against the fake server. It runs the client in a network
+// namespace in which vendorHost leads to a TLS proxy of this test.
 func TestVendorCLI(t *testing.T) {
 	if !*all {
-		return // nightly
+		return // it runs nightly
 	}
 	work, err := filepath.Abs(filepath.Join(".build", "vendor-cli"))
 	if err != nil {
@@ -48,7 +48,7 @@ func TestVendorCLI(t *testing.T) {
 		args = append([]string{"sudo"}, args...)
 	}
 	if out := run(t, work, "", args...); !strings.Contains(out, "--- PASS: TestVendorCLIInside") {
-		t.Errorf("it did not run: %s", out)
+		t.Errorf("TestVendorCLIInside did not run: %s", out)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestVendorCLIInside(t *testing.T) {
 	server := espertest.NewServer(t)
 	authority := serveTLS(t, server.URL)
 	bundle := strings.TrimSpace(run(t, work, "", ".venv/bin/python", "-c", "import certifi; print(certifi.where())"))
-	writeText(t, bundle, authority) // of this folder alone
+	writeText(t, bundle, authority) // changes only the copy in this folder
 
 	t.Setenv("HOME", home)
 	cli := func(input string, args ...string) string {
@@ -76,10 +76,10 @@ func TestVendorCLIInside(t *testing.T) {
 	first := server.Token()
 	cli("foo\n"+first+"\n", "configure", "--set")
 	if out := cli("", "token", "show", "--json"); !strings.Contains(out, first) {
-		t.Errorf("token show: %s", out)
+		t.Errorf("token show does not print the key: %s", out)
 	}
 	if out := cli("", "token", "renew", "--json", "-d", server.DeveloperAppID, "-t", first); !strings.Contains(out, server.Token()) || server.Token() == first {
-		t.Errorf("token renew: %s", out)
+		t.Errorf("token renew does not print a new key: %s", out)
 	}
 	show := exec.CommandContext(t.Context(), filepath.Join(work, ".venv/bin/espercli"), "token", "show")
 	show.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -88,7 +88,8 @@ func TestVendorCLIInside(t *testing.T) {
 	}
 }
 
-// serveTLS puts a TLS proxy in front of the server, under the host's name, and returns the certificate of its authority.
+// serveTLS starts a TLS proxy for vendorHost in front of the server target, and returns the certificate that signs its
+// own.
 func serveTLS(t *testing.T, target string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -118,7 +119,7 @@ func serveTLS(t *testing.T, target string) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// run runs a command without a terminal, and returns its output.
+// run runs a command without a terminal, with input as its standard input, and returns its output.
 func run(t *testing.T, folder, input string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)

@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// vendorSpec is a description with everything that Esper declares of the operations, and nothing else. It is made
-// from the facts in ../upstream.json.
+// vendorSpec is an OpenAPI description with only what Esper itself declares about the operations. It is made from the
+// facts in ../upstream.json.
 const vendorSpec = "vendor.yaml"
 
-// vendorOperations are those that have a name in vendorSpec.
+// vendorOperations returns the operations that have an id in vendorSpec.
 func vendorOperations() []string { return []string{"getTokenInfo", "renewToken"} }
 
 func writeVendorSpec(t *testing.T, path string) {
@@ -39,7 +39,7 @@ func writeVendorSpec(t *testing.T, path string) {
 	doc := map[string]any{"info": map[string]any{"title": "Esper's own", "version": "1.0.0"}}
 	for _, p := range upstream.Places {
 		for _, f := range p.Vendor {
-			if f.Is != nil { // the last source that says it is the newest
+			if f.Is != nil { // of several sources, the last is the newest
 				put(doc, p.Under+f.At, f.Is)
 			}
 		}
@@ -70,7 +70,7 @@ func writeVendorSpec(t *testing.T, path string) {
 	}
 }
 
-// put makes value what a JSON pointer leads to.
+// put sets the place to which a JSON pointer leads, below node, to value.
 func put(node map[string]any, pointer string, value any) {
 	parts := strings.Split(pointer, "/")[1:]
 	for i, part := range parts {

@@ -9,14 +9,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/server"
 )
 
-// calls measures the two operations over loopback.
+// calls measures TokenInfo and RenewToken of all clients, over loopback.
 func (b *bench) calls(context.Context) error {
-	ctx := context.Background() // one that can end would cost each client more
+	ctx := context.Background() // a context that can be cancelled would cost every client more
 	rows := [][]string{{"client", "TokenInfo", "401", "RenewToken"}}
 	var subjects []measure.Subject
 	for _, p := range peers.All() {
 		kept, dials := peers.Tuned(), peers.Fresh()
-		if p.Name == peers.Esper { // as it comes
+		if p.Name == peers.Esper { // with its own default transport
 			kept, dials = nil, nil
 		}
 		good, err := p.New(b.url+server.OK, kept)

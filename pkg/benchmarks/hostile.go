@@ -19,8 +19,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// hostile measures answers that are made to be costly, each as long as esper-go reads of one, beside net/http, which
-// only reads them.
+// hostile compares the times of esper-go and of net/http for answers that are costly to process. Each is as long as
+// esper-go reads at most. net/http only reads them.
 func (b *bench) hostile(ctx context.Context) error {
 	rows := [][]string{{"answer", "ratio"}}
 	worst, most := "", 0.0
@@ -44,7 +44,7 @@ func (b *bench) hostile(ctx context.Context) error {
 	return nil
 }
 
-// costly is an answer as its bytes, without the end of its header.
+// costly is an answer. Its head is the header without the last lines, which serve adds.
 type costly struct {
 	head, body string
 	gzip       bool

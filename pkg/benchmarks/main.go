@@ -1,5 +1,5 @@
-// The benchmarks measure this repository's client beside others, in pairs: blocks of calls take turns in one process, so
-// that whatever the machine does hits all alike. They write RESULTS.md. Run them with make bench.
+// The benchmarks compare this repository's client with others. Blocks of calls of the clients take turns in one process,
+// so that other load on the machine slows down all of them alike. They write RESULTS.md. Run them with make bench.
 package main
 
 import (
@@ -49,9 +49,9 @@ func run(args []string) error {
 	return b.run(ctx, *out)
 }
 
-// bench is one run.
+// bench is one run of the benchmarks.
 type bench struct {
-	blocks int // of each subject
+	blocks int // how many blocks of each subject are measured
 	url    string
 	aims   strings.Builder // rows of the table of aims
 	tables strings.Builder
@@ -94,7 +94,7 @@ func (b *bench) aim(name, aim, result string) {
 	fmt.Fprintf(&b.aims, "| %s | %s | %s |\n", name, aim, result)
 }
 
-// table adds a table; the first row is its head.
+// table adds a table. Its first row is the head.
 func (b *bench) table(title, text string, rows ...[]string) {
 	fmt.Fprintf(&b.tables, "\n## %s\n\n%s\n\n", title, text)
 	for i, row := range rows {
@@ -105,7 +105,7 @@ func (b *bench) table(title, text string, rows ...[]string) {
 	}
 }
 
-// ratio is how long one took beside another.
+// ratio returns the median of the ratios of one's times to other's, with its interval.
 func ratio(times map[string][]float64, one, other string) (string, error) {
 	ratios, err := measure.Ratios(times[one], times[other])
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// memoryCommand makes the program a client that meets a body of 1 GiB.
+// memoryCommand is the argument with which the program is a client that gets an answer of 1 GiB.
 const memoryCommand = "memory"
 
-// memory measures how much a process grows over such a body.
+// memory measures by how much the memory of a process grows while it gets such an answer.
 func (b *bench) memory(ctx context.Context) error {
 	for name, path := range map[string]string{"plain": server.Huge, "gzip": server.HugeGzip} {
 		result := "measured on Linux only"
@@ -44,7 +44,7 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// memoryChild prints by how many bytes it grew.
+// memoryChild gets the answer, and prints by how many bytes its memory grew meanwhile.
 func memoryChild(ctx context.Context, args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%v: want a URL and a path", args)
@@ -65,7 +65,7 @@ func memoryChild(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Forget the peak so far. Where that is not allowed, the peak counts too, and the result is no better for it.
+	// Reset the peak (VmHWM). If that is not allowed, an earlier peak counts too, which can only make the result worse.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600)
 	if _, err := client.TokenInfo(ctx); !errors.Is(err, esper.ErrResponseTooLarge) {
 		return fmt.Errorf("the answer is not refused: %w", err)
@@ -75,7 +75,7 @@ func memoryChild(ctx context.Context, args []string) error {
 	return err
 }
 
-// resident reads a line of the process's status, in bytes.
+// resident returns the value of a line in /proc/self/status, in bytes.
 func resident(name string) (int64, error) {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {

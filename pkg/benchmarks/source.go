@@ -19,7 +19,7 @@ import (
 
 const own, other = "renew", "oauth2"
 
-// calls of one block without a network.
+// hotCalls is how many calls a block makes if they need no network.
 const hotCalls = 64000
 
 func (b *bench) sources(ctx context.Context) (*renew.Source, oauth2.TokenSource, error) {
@@ -28,14 +28,14 @@ func (b *bench) sources(ctx context.Context) (*renew.Source, oauth2.TokenSource,
 	return source, oauth2.ReuseTokenSource(valid, esper.APIKey(answers.Key)), err
 }
 
-// instant answers without a network.
+// instant is a transport that answers without a network.
 type instant struct{}
 
 func (instant) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// transport measures what it costs to add a key to a request of another endpoint.
+// transport measures the time to add the key to a request for another endpoint.
 func (b *bench) transport(ctx context.Context) error {
 	source, reused, err := b.sources(ctx)
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *bench) transport(ctx context.Context) error {
 	return err
 }
 
-// source measures what a valid key costs its callers.
+// source measures allocations and time for a caller to get a valid key.
 func (b *bench) source(ctx context.Context) error {
 	source, reused, err := b.sources(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *bench) source(ctx context.Context) error {
 	return nil
 }
 
-// concurrent shares the calls of a block among n goroutines.
+// concurrent is a subject that divides the calls of a block among n goroutines.
 func concurrent(name string, n int, source oauth2.TokenSource) measure.Subject {
 	return measure.Subject{Name: name, Block: func(calls int) (time.Duration, error) {
 		failures := make([]error, n)

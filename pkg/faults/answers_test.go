@@ -14,7 +14,7 @@ const (
 	tooMuchHead = hidden + " (*errors.errorString)"
 )
 
-// answerFaults are answers that a server sends on purpose.
+// answerFaults are faults in which the connection works, and the answer of the server is unusual or wrong.
 func answerFaults() []fault {
 	return []fault{
 		{"gzip bomb of 64 MiB", ample, scripted(bomb(false)), want{"ErrResponseTooLarge", 1}, want{unread + "ErrResponseTooLarge", 1}},
@@ -38,10 +38,10 @@ func answerFaults() []fault {
 	}
 }
 
-// bomb has a body of 64 MiB, which is 64 KiB compressed: white space inside of the object, behind the
-// normal answer's members or in front of them.
+// bomb answers with a body of 64 MiB that is 64 KiB when compressed. It is the normal body with white space in the
+// object: after its members if behind is set, else before them.
 func bomb(behind bool) answer {
-	blanks := strings.Repeat(packed(strings.Repeat(" ", mebibyte)), 64) // gzip files add up
+	blanks := strings.Repeat(packed(strings.Repeat(" ", mebibyte)), 64) // a series of gzip files is a gzip file
 	return func(s *script, w io.Writer, r *http.Request, _ int) bool {
 		status, body := s.body(r.Method)
 		front, rest := "{", body[1:]
@@ -62,7 +62,8 @@ func packed(text string) string {
 	return b.String()
 }
 
-// padded has white space before the end of the object, or behind its beginning.
+// padded answers with the normal body and white space in the object: before its members if front is set, else after
+// them.
 func padded(size int, front bool) answer {
 	return func(s *script, w io.Writer, r *http.Request, _ int) bool {
 		status, body := s.body(r.Method)
@@ -92,7 +93,7 @@ func headers(size int) answer {
 
 const informational = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
-// before has a text in front of the normal answer.
+// before sends text, and then the normal answer.
 func before(text string) answer {
 	return func(s *script, w io.Writer, r *http.Request, n int) bool {
 		_, _ = io.WriteString(w, text)
@@ -122,7 +123,7 @@ func trailers(s *script, w io.Writer, r *http.Request, _ int) bool {
 	return !r.Close
 }
 
-// clock answers as a server does whose clock is off.
+// clock answers as a server whose clock is wrong by off.
 func clock(off time.Duration) answer {
 	return func(s *script, w io.Writer, r *http.Request, _ int) bool {
 		now := time.Now().Add(off).UTC()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// fullBacklog has a server that accepts nothing, and whose queue is full, so that Linux drops what
-// else comes.
+// fullBacklog is a stage whose server accepts no connection and has a full queue, so that Linux drops
+// further attempts to connect.
 func fullBacklog(t *testing.T) *stage {
 	t.Helper()
 	l, ok := listen(t).(*net.TCPListener)
@@ -36,6 +36,6 @@ func fullBacklog(t *testing.T) *stage {
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 	}
-	t.Fatal("the queue does not fill")
+	t.Fatal("the queue of the listener did not fill up")
 	return nil
 }

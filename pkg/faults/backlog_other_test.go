@@ -4,6 +4,6 @@ package faults
 
 import "testing"
 
-// fullBacklog takes a dial that does not end for one that a full queue keeps waiting: only Linux
-// drops what comes to a queue that is full.
+// fullBacklog uses a dial that never ends instead of a full queue: only Linux drops attempts to connect
+// when the queue is full.
 func fullBacklog(t *testing.T) *stage { return slowDial(t) }

@@ -19,7 +19,7 @@ import (
 
 const (
 	attempts = 3
-	// ample is a time limit that nothing should meet, short one that a fault is meant to meet.
+	// ample is a time limit that no attempt should reach; short is one that a slow fault exceeds.
 	ample = 20 * time.Second
 	short = 600 * time.Millisecond
 )
@@ -27,73 +27,73 @@ const (
 const (
 	enterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	developerAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
-	tokenID        = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // of espertest's first key
+	tokenID        = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // of the first key of espertest's server
 )
 
-// fault is a row of the table: what stands between client and server, and what is expected of it.
+// fault is a row of the table in FAULTS.md: what goes wrong between client and server, and what each operation gets.
 type fault struct {
 	name    string
-	timeout time.Duration // of an attempt
+	timeout time.Duration // the time limit of an attempt
 	stage   func(t *testing.T) *stage
 	info    want
 	renew   want
 }
 
-// want is what a caller gets, as told by describe, and how many requests the server handled.
+// want is what a caller gets, in the words of describe, and how many requests the server handled.
 type want struct {
 	gets     string
 	requests int
 }
 
-// many is more than the client asked for: net/http sends a GET again by itself, as often as it likes.
+// many stands for more requests than the client has attempts: net/http repeats a GET by itself, without a limit.
 const many = attempts + 1
 
-// server is what a client talks to in the end.
+// server is the server of a stage, with what the tests need to know about it.
 type server interface {
 	Address() string // host and port
-	Key() string     // valid at the moment
-	Renewals() int   // new keys so far
+	Key() string     // the key that is valid now
+	Renewals() int   // how many new keys it has made
 	Requests(method string) int
 }
 
-// stage is a server and the way to it.
+// stage is a server, and the way on which the client reaches it.
 type stage struct {
 	server
 	base      string          // URL
-	transport *http.Transport // without its dial
-	dial      dialer          // while the fault lasts
-	healed    dialer          // after that
-	sound     atomic.Bool
-	open      atomic.Int32 // connections of the client
+	transport *http.Transport // without DialContext, which client sets
+	dial      dialer          // used while the fault lasts
+	healed    dialer          // used once sound is set
+	sound     atomic.Bool     // the fault is over
+	open      atomic.Int32    // how many connections the client has open
 }
 
 type dialer func(ctx context.Context) (net.Conn, error)
 
-// lead makes st lead plain HTTP to s, by dial while the fault lasts.
+// lead sets up st to reach s over plain HTTP: through dial while the fault lasts, and directly after that.
 func (st *stage) lead(s server, dial dialer) *stage {
 	st.server, st.base, st.transport = s, "http://"+s.Address()+"/api", new(http.Transport)
 	st.dial, st.healed = dial, to(s.Address())
 	return st
 }
 
-// to dials one address, whatever the client asks for.
+// to returns a dialer that always dials address.
 func to(address string) dialer {
 	return func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}
 }
 
-// currentKey is a source that always has the server's key.
+// currentKey is a token source that always returns the key that the server accepts.
 type currentKey struct{ server }
 
 func (k currentKey) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: k.Key()}, nil
 }
 
-// client makes the client of a stage, whose log goes to the buffer.
+// client makes a client for st, which logs to log.
 func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) *esper.Client {
 	t.Helper()
-	st.transport.ForceAttemptHTTP2 = true // as in the client's own
+	st.transport.ForceAttemptHTTP2 = true // as in the client's own transport
 	st.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		dial := st.dial
 		if st.sound.Load() {
@@ -110,7 +110,7 @@ func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) 
 		esper.WithTransport(st.transport),
 		esper.WithTimeout(timeout),
 		esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: time.Millisecond}),
-		esper.WithInsecureHTTP(), // a stage may have a host name
+		esper.WithInsecureHTTP(), // some stages use plain HTTP with a host name
 		esper.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func (st *stage) client(t *testing.T, timeout time.Duration, log *bytes.Buffer) 
 	return client
 }
 
-// countedConn is counted until it is closed.
+// countedConn is a connection that counts in open until it is closed.
 type countedConn struct {
 	net.Conn
 	open *atomic.Int32
@@ -131,7 +131,7 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// checkClosed wants the client to have no connection, although the server would keep it.
+// checkClosed fails the test if the client still has a connection after CloseIdleConnections.
 func (st *stage) checkClosed(t *testing.T, client *esper.Client) {
 	t.Helper()
 	for end := time.Now().Add(3 * time.Second); ; <-time.After(time.Millisecond) {
@@ -140,16 +140,16 @@ func (st *stage) checkClosed(t *testing.T, client *esper.Client) {
 		case open == 0:
 			return
 		case time.Now().After(end):
-			t.Errorf("%d connections are in use after the calls", open)
+			t.Errorf("%d connections are still open after the calls", open)
 			return
 		}
 	}
 }
 
-// operation is a column of the table.
+// operation is a method of the client. TokenInfo and RenewToken have columns in the table.
 type operation struct {
 	name, method string
-	prize        string // of a success
+	prize        string // how the table names a success
 	call         func(t *testing.T, c *esper.Client, key string) outcome
 }
 
@@ -158,10 +158,10 @@ func (op operation) renews() bool { return renews(op.method) }
 // renews reports whether requests with a method make a new key.
 func renews(method string) bool { return method != http.MethodGet }
 
-// outcome is what a call came to.
+// outcome is what a call returned.
 type outcome struct {
 	result any
-	newKey string // of a renewal
+	newKey string // the new key, if the call was a renewal
 	err    error
 }
 
@@ -184,7 +184,7 @@ var (
 		}
 		return outcome{renewed, renewed.Token.Reveal(), nil}
 	}}
-	// renewPersonalToken is no column: it has to get what renewToken gets.
+	// renewPersonalToken has no column: it has to get what renewToken gets.
 	renewPersonalToken = operation{"RenewPersonalAccessToken", http.MethodPut, "the new key", func(t *testing.T, c *esper.Client, _ string) outcome {
 		t.Helper()
 		renewed, err := c.RenewPersonalAccessToken(t.Context(), tokenID, 4070908800)
@@ -195,7 +195,7 @@ var (
 	}}
 )
 
-// run makes one call into the fault and one after it, and returns what the first came to.
+// run makes one call during the fault and one after the fault, and returns what the first one got.
 func (f fault) run(t *testing.T, op operation) want {
 	t.Helper()
 	watchLeaks(t)
@@ -217,26 +217,26 @@ func (f fault) run(t *testing.T, op operation) want {
 	renewals := s.Renewals()
 	o = op.call(t, client, s.Key())
 	if o.err != nil || o.newKey != "" && (o.newKey != s.Key() || s.Renewals() != renewals+1) {
-		t.Errorf("the next call: %v; %d more keys", o.err, s.Renewals()-renewals)
+		t.Errorf("the call after the fault: %v; it made %d new keys", o.err, s.Renewals()-renewals)
 	}
 	checkSecrets(t, &log, o)
 	s.checkClosed(t, client)
 	return got
 }
 
-// checkRenewal holds a renewal to what is promised whatever the fault.
+// checkRenewal checks what a renewal promises under every fault.
 func checkRenewal(t *testing.T, s server, op operation, old string, o outcome, got want) {
 	t.Helper()
 	if s.Renewals() > 1 {
-		t.Errorf("%d keys were made", s.Renewals())
+		t.Errorf("the server made %d new keys, want 1 at most", s.Renewals())
 	}
 	if o.newKey != "" && (o.newKey != s.Key() || o.newKey == old) {
-		t.Error("it returned a key that is not the server's new one")
+		t.Error("the call returned a key that is not the new key of the server")
 	}
 	if s.Renewals() > 0 && strings.HasPrefix(got.gets, esper.OutcomeNotRenewed.String()) {
-		t.Error("a new key was made, and the outcome denies it")
+		t.Error("the server made a new key, but the outcome says that nothing was renewed")
 	}
 	if n := s.Requests(op.method); op.renews() && n > 1 && !strings.Contains(got.gets, "ErrRateLimited") {
-		t.Errorf("the renewal was sent %d times", n)
+		t.Errorf("the renewal was sent %d times, want once", n)
 	}
 }

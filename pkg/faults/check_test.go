@@ -20,14 +20,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// canary is the key, and the beginning of every new one. Its first letters stand for it in whatever
-// way the rest is encoded.
+// canary is the first key, and the beginning of every new key. Its first letters, canaryStart, are the
+// same in every encoding, so a search for them finds the key.
 const (
 	canary      = "canary+key/with=odd%20signs"
 	canaryStart = "canary"
 )
 
-// describe says what a caller can tell from an error, in words that are the same on each run.
+// describe returns what a caller can learn from an error, in a text that is the same on each run.
 func describe(err error) string {
 	if err == nil {
 		return "success"
@@ -76,14 +76,14 @@ func cause(err error) string {
 		return "tls.CertificateVerificationError"
 	case errors.As(err, &record):
 		return "tls.RecordHeaderError"
-	// Which of these it is depends on what the system noticed first.
+	// Which of these errors occurs depends on what the operating system notices first.
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return broken
 	}
 	for ; errors.Unwrap(err) != nil; err = errors.Unwrap(err) {
 	}
 	text := err.Error()
-	if _, after, ok := strings.Cut(text, "or the connection failed ("); ok { // of the error, only the type is told
+	if _, after, ok := strings.Cut(text, "or the connection failed ("); ok { // the text has only the type of the error
 		kind, _, _ := strings.Cut(after, ",")
 		return hidden + " (" + kind + ")"
 	}
@@ -91,7 +91,7 @@ func cause(err error) string {
 	return "“" + text + "”"
 }
 
-// checkSecrets looks for the key in everything that a program may print.
+// checkSecrets fails the test if the key is in anything that a program may print.
 func checkSecrets(t *testing.T, log *bytes.Buffer, o outcome) {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, nil))
@@ -107,14 +107,14 @@ func checkSecrets(t *testing.T, log *bytes.Buffer, o outcome) {
 	}
 	for _, text := range texts {
 		if strings.Contains(strings.ToLower(text), canaryStart) {
-			t.Errorf("the key is in %.500q", text)
+			t.Errorf("a text that a program may print shows the key: %.500q", text)
 			return
 		}
 	}
 	log.Reset()
 }
 
-// chain returns err and all that it wraps.
+// chain returns err and all errors that it wraps.
 func chain(err error) []error {
 	if err == nil {
 		return nil
@@ -131,8 +131,8 @@ func chain(err error) []error {
 	return all
 }
 
-// watchLeaks fails the test if it ends with a goroutine or a descriptor more than now. It looks last,
-// after the clean-ups that the test adds.
+// watchLeaks fails the test if more goroutines run, or more descriptors are open, at its end than now.
+// It checks that after all clean-ups that the test adds later.
 func watchLeaks(t *testing.T) {
 	t.Helper()
 	before := descriptors()
@@ -151,8 +151,8 @@ func watchLeaks(t *testing.T) {
 	})
 }
 
-// toxiproxyLeaks are goroutines of toxiproxy that wait, some for ever, to pass on what came after
-// the end of a connection. They have no part in the client, and hold no descriptor.
+// toxiproxyLeaks tells goleak to ignore goroutines of toxiproxy that wait, some for ever, to pass on
+// data of a connection that has ended. They do not belong to the client, and hold no descriptor.
 func toxiproxyLeaks() []goleak.Option {
 	return []goleak.Option{
 		goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
@@ -161,7 +161,7 @@ func toxiproxyLeaks() []goleak.Option {
 	}
 }
 
-// descriptors counts this process's open files and connections; 0 where the system does not tell.
+// descriptors counts the open files and connections of this process; 0 on a system without /proc.
 func descriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

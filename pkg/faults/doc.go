@@ -1,5 +1,6 @@
-// Package faults shows how the client behaves on a bad day. Its tests put toxiproxy and servers that
-// misbehave between a client and its server and write what they find into ../esper/FAULTS.md; the
-// program in soak keeps up random faults for minutes. It is a module of its own, so that none of
-// what it needs reaches those who import the client.
+// Package faults tests the client against faults of the network and of the server. Its tests put
+// toxiproxy between a client and its server, or use a server that misbehaves, and compare the results
+// with ../esper/FAULTS.md, which they can write. The program in soak makes random faults for minutes.
+// The package is a module of its own, so that programs that import the client need none of its
+// dependencies.
 package faults

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A renewal goes over HTTP/1.1 even if the server offers HTTP/2, so these faults never meet one.
+// http2Faults are faults of a server that prefers HTTP/2. They do not affect renewals, which always go over HTTP/1.1.
 func http2Faults() []fault {
 	renewed := want{succeeded, 1}
 	return []fault{
@@ -35,7 +35,7 @@ func http2Faults() []fault {
 
 const always = 1 << 30
 
-// misbehaviour answers a stream; false ends the connection.
+// misbehaviour answers a stream in a wrong way. It returns false if the server has to close the connection.
 type misbehaviour func(f *http2.Framer, stream uint32, s *script) bool
 
 func goAway(code http2.ErrCode) misbehaviour {
@@ -72,8 +72,8 @@ func writeHeaders(f *http2.Framer, stream uint32, length int) {
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true})
 }
 
-// overHTTP2 is a stage whose server prefers HTTP/2, and misbehaves for the first requests over it,
-// after having acted on them or before.
+// overHTTP2 is a stage whose server prefers HTTP/2. It misbehaves at the given number of first requests
+// over HTTP/2: after it has acted on them if handled is set, else without acting.
 func overHTTP2(handled bool, requests int32, m misbehaviour) func(t *testing.T) *stage {
 	return func(t *testing.T) *stage {
 		t.Helper()
@@ -93,7 +93,7 @@ func overHTTP2(handled bool, requests int32, m misbehaviour) func(t *testing.T) 
 				s.serve(conn)
 				return
 			}
-			after := st.sound.Load() // for good: a request from before may be late
+			after := st.sound.Load() // read once for each connection, as a late request may come over an old one
 			serveHTTP2(conn, func(f *http2.Framer, stream uint32) bool {
 				faulty := seen.Add(1) <= requests && !after
 				if handled || !faulty {

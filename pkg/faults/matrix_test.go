@@ -15,10 +15,10 @@ var update = flag.Bool("update", false, "write what is found into "+file)
 
 const file = "../esper/FAULTS.md"
 
-// TestMatrix makes every fault meet every operation, and compares what it finds with what is
-// expected, and with the file.
+// TestMatrix runs every operation under every fault, and compares the results with the expected ones
+// and with FAULTS.md.
 func TestMatrix(t *testing.T) {
-	log.SetOutput(io.Discard) // net/http's servers report each handshake that fails
+	log.SetOutput(io.Discard) // the servers of net/http log each handshake that fails
 	var table, offsets strings.Builder
 	rows := 0
 	for _, f := range slices.Concat(networkFaults(), tlsFaults(), proxyFaults(), http2Faults(), answerFaults()) {
@@ -45,7 +45,7 @@ func TestMatrix(t *testing.T) {
 			rows++
 		})
 	}
-	if t.Failed() || rows < strings.Count(table.String(), "\n")+len(sweeps()) { // -run chose some
+	if t.Failed() || rows < strings.Count(table.String(), "\n")+len(sweeps()) { // the flag -run has left some out
 		return
 	}
 	text := fmt.Sprintf(page, table.String(), offsets.String())
@@ -55,11 +55,11 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 	if found, err := os.ReadFile(file); err != nil || string(found) != text {
-		t.Errorf("%s is not what was found (%v); make faults writes it:\n%s", file, err, text)
+		t.Errorf("%s differs from the results (%v); make faults writes it:\n%s", file, err, text)
 	}
 }
 
-// meet runs one cell of the table.
+// meet runs an operation under a fault, and compares the result with expected.
 func (f fault) meet(t *testing.T, op operation, expected want) want {
 	t.Helper()
 	got := f.run(t, op)
@@ -69,7 +69,7 @@ func (f fault) meet(t *testing.T, op operation, expected want) want {
 	return got
 }
 
-// said puts what a caller gets into a table.
+// said returns what a caller gets, as the table shows it.
 func said(gets, prize string) string {
 	if gets == succeeded {
 		return "**" + prize + "**"

@@ -18,7 +18,7 @@ import (
 
 const (
 	broken    = "connection broken"
-	hidden    = "“no well-formed HTTP, or the connection failed”" // with the type of net/http's error alone
+	hidden    = "“no well-formed HTTP, or the connection failed”" // followed by the type of the error of net/http
 	timedOut  = "DeadlineExceeded"
 	unknown   = "OutcomeUnknown, "
 	notDone   = "OutcomeNotRenewed, "
@@ -67,7 +67,7 @@ func refused(t *testing.T) *stage {
 	return new(stage).lead(newFake(t, nil), to(l.Addr().String()))
 }
 
-// silence acts on the request, and waits until the client hangs up.
+// silence acts on the request, and sends nothing until the client closes the connection.
 func silence(s *script, w io.Writer, r *http.Request, _ int) bool {
 	s.body(r.Method)
 	if conn, ok := w.(net.Conn); ok {
@@ -84,7 +84,7 @@ func slowDial(t *testing.T) *stage {
 	})
 }
 
-// noName has the client look up a name, with a DNS server that does not answer.
+// noName is a stage in which the client looks up a name and cannot reach a DNS server.
 func noName(t *testing.T) *stage {
 	t.Helper()
 	s := newFake(t, nil)
@@ -98,7 +98,7 @@ func noName(t *testing.T) *stage {
 	return st
 }
 
-// certificate makes a certificate that verifies itself, and the pool in which it does.
+// certificate makes a self-signed certificate, and a pool that holds it.
 func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -122,7 +122,7 @@ func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-// identity is what a server shows, and whom the client trusts.
+// identity returns the certificate that the server shows, and the authorities that the client trusts.
 type identity func(t *testing.T, name string) (shown tls.Certificate, trusted *x509.CertPool)
 
 const host = "esper.test"
@@ -149,8 +149,8 @@ func expired(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 	return certificate(t, name, time.Now().Add(-time.Hour))
 }
 
-// throughTLS is a stage whose server shows an identity, and toxics on the way to it. After the
-// fault the way leads to a server that is trusted.
+// throughTLS is a stage with TLS and with toxics between client and server. The server shows the
+// certificate of id. After the fault it shows a certificate that the client trusts.
 func throughTLS(id identity, toxics ...toxic) func(t *testing.T) *stage {
 	return func(t *testing.T) *stage {
 		t.Helper()
@@ -174,14 +174,14 @@ func throughTLS(id identity, toxics ...toxic) func(t *testing.T) *stage {
 	}
 }
 
-// noTLS has a server that greets, as one for mail would.
+// noTLS is a stage whose server speaks first and without TLS, as a mail server does.
 func noTLS(t *testing.T) *stage {
 	t.Helper()
 	st := throughTLS(sameCA)(t)
 	l := listen(t)
 	each(t, l, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "220 ready\r\n")
-		_, _ = io.Copy(io.Discard, conn) // until the client hangs up
+		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 	})
 	st.dial = to(l.Addr().String())
 	return st

@@ -12,12 +12,12 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// framing is how an answer tells where its body ends.
+// framing is a way in which an answer shows where its body ends.
 type framing struct {
 	name    string
-	unsized bool // the body ends where the connection does
+	unsized bool // the body ends when the connection ends
 	wrap    func(status int, body string) string
-	// carried is what of the body is in a text that wrap has made.
+	// carried returns the part of the body that is in text, a beginning of what wrap returned.
 	carried func(text string) string
 }
 
@@ -40,7 +40,7 @@ func afterHead(text string) string {
 	return body
 }
 
-// sweep is an answer that ends at each of its bytes.
+// sweep is a series of calls. Their answers are cut off after 0 bytes, 1 byte, and so on.
 type sweep struct {
 	framing framing
 	reset   bool
@@ -67,13 +67,13 @@ func sweeps() (all []sweep) {
 	return all
 }
 
-// span is a run of offsets with one outcome.
+// span is a range of offsets at which callers get the same.
 type span struct {
 	from, to int
 	gets     string
 }
 
-// run cuts the answer at each offset.
+// run makes a call for each offset at which the answer can be cut off.
 func (s sweep) run(t *testing.T) (spans []span) {
 	t.Helper()
 	watchLeaks(t)
@@ -87,7 +87,7 @@ func (s sweep) run(t *testing.T) (spans []span) {
 	for at := range len(s.framing.wrap(answerTo(s.op.method, server.Key()))) + 1 {
 		got := s.cut(t, st, client, &log, at)
 		if t.Failed() {
-			t.Fatalf("at offset %d", at)
+			t.Fatalf("the answer was cut off at offset %d", at)
 		}
 		if n := len(spans); n > 0 && spans[n-1].gets == got {
 			spans[n-1].to = at
@@ -98,7 +98,7 @@ func (s sweep) run(t *testing.T) (spans []span) {
 	return spans
 }
 
-// cut makes a call whose answer ends at an offset, and one after it.
+// cut makes a call whose answer is cut off at the offset at, and then one whose answer is not.
 func (s sweep) cut(t *testing.T, st *stage, client *esper.Client, log *bytes.Buffer, at int) (gets string) {
 	t.Helper()
 	toxics := []toxic{cutAt("downstream", at)}
@@ -113,7 +113,7 @@ func (s sweep) cut(t *testing.T, st *stage, client *esper.Client, log *bytes.Buf
 	text := s.framing.wrap(answerTo(s.op.method, st.Key()))
 	expected := s.want(text[:at], st.Key(), at == len(text))
 	got := want{describe(o.err), st.Requests(s.op.method) - before}
-	if prefix, _, ok := strings.Cut(got.gets, hidden); ok { // cut in a line of the header
+	if prefix, _, ok := strings.Cut(got.gets, hidden); ok { // cut off inside the header
 		got.gets = prefix + broken
 	}
 	if got != expected {
@@ -125,19 +125,19 @@ func (s sweep) cut(t *testing.T, st *stage, client *esper.Client, log *bytes.Buf
 	client.CloseIdleConnections()
 	st.dial = st.healed
 	if o = s.op.call(t, client, st.Key()); o.err != nil {
-		t.Errorf("the next call: %v", o.err)
+		t.Errorf("the call after the fault: %v", o.err)
 	}
 	checkSecrets(t, log, o)
 	st.checkClosed(t, client)
 	return got.gets
 }
 
-// want is what the rules say of an answer of which sent has arrived, and no more will.
+// want returns what a caller has to get if only sent arrives of an answer. whole says that sent is all of it.
 func (s sweep) want(sent, key string, whole bool) want {
 	carried := s.framing.carried(sent)
 	lost := broken
 	if s.framing.unsized && !s.reset {
-		lost = "ErrInvalidResponse" // an end like any other; only the document tells
+		lost = "ErrInvalidResponse" // the end looks regular; only the JSON shows that it is cut off
 	}
 	headless := !strings.Contains(sent, "\r\n\r\n")
 	if s.op.renews() {
@@ -158,7 +158,7 @@ func (s sweep) want(sent, key string, whole bool) want {
 	return want{lost, 1}
 }
 
-// checkKey finds the new key, or what arrived of it, with the caller.
+// checkKey checks that the caller has the new key, or the part of the body that arrived.
 func (s sweep) checkKey(t *testing.T, o outcome, carried, key string) {
 	t.Helper()
 	if !s.op.renews() {
@@ -166,12 +166,12 @@ func (s sweep) checkKey(t *testing.T, o outcome, carried, key string) {
 	}
 	if o.err == nil {
 		if o.newKey != key {
-			t.Fatal("it returned another key")
+			t.Fatal("the call returned a key that is not the new key of the server")
 		}
 		return
 	}
 	var renewal *esper.RenewalError
 	if !errors.As(o.err, &renewal) || string(renewal.Body) != carried {
-		t.Fatalf("of the %d bytes that arrived, the error does not hold all: %v", len(carried), o.err)
+		t.Fatalf("the error does not hold exactly the %d bytes of the body that arrived: %v", len(carried), o.err)
 	}
 }

@@ -24,7 +24,7 @@ func proxyFaults() []fault {
 	}
 }
 
-// behindProxy is a stage with TLS through a proxy that answers CONNECT with a text and closes.
+// behindProxy is a stage with TLS through a proxy. The proxy sends answer to CONNECT and closes the connection.
 func behindProxy(answer string) func(t *testing.T) *stage {
 	return func(t *testing.T) *stage {
 		t.Helper()

@@ -14,13 +14,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// fake is espertest's server, for faults that lie between it and the client.
+// fake is the server of package espertest, for faults between the client and the server.
 type fake struct {
 	*espertest.Server
 	listener net.Listener
 }
 
-// newFake serves on a loopback port; wrap may put TLS around its listener.
+// newFake starts a fake on a loopback port. wrap, if not nil, may put TLS around its listener.
 func newFake(t *testing.T, wrap func(net.Listener) net.Listener) *fake {
 	t.Helper()
 	l := listen(t)
@@ -58,7 +58,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// each serves every connection of l in a goroutine of its own. All end with the test.
+// each calls serve for every connection of l, in a goroutine of its own. These goroutines end with the test.
 func each(t *testing.T, l net.Listener, serve func(net.Conn)) {
 	t.Helper()
 	var group sync.WaitGroup
@@ -93,18 +93,18 @@ func each(t *testing.T, l net.Listener, serve func(net.Conn)) {
 	})
 }
 
-// script is a server that answers over HTTP/1.1 with the bytes that it is told to send.
+// script is a server that answers over HTTP/1.1 with whatever bytes answer writes.
 type script struct {
 	listener net.Listener
 
 	mu     sync.Mutex
-	counts map[string]int // by method
-	keys   int            // made so far
+	counts map[string]int // requests by method
+	keys   int            // how many new keys it has made
 	answer answer
 }
 
-// answer writes to w what the n-th request with its method gets, and reports whether the
-// connection stays.
+// answer writes to w the answer to r, which is the n-th request with its method. It reports whether
+// the connection stays open.
 type answer func(s *script, w io.Writer, r *http.Request, n int) bool
 
 func newScript(t *testing.T, l net.Listener, a answer) *script {
@@ -129,7 +129,7 @@ func (s *script) serve(conn net.Conn) {
 	}
 }
 
-// count notes a request, and says how many with this method that makes.
+// count counts a request, and returns how many with this method there were.
 func (s *script) count(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *script) Requests(method string) int {
 	return s.counts[method]
 }
 
-// body is the answer to a request; a renewal makes a new key.
+// body returns the normal answer to a request with method. For a renewal, it makes a new key first.
 func (s *script) body(method string) (status int, body string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +181,7 @@ func answerTo(method, key string) (status int, body string) {
 		`"expires_on":"2099-11-19T15:42:16.637203Z","scope":["read","write"]}`, enterpriseID, developerAppID, key)
 }
 
-// head is the beginning of an answer; each of more is a header line. It is the same on each run.
+// head returns the status line and the header of an answer. Each of more is a header line. It is the same on each run.
 func head(status int, more ...string) string {
 	lines := append([]string{"HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status), "Content-Type: application/json"}, more...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
@@ -189,14 +189,14 @@ func head(status int, more ...string) string {
 
 func length(body string) string { return "Content-Length: " + strconv.Itoa(len(body)) }
 
-// sound is the answer without a fault, in one write.
+// sound sends the normal answer, in one write.
 func sound(s *script, w io.Writer, r *http.Request, _ int) bool {
 	status, body := s.body(r.Method)
 	_, _ = io.WriteString(w, head(status, length(body))+body)
 	return !r.Close
 }
 
-// scripted is a stage whose server is at fault itself, until the stage is sound.
+// scripted is a stage whose server answers with faulty, until the stage is sound.
 func scripted(faulty answer) func(t *testing.T) *stage {
 	return func(t *testing.T) *stage {
 		t.Helper()
@@ -206,7 +206,7 @@ func scripted(faulty answer) func(t *testing.T) *stage {
 	}
 }
 
-// until answers with faulty as long as the stage is not sound.
+// until answers with faulty until the stage is sound, and then normally.
 func (st *stage) until(faulty answer) answer {
 	return func(s *script, w io.Writer, r *http.Request, n int) bool {
 		if st.sound.Load() {

@@ -12,14 +12,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// toxic is a fault that toxiproxy makes. Its attributes are JSON.
+// toxic is a fault that toxiproxy makes, on the stream upstream or downstream. Its attributes are JSON.
 type toxic struct{ kind, stream, attributes string }
 
-// reset makes a connection that ends do so with a reset. Toxiproxy arranges for that when it sees a
-// reset_peer, which is given no say in anything else.
+// reset makes a connection end with a reset. Toxiproxy sets that up for each connection if there is a
+// reset_peer toxic. Its toxicity of 0 keeps that toxic from doing anything else.
 func reset(stream string) toxic { return toxic{"reset_peer", stream, `{"timeout":0},"toxicity":0`} }
 
-// upstream is what the client sends, downstream what the server does.
+// upstream is a fault in what the client sends, downstream one in what the server sends.
 func upstream(kind, attributes string) toxic   { return toxic{kind, "upstream", attributes} }
 func downstream(kind, attributes string) toxic { return toxic{kind, "downstream", attributes} }
 
@@ -27,7 +27,7 @@ func cutAt(stream string, bytes int) toxic {
 	return toxic{"limit_data", stream, fmt.Sprintf(`{"bytes":%d}`, bytes)}
 }
 
-// proxyTo starts a toxiproxy before an address and returns its own.
+// proxyTo starts a toxiproxy that leads to address, and returns the address on which it listens.
 func proxyTo(t testing.TB, address string, toxics ...toxic) (listens string, stop func()) {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
@@ -55,7 +55,7 @@ func through(toxics ...toxic) func(t *testing.T) *stage {
 	}
 }
 
-// slowly is a stage whose answers come at 1 kB/s.
+// slowly is a stage whose answers arrive at 1 kB/s.
 func slowly(a answer) func(t *testing.T) *stage {
 	return behindToxics(a, downstream("bandwidth", `{"rate":1}`))
 }
@@ -71,7 +71,7 @@ func behindToxics(a answer, toxics ...toxic) func(t *testing.T) *stage {
 	}
 }
 
-// slowClose has an answer that ends where the connection does, and that late.
+// slowClose is a stage whose answers end when the connection ends, which happens late.
 func slowClose(t *testing.T) *stage {
 	t.Helper()
 	return behindToxics(func(s *script, w io.Writer, r *http.Request, _ int) bool {

@@ -1,4 +1,4 @@
-// Program of the ogen client: a command a line in, an answer a line out.
+// Runs the ogen client: it reads a command from each line of input, calls the API, and prints a line with the answer.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"ogenclient/client"
 )
 
-// timeout bounds a call.
+// timeout is how long a call may take.
 const timeout = 20 * time.Second
 
 type command struct {
@@ -107,7 +107,7 @@ func call(c command) (answer, error) {
 	return a, nil
 }
 
-// head notes an answer's status and Retry-After, which ogen has in a type for each status.
+// head keeps the status and the Retry-After of an answer, since ogen has another type for the answer of each status.
 type head struct {
 	status     int
 	retryAfter string
@@ -121,8 +121,8 @@ func (h *head) Do(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// show writes down what was decoded. ogen's own encoder would leave out what is below a second, and write nothing for
-// a value without a type that is not there.
+// show turns what ogen decoded into an answer. It does not use ogen's own encoder, which leaves out fractions of a
+// second, and writes nothing in place of an absent value without a type.
 func show(res any) answer {
 	v := reflect.ValueOf(res).Elem()
 	switch {

@@ -1,4 +1,4 @@
-// Calls the API as each line of standard input says, with the generated client, and answers with a line of JSON.
+// Reads a command from each line of standard input, calls the API with the generated client, and prints a line of JSON.
 package main
 
 import (

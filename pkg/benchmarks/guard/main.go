@@ -1,5 +1,5 @@
-// The guard fails if a call allocates more often than what is committed in allocations.json, by
-// releases of Go. Allocations are exact; bytes may be a little more; times are not judged.
+// The guard fails if a call allocates more than allocations.json says for this release of Go. The number
+// of allocations may not grow at all; the number of bytes may grow a little. Times are not checked.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// bytesOver is by how much bytes may be over what is committed.
+// bytesOver is the largest allowed ratio of measured bytes to committed bytes.
 const bytesOver = 1.05
 
 // committed holds the costs by release ("go1.26"), then by call.
@@ -65,7 +65,7 @@ func run(args []string) error {
 	return check(release, want[release], got)
 }
 
-// minor is "go1.26" of "go1.26.8".
+// minor returns "go1.26" for "go1.26.8".
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
@@ -79,7 +79,7 @@ func write(path string, numbers committed) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // for everyone to read
 }
 
-// costs measures what is guarded, over loopback.
+// costs measures the calls that the guard checks, over loopback.
 func costs(ctx context.Context) (found map[string]measure.Cost, err error) {
 	s, err := server.Start(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ func TestCheck(t *testing.T) {
 		name    string
 		want    map[string]measure.Cost
 		got     measure.Cost
-		failure string // empty: it passes
+		failure string // empty: check passes
 	}{
 		{"the same", want, measure.Cost{Allocations: 80, Bytes: 1000}, ""},
 		{"fewer", want, measure.Cost{Allocations: 79, Bytes: 900}, ""},
@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 	} {
 		err := check("go1.99", test.want, map[string]measure.Cost{"call": test.got})
 		if test.failure == "" && err != nil || test.failure != "" && (err == nil || !strings.Contains(err.Error(), test.failure)) {
-			t.Errorf("%s: %v, want %q", test.name, err, test.failure)
+			t.Errorf("%s: check: %v, want %q", test.name, err, test.failure)
 		}
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// A key that a person gives takes the place of any other, in every process, once the server has accepted it.
+// Adopt replaces any key, in every process, by the key that a person gives, once the server has accepted that key.
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
 		server.keepOld = true
 		source, other := opened(t, server, store), opened(t, server, store)
 		if err := source.Adopt(t.Context(), key("unknown")); !errors.Is(err, esper.ErrUnauthorized) || stored(t, store).Key != key(stubFirst) {
-			t.Errorf("a key that the server refuses: %v", err)
+			t.Errorf("Adopt of a key that the server refuses: %v, want ErrUnauthorized and the first key stored", err)
 		}
 		first := stored(t, store)
 		server.mu.Lock()
@@ -30,14 +30,14 @@ func TestAdopt(t *testing.T) {
 		}
 		wantKey(t, source, "given")
 		if d := stored(t, store); d.Key != key("given") || d.Serial != 1 || d.Lineage == first.Lineage {
-			t.Errorf("stored: %+v", d)
+			t.Errorf("stored: %+v, want the given key with serial 1 and a new lineage", d)
 		}
 		time.Sleep(time.Minute)
 		wantKey(t, other, "given")
-		// Again, and after a renewal: configuration management does so at each deploy.
+		// The same key is given again, and once more after its renewal, as configuration management does at each deploy.
 		before := stored(t, store)
 		if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Lineage != before.Lineage {
-			t.Errorf("the stored key: %v", err)
+			t.Errorf("Adopt of the key that is already stored: %v, or the document has changed", err)
 		}
 		if err := source.Renew(t.Context()); err != nil {
 			t.Fatal(err)
@@ -45,16 +45,16 @@ func TestAdopt(t *testing.T) {
 		after := stored(t, store)
 		for range 2 {
 			if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Key != after.Key {
-				t.Errorf("the key that was renewed: %v", err)
+				t.Errorf("Adopt of a key that a renewal has replaced: %v, or the document has changed", err)
 			}
 		}
 		if err := source.Adopt(t.Context(), key("Bearer x")); !errors.Is(err, esper.ErrInvalidArgument) {
-			t.Errorf("a key that cannot be sent: %v", err)
+			t.Errorf("Adopt of a key that cannot be sent: %v, want ErrInvalidArgument", err)
 		}
 	})
 }
 
-// An adoption while a renewal is under way: the renewed key is dropped, since the given one works.
+// If a person gives a key while a renewal is under way, the renewed key is dropped, since the given key works.
 func TestAdoptDuringARenewal(t *testing.T) {
 	for _, given := range []string{"given", stubFirst} {
 		synctest.Test(t, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestAdoptDuringARenewal(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			want := "given"
 			if given == stubFirst {
-				want = "key-1" // it was the stored one: nothing changes, and the renewal goes on
+				want = "key-1" // the given key is the stored one: nothing changes, and the renewal goes on
 			}
 			wantKey(t, source, want)
 			wantKey(t, other, want)
@@ -85,7 +85,7 @@ func TestAdoptDuringARenewal(t *testing.T) {
 	}
 }
 
-// When the key in use is lost, any key that works is taken, even one that it has replaced.
+// When the key in use is lost, Adopt takes any key that works, even a key that a renewal had replaced.
 func TestAdoptWhenLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -99,19 +99,20 @@ func TestAdoptWhenLost(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if !source.Status().Lost {
-			t.Fatal("it is not lost")
+			t.Fatal("the revoked key is not lost after three checks")
 		}
 		if err := source.Adopt(t.Context(), key(stubFirst)); err != nil {
 			t.Fatal(err)
 		}
 		wantKey(t, source, stubFirst)
 		if stored(t, store).Key != key(stubFirst) || source.Status().Lost {
-			t.Errorf("%+v", source.Status())
+			t.Errorf("the adopted key is not stored, or still lost: %+v", source.Status())
 		}
 	})
 }
 
-// The initial key that differs from the stored one is warned of, and tried once that is lost.
+// If the initial key differs from the stored key, a warning is logged. Once the stored key is lost, the initial key
+// is tried.
 func TestAnotherInitialKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -120,16 +121,16 @@ func TestAnotherInitialKey(t *testing.T) {
 		if err := source.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_ = opened(t, server, store, logTo(&log)) // the same one, for ever
+		_ = opened(t, server, store, logTo(&log)) // the key that the stored one came from: no warning
 		if log.Len() > 0 {
-			t.Errorf("the same initial key: %s", &log)
+			t.Errorf("a log record about the initial key that the stored key came from: %s", &log)
 		}
 		server.mu.Lock()
 		server.add("another")
 		server.mu.Unlock()
 		late := opened(t, server, store, logTo(&log), WithInitialToken(key("another")))
 		if !strings.Contains(log.String(), "is not the stored one") || strings.Contains(log.String(), "another\"") {
-			t.Errorf("another initial key: %s", &log)
+			t.Errorf("another initial key: the log has no warning, or shows the key: %s", &log)
 		}
 		wantKey(t, late, "key-1")
 		server.revoke("another")
@@ -139,14 +140,14 @@ func TestAnotherInitialKey(t *testing.T) {
 		}
 		wantKey(t, late, "another")
 		if d := stored(t, store); d.Key != key("another") || d.EnterpriseID != stubEnterprise {
-			t.Errorf("stored: %+v", d)
+			t.Errorf("stored: %+v, want the other initial key with its enterprise", d)
 		}
 		time.Sleep(time.Minute)
 		wantKey(t, source, "another")
 	})
 }
 
-// A follower writes nothing and renews nothing.
+// A source with ReadOnly writes nothing and renews nothing.
 func TestReadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), &faulty{Store: Memory()}
@@ -158,12 +159,12 @@ func TestReadOnly(t *testing.T) {
 			"Renew": follower.Renew(t.Context()), "Adopt": follower.Adopt(t.Context(), key("x")),
 		} {
 			if !errors.Is(err, ErrReadOnly) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: %v, want ErrReadOnly", name, err)
 			}
 		}
 		d := stored(t, store)
 		if _, err := follower.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.Is(err, ErrReadOnly) {
-			t.Errorf("RenewToken: %v", err)
+			t.Errorf("RenewToken: %v, want ErrReadOnly", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -174,7 +175,7 @@ func TestReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 		if n := server.counted("renew"); n != 0 || written {
-			t.Errorf("%d renewals, written %v", n, written)
+			t.Errorf("a read-only source: %d renewals, written %v, want neither", n, written)
 		}
 		wantKey(t, follower, stubFirst)
 		if err := leader.RenewIfDue(t.Context()); err != nil {
@@ -182,15 +183,15 @@ func TestReadOnly(t *testing.T) {
 		}
 		status, err := get(t, follower, server, http.MethodGet)
 		if status != 200 || err != nil {
-			t.Errorf("after the leader's renewal: %d, %v", status, err)
+			t.Errorf("a request after the other source has renewed the key: %d, %v", status, err)
 		}
 		if _, err := Open(t.Context(), "foo", Memory(), ReadOnly(), WithInitialToken(key("x"))); err == nil {
-			t.Error("an empty store, read only: no error")
+			t.Error("Open of an empty store with ReadOnly: no error")
 		}
 	})
 }
 
-// Renew replaces the key now; RenewToken of a client that uses the source does the same, and returns the new key.
+// Renew replaces the key now. RenewToken of a client that uses the source does the same, and returns the new key.
 func TestRenewNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -205,21 +206,21 @@ func TestRenewNow(t *testing.T) {
 		}
 		wantKey(t, source, "key-2")
 		if _, err := source.Client().RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.DeveloperAppID, DeveloperAppID: d.DeveloperAppID}); !errors.Is(err, esper.ErrInvalidArgument) {
-			t.Errorf("RenewToken for another enterprise: %v", err)
+			t.Errorf("RenewToken for another enterprise: %v, want ErrInvalidArgument", err)
 		}
-		// Two at once are one renewal.
+		// Two calls at once make one renewal.
 		server.fault = hang(5 * time.Second)
 		done := make(chan error, 2)
 		for _, s := range []*Source{source, other} {
 			go func() { done <- s.Renew(t.Context()) }()
 		}
 		if a, b := <-done, <-done; a != nil || b != nil || server.counted("renewed") != 3 {
-			t.Errorf("%v, %v, %d renewals", a, b, server.counted("renewed"))
+			t.Errorf("two calls of Renew at once: %v, %v, %d renewals in all, want 3", a, b, server.counted("renewed"))
 		}
 		server.fault = only("renew", fails(500))
 		var failed *esper.RenewalError
 		if _, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
-			t.Errorf("RenewToken without an answer: %v", err)
+			t.Errorf("RenewToken when the server fails: %v, want a RenewalError with OutcomeUnknown", err)
 		}
 	})
 }

@@ -21,19 +21,19 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// nowhere answers at once.
+// nowhere is a transport that answers without sending.
 var nowhere = roundTripFunc(func(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 })
 
-// transports are the source's, and that of oauth2 with the same key.
+// transports returns the source's transport, and that of package oauth2 with the same key.
 func transports(t testing.TB) map[string]http.RoundTripper {
 	source := opened(t, newStub(90*day), Memory())
 	reuse := oauth2.ReuseTokenSource(&oauth2.Token{AccessToken: stubFirst, Expiry: time.Now().Add(90 * day)}, esper.APIKey(stubFirst))
 	return map[string]http.RoundTripper{"source": source.Transport(nowhere), "oauth2": &oauth2.Transport{Source: reuse, Base: nowhere}}
 }
 
-// deviceRequest is what a program sends that calls another endpoint.
+// deviceRequest is a request for an endpoint that package esper has no method for.
 func deviceRequest(t testing.TB) *http.Request {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, device, nil)
 	if err != nil {
@@ -43,7 +43,7 @@ func deviceRequest(t testing.TB) *http.Request {
 	return req
 }
 
-// A request through Transport allocates no more than one through oauth2's.
+// A request through Transport allocates no more than a request through the transport of package oauth2.
 func TestTransportAllocations(t *testing.T) {
 	allocations := make(map[string]float64)
 	for name, transport := range transports(t) {
@@ -57,6 +57,6 @@ func TestTransportAllocations(t *testing.T) {
 		})
 	}
 	if allocations["source"] > allocations["oauth2"] {
-		t.Errorf("%v", allocations)
+		t.Errorf("the source's transport allocates more than that of oauth2: %v", allocations)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// An answer in which the new key may be is kept, whatever its status.
+// An answer that may hold the new key is kept, whatever its status.
 func TestAnswerIsKept(t *testing.T) {
 	for name, answer := range map[string]func(body string) (*http.Response, error){
 		"500":            func(body string) (*http.Response, error) { return reply(500, body), nil },
@@ -32,7 +32,7 @@ func TestAnswerIsKept(t *testing.T) {
 			err := source.RenewIfDue(t.Context())
 			d := stored(t, store)
 			if kept := d.Answer.Reveal() != "" || d.Key == key("key-1"); !kept || err == nil && d.Key != key("key-1") {
-				t.Errorf("%s: RenewIfDue: %v, kept: %+v", name, err, d.Answer)
+				t.Errorf("%s: RenewIfDue: %v; neither the answer nor its key is stored: %+v", name, err, d.Answer)
 			}
 			if err != nil && strings.Contains(err.Error(), "key-1") {
 				t.Errorf("%s: the error shows the key: %v", name, err)
@@ -41,7 +41,7 @@ func TestAnswerIsKept(t *testing.T) {
 	}
 }
 
-// A large answer stays about as large in the store, and the store's document can be read again.
+// A large answer takes about as much room in the store, and can be read again.
 func TestLargeAnswer(t *testing.T) {
 	for name, text := range map[string]string{
 		"control characters": strings.Repeat("\x01", 1<<20-100), "quotes": strings.Repeat(`"`, 1<<20-100), "text": strings.Repeat("x", 1<<20-100),
@@ -56,16 +56,16 @@ func TestLargeAnswer(t *testing.T) {
 			}
 			data, _, _ := store.Load(t.Context())
 			if got := stored(t, store).Answer.Reveal(); got != text || len(data) > 3<<19 {
-				t.Errorf("%s: an answer of %d bytes is stored as %d, and read as %d", name, len(text), len(data), len(got))
+				t.Errorf("%s: an answer of %d bytes makes a document of %d bytes, and is read as %d bytes", name, len(text), len(data), len(got))
 			}
 		})
 	}
 }
 
-// The ends of keys that servers tell, and what is made of them.
+// What the source makes of the end of a key, in each form in which a server may say it.
 func TestEnds(t *testing.T) {
 	for _, test := range []struct {
-		text string // in JSON
+		text string // the end in JSON
 		want func(now time.Time) time.Time
 		warn bool
 	}{
@@ -106,7 +106,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Keys of 15 minutes, a quarter of whose renewals fail, with and without the old key.
+// With keys of 15 minutes and a quarter of all renewals failing, there is always a valid key.
 func TestShortLivedKeys(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -139,30 +139,30 @@ func TestShortLivedKeys(t *testing.T) {
 		})
 	}
 	if failures < 2*shortLives || renewals < shortLives*20 {
-		t.Errorf("%d renewals and %d failures", renewals, failures)
+		t.Errorf("%d renewals and %d failures are too few for this test", renewals, failures)
 	}
 }
 
-// 403 does not pass by itself, so it is tried seldom; after the key's end it means what 401 does.
+// After 403, which does not pass by itself, a renewal is tried seldom. After the key's end, 403 means the same as 401.
 func TestForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, _, source := advisory(t, fails(403)) // ten days before its end
+		server, _, source := advisory(t, fails(403)) // ten days before the end of the key
 		if n := renewFor(t, server, source, 9*day, time.Hour); n < 5 || n > 25 {
-			t.Errorf("%d renewals in 9 days", n)
+			t.Errorf("%d renewals in the 9 days before the end of the key, want 5 to 25", n)
 		}
 		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) {
 			return reply(403, "{}"), nil
 		}
 		if n := renewFor(t, server, source, 91*day, time.Hour); n > 10 {
-			t.Errorf("%d renewals in the 90 days after its end", n)
+			t.Errorf("%d renewals in the 90 days after the end of the key, want at most 10", n)
 		}
 		if _, err := source.Token(); !errors.Is(err, ErrKeyLost) {
-			t.Errorf("after its end: %v", err)
+			t.Errorf("Token after the end of the key: %v, want ErrKeyLost", err)
 		}
 	})
 }
 
-// One wrong refusal, by a replica that lags behind, changes nothing.
+// A single wrong refusal, as by a replica that lags behind, changes nothing.
 func TestWrongRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -175,20 +175,20 @@ func TestWrongRefusal(t *testing.T) {
 			return act(), nil
 		}
 		if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
-			t.Errorf("while it is refused: %d, %v", status, err)
+			t.Errorf("a request while the server refuses the key: %d, %v, want 401", status, err)
 		}
 		if err := source.Check(t.Context()); !errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, ErrKeyLost) {
-			t.Errorf("Check: %v", err)
+			t.Errorf("Check: %v, want ErrUnauthorized and not ErrKeyLost", err)
 		}
 		wrong = false
 		for range 5 {
 			time.Sleep(time.Minute)
 			if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
-				t.Errorf("afterwards: %d, %v", status, err)
+				t.Errorf("a request after the refusal: %d, %v, want 200", status, err)
 			}
 		}
 		if s := source.Status(); s.Lost || s.LastError != nil || !stored(t, store).RefusedAt.IsZero() {
-			t.Errorf("%+v", s)
+			t.Errorf("the refusal has left traces: %+v", s)
 		}
 	})
 }

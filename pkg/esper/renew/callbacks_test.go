@@ -15,7 +15,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// using is a slog handler that itself asks for the key, and sends with it.
+// using is a slog handler that asks the source for the key, and sends a request with it.
 type using struct {
 	slog.Handler
 	source atomic.Pointer[Source]
@@ -38,7 +38,8 @@ func (u *using) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// Functions of the caller's that use the source do not wait for the renewal that they are told about.
+// A log handler and a function of WithOnChange may use the source: they do not wait for the renewal that they are
+// told of.
 func TestCallbacksMayUseTheSource(t *testing.T) {
 	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -62,13 +63,13 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 			}
 			synctest.Wait()
 			if handler.calls.Load() == 0 || changes == 0 {
-				t.Errorf("%s: nothing was told: %d logs, %d changes", name, handler.calls.Load(), changes)
+				t.Errorf("%s: the functions were not called: %d logs, %d changes", name, handler.calls.Load(), changes)
 			}
 		})
 	}
 }
 
-// The usual order of defers: Close runs before the context of Run is cancelled.
+// Close ends Run before the context of Run is cancelled, which is the usual order of defers.
 func TestCloseEndsRun(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -81,13 +82,13 @@ func TestCloseEndsRun(t *testing.T) {
 		time.Sleep(time.Second) // a renewal is under way
 		begun := time.Now()
 		if err := source.Close(); err != nil || time.Since(begun) != 19*time.Second {
-			t.Errorf("Close: %v after %v", err, time.Since(begun))
+			t.Errorf("Close: %v after %v, want the end of the renewal after 19s", err, time.Since(begun))
 		}
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 		if n := server.counted("renewed"); n != 1 {
-			t.Errorf("%d renewals", n)
+			t.Errorf("%d renewals, want 1", n)
 		}
 		if err := source.Close(); err != nil {
 			t.Errorf("a second Close: %v", err)
@@ -100,7 +101,7 @@ func TestCloseEndsRun(t *testing.T) {
 			"RenewIfDue": source.RenewIfDue(ctx), "Adopt": source.Adopt(ctx, key("x")),
 		} {
 			if !errors.Is(err, ErrClosed) {
-				t.Errorf("%s after Close: %v", name, err)
+				t.Errorf("%s after Close: %v, want ErrClosed", name, err)
 			}
 		}
 		if err := source.Run(ctx); err != nil {
@@ -109,7 +110,7 @@ func TestCloseEndsRun(t *testing.T) {
 	})
 }
 
-// When its context ends, a call begins nothing; what it has begun is finished.
+// When its context ends, a call begins nothing more, and finishes a renewal that has begun.
 func TestContextEnds(t *testing.T) {
 	for _, after := range []time.Duration{0, 500 * time.Millisecond, 2 * time.Second} {
 		for name, call := range map[string]func(s *Source, ctx context.Context) error{
@@ -119,7 +120,7 @@ func TestContextEnds(t *testing.T) {
 				server, store := newStub(90*day), &faulty{Store: Memory()}
 				source := opened(t, server, store)
 				time.Sleep(80 * day)
-				store.set(func() error { time.Sleep(time.Second); return nil }, nil) // a slow look at the store
+				store.set(func() error { time.Sleep(time.Second); return nil }, nil) // reading the store is slow
 				server.fault = hang(20 * time.Second)
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// TestClockSetBack finds the next look at the store in a far future, as it is after the clock was set back: it
+// TestClockSetBack sets the time of the next read of the store too late, as if the clock had been set back. The read
 // happens all the same, with Run and without.
 func TestClockSetBack(t *testing.T) {
 	for _, running := range []bool{false, true} {
@@ -37,15 +37,15 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// TestWallClock looks for readings of the monotonic clock, which stands still while a machine sleeps, in what
-// decides when something is due.
+// TestWallClock checks that no time that decides when something is due has a reading of the monotonic clock, which
+// stands still while a machine sleeps.
 func TestWallClock(t *testing.T) {
 	t.Parallel()
 	server := newStub(90 * day)
 	s := opened(t, server, Memory())
 	for i, step := range []func() error{func() error { return nil }, func() error { return s.Check(t.Context()) }, func() error { return s.Renew(t.Context()) }} {
 		if i == 2 {
-			server.refuse = func(string) error { return errRefused } // a failure, and a pause
+			server.refuse = func(string) error { return errRefused } // the renewal fails, and a pause follows
 		}
 		if err := step(); (err != nil) != (i == 2) {
 			t.Fatalf("step %d: %v", i, err)
@@ -55,7 +55,7 @@ func TestWallClock(t *testing.T) {
 			"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory, "the end": v.state.End,
 		} {
 			if strings.Contains(at.String(), " m=") {
-				t.Errorf("%s: %v", name, at)
+				t.Errorf("%s has a monotonic reading: %v", name, at)
 			}
 		}
 		if h := s.hot.Load(); h.lasts <= 0 || h.lasts > hotLasts {

@@ -65,7 +65,7 @@ func encode(d policy.Document, server string, now time.Time) ([]byte, error) {
 	if a := d.Attempt; a.ID != "" {
 		out.Attempt = &attempt{a.ID, a.Host, a.PID, fits(a.Begun), fits(a.Until)}
 	}
-	// Base64 wherever escaping would grow the text more.
+	// Base64 if the answer is not UTF-8, or if JSON's escapes would make it longer than base64 does.
 	answer := d.Answer.Reveal()
 	if escaped, err := toJSON(answer); err == nil && utf8.ValidString(answer) && len(escaped) <= base64.StdEncoding.EncodedLen(len(answer))+3 {
 		out.Answer = answer
@@ -84,14 +84,14 @@ func toJSON(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// content is a decoded document, and who saved it when.
+// content is a decoded document, with the time of its save and the host that saved it.
 type content struct {
 	policy.Document
 	savedAt time.Time
 	savedBy string
 }
 
-// decode reads what a store holds. Its errors quote nothing of it but the server and the version.
+// decode reads the document of a store. Of the document, its errors quote only the server and the version.
 func decode(data []byte, server string) (content, error) {
 	var d document
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
@@ -100,7 +100,7 @@ func decode(data []byte, server string) (content, error) {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return content{}, errors.New("it is empty; restore it, or remove it and give a key anew (WithInitialToken, esper-key adopt)")
-	case d.Format == documentFormat && d.Version > documentVersion: // whatever else is in it
+	case d.Format == documentFormat && d.Version > documentVersion: // even if the rest cannot be read
 		return content{}, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
 	case err != nil || answerErr != nil:
 		return content{}, errors.New("it is no key document, or damaged; restore it, or move it away and give a key anew (WithInitialToken, esper-key adopt)")
@@ -116,7 +116,7 @@ func decode(data []byte, server string) (content, error) {
 		Key: esper.NewSecret(d.Key), Lineage: d.Lineage, Serial: d.Serial, Initial: d.InitialHash,
 		Predecessors: policy.Normal(d.Predecessors), EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
 		IssuedAt: plain(d.IssuedAt), ExpiresAt: plain(d.ExpiresAt), RenewedAt: plain(d.RenewedAt), RefusedAt: plain(d.RefusedAt),
-		Answer: esper.NewSecret(d.Answer + string(answer)), // one of the two
+		Answer: esper.NewSecret(d.Answer + string(answer)), // at most one of the two is set
 	}
 	if a := d.Attempt; a != nil && a.ID != "" {
 		out.Attempt = policy.Attempt{ID: a.ID, Host: a.Host, PID: a.PID, Begun: plain(a.BegunAt), Until: plain(a.UntilAt)}
@@ -124,10 +124,10 @@ func decode(data []byte, server string) (content, error) {
 	return content{out, d.SavedAt, d.SavedBy}, nil
 }
 
-// plain is a time as policy compares it: in UTC, and without the monotonic reading.
+// plain returns t as package policy compares times: in UTC, and without the monotonic reading.
 func plain(t time.Time) time.Time { return t.UTC().Round(0) }
 
-// fits brings a time into the years that JSON can hold.
+// fits returns t, or the latest time that JSON can hold if t is later. A time before the year 1 becomes zero.
 func fits(t time.Time) time.Time {
 	t = plain(t)
 	latest := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -141,12 +141,12 @@ func fits(t time.Time) time.Time {
 }
 
 func hostname() string {
-	host, _ := os.Hostname() // only for the person who reads the document, and to save a proof
+	host, _ := os.Hostname() // for a person who reads the document, and for Open: see proofLasts
 	return host
 }
 
-// moment reads a time of the server's. Beyond the forms that wire.Time knows it takes the seconds since
-// 1970. Unreadable is set for anything else that is there.
+// moment reads a time that the server sent: in a form that wire.Time knows, or in seconds or milliseconds since
+// 1970. It sets unreadable for any other text.
 func moment(t wire.Time) (at time.Time, unreadable bool) {
 	if !t.IsZero() {
 		return fits(t.Time), false

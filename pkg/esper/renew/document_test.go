@@ -30,7 +30,7 @@ func full() policy.Document {
 	return d
 }
 
-// What is saved is what is read, and the names of the fields are the promised ones.
+// decode reads what encode has written, and the fields have the names that the package documentation promises.
 func TestDocument(t *testing.T) {
 	for name, d := range map[string]policy.Document{"full": full(), "least": {Key: key(stubFirst), Lineage: "L", Serial: 1}} {
 		data, err := encode(d, stubBase, time.Now())
@@ -38,7 +38,7 @@ func TestDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := decode(data, stubBase); err != nil || got.Document != d || got.savedBy != hostname() {
-			t.Errorf("%s: %v\n%+v\n%+v", name, err, got.Document, d)
+			t.Errorf("%s: decode: %v\n%+v, want\n%+v", name, err, got.Document, d)
 		}
 		if got, err := decode(append([]byte("\ufeff"), data...), stubBase); err != nil || got.Document != d {
 			t.Errorf("%s: with a byte order mark: %v", name, err)
@@ -53,13 +53,13 @@ func TestDocument(t *testing.T) {
 				t.Errorf("fields:\n%s, want\n%s", got, want)
 			}
 			if fields["format"] != "esper-go key" || fields["version"] != 2.0 || fields["key"] != stubFirst || !bytes.Contains(data, []byte(`<&>`)) {
-				t.Errorf("%s", data)
+				t.Errorf("a wrong format, version or key, or escaped characters: %s", data)
 			}
 		}
 	}
 }
 
-// What a person, or another program, may have made of a document. The error says which store it is, and what to do.
+// A person or another program may have spoilt the document. The error of Open names the store and says what to do.
 func TestDocumentIsWrong(t *testing.T) {
 	data, _ := encode(full(), stubBase, time.Now())
 	replaced := func(old, by string) string { return strings.Replace(string(data), old, by, 1) }
@@ -89,7 +89,7 @@ func TestDocumentIsWrong(t *testing.T) {
 	}
 }
 
-// Nothing of the package shows a key to a printer.
+// No value of the package shows a key when it is printed.
 func TestPrinters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
@@ -97,7 +97,7 @@ func TestPrinters(t *testing.T) {
 			return reply(401, "{}"), nil
 		}
 		store, source := withCanary(t, server)
-		_, _ = get(t, source, server, "GET") // a check is looked into
+		_, _ = get(t, source, server, "GET") // the 401 is looked into
 		var log strings.Builder
 		logger := slog.New(slog.NewTextHandler(&log, nil))
 		values := map[string]any{
@@ -127,7 +127,8 @@ func TestPrinters(t *testing.T) {
 	})
 }
 
-// Whatever a store holds, decode does not panic, its error is one line, and what it accepts is encoded again as it is.
+// Whatever a store holds, decode does not panic, and an error of it is one line. A document that decode accepts can be
+// encoded and decoded again without a change.
 func FuzzDocument(f *testing.F) {
 	data, _ := encode(full(), stubBase, time.Now())
 	for _, seed := range []string{string(data), "", "\ufeff{}", "[]", `{"format": "esper-go key", "version": 2}`, strings.Replace(string(data), "2026", "9999", 1)} {
@@ -137,7 +138,7 @@ func FuzzDocument(f *testing.F) {
 		got, err := decode(data, stubBase)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1000 {
-				t.Errorf("%q", err)
+				t.Errorf("the error is long, or has more than one line: %q", err)
 			}
 			return
 		}
@@ -151,7 +152,7 @@ func FuzzDocument(f *testing.F) {
 		}
 		third, err := encode(second.Document, stubBase, time.Now())
 		if err != nil || len(third) != len(again) {
-			t.Errorf("%v\n%s\n%s", err, again, third)
+			t.Errorf("the document changes when it is decoded and encoded again: %v\n%s\n%s", err, again, third)
 		}
 	})
 }

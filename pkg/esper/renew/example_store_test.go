@@ -13,7 +13,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/storetest"
 )
 
-// table stands for a database: rows with a version, which an update compares.
+// table stands for a table of a database, whose rows have a version. An update compares the version.
 type table struct {
 	mu   sync.Mutex
 	rows map[string]row
@@ -24,7 +24,7 @@ type row struct {
 	version  int
 }
 
-// tableStore keeps the contract of renew.Store in one row.
+// tableStore is a renew.Store that keeps its document in one row.
 type tableStore struct {
 	table *table
 	name  string
@@ -35,13 +35,13 @@ func (s tableStore) Load(ctx context.Context) ([]byte, string, error) {
 	defer s.table.mu.Unlock()
 	r, ok := s.table.rows[s.name]
 	if !ok {
-		return nil, "", ctx.Err() // never saved. An error, if that is not certain
+		return nil, "", ctx.Err() // never saved; if your store cannot tell, return an error
 	}
 	return append([]byte(nil), r.document...), strconv.Itoa(r.version), ctx.Err() // a copy
 }
 
-// Save is: UPDATE … SET document = ?, version = version + 1 WHERE name = ? AND version = ?, or an INSERT
-// that fails if the row is there.
+// Save does what UPDATE … SET document = ?, version = version + 1 WHERE name = ? AND version = ? does, or an
+// INSERT that fails if the row exists.
 func (s tableStore) Save(ctx context.Context, document []byte, version string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -57,8 +57,8 @@ func (s tableStore) Save(ctx context.Context, document []byte, version string) (
 	return strconv.Itoa(r.version), nil
 }
 
-// A store of your own is two methods. Test it with storetest.Run, or as here, where the state is in the
-// process, with storetest.RunInProcess.
+// A store of your own has two methods. Test it with storetest.Run or, if it keeps its content in the process
+// as this one does, with storetest.RunInProcess.
 func ExampleStore() {
 	server := espertest.New()
 	defer server.Close()

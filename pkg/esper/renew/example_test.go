@@ -12,10 +12,10 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// A daemon has Run renew the key, whether or not it makes calls. The whole program, with signals, is
+// In a daemon, Run renews the key, whether or not the daemon makes calls. The whole program, with signals, is
 // pkg/examples/daemon.
 func Example_daemon() {
-	server := espertest.New() // in place of Esper: here the environment is a tenant name, such as "foo"
+	server := espertest.New() // a fake server; for Esper, pass a tenant name such as "foo" instead of its URL
 	defer server.Close()
 	ctx, stop := context.WithCancel(context.Background()) // signal.NotifyContext, in a daemon
 	defer stop()
@@ -38,13 +38,13 @@ func Example_daemon() {
 	fmt.Println("key", info.ID, "of", info.User)
 
 	stop()
-	fmt.Println(<-ended, source.Close()) // after what was begun
+	fmt.Println(<-ended, source.Close()) // both wait for a renewal that has begun
 	// Output:
 	// key 570 of bindya
 	// <nil> <nil>
 }
 
-// A job that starts, makes its calls and exits needs no Run: a call for a key that is due renews it. One
+// A job that starts, makes its calls and exits needs no Run: when the key is due, a call renews it. A job
 // that makes no calls uses RenewIfDue. The whole programs are pkg/examples/job and pkg/examples/cron.
 func Example_job() {
 	server := espertest.New()
@@ -60,13 +60,13 @@ func Example_job() {
 		fmt.Println(err)
 	}
 	fmt.Println("saved:", source.Status().Saved)
-	fmt.Println(source.Close()) // waits for what is under way
+	fmt.Println(source.Close()) // waits for a renewal that is under way
 	// Output:
 	// saved: true
 	// <nil>
 }
 
-// Transport authenticates any endpoint of the same server, for which this module has no method.
+// Transport sends the key to any endpoint of the same server, also where this module has no method.
 func ExampleSource_Transport() {
 	devices := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "[]") })
 	server := espertest.New(espertest.WithHandler("/v0/devices/", devices))
@@ -119,9 +119,9 @@ func ExampleSource_Adopt() {
 	// <nil>
 }
 
-// The endpoint that renews keys has gone, as Esper has announced. This is experimental: see TOKENS.md.
+// The renew-token endpoint has gone, as Esper has announced. The other way to renew is experimental: see TOKENS.md.
 func ExampleWithPersonalAccessTokens() {
-	server := espertest.New(espertest.WithRetired(http.StatusGone)) // in place of Esper
+	server := espertest.New(espertest.WithRetired(http.StatusGone)) // a fake server without the endpoint
 	defer server.Close()
 	ctx := context.Background()
 	source, err := renew.Open(ctx, server.URL, renew.Memory(),
@@ -130,7 +130,7 @@ func ExampleWithPersonalAccessTokens() {
 		fmt.Println(err)
 		return
 	}
-	defer source.Close() //nolint:errcheck // its error is in Status
+	defer source.Close() //nolint:errcheck // Status has the error
 	fmt.Println("can be renewed so:", source.Ways(ctx).PersonalAccessToken == nil)
 	fmt.Println(source.Renew(ctx), source.Status().Saved)
 	// Output:

@@ -8,20 +8,20 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// unit is what the expiry_at of a personal access token counts, from 1970 on. Esper does not say; 0 is that of a token
-// that never ends.
+// unit is the unit in which the expiry_at of a personal access token counts the time since 1970. Esper does not document
+// it. 0 is for a token that never ends.
 type unit time.Duration
 
 const (
 	noExpiry    = -1                         // the expiry_at of a token that never ends
-	longestLife = 100 * 365 * 24 * time.Hour // of a key that ends
+	longestLife = 100 * 365 * 24 * time.Hour // the longest lifetime of a key that ends
 )
 
-// never is when a key ends that does not: the latest moment that a document can hold.
+// never is the end that a document holds for a key that never ends: the latest time that it can hold.
 var never = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) //nolint:gochecknoglobals // a constant
 
-// unitOf finds the unit of expiry, which is about a key that ends at ends. If that is not known, it is the unit in which a
-// key that works ends within a hundred years.
+// unitOf finds the unit of expiry, the expiry_at of a key that works and that ends at ends. If ends is zero, which means
+// unknown, it is the first unit in which the key ends within the next hundred years.
 func unitOf(expiry string, ends, now time.Time) (unit, error) {
 	if expiry == strconv.Itoa(noExpiry) {
 		if !ends.IsZero() && ends.Before(never) {
@@ -40,7 +40,7 @@ func unitOf(expiry string, ends, now time.Time) (unit, error) {
 	return 0, fmt.Errorf("%w: the unit of its personal access token's expiry_at cannot be told: in none does it agree with the end of the key", ErrNotRenewable)
 }
 
-// moment reads an expiry_at.
+// moment returns the time for which expiry, an expiry_at, stands. ok is false if expiry cannot be read.
 func (u unit) moment(expiry string) (at time.Time, ok bool) {
 	n, err := strconv.ParseInt(expiry, 10, 64)
 	switch {
@@ -53,7 +53,7 @@ func (u unit) moment(expiry string) (at time.Time, ok bool) {
 	return fits(time.Unix(n/aSecond, n%aSecond*int64(u))), true
 }
 
-// lifetime is how long the successor of d's key is to live: as the caller wants, or else as long as d's key.
+// lifetime is how long the key after d's is to live: as long as wanted or, if that is 0, as long as d's key.
 func (t personalToken) lifetime(d policy.Document, wanted time.Duration) time.Duration {
 	for _, l := range []time.Duration{wanted, d.ExpiresAt.Sub(d.IssuedAt), t.life} {
 		if l > 0 {
@@ -63,12 +63,12 @@ func (t personalToken) lifetime(d policy.Document, wanted time.Duration) time.Du
 	return policy.AssumedLifetime
 }
 
-// next is the expiry_at of a key that is made now and lives so long.
+// next is the expiry_at of a key that is made now and lives for lifetime.
 func (t personalToken) next(lifetime time.Duration, now time.Time) int64 {
 	if t.unit == 0 {
 		return noExpiry
 	}
-	at := now.Add(lifetime + time.Duration(t.unit) - 1) // rounded up: no key is to live shorter than the one before
+	at := now.Add(lifetime + time.Duration(t.unit) - 1) // rounded up, so that repeated renewals do not shorten the lifetime
 	aSecond := int64(time.Second) / int64(t.unit)
 	return at.Unix()*aSecond + int64(at.Nanosecond())/int64(t.unit)
 }

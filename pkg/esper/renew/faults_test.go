@@ -11,12 +11,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// recorder keeps what WithOnChange is told.
+// recorder keeps each Status that the function of WithOnChange gets.
 type recorder []Status
 
 func (r *recorder) option() Option { return WithOnChange(func(s Status) { *r = append(*r, s) }) }
 
-// advisory begins with a key that is due, and not more, at a server whose renewals fail so.
+// advisory opens a source whose key is in the advisory window, ten days before its end. If renewal is set, it
+// answers the renewals in place of the server.
 func advisory(t *testing.T, renewal func(act func() *http.Response) (*http.Response, error), opts ...Option) (*stub, *faulty, *Source) {
 	server, store := newStub(90*day), &faulty{Store: Memory()}
 	source := opened(t, server, store, opts...)
@@ -27,6 +28,7 @@ func advisory(t *testing.T, renewal func(act func() *http.Response) (*http.Respo
 	return server, store, source
 }
 
+// fails answers with a status and a header, and does not let the server act.
 func fails(status int, header ...string) func(func() *http.Response) (*http.Response, error) {
 	return func(func() *http.Response) (*http.Response, error) {
 		resp := reply(status, "")
@@ -62,15 +64,15 @@ func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 			}
 		}
 		if len(told) != 10 || told[0].LastError == nil || told[0].NextAttempt.IsZero() {
-			t.Errorf("OnRenew was told %d times: %+v", len(told), told)
+			t.Errorf("the function of WithOnChange was called %d times, want 10: %+v", len(told), told)
 		}
 		if d := stored(t, store); d.Attempt.ID != "" {
-			t.Error("the journal is left behind")
+			t.Error("the note of the attempt is still in the store")
 		}
 		server.fault = nil
 		time.Sleep(12 * time.Hour)
 		wantKey(t, source, "key-1")
-		synctest.Wait() // for what is told after the renewal
+		synctest.Wait() // until the function of WithOnChange was called
 		if status := told[len(told)-1]; status.LastError != nil || source.Status().LastError != nil || len(told) != 11 {
 			t.Errorf("after the renewal: %v", status.LastError)
 		}
@@ -93,12 +95,12 @@ func TestRetryAfter(t *testing.T) {
 		wantKey(t, source, stubFirst)
 		synctest.Wait()
 		if d := time.Until(source.Status().NextAttempt); d > 90*time.Minute {
-			t.Errorf("the next attempt is in %v", d)
+			t.Errorf("the next attempt is in %v, want an hour and a half at most", d)
 		}
 	})
 }
 
-// TestUnknownOutcome has the old key go on working: it is checked, and renewed after the pause.
+// After a renewal of unknown outcome, the old key goes on working. It is checked, and renewed after the pause.
 func TestUnknownOutcome(t *testing.T) {
 	for name, renewal := range map[string]func(func() *http.Response) (*http.Response, error){
 		"500": fails(500), "reset": func(func() *http.Response) (*http.Response, error) { return nil, errStub },
@@ -115,9 +117,9 @@ func TestUnknownOutcome(t *testing.T) {
 				t.Fatalf("%s: attempt %v, %d checks", name, d.Attempt, server.checks()-1)
 			}
 			if name == "unread text" && d.Answer != key(`{"token: "`) || name == "unread binary" && d.Answer != key("\xff\x00\xfe") {
-				t.Errorf("%s: the answer is not in the journal: %+v", name, d)
+				t.Errorf("%s: the answer is not in the store: %+v", name, d)
 			}
-			// Another process begins with that.
+			// Another process starts with that document.
 			again := opened(t, server, store)
 			for _, s := range []*Source{source, again} {
 				if n := renewFor(t, server, s, 40*time.Second, time.Second); n != 0 {
@@ -132,15 +134,15 @@ func TestUnknownOutcome(t *testing.T) {
 				t.Errorf("%s: %d checks before the second renewal, want 1", name, n)
 			}
 			if stored(t, store).Attempt.ID != "" {
-				t.Errorf("%s: the journal is left behind", name)
+				t.Errorf("%s: the note of the attempt is still in the store", name)
 			}
 			time.Sleep(2 * time.Minute)
-			wantKey(t, source, "key-1") // adopted
+			wantKey(t, source, "key-1") // taken over from the store
 		})
 	}
 }
 
-// TestAnswerOutlivesFailures: a later attempt that is refused leaves the answer in the journal.
+// An answer from which no key could be read stays in the store when later attempts fail.
 func TestAnswerOutlivesFailures(t *testing.T) {
 	for _, answer := range []string{"half a key", "half a key\xff"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -153,15 +155,15 @@ func TestAnswerOutlivesFailures(t *testing.T) {
 					t.Fatal("no second renewal")
 				}
 				if d := stored(t, store); d.Answer != key(answer) {
-					t.Errorf("the document is %+v", d)
+					t.Errorf("the answer is not in the store any more: %+v", d)
 				}
 			}
 		})
 	}
 }
 
-// TestLost has the server replace the key and the answer lost. Callers get the old key until the server has
-// refused it for the second time, a minute later.
+// The server replaces the key, and its answer is lost. Callers get the old key until the server has refused it for
+// the second time, a minute after the first.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(resp *http.Response) (*http.Response, error){
@@ -209,7 +211,7 @@ func TestLost(t *testing.T) {
 			infos := server.counted("info")
 			_ = renewFor(t, server, source, 10*day, 20*time.Minute)
 			if n := server.counted("info") - infos; server.counted("renew") != posts || n > 10*25 {
-				t.Errorf("%s: %d renewals and %d questions after the loss", name, server.counted("renew")-posts, n)
+				t.Errorf("%s: in the ten days after the loss, %d renewals, want none, and %d checks, want at most 250", name, server.counted("renew")-posts, n)
 			}
 			server.fault = nil
 			server.revoke("operator")
@@ -225,7 +227,7 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestCheckIsNotPossible: no renewal without a check, however long the server cannot be asked.
+// After a renewal of unknown outcome, none is sent before a check, however long the server cannot be reached for it.
 func TestCheckIsNotPossible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := advisory(t, nil)
@@ -244,7 +246,7 @@ func TestCheckIsNotPossible(t *testing.T) {
 		}
 		server.fault, server.refuse = nil, nil
 		if renewFor(t, server, source, 2*time.Hour, time.Minute); server.counted("renewed") != 1 {
-			t.Error("not renewed afterwards")
+			t.Error("the key was not renewed after the server could be reached again")
 		}
 	})
 }

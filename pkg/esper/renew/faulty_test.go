@@ -8,7 +8,7 @@ import (
 
 var errDisk = errors.New("no space left on device")
 
-// faulty is a store whose methods fail as told.
+// faulty is a store that calls load before Load and save before Save, and returns their errors.
 type faulty struct {
 	Store
 	mu   sync.Mutex

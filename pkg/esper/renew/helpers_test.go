@@ -31,21 +31,22 @@ const (
 	day            = 24 * time.Hour
 )
 
-// stub is an Esper server without a network, for bubbles of testing/synctest. Its keys are
-// stubFirst, key-1, key-2, …
+// stub is an Esper server that needs no network, so that it works in a bubble of testing/synctest.
+// Its keys are stubFirst, key-1, key-2, …
 type stub struct {
 	lifetime time.Duration
 	keepOld  bool          // a renewed key goes on working
-	ahead    time.Duration // the server's clock, compared with this one
-	// fault, if set, stands in for act, which is the normal answer. Op is "info", "renew" or "other".
+	ahead    time.Duration // how far the server's clock is ahead of this one
+	// fault, if set, answers each request. It may call act, which has the server act and returns the normal answer. Op
+	// is "info", "list", "renew" or "other".
 	fault func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
-	// refuse, if set, may keep a request from being sent at all.
+	// refuse, if set, may return an error with which a request fails before it is sent.
 	refuse func(op string) error
-	body   func(key string, created, expires time.Time) string // of a renewal's answer, if set
-	info   func(key string, created, expires time.Time) string // of TokenInfo's
+	body   func(key string, created, expires time.Time) string // if set, makes the answer to a renewal
+	info   func(key string, created, expires time.Time) string // if set, makes the answer of TokenInfo
 
 	mu     sync.Mutex
-	keys   map[string][2]time.Time // created, expires
+	keys   map[string][2]time.Time // when each key was made, and when it ends
 	newest string
 	count  map[string]int
 	posts  []time.Time
@@ -71,8 +72,8 @@ func (s *stub) counted(op string) int {
 	return s.count[op]
 }
 
-// checks is how often the server was asked about a key for its own sake. Before a renewal through personal access
-// tokens it is asked once more, together with the list.
+// checks is how often TokenInfo was asked in order to check a key. Each renewal through personal access tokens asks it
+// once more, together with the list of tokens; those requests do not count.
 func (s *stub) checks() int { return s.counted("info") - s.counted("list") }
 
 func (s *stub) posted() []time.Time {
@@ -81,7 +82,7 @@ func (s *stub) posted() []time.Time {
 	return append([]time.Time(nil), s.posts...)
 }
 
-// valid reports whether the server takes key.
+// valid reports whether the server accepts key.
 func (s *stub) valid(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +90,7 @@ func (s *stub) valid(key string) bool {
 	return ok && s.now().Before(k[1])
 }
 
-// revoke makes the server know no key but these.
+// revoke removes all keys from the server, except those to keep, which it makes anew.
 func (s *stub) revoke(keep ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *stub) revoke(keep ...string) {
 	}
 }
 
-// operationOf tells requests apart.
+// operationOf returns the operation that a request is for.
 func operationOf(req *http.Request) string {
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/renew-token/"), req.Method == http.MethodPut:
@@ -181,7 +182,7 @@ func renewalBody(key string, created, expires time.Time) string {
 // viaTokens makes every test of this package renew the key through personal access tokens.
 var viaTokens = os.Getenv("ESPER_TEST_VIA") == "personal-access-token"
 
-// listed is what the list says of a key: the end that TokenInfo tells, or else the real one.
+// listed returns the token of a key in the list, with the end that TokenInfo says, or else the real end.
 func listed(key string, expires time.Time, info string) string {
 	var told struct {
 		ExpiryAt any `json:"expiry_at"`
@@ -194,7 +195,7 @@ func listed(key string, expires time.Time, info string) string {
 	return text
 }
 
-// personalBody makes what the server says of a personal access token from what it says of a key in another way.
+// personalBody turns an answer about a key, of TokenInfo or of a renewal, into the JSON of a personal access token.
 func personalBody(other string) string {
 	var fields map[string]any
 	in := json.NewDecoder(strings.NewReader(other))
@@ -218,7 +219,7 @@ func personalBody(other string) string {
 		}
 		delete(fields, name)
 	}
-	text, _ := json.Marshal(fields) // it came out of JSON
+	text, _ := json.Marshal(fields) // cannot fail, since fields came out of JSON
 	return string(text)
 }
 
@@ -237,7 +238,7 @@ var errStub = errors.New("the connection was reset")
 
 var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
-// only makes a fault for one operation.
+// only returns a fault that calls f for the operation op, and lets the server act on all others.
 func only(op string, f func(act func() *http.Response) (*http.Response, error)) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
 	return func(_ *http.Request, got string, act func() *http.Response) (*http.Response, error) {
 		if got == op {
@@ -247,9 +248,9 @@ func only(op string, f func(act func() *http.Response) (*http.Response, error)) 
 	}
 }
 
-// ServeHTTP answers as RoundTrip does. An error of that ends the connection without an answer.
+// ServeHTTP answers as RoundTrip does. If RoundTrip fails, it ends the connection without an answer.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // without that, net/http does not see the client go away
+	_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client has gone
 	resp, err := s.RoundTrip(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -260,7 +261,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = resp.Body.Close()
 }
 
-// refusing is a middleware that stands for a network in which no connection can be made.
+// refusing is a middleware that calls s.refuse, which can fail a request as if no connection could be made.
 func (s *stub) refusing(next http.RoundTripper) http.RoundTripper {
 	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		if s.refuse != nil {
@@ -276,7 +277,7 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// instead puts a server in the network's place.
+// instead returns an option with which all requests go to server.
 func instead(t testing.TB, server *stub) Option {
 	t.Helper()
 	listener := pipe.Listen()
@@ -297,7 +298,7 @@ func instead(t testing.TB, server *stub) Option {
 	}
 }
 
-// opened begins with stubFirst, or what is in store.
+// opened opens a source with the key in store, or with stubFirst if the store is empty.
 func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	t.Helper()
 	opts = append([]Option{
@@ -312,7 +313,7 @@ func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	return source
 }
 
-// put stores a document in the place of what is there, with stubFirst unless it has another key.
+// put replaces the document in store by d, with the key stubFirst if d has none.
 func put(t testing.TB, store Store, d policy.Document) {
 	t.Helper()
 	if d.Key.IsZero() {
@@ -352,12 +353,12 @@ func key(text string) esper.Secret { return esper.NewSecret(text) }
 
 func wallClock() time.Time { return plain(time.Now()) }
 
-// living is a document of a key that was made now.
+// living returns the document of a key that is made now.
 func living(text string, lifetime time.Duration) policy.Document {
 	return policy.Document{Key: key(text), IssuedAt: wallClock(), ExpiresAt: wallClock().Add(lifetime)}
 }
 
-// wantKey asks for the key.
+// wantKey asks the source for the key, and fails the test if it is not want.
 func wantKey(t testing.TB, s *Source, want string) {
 	t.Helper()
 	token, err := s.Token()
@@ -369,8 +370,8 @@ func wantKey(t testing.TB, s *Source, want string) {
 	}
 }
 
-// works reports whether the key that a caller gets is one that the server takes, once what the call began
-// has ended.
+// works reports whether callers get a key that the server accepts. It first makes a call, and waits for a renewal
+// that this call may begin.
 func works(server *stub, s *Source) bool {
 	_, _ = s.Token()
 	synctest.Wait()

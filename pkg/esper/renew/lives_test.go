@@ -22,8 +22,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// livesEnv is how many programs TestProgramsThatEnd has live and end; the default is enough to find a
-// renewal that is left behind.
+// livesEnv is the variable that says how many programs TestProgramsThatEnd runs. The default is enough to find a
+// program that ends without waiting for its renewal.
 const livesEnv = "ESPER_TEST_LIVES"
 
 // build compiles the example programs.
@@ -56,7 +56,7 @@ func dueFile(t *testing.T, server *espertest.Server) (path string) {
 	return path
 }
 
-// edit changes a document as a person would.
+// edit changes the document in the file at path, as a person could with an editor.
 func edit(t *testing.T, path string, change func(d map[string]any)) {
 	t.Helper()
 	d := fields(t, path)
@@ -82,19 +82,19 @@ func fields(t *testing.T, path string) (d map[string]any) {
 	return d
 }
 
-// life is one program's.
+// life says how one program is run.
 type life struct {
 	program       string
-	before, after time.Duration // the server is slow before it acts, or if after is longer, before it answers
-	signal        time.Duration // until SIGTERM; 0 for none
+	before, after time.Duration // how long the server waits: before it acts or, if after is longer, before it answers
+	signal        time.Duration // the time until SIGTERM; 0: no signal
 }
 
 func (l life) String() string {
 	return fmt.Sprintf("%s, server %v+%v, SIGTERM after %v", l.program, l.before, l.after, l.signal)
 }
 
-// TestProgramsThatEnd runs the example programs, which get SIGTERM at any moment of a renewal or just come
-// to their end: no key is lost, and there is one renewal where one was due.
+// TestProgramsThatEnd runs the example programs. They get SIGTERM at any moment of a renewal, or end by themselves.
+// No key is lost or renewed twice, and a program that gets no signal renews the key.
 func TestProgramsThatEnd(t *testing.T) {
 	t.Parallel()
 	notShort(t)
@@ -128,7 +128,7 @@ func (l life) live(t *testing.T, folder string) {
 	server := espertest.NewServer(t)
 	path := dueFile(t, server)
 	old := server.Token()
-	// The server acts after the delay or before it.
+	// Handled says that the server acts before the delay, and not after it.
 	server.FailOperation("renewToken", -1, espertest.Fault{Delay: l.before + l.after, Handled: l.before < l.after})
 	c := exec.CommandContext(t.Context(), filepath.Join(folder, l.program))
 	c.Env = append(os.Environ(), "ESPER_ENVIRONMENT="+server.URL, "ESPER_KEY_FILE="+path, "ESPER_API_KEY="+old)
@@ -151,7 +151,7 @@ func (l life) live(t *testing.T, folder string) {
 	select {
 	case <-ended:
 	case <-time.After(time.Minute):
-		t.Errorf("%v: it does not end", l)
+		t.Errorf("%v: the program has not ended after a minute", l)
 		_ = c.Process.Kill()
 		return
 	}
@@ -161,15 +161,15 @@ func (l life) live(t *testing.T, folder string) {
 	case key != server.Token():
 		t.Errorf("%v: after %d renewals the stored key is not the server's\n%s", l, renewals, &out)
 	case renewals > 1:
-		t.Errorf("%v: %d renewals", l, renewals)
+		t.Errorf("%v: %d renewals, want 1 at most", l, renewals)
 	case l.signal == 0 && renewals != 1:
 		t.Errorf("%v: the key was due, and was not renewed\n%s", l, &out)
 	case renewals == 1 && key == old:
-		t.Errorf("%v: renewed, and the old key is stored", l)
+		t.Errorf("%v: the key was renewed, and the old key is still stored", l)
 	}
 }
 
-// A job that is quicker than its renewal still renews, in the very first run.
+// A job whose calls take less time than the renewal still renews, in its very first run.
 func TestJobRenewsWhenItIsQuick(t *testing.T) {
 	t.Parallel()
 	notShort(t)
@@ -184,11 +184,11 @@ func TestJobRenewsWhenItIsQuick(t *testing.T) {
 		}
 	}
 	if n := processes.Posts(server); n != 1 || fields(t, path)["key"] != server.Token() {
-		t.Errorf("%d renewals", n)
+		t.Errorf("after two runs: %d renewals, want 1, with the new key stored", n)
 	}
 }
 
-// The program's mistakes are told in a line.
+// If a program cannot start because of a bad setting, its output is one line that says why.
 func TestProgramsFailClearly(t *testing.T) {
 	t.Parallel()
 	notShort(t)
@@ -199,7 +199,7 @@ func TestProgramsFailClearly(t *testing.T) {
 		out, err := c.CombinedOutput()
 		exit := (*exec.ExitError)(nil)
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "begins with ~") || strings.Count(string(out), "\n") != 1 {
-			t.Errorf("%s: %v\n%s", program, err, out)
+			t.Errorf("%s: %v, want exit code 1 and one line\n%s", program, err, out)
 		}
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// liar is a store that does what the contract allows, and nobody hopes for.
+// liar is a store whose saves often report something wrong, as far as the contract of Store allows that.
 type liar struct {
 	Store
 	lie   string
-	often int // in a hundred
+	often int // how many calls in a hundred go wrong
 
 	mu   sync.Mutex
 	rand *rand.Rand
-	told int // how often it lied
+	told int // how many calls went wrong
 }
 
 func (l *liar) lies() bool {
@@ -68,7 +68,7 @@ func (l *liar) Save(ctx context.Context, data []byte, version string) (string, e
 	return "", errors.New("the connection was reset")
 }
 
-// No lie of a store loses a key, and none makes two renewals of one.
+// Whatever a store reports wrongly, no key is lost, and no key is renewed twice.
 func TestLyingStore(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -77,7 +77,7 @@ func TestLyingStore(t *testing.T) {
 	for _, lie := range []string{"fails", "writes and fails", "writes and times out", "writes later", "conflicts about its own write", "changes its version by itself"} {
 		for _, often := range []int{30, 100} {
 			if lie == "fails" && often == 100 {
-				continue // each process renews for itself in the last minutes; TestStoringFailsAlways has one
+				continue // each process would renew for itself in the last minutes; TestStoringFailsAlways tests one process
 			}
 			for _, keepOld := range []bool{false, true} {
 				synctest.Test(t, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestLyingStore(t *testing.T) {
 					store := &liar{Store: Memory(), lie: lie, rand: rand.New(rand.NewPCG(uint64(often), 7))}
 					sources := []*Source{opened(t, server, store), opened(t, server, store)}
 					store.often = often
-					last := func() { // with a store that never says yes, a renewal waits for the key's last minutes
+					last := func() { // if no save succeeds, a renewal waits for the last minutes of the key
 						if end := sources[1].Status().ExpiresAt; time.Until(end) < 5*time.Hour {
 							time.Sleep(time.Until(end) - 2*time.Minute)
 						}
@@ -104,7 +104,7 @@ func TestLyingStore(t *testing.T) {
 						t.Errorf("%s, %d %%: %d renewals in 25 days of 10-day keys, want 2 to 4", lie, often, n)
 					}
 					if store.told == 0 {
-						t.Errorf("%s: it never lied", lie)
+						t.Errorf("%s: no call of the store went wrong", lie)
 					}
 				})
 			}
@@ -112,8 +112,8 @@ func TestLyingStore(t *testing.T) {
 	}
 }
 
-// An old document comes back: from a backup, from a write that lingered, or in a stale read. It does not win, and the
-// new key is stored again.
+// An old document comes back, from a backup or from a delayed write. The source goes on using the new key, and stores it
+// again.
 func TestOldDocumentComesBack(t *testing.T) {
 	for _, keepOld := range []bool{false, true} {
 		for name, later := range map[string]time.Duration{"at once": 0, "after a week": 7 * day} {
@@ -133,22 +133,23 @@ func TestOldDocumentComesBack(t *testing.T) {
 				for range 3 {
 					time.Sleep(time.Minute)
 					if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
-						t.Errorf("%s: %d, %v", name, status, err)
+						t.Errorf("%s: a request after the old document came back: %d, %v", name, status, err)
 					}
 				}
 				wantKey(t, source, "key-1")
 				if d := stored(t, store); d.Key != key("key-1") || d.Serial != 2 {
-					t.Errorf("%s: %+v is stored", name, d)
+					t.Errorf("%s: %+v is stored, want key-1 with serial 2", name, d)
 				}
 				if n := server.counted("renew"); n != 1 || source.Status().Lost {
-					t.Errorf("%s: %d renewals, %+v", name, n, source.Status())
+					t.Errorf("%s: %d renewals, want 1, or the key is lost: %+v", name, n, source.Status())
 				}
 			})
 		}
 	}
 }
 
-// The backup is from before a person gave another key. Only the server knows which of the two counts.
+// An old document comes back from before a person gave another key. The source has to ask the server which of the two
+// keys works.
 func TestBackupOfAnotherLineage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -167,12 +168,12 @@ func TestBackupOfAnotherLineage(t *testing.T) {
 			wantKey(t, source, "given")
 		}
 		if d := stored(t, store); d.Key != key("given") {
-			t.Errorf("%+v is stored", d)
+			t.Errorf("%+v is stored, want the given key", d)
 		}
 	})
 }
 
-// A stale read right after a renewal.
+// A source starts right after a renewal by another, and reads an old copy of the document. It takes over the new key.
 func TestStaleRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), &faulty{Store: Memory()}
@@ -182,18 +183,19 @@ func TestStaleRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		stale := &staleStore{Store: store, document: old, version: version}
-		other := opened(t, server, stale) // it begins with the old copy
+		other := opened(t, server, stale) // begins with the old copy
 		for range 5 {
 			_, _ = get(t, other, server, http.MethodGet)
 			time.Sleep(time.Minute)
 		}
 		wantKey(t, other, "key-1")
 		if d := stored(t, store); d.Key != key("key-1") || server.counted("renew") != 1 {
-			t.Errorf("%+v is stored", d)
+			t.Errorf("%+v is stored, want key-1 after one renewal", d)
 		}
 	})
 }
 
+// staleStore returns an old document at the first two reads.
 type staleStore struct {
 	Store
 	document []byte

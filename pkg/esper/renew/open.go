@@ -14,20 +14,20 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-const proofLasts = 7 * 24 * time.Hour // of a save by this host
+const proofLasts = 7 * 24 * time.Hour // a save by this host that is younger proves that the store works
 
-// Open begins with the key in store, or where that is empty with [WithInitialToken], which is checked with
-// TokenInfo and saved. With a stored key that is not due, nothing is sent to Esper, so that a program
-// starts without it.
+// Open returns a source of the key in store. If the store is empty, Open begins with the key of
+// [WithInitialToken]: it checks that key with TokenInfo, and saves it. If the store has a key, Open sends
+// nothing to Esper, so that a program can start while Esper cannot be reached.
 //
-// Open proves that the store works: it saves what is stored once more, unless this host did so within a
-// week. It fails, with what to do, on what cannot pass by itself, such as a file system that is mounted
-// read-only. What may pass, such as a full disk, is a warning and stands in [Status], unless the key is
-// due for renewal.
+// Open proves that the store works: it saves the stored document once more, unless this host did so within a
+// week. If that fails for a reason that cannot pass by itself, such as a file system that is mounted
+// read-only, Open fails, and the error says what to do. If the reason may pass, such as a full disk, Open
+// fails only if the key is due for renewal; otherwise it logs a warning, and the error stands in [Status].
 //
-// The environment and the options in [WithClientOptions] are checked as esper.New does; a bad argument is
-// [esper.ErrInvalidArgument], an empty store without a key to begin with is [ErrNoKey], and such a key that belongs to no
-// developer app [ErrNotRenewable].
+// Open checks the environment and the options in [WithClientOptions] as esper.New does. The error is
+// [esper.ErrInvalidArgument] for a bad argument, [ErrNoKey] if there is no key to begin with, and
+// [ErrNotRenewable] if the key of [WithInitialToken] belongs to no developer app.
 func Open(ctx context.Context, environment string, store Store, opts ...Option) (*Source, error) {
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
 	for _, opt := range opts {
@@ -86,7 +86,7 @@ func (s *Source) check(ctx context.Context) error {
 	return nil
 }
 
-// first reads the store, and saves the initial key if that is empty.
+// first reads the store, and saves the initial key if the store is empty.
 func (s *Source) first(ctx context.Context) (c content, err error) {
 	c, s.version, err = s.load(ctx)
 	if err != nil || !c.Key.IsZero() {
@@ -103,7 +103,7 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 	if saveErr == nil {
 		return content{d, time.Now(), hostname()}, nil
 	}
-	// Another process may have been faster, or the save has happened all the same.
+	// Another process may have saved a key first, or the store has saved ours although it reported an error.
 	c, s.version, err = s.load(ctx)
 	if err != nil || c.Key.IsZero() {
 		return c, saveErr
@@ -111,7 +111,7 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 	return c, nil
 }
 
-// given asks the server about a key that a person gave, and makes its document.
+// given asks the server about a key that a person gave, and makes the document of that key.
 func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, error) {
 	d, err := s.ask(ctx, key)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, 
 	return d, nil
 }
 
-// begin proves that the store works, and begins to use its key.
+// begin proves that the store works, and begins to use the key of c.
 func (s *Source) begin(ctx context.Context, c content) error {
 	now := time.Now()
 	state := policy.State{Me: rand.Text()[:10] + ".", Before: s.before, ReadOnly: s.readOnly}
@@ -133,7 +133,7 @@ func (s *Source) begin(ctx context.Context, c content) error {
 		s.logger.Warn("the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
 			slog.String("store", s.storeName()))
 	}
-	state = policy.New(state, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads a fleet, decides nothing secret
+	state = policy.New(state, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads many processes; not a secret
 	recent := now.Sub(c.savedAt).Abs() < proofLasts && c.savedBy == hostname()
 	if state.Proven = s.readOnly || recent || c.Attempt.ID != ""; !state.Proven {
 		err := s.save(ctx, c.Document)
@@ -148,7 +148,7 @@ func (s *Source) begin(ctx context.Context, c content) error {
 		}
 	}
 	s.state, s.asked = state, now
-	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads a fleet, decides nothing secret
+	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
 	if state.Due(now) {
 		s.next = now
 	}
@@ -156,7 +156,7 @@ func (s *Source) begin(ctx context.Context, c content) error {
 	return nil
 }
 
-// permanent reports whether an error of a store stays until somebody mends it.
+// permanent reports whether an error of a store stays until somebody mends the store.
 func permanent(err error) bool {
 	var p interface{ Permanent() bool }
 	return errors.As(err, &p) && p.Permanent() || errors.Is(err, fs.ErrPermission)

@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// hopeless is an error of a store that says that it cannot pass.
+// hopeless is a permanent error of a store.
 type hopeless struct{ error }
 
 func (hopeless) Permanent() bool { return true }
 
-// Open saves what is stored once more, and so learns early of a store that could not take the new key.
+// Open saves the stored document once more, to find out early whether the store could save a new key.
 func TestOpenProvesTheStore(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		save    error
-		age     time.Duration // of the key
+		age     time.Duration // how old the key is
 		refused bool
 	}{
 		{"a store that works", nil, 0, false},
@@ -36,7 +36,7 @@ func TestOpenProvesTheStore(t *testing.T) {
 			var log strings.Builder
 			server, store := newStub(90*day), &faulty{Store: Memory()}
 			put(t, store, living(stubFirst, 90*day))
-			time.Sleep(8*day + test.age) // a save by this host within a week would be proof enough
+			time.Sleep(8*day + test.age) // more than a week, since a save by this host within a week would be proof enough
 			saves := 0
 			store.set(nil, func([]byte) error { saves++; return test.save })
 			source, err := Open(t.Context(), "foo", store, instead(t, server), logTo(&log))
@@ -52,14 +52,14 @@ func TestOpenProvesTheStore(t *testing.T) {
 			defer func() { _ = source.Close() }()
 			wrong := test.save != nil && !errors.Is(test.save, ErrConflict)
 			if status := source.Status(); (status.LastError != nil) != wrong || wrong != strings.Contains(log.String(), "level=WARN") {
-				t.Errorf("%s: %+v, log %s", test.name, status, &log)
+				t.Errorf("%s: the error of the store is not in Status and the log as it should be: %+v, log %s", test.name, status, &log)
 			}
 			wantKey(t, source, stubFirst)
 		})
 	}
 }
 
-// What makes the proof superfluous, and who may not give it.
+// When Open does not test the store with a save: it is known to work, or the source is read-only.
 func TestOpenNeedsNoProof(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, store Store) []Option{
 		"saved by this host within a week": func(*testing.T, Store) []Option { time.Sleep(6 * day); return nil },
@@ -76,7 +76,7 @@ func TestOpenNeedsNoProof(t *testing.T) {
 			server, store := newStub(90*day), &faulty{Store: Memory()}
 			put(t, store, living(stubFirst, 90*day))
 			opts := prepare(t, store)
-			store.set(nil, func([]byte) error { t.Errorf("%s: the store is written", name); return nil })
+			store.set(nil, func([]byte) error { t.Errorf("%s: Open writes to the store", name); return nil })
 			source, err := Open(context.Background(), "foo", store, append(opts, instead(t, server))...)
 			if err != nil {
 				t.Fatal(err)
@@ -87,22 +87,22 @@ func TestOpenNeedsNoProof(t *testing.T) {
 	}
 }
 
-// A check of the key says what is wrong with it, or with the store.
+// Check says what is wrong with the key or with the store.
 func TestCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), &faulty{Store: Memory()}
 		source := opened(t, server, store)
 		before := server.counted("info")
 		if err := source.Check(t.Context()); err != nil || server.counted("info") != before+1 {
-			t.Errorf("a good key: %v, %d requests", err, server.counted("info")-before)
+			t.Errorf("Check of a good key: %v, %d requests, want 1", err, server.counted("info")-before)
 		}
 		store.set(func() error { return errDisk }, nil)
 		if err := source.Check(t.Context()); !errors.Is(err, errDisk) {
-			t.Errorf("an unreadable store: %v", err)
+			t.Errorf("Check while the store cannot be read: %v, want the error of the store", err)
 		}
 		store.set(nil, nil)
 		if err := source.Check(t.Context()); err != nil {
-			t.Errorf("again: %v", err)
+			t.Errorf("Check when the store can be read again: %v", err)
 		}
 	})
 }

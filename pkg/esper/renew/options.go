@@ -18,19 +18,19 @@ type settings struct {
 	onChange func(Status)
 	readOnly bool
 	tokens   bool          // renew through personal access tokens
-	lifetime time.Duration // of new keys; 0: as the one before
+	lifetime time.Duration // how long new keys live; 0: as long as the key before
 }
 
 // WithInitialToken gives the key to begin with. It is saved if the store is empty. If the store has a key, the stored
-// key is used, since it may be the renewed one. The initial key that the stored one came from is then ignored without
-// a warning. Any other is logged as a warning, and is tried once the stored key is lost. To use it at once, call
-// [Source.Adopt].
+// key is used, since it may have been renewed from the given key; then the given key is ignored. If the stored key came
+// from another key, a warning is logged, and the given key is tried once the stored key is lost. To use the given key at
+// once, call [Source.Adopt].
 func WithInitialToken(key esper.Secret) Option { return func(s *settings) { s.initial = key } }
 
-// WithRenewBefore sets how long before its end a key is renewed, while callers go on using it. Half of the key's
-// lifetime is the most. Up to a quarter more is added at random, so that a fleet does not renew in one second. By
-// default, and for 0, it is a fifth of the lifetime, and at least 24 hours if the lifetime allows: a 90-day key is
-// renewed 18 to 22 days before it ends.
+// WithRenewBefore sets how long before its end a key is renewed, while callers go on using it: half of the key's
+// lifetime at most. Up to a quarter more is added at random, so that a fleet does not renew in one second. By default,
+// and for 0, it is a fifth of the lifetime, or 24 hours if that is longer and no more than half of the lifetime: a
+// 90-day key is renewed 18 to 22 days before it ends.
 func WithRenewBefore(d time.Duration) Option { return func(s *settings) { s.before = d } }
 
 // WithClientOptions sets the options of the client that reads and renews the key, and of [Source.Client].
@@ -38,13 +38,13 @@ func WithClientOptions(opts ...esper.Option) Option {
 	return func(s *settings) { s.client = append(s.client, opts...) }
 }
 
-// WithLogger sets where renewals and adoptions (info), doubts (warn) and failures (error) are logged. By default, and
-// for nil, nothing is logged. The handler may use the source.
+// WithLogger sets where renewals and adoptions (info), possible problems (warn) and failures (error) are logged. By
+// default, and for nil, nothing is logged. The handler may use the source.
 func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.logger = logger } }
 
 // WithOnChange sets a function that is called after each renewal, adoption and failure, one call at a
-// time. It may use the source. [Source.Close] does not wait for it. While it is running because of a failure, it is
-// not called for further failures, which it may have caused itself.
+// time. It may use the source. [Source.Close] does not wait for it. While a call for a failure is running, further
+// failures are not reported, since that call may have caused them.
 func WithOnChange(f func(Status)) Option { return func(s *settings) { s.onChange = f } }
 
 // ReadOnly makes a source that never writes to the store and never renews. It uses the keys that others save there,
@@ -53,18 +53,19 @@ func WithOnChange(f func(Status)) Option { return func(s *settings) { s.onChange
 func ReadOnly() Option { return func(s *settings) { s.readOnly = true } }
 
 // WithPersonalAccessTokens renews the key through personal access tokens, which Esper has announced as the successor of
-// the renew-token endpoint. It is for the day on which that answers 404 or 410; a source never switches by itself.
+// the renew-token endpoint. Use it when that endpoint answers 404 or 410; a source never switches by itself.
 //
-// EXPERIMENTAL. Esper declares the two operations, and nobody here has seen them answer. Try them with a second key first:
-// TOKENS.md beside the code says how. The server is asked for the list of the user's personal access tokens; the one that
-// the key belongs to is found by the key's id, else by the key itself, else by the key's beginning, and is given a new
-// key. Nothing is renewed if there is not exactly one. The unit of its expiry_at, which Esper does not name, is read off
-// from the end of the same key. The new key lives as long as the old one, or [WithLifetime]. The rest is as without
-// the option: the attempt is noted first, and one that may have arrived is not sent again before the server was
-// asked what came of it.
+// EXPERIMENTAL. Esper's API spec declares the two operations, but they were never tried against a real server. Try them
+// with a second key first: TOKENS.md beside the code says how. The source asks the server for the list of the user's
+// personal access tokens, and gives a new key to the token that the key belongs to. It finds that token by the key's id,
+// else by the key itself, else by the beginning of the key. It renews nothing unless exactly one token fits. Esper does
+// not document the unit of expiry_at; the source finds it by comparing expiry_at with the end of the same key. The new
+// key lives as long as the old one, or as [WithLifetime] says. Everything else is as without this option: the attempt is
+// noted in the store first, and after a renewal that may have reached the server, none is sent before the server was
+// asked whether the old key still works.
 func WithPersonalAccessTokens() Option { return func(s *settings) { s.tokens = true } }
 
 // WithLifetime sets how long a new key is to live, a minute at least. By default, and for 0, it lives as long as the key
-// before. Only a renewal with [WithPersonalAccessTokens] lets the caller choose: without that, Open returns
+// before. Only a renewal with [WithPersonalAccessTokens] lets the caller choose: without that option, Open returns
 // [esper.ErrInvalidArgument].
 func WithLifetime(d time.Duration) Option { return func(s *settings) { s.lifetime = d } }

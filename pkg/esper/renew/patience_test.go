@@ -12,14 +12,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// inDoubt is a document of a key with a renewal of which nobody knows what came.
+// inDoubt returns the document of a key with an attempt of an hour ago, whose outcome is unknown.
 func inDoubt() policy.Document {
 	d := living(stubFirst, 90*day)
 	d.Attempt = policy.Attempt{ID: "x", Begun: wallClock().Add(-time.Hour), Until: wallClock().Add(-time.Hour + time.Minute)}
 	return d
 }
 
-// A server that does not answer costs a caller ten seconds now and then, and most callers nothing.
+// If the server does not answer, a caller waits ten seconds now and then, and most callers do not wait.
 func TestSilentServer(t *testing.T) {
 	for _, op := range []string{"info", "renew"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// Callers who have less time than the server needs: what one of them began to ask is known to the next.
+// If callers have less time than the server needs, a question that one of them began is finished for the next.
 func TestImpatientCallers(t *testing.T) {
 	for _, until := range []time.Duration{80 * day, 90*day - 4*time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -73,13 +73,13 @@ func TestImpatientCallers(t *testing.T) {
 			}
 			wantKey(t, source, "key-1")
 			if n := server.counted("renew"); n != 1 {
-				t.Errorf("%d renewals", n)
+				t.Errorf("%d renewals, want 1", n)
 			}
 		})
 	}
 }
 
-// In the key's last minutes a call waits for the renewal of another process, and gets the new key.
+// In the last minutes of the key, a call waits for the renewal by another process, and gets the new key.
 func TestWaitsForTheOtherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -93,7 +93,7 @@ func TestWaitsForTheOtherProcess(t *testing.T) {
 		begun := time.Now()
 		wantKey(t, other, "key-1")
 		if took := time.Since(begun); took > 2500*time.Millisecond || server.counted("renew") != 1 {
-			t.Errorf("after %v, %d renewals", took, server.counted("renew"))
+			t.Errorf("the call waited %v for the other process, and there were %d renewals, want 1", took, server.counted("renew"))
 		}
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -101,7 +101,7 @@ func TestWaitsForTheOtherProcess(t *testing.T) {
 	})
 }
 
-// A turn that ends early has found nothing out: the last error stays.
+// A turn that its caller gives up keeps the last error, since it has found out nothing new.
 func TestEarlyEndKeepsTheError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := advisory(t, fails(500))
@@ -120,7 +120,7 @@ func TestEarlyEndKeepsTheError(t *testing.T) {
 	})
 }
 
-// A renewal that has begun is finished when its caller leaves, and its error is not forgotten.
+// When the caller leaves, a renewal that has begun is finished, and its error is kept.
 func TestRenewalOfACallerWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := advisory(t, func(act func() *http.Response) (*http.Response, error) {
@@ -132,16 +132,16 @@ func TestRenewalOfACallerWhoLeft(t *testing.T) {
 		defer cancel()
 		err := source.Renew(ctx)
 		if status := source.Status(); server.counted("renew") != 1 || err == nil || status.LastError == nil || !status.InDoubt {
-			t.Errorf("%d renewals, %v, %+v", server.counted("renew"), err, status)
+			t.Errorf("%d renewals, want 1; %v, %+v, want an error and a key in doubt", server.counted("renew"), err, status)
 		}
 	})
 }
 
-// A request through Transport ends with its context, whatever its 401 leads to.
+// A request through Transport ends with its context, also while the source looks into a 401.
 func TestRefusedRequestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
-		source.running.Add(1) // a Run that is asleep, so that no call renews by itself
+		source.running.Add(1) // as if Run were running, so that no call renews by itself
 		server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
 			switch op {
 			case "renew":
@@ -167,7 +167,7 @@ func TestRefusedRequestEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Whoever has no time to wait for the server's answer learns that, and not that all is well.
+// A call that ends before the server answers returns the error of its context, and not nil.
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -188,16 +188,16 @@ func TestGivenUp(t *testing.T) {
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: %v, want DeadlineExceeded", name, err)
 			}
 			cancel()
 		}
 		if at := source.Status().AcceptedAt; !at.IsZero() {
-			t.Errorf("accepted at %v", at)
+			t.Errorf("Status says that the server accepted the key at %v, but it never answered", at)
 		}
 		answers.Store(true)
 		if err := source.Check(t.Context()); err != nil || time.Since(source.Status().AcceptedAt) > time.Second {
-			t.Errorf("%v, %+v", err, source.Status())
+			t.Errorf("Check when the server answers: %v, %+v", err, source.Status())
 		}
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// TestPollingIsSpread opens forty sources at the same moment and renews their key, and looks at when they
-// read the store: about 80 times an hour each, never all at once.
+// TestPollingIsSpread opens forty sources at the same moment, and later renews their key. Each source reads the
+// store about 80 times an hour, and never do all of them read it in the same second.
 func TestPollingIsSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestPollingIsSpread(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Hour)
-		if err := first.Renew(ctx); err != nil { // all see the new key
+		if err := first.Renew(ctx); err != nil { // all sources take over the new key
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -53,13 +53,13 @@ func TestPollingIsSpread(t *testing.T) {
 
 		atOnce, perSecond := 0, make(map[time.Duration]int)
 		for _, at := range loads {
-			if at > time.Second { // Open itself
+			if at > time.Second { // the reads of Open come before
 				perSecond[at.Truncate(time.Second)]++
 				atOnce = max(atOnce, perSecond[at.Truncate(time.Second)])
 			}
 		}
 		each := float64(len(loads)) / sources / 2
-		t.Logf("%.1f an hour each, at most %d of %d in one second", each, atOnce, sources)
+		t.Logf("%.1f reads an hour by each, at most %d of %d in one second", each, atOnce, sources)
 		if each < 60 || each > 100 || atOnce > 12 {
 			t.Errorf("each source reads the store %.1f times an hour, and %d of %d do in the same second", each, atOnce, sources)
 		}

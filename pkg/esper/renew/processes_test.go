@@ -20,11 +20,11 @@ func TestChild(*testing.T) {
 	processes.Main(func(path string) (renew.Store, error) { return renew.File(path), nil })
 }
 
-// renewal is the operation by which the processes of these tests renew.
+// renewal is the operation with which the processes of these tests renew the key.
 var renewal = map[bool]string{false: "renewToken", true: "renewPersonalAccessToken"}[os.Getenv("ESPER_TEST_VIA") == "personal-access-token"]
 
-// TestProcessesRenewOnce has twenty processes renew one key at the same time, again and again: one does, the
-// others take the new key over.
+// TestProcessesRenewOnce has twenty processes renew one key at the same time, several times. One process renews
+// the key, and the others take over the new key.
 func TestProcessesRenewOnce(t *testing.T) {
 	const number, rounds = 20, 4
 	server := espertest.NewServer(t)
@@ -53,11 +53,11 @@ func TestProcessesRenewOnce(t *testing.T) {
 	}
 }
 
-// TestKilledAtRandom kills processes that do nothing but renew, at any moment. What is lost then is only what
-// no process has received.
+// TestKilledAtRandom kills processes at any moment while they renew the key again and again. A key is lost only
+// if no process has received it.
 func TestKilledAtRandom(t *testing.T) {
 	notShort(t)
-	kills := 20 // of each kind of server; ESPER_TEST_KILLS for more
+	kills := 20 // for each kind of server; set ESPER_TEST_KILLS for more
 	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
 		kills = n
 	}
@@ -77,10 +77,10 @@ func TestKilledAtRandom(t *testing.T) {
 			n := 0
 			for ; (n < kills || !useful() && n < 5*kills) && !t.Failed(); n++ {
 				before := processes.Posts(s.server)
-				// The answer is late, before or after the old key ends.
+				// The server answers late. If Handled is set, it has then already ended the old key.
 				s.server.FailOperation(renewal, -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
 				s.killSome()
-				if processes.Posts(s.server) == before { // the machine is slow today
+				if processes.Posts(s.server) == before { // no renewal: the machine is slow, so processes must live longer
 					s.longest = min(2*s.longest, 2*time.Second)
 				}
 				s.server.FailOperation(renewal, 0, espertest.Fault{})
@@ -91,22 +91,22 @@ func TestKilledAtRandom(t *testing.T) {
 			}
 			t.Logf("%d kills, %d renewals, %d answers lost", n, processes.Posts(s.server), lost)
 			if !useful() {
-				t.Error("hardly anything was renewed, or nothing killed at the wrong moment: the test is of no use")
+				t.Error("there were too few renewals, or no process was killed between a renewal and its answer, so the test shows nothing")
 			}
 		})
 	}
 }
 
-// scene is a server and a key file at which processes die.
+// scene is a server and a key file, used by processes that are killed.
 type scene struct {
 	*testing.T
 	server  *espertest.Server
 	path    string
 	keepOld bool
-	longest time.Duration // until a process is killed
+	longest time.Duration // the longest time until a process is killed
 }
 
-// killSome has processes renew all the time, and kills them.
+// killSome starts processes that renew without pause, and kills them.
 func (s *scene) killSome() {
 	const number = 3
 	var all sync.WaitGroup
@@ -122,8 +122,8 @@ func (s *scene) killSome() {
 	all.Wait()
 }
 
-// letTimePass makes what was noted in the document an hour old. A save that a killed process has finished but not put
-// in place is the document: it is put in place first.
+// letTimePass makes an attempt and a refusal in the document an hour old. If a killed process has written the next
+// document but not renamed it, letTimePass first puts that document in place.
 func (s *scene) letTimePass() {
 	document, _, err := renew.File(s.path).Load(s.Context())
 	if err == nil && document != nil {
@@ -142,9 +142,9 @@ func (s *scene) letTimePass() {
 	})
 }
 
-// afterwards reports whether the key is lost, which it may be only if its answer never arrived.
+// afterwards reports whether the key is lost. It fails the test if the key is lost although a process received it.
 func (s *scene) afterwards() (lost bool) {
-	for range 2 { // a second refusal, an hour later, is what gives a key up
+	for range 2 { // a key is lost only after a second refusal, here an hour later
 		c := processes.Start(s.T, s.server, s.path, "")
 		c.Hear()
 		c.Tell("check")
@@ -155,10 +155,10 @@ func (s *scene) afterwards() (lost bool) {
 		newest := stored == s.server.Token()
 		switch {
 		case kind == "key" && s.keepOld && !newest && renewal == "renewPersonalAccessToken":
-			// The old key goes on, but its token has the key that nobody received. A person has to take that.
+			// The old key goes on working, but its token has the key that no process received. A person has to adopt it.
 			c.Tell("renew")
 			if answer := c.Hear(); !strings.Contains(answer, "adopt") {
-				s.Fatalf("the old key's token has another key: %s", answer)
+				s.Fatalf("the token of the old key has another key, and the error does not say to adopt that: %s", answer)
 			}
 			c.Kill()
 			s.adopt()
@@ -172,7 +172,7 @@ func (s *scene) afterwards() (lost bool) {
 			files, _ := filepath.Glob(filepath.Dir(s.path) + "/*")
 			for _, file := range files {
 				if data, _ := os.ReadFile(file); strings.Contains(string(data), `"`+s.server.Token()+`"`) {
-					s.Errorf("lost, and the new key is in %s", file)
+					s.Errorf("the key is lost, although the new key is in %s", file)
 				}
 			}
 			c.Kill()
@@ -182,11 +182,11 @@ func (s *scene) afterwards() (lost bool) {
 		c.Kill()
 		s.letTimePass()
 	}
-	s.Fatal("refused twice, and not lost")
+	s.Fatal("the server refused the key twice, and the process does not say that it is lost")
 	return true
 }
 
-// adopt begins anew with the newest key, as a person would who copied it from the console.
+// adopt starts with an empty store and the newest key, as a person would who copied that key from the console.
 func (s *scene) adopt() {
 	_ = os.RemoveAll(filepath.Dir(s.path))
 	c := processes.Start(s.T, s.server, s.path, s.server.Token())

@@ -2,4 +2,4 @@
 
 package renew
 
-const raceEnabled = true // everything is ten times as slow
+const raceEnabled = true // tests run about ten times slower

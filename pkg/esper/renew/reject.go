@@ -13,14 +13,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// rejectInterval is from one look at the store after a 401 to the next: an endpoint may answer 401 to
-// every request, for reasons of its own.
+// rejectInterval is the shortest time between two reads of the store because of a 401: an endpoint may
+// answer 401 to every request although the key works.
 const rejectInterval = time.Second
 
-// Reject is called by a client after a 401, with the token that was refused. It reads the store, asks the
-// server about the key, at most every 30 seconds, and waits for a renewal of another process that is
-// under way. It returns another token if there is one by then, and else the same. The errors are ctx's,
-// [ErrKeyLost] and [ErrClosed].
+// Reject looks into a 401. A client calls it with the token that the server refused. Reject reads the store,
+// asks the server about the key, at most every 30 seconds, and waits while another process is renewing the
+// key. It returns another token if there is one by then, and else the same token. The error is that of ctx,
+// [ErrKeyLost], [ErrKeyExpired], [ErrClosed], or [esper.ErrInvalidArgument] if token is nil.
 func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error) {
 	if token == nil {
 		return nil, fmt.Errorf("renew: %w: the token is nil", esper.ErrInvalidArgument)
@@ -54,7 +54,7 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 	}
 }
 
-// suspect has a turn that looks into a 401, after the one that is under way.
+// suspect waits for the turn that is under way, if there is one, and then for a turn that looks into a 401.
 func (s *Source) suspect(ctx context.Context) error {
 	for {
 		ended, mine := s.start(ctx, policy.Turn{Suspect: true})
@@ -70,10 +70,10 @@ func (s *Source) suspect(ctx context.Context) error {
 	}
 }
 
-// RenewToken renews the source's own key, as [Source.Renew] does, for [esper.Client.RenewToken] of a client
-// that uses the source. The two ids and the key, if they are given, have to be the source's. A failure is
-// an [*esper.RenewalError]. If another process made the new key, only Token, the two times and the two ids
-// are known.
+// RenewToken renews the source's own key, as [Source.Renew] does. [esper.Client.RenewToken] calls it if the
+// client uses the source. The two ids in r, and the key if r has one, must be those of the source; otherwise
+// the error is [esper.ErrInvalidArgument]. If the renewal fails, the error is an [*esper.RenewalError]. If
+// another process made the new key, the result has only Token, the two times and the two ids.
 func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.RenewedToken, error) {
 	before := s.look().state
 	d := before.Doc

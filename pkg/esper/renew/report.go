@@ -15,13 +15,13 @@ type Status struct {
 	IssuedAt    time.Time // when the key in use was made
 	ExpiresAt   time.Time // when it ends, or is assumed to
 	RenewedAt   time.Time // when the key in use was made by a renewal; zero if a person gave it
-	AcceptedAt  time.Time // when the server accepted a key of the store last, or made one, as this process knows; zero if it does not
-	NextAttempt time.Time // when the next renewal may begin, at the earliest
-	Saved       bool      // the store holds the key in use; if not, it dies with the process
+	AcceptedAt  time.Time // when the server last accepted a key or made one, in this process; zero: never
+	NextAttempt time.Time // the earliest time at which the next renewal may begin
+	Saved       bool      // the store holds the key in use; if not, the key is lost when the process ends
 	Lost        bool      // the server refuses the key, and the store has no other; see ErrKeyLost
-	InDoubt     bool      // a renewal's end is unknown, and the key was not found to work since
+	InDoubt     bool      // the outcome of a renewal is unknown, and the server has not accepted the key since
 	Serial      int       // how often the key was renewed since a person gave it, plus one
-	LastError   error     // what is wrong: of the last renewal, check or look at the store; nil if that went well
+	LastError   error     // why the last renewal, check, read or save failed; nil if all is well
 }
 
 // Status returns the state of the key. It neither waits nor sends anything.
@@ -51,16 +51,17 @@ type event struct {
 
 func (e event) renewed() bool { return e.before.Doc.Key != e.after.Doc.Key }
 
-// remember keeps what is to be reported. A failure that happens while another is being reported is left
-// out: the function that is told may have caused it, and would be told of it for ever. The caller holds mu.
+// remember keeps e for report. It drops a failure that happens while another failure is being reported: the
+// logger or the function of WithOnChange may have caused it, and would cause one more at each report, for
+// ever. The caller holds mu.
 func (s *Source) remember(e event) {
 	if e.renewed() || e.failed && !s.tellsFailure {
 		s.events = append(s.events, e)
 	}
 }
 
-// report tells the logger and WithOnChange what has happened, one event at a time and in order. It runs
-// outside of turns, so that these may use the source.
+// report tells the logger and the function of WithOnChange what has happened, one event at a time and in
+// order. It runs outside of turns, so that both may use the source.
 func (s *Source) report() {
 	for {
 		s.mu.Lock()
@@ -99,7 +100,7 @@ func (s *Source) tell(e event) {
 	}
 }
 
-// why is the reason of a turn that failed although none of its actions did.
+// why returns the error of a turn that failed although none of its actions failed.
 func (s *Source) why(state policy.State, now time.Time) error {
 	switch {
 	case state.Lost:

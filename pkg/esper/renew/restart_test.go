@@ -11,14 +11,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// begunAttempt is another process's attempt, of a while ago.
+// begunAttempt returns an attempt that another process began some time ago.
 func begunAttempt(ago time.Duration) policy.Attempt {
 	begun := wallClock().Add(-ago)
 	return policy.Attempt{ID: "other.1", Host: "elsewhere", PID: 1, Begun: begun, Until: begun.Add(90 * time.Second)}
 }
 
-// The first call after a crash in the middle of a renewal waits until it is known what became of
-// it, so that nobody gets a key that the server has replaced.
+// The first call after a crash during a renewal waits for a check of the key, so that callers do
+// not get a key that the server has replaced.
 func TestFirstCallAfterACrash(t *testing.T) {
 	interrupted := func(t *testing.T) Store {
 		store := Memory()
@@ -44,7 +44,7 @@ func TestFirstCallAfterACrash(t *testing.T) {
 			server, store := newStub(90*day), interrupted(t)
 			server.revoke("the-answer-never-arrived")
 			source := opened(t, server, store)
-			wantKey(t, source, stubFirst) // after one refusal; the server says the rest
+			wantKey(t, source, stubFirst) // after one refusal, callers still get the key
 			for range 70 {
 				_, _ = source.Token()
 				time.Sleep(time.Second)
@@ -55,7 +55,7 @@ func TestFirstCallAfterACrash(t *testing.T) {
 			if posts := server.counted("renew"); posts != 0 {
 				t.Errorf("%d renewals, want none", posts)
 			}
-			// Jobs that make one call each: the first refusal is in the document.
+			// A job that makes one call knows of the first refusal from the document.
 			time.Sleep(time.Hour)
 			if _, err := opened(t, server, store).Token(); !errors.Is(err, ErrKeyLost) {
 				t.Errorf("a job an hour later: %v, want ErrKeyLost", err)
@@ -69,7 +69,7 @@ func TestFirstCallAfterACrash(t *testing.T) {
 			source := opened(t, server, interrupted(t))
 			wantKey(t, source, stubFirst)
 			if source.Status().LastError == nil {
-				t.Error("Status does not tell that the key is in doubt")
+				t.Error("Status has no error, although the server could not be asked about the key")
 			}
 			begin := time.Now()
 			wantKey(t, source, stubFirst)
@@ -80,26 +80,26 @@ func TestFirstCallAfterACrash(t *testing.T) {
 	})
 }
 
-// A key that has ended by this clock, and that the server still takes, is served, and renewed once another
-// process's attempt cannot be under way any more.
+// If a key has ended by this clock, but the server still accepts it, callers get it. It is renewed once the attempt
+// of another process is over.
 func TestEndedOnlyByThisClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
 		put(t, store, policy.Document{IssuedAt: wallClock().Add(-time.Hour), ExpiresAt: wallClock().Add(4 * time.Second), Attempt: begunAttempt(0)})
 		source := opened(t, server, store)
-		for range 16 { // the first call waits for ten seconds
+		for range 16 { // the first call waits ten seconds for the other process
 			wantKey(t, source, stubFirst)
 			time.Sleep(5 * time.Second)
 		}
 		if n := server.counted("renew"); n != 0 {
-			t.Errorf("%d renewals while another may be under way", n)
+			t.Errorf("%d renewals while that of another process may be under way", n)
 		}
 		time.Sleep(10 * time.Second)
 		wantKey(t, source, "key-1")
 	})
 }
 
-// While nothing can be done about an expired key, the error says why, and at once.
+// While an expired key cannot be renewed, the error says why. Only the first call waits.
 func TestExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(time.Hour)

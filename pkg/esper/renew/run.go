@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	checkInterval = 24 * time.Hour        // from one check of the key by Run to the next
-	awaitMin      = 50 * time.Millisecond // from one look at somebody's renewal to the next, at first
-	awaitMax      = time.Second           // and in the end
+	checkInterval = 24 * time.Hour        // how often Run asks the server about the key
+	awaitMin      = 50 * time.Millisecond // the first pause between two reads of the store while another process renews
+	awaitMax      = time.Second           // the longest such pause
 )
 
-// Run renews the key, takes over what other processes save, and asks the server about the key once a day.
-// It returns nil when ctx ends or [Source.Close] is called, and finishes what it has begun first, which
-// takes two minutes at most: units and pods need that long to stop. The error is [ErrNotSaved] if a new
-// key cannot be saved until then. While Run is running, no call waits for a renewal before the last
-// minutes of the key.
+// Run renews the key, takes over keys that other processes save, and asks the server about the key once a
+// day. It returns nil when ctx ends or [Source.Close] is called. Before that it finishes a renewal that has
+// begun, which takes two minutes at most: give units and pods that long to stop. The error is [ErrNotSaved]
+// if a new key cannot be saved in that time. While Run is running, no call waits for a renewal before the
+// last minutes of the key.
 func (s *Source) Run(ctx context.Context) error {
 	s.running.Add(1)
 	defer s.running.Add(-1)
@@ -38,7 +38,7 @@ func (s *Source) Run(ctx context.Context) error {
 			_, _ = s.run(ctx, policy.Turn{Check: check})
 			continue
 		}
-		// Timers stand still while a machine sleeps, so none runs for long.
+		// A timer stands still while the machine sleeps, so this one is short.
 		timer := time.NewTimer(min(v.next.Sub(now), policy.Poll))
 		select {
 		case <-ctx.Done():
@@ -57,7 +57,7 @@ func (s *Source) lastAsked() time.Time {
 	return s.asked
 }
 
-// settle saves a key that only this process has, if there is one.
+// settle saves the key if its only copy is in this process.
 func (s *Source) settle() error {
 	if v := s.look(); v.state.Saved() || v.state.Lost || s.readOnly {
 		return nil
@@ -78,7 +78,7 @@ func (s *Source) settle() error {
 	return nil
 }
 
-// run has one turn in this goroutine, after the one that is under way.
+// run waits for the turn that is under way, if there is one, and then runs a turn in this goroutine.
 func (s *Source) run(ctx context.Context, want policy.Turn) (policy.Action, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -97,15 +97,16 @@ func (s *Source) run(ctx context.Context, want policy.Turn) (policy.Action, erro
 	}
 }
 
-// RenewIfDue does what is due, and waits for its end: for cron, and before a program exits. What other
-// processes are doing is waited for as well. When ctx ends nothing more is begun, and what has begun is
-// finished. It returns nil if the key needs nothing, and else the reason why it was not renewed,
-// [ErrNotSaved], [ErrKeyLost] or [ErrClosed].
+// RenewIfDue does what is due, a renewal, a save or a check, and waits for its end. Use it from cron, and
+// before a program exits. If another process is renewing the key, RenewIfDue waits for that too. When ctx
+// ends, it begins nothing more, and finishes a renewal that has begun. It returns nil if nothing is left to
+// do. Otherwise the error is the reason why the key was not renewed, [ErrNotSaved], [ErrKeyLost] or
+// [ErrClosed].
 func (s *Source) RenewIfDue(ctx context.Context) error { return s.until(ctx, policy.Turn{}) }
 
-// Renew renews the key now, whatever is left of it: because it leaked, or because now is a good time. If
-// another process renews it meanwhile, that will do. The errors are those of [Source.RenewIfDue], and
-// [ErrReadOnly].
+// Renew renews the key now, however long it is still valid: because it leaked, or because now is a good
+// time. A renewal by another process in the meantime counts as well. The errors are those of
+// [Source.RenewIfDue], and [ErrReadOnly].
 func (s *Source) Renew(ctx context.Context) error {
 	if s.readOnly {
 		return ErrReadOnly
@@ -113,7 +114,7 @@ func (s *Source) Renew(ctx context.Context) error {
 	return s.until(ctx, policy.Turn{Force: s.look().state.Doc.Key})
 }
 
-// until has turns until nobody's renewal is under way.
+// until runs turns until no process is renewing the key any more.
 func (s *Source) until(ctx context.Context, want policy.Turn) error {
 	for n := 0; ; n++ {
 		action, err := s.run(ctx, want)
@@ -131,7 +132,7 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 			return fmt.Errorf("%w: %w", ErrNotSaved, v.failed)
 		case v.failed != nil:
 			return v.failed
-		case ctx.Err() != nil && (forced || v.due(time.Now())): // it was given up
+		case ctx.Err() != nil && (forced || v.due(time.Now())): // ctx ended before the renewal began
 			return ctx.Err()
 		case forced:
 			return errors.New("renew: the key was not renewed")
@@ -141,11 +142,11 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 	}
 }
 
-// Adopt stores a key that a person gives, in the place of any other, once the server has accepted it.
-// Running processes take it over within a minute. A key that is stored already, or that a renewal has
-// replaced since, changes nothing: configuration management may give the same one at each deploy. The
-// error is [esper.ErrUnauthorized] if the server refuses the key, [ErrReadOnly], or what went wrong with
-// the store or the server.
+// Adopt stores a key that a person gives in place of any other key, once the server has accepted it. Running
+// processes take it over within a minute. If the given key is stored already, or if a renewal has replaced it
+// since, Adopt changes nothing: configuration management may give the same key at each deploy. The error is
+// [esper.ErrUnauthorized] if the server refuses the key, [ErrNotRenewable] if the key belongs to no developer
+// app, [ErrReadOnly], or what went wrong with the store or the server.
 func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 	switch _, err := esper.APIKey(key.Reveal()).Token(); {
 	case s.readOnly:
@@ -181,9 +182,9 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 	return fmt.Errorf("renew: the key is not adopted: %w", ErrConflict)
 }
 
-// Check asks the server whether it accepts the key, and looks at the store. It returns nil if all is
-// well, and else what is not: [ErrKeyLost], [esper.ErrUnauthorized] for a first refusal, or why it cannot
-// be told.
+// Check asks the server whether it accepts the key, and reads the store. It returns nil if all is well.
+// Otherwise the error is [ErrKeyLost], [esper.ErrUnauthorized] if the server refused the key for the first
+// time, or the reason why the server or the store gave no answer.
 func (s *Source) Check(ctx context.Context) error {
 	_, err := s.run(ctx, policy.Turn{Check: true})
 	switch v := s.look(); {
@@ -192,16 +193,16 @@ func (s *Source) Check(ctx context.Context) error {
 	case v.state.Lost:
 		return s.lost(v)
 	case v.failed == nil:
-		return ctx.Err() // the answer was not waited for
+		return ctx.Err() // if ctx has ended, the answer may be missing
 	default:
 		return v.failed
 	}
 }
 
-// Close ends [Source.Run], waits for what is under way, two minutes at most, and makes every later call
-// return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second call does
-// nothing. The functions given with [WithLogger] and [WithOnChange] may still be running when it
-// returns.
+// Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, and makes
+// every later call return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second
+// call does nothing. The functions given with [WithLogger] and [WithOnChange] may still be running when
+// Close returns.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	closed, busy := s.closed, s.busy
@@ -223,7 +224,7 @@ func (s *Source) Close() error {
 	return err
 }
 
-// await waits before the n-th look at somebody's renewal.
+// await waits before the n-th read of the store while another process renews; each wait is longer.
 func await(ctx context.Context, n int) {
 	wait(ctx, after(ctx, min(awaitMin<<min(n, 10), awaitMax)))
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// canary has all that is written differently somewhere; the stub makes keys from it that begin alike.
+// canary is a key with characters that URLs and JSON escape. The stub makes new keys that begin in the same way.
 const canary = "canary key+0/%"
 
-// checkNoCanary looks for a key as it is and percent-encoded.
+// checkNoCanary fails the test if text holds a key, plain or percent-encoded.
 func checkNoCanary(t testing.TB, what, text string) {
 	t.Helper()
 	for _, form := range []string{"canary key", url.QueryEscape("canary key"), url.PathEscape("canary key")} {
@@ -27,7 +27,7 @@ func checkNoCanary(t testing.TB, what, text string) {
 	}
 }
 
-// checkStatus prints a status in every way, with its error.
+// checkStatus prints a status and its error with many verbs, and checks that none shows a key.
 func checkStatus(t testing.TB, s Status) {
 	t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
@@ -38,7 +38,7 @@ func checkStatus(t testing.TB, s Status) {
 	checkNoCanary(t, "a status as JSON", string(text))
 }
 
-// withCanary begins with canary, in the store.
+// withCanary opens a source whose store has the key canary.
 func withCanary(t *testing.T, server *stub, opts ...Option) (*faulty, *Source) {
 	t.Helper()
 	store := &faulty{Store: Memory()}
@@ -47,7 +47,7 @@ func withCanary(t *testing.T, server *stub, opts ...Option) (*faulty, *Source) {
 	return store, opened(t, server, store, opts...)
 }
 
-// get sends a request through the source's transport and returns its status, and closes the body.
+// get sends a request through the transport of source, closes the body of the answer, and returns its status.
 func get(t *testing.T, source *Source, server *stub, method string) (int, error) {
 	t.Helper()
 	var body io.ReadCloser
@@ -105,7 +105,7 @@ func TestNoSecretShows(t *testing.T) {
 					checkStatus(t, s)
 				}
 				if len(told) == 0 || log.Len() == 0 {
-					t.Errorf("%s: nothing was told", name)
+					t.Errorf("%s: nothing was logged, or the function of WithOnChange was not called", name)
 				}
 				checkNoCanary(t, "the log", log.String())
 			})
@@ -113,7 +113,7 @@ func TestNoSecretShows(t *testing.T) {
 	}
 }
 
-// The server ends a key that could not be stored. A key from the operator is taken into use.
+// The server ends a key that could not be saved. The source then uses a key that an operator stores.
 func TestUnsavedKeyIsLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -136,11 +136,11 @@ func TestUnsavedKeyIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := renewFor(t, server, source, day, time.Minute); n != 0 || !source.Status().Lost {
-			t.Errorf("%d renewals, %+v", n, source.Status())
+			t.Errorf("%d renewals after the key was lost, want none: %+v", n, source.Status())
 		}
 		server.revoke("operator")
 		put(t, store, living("operator", 90*day))
-		for range 60 { // another history: it is asked about when the pause is over
+		for range 60 { // the server is asked about that key once the pause is over
 			time.Sleep(time.Minute)
 			_, _ = source.Token()
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// ask calls TokenInfo with a key, and returns what the document needs of the answer.
+// ask calls TokenInfo with a key, and returns the parts of the answer that a document holds.
 func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -46,10 +46,11 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 	return d, nil
 }
 
-const leastLifetime = 24 * time.Hour // of a key whose end cannot be read
+const leastLifetime = 24 * time.Hour // how long a key is assumed to live from now on if its end cannot be read
 
-// times returns when a key was made and when it ends, as the server says. A time is zero if the server does not say it,
-// or says it in an unknown form; then unreadable is set.
+// times returns when a key was made and when it ends, as the server says. issued is now if the server does not say, or
+// says something that cannot be true. ends is zero if the server does not say. It is also zero if the server says it in
+// an unknown form; then unreadable is set.
 func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool) {
 	now := plain(time.Now())
 	issued, _ = moment(created)
@@ -60,7 +61,7 @@ func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool)
 	return issued, ends, unreadable
 }
 
-// post sends the renewal of the state's key.
+// post renews the key of state, unless the time of t's attempt is over.
 func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o *policy.Outcome) {
 	left := t.Begun.Until.Add(-policy.Margin).Sub(plain(time.Now()))
 	if left <= 0 {
@@ -70,8 +71,8 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	ctx, cancel := deadline.WithTimeout(ctx, left)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-		// The last look at the clock, right before the request is written: the process, or the whole
-		// machine, may have been stopped since.
+		// Look at the clock once more, right before the request is written: the process, or the whole machine,
+		// may have been stopped since post began. If the attempt's time is over, nothing is sent.
 		if now := plain(time.Now()); now.Before(t.Begun.Begun) || !now.Before(t.Begun.Until.Add(-policy.Margin)) || ctx.Err() != nil {
 			cancel()
 			_ = c.Conn.Close()
@@ -86,7 +87,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 		s.note(&s.accepted, time.Now())
 		o.Doc = policy.Document{Key: answer.Token, RenewedAt: plain(time.Now())}
 		o.Doc.IssuedAt, o.Doc.ExpiresAt, _ = times(answer.CreatedOn, answer.ExpiresAt)
-		if o.Doc.RenewedAt.Sub(o.Doc.IssuedAt).Abs() > policy.Skew { // created_on is not the time of the renewal
+		if o.Doc.RenewedAt.Sub(o.Doc.IssuedAt).Abs() > policy.Skew { // created_on is not when the key was renewed
 			o.Doc.IssuedAt = o.Doc.RenewedAt
 		}
 		return
@@ -105,7 +106,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	}
 }
 
-// exchange renews d's key, within the time that is left.
+// exchange renews d's key within left, in the way that the options say.
 func (s *Source) exchange(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
 	if s.tokens {
 		return s.renewToken(ctx, d, left)
@@ -120,8 +121,8 @@ func (s *Source) exchange(ctx context.Context, d policy.Document, left time.Dura
 	return answer, err
 }
 
-// callKeys is the token source of the client for the key's own calls. Each call has its key in its context, since a
-// renewal and a check may be about different keys.
+// callKeys is the token source of Source.client, which renews and checks keys. Each call has its key in its context,
+// since a renewal and a check may be about different keys.
 type callKeys struct{}
 
 type callKey struct{}
@@ -131,7 +132,7 @@ func withKey(ctx context.Context, key esper.Secret) context.Context {
 }
 
 func (callKeys) Token() (*oauth2.Token, error) {
-	return nil, errors.New("renew: no context") // esper.New prefers TokenContext
+	return nil, errors.New("renew: no context") // never returned: the client calls TokenContext instead
 }
 
 func (callKeys) TokenContext(ctx context.Context) (*oauth2.Token, error) {

@@ -2,7 +2,7 @@ package renew_test
 
 import "testing"
 
-// notShort skips what takes long, for the loop of a developer. CI never asks for that.
+// notShort skips a test that takes long under go test -short, which a developer may use, and CI does not.
 func notShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {

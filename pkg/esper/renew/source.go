@@ -16,68 +16,70 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// Source is a key that renews itself. It is an [oauth2.TokenSource] for esper.New, and [Source.Client]
-// is a client of it. All methods are safe for concurrent use. Make one with [Open], and end it with
-// [Source.Close].
+// Source gives out a key, and renews it. It is an [oauth2.TokenSource] for esper.New, and [Source.Client]
+// returns a client that uses it. All methods are safe for concurrent use. Make a Source with [Open], and end
+// it with [Source.Close]. The zero value is not usable.
 //
-// Do not wrap it in [oauth2.NewClient] or [oauth2.ReuseTokenSource]: they keep a key until it expires,
+// Do not wrap a Source in [oauth2.NewClient] or [oauth2.ReuseTokenSource]: they keep a key until it expires,
 // and go on sending it after another process has replaced it. Use [Source.Transport].
 type Source struct {
 	settings
 	server *url.URL
 	store  Store
-	client *esper.Client // for the key's own calls, each with the key in its context
+	client *esper.Client // renews and checks keys; each call has the key in its context
 	shared *esper.Client // what Client returns
 
 	hot     atomic.Pointer[hot]
-	running atomic.Int32  // how many Runs there are
+	running atomic.Int32  // how many calls of Run are running
 	changed chan struct{} // tells Run to look at the state again
 	closing chan struct{} // closed by Close
 
 	mu           sync.Mutex // guards what follows
 	closed       bool
-	busy         chan struct{} // closed at the end of the turn that is under way; nil: there is none
+	busy         chan struct{} // closed when the turn that is under way ends; nil if there is none
 	state        policy.State
 	next         time.Time // when the next turn is due, by the wall clock
-	failed       error     // of the last turn that had something to do; nil if it went well
+	failed       error     // the error of the last turn that had something to do; nil if that turn went well
 	events       []event   // to be reported
-	tells        bool      // somebody is reporting,
-	tellsFailure bool      // and it is a failure
-	asked        time.Time // when the server was asked about the key last
-	accepted     time.Time // when it accepted one last, or made one
-	rejected     time.Time // when Reject looked at the store last
+	tells        bool      // report is telling an event,
+	tellsFailure bool      // which is a failure
+	asked        time.Time // when the server was last asked about the key
+	accepted     time.Time // when the server last accepted a key, or made one
+	rejected     time.Time // when Reject last had the store read
 
-	// For the turn that is under way alone.
-	version string // of what the store held when it was read or written last
-	reason  error  // of the last action that failed
-	answer  *esper.RenewedToken
+	// What follows is set by the turn that is under way.
+	version string              // the version of the document that was last read or written
+	reason  error               // the error of the last action that failed
+	answer  *esper.RenewedToken // the last new key of this process, for RenewToken
 }
 
-// hot is what callers get at once, for a while. They read the monotonic clock, in half the time that the wall
-// clock takes; but it stands still while the machine sleeps, so the wall clock is looked at every hotLasts.
+// hot is what callers get without a lock, for the time lasts after from. To tell whether that time is over, they
+// read only the monotonic clock, which takes half as long as reading the wall clock. Since the monotonic clock
+// stands still while the machine sleeps, the wall clock is read after hotLasts at the latest.
 type hot struct {
 	token         *oauth2.Token
-	authorization string // the value of the field with it
+	authorization string // the value of the Authorization header with token
 	from          time.Time
 	lasts         time.Duration
 }
 
 const hotLasts = time.Second
 
-// Token is TokenContext without a limit of the caller's. The wait for a renewal is bounded all the same,
-// by some two minutes.
+// Token is TokenContext without a context to end the wait for a renewal. That wait takes about two minutes at
+// most.
 func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.Background()) }
 
-// TokenContext returns the key in use. Nearly always that takes no lock, no allocation and no look at the
+// TokenContext returns the key in use. Nearly always that takes no lock, no allocation and no read of the
 // store.
 //
 // When the key is due, and [Source.Run] is not running, one caller renews it: that call waits for the
 // renewal, ten seconds at most, and returns a valid key whether or not the renewal succeeded. After a
-// failure nobody tries again for a while. With Run, no call waits before the last minutes of the key.
-// In those, and after the key's end, every call waits for a renewal that is under way, no longer than ctx.
+// failure, no call tries again before a pause is over. With Run, no call waits before the last minutes of
+// the key. In the last minutes, and after the key's end, every call waits for a renewal that is under way,
+// until ctx ends.
 //
-// The errors are ctx's, [ErrKeyLost], [ErrKeyExpired] and [ErrClosed]. The token is shared: do not change
-// it. Unlike the types of this module it prints its key, for example under %v.
+// The error is that of ctx, [ErrKeyLost], [ErrKeyExpired] or [ErrClosed]. The token is shared: do not change
+// it. Unlike the types of this module, it prints its key, for example under %v.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	h := s.hot.Load()
 	if time.Since(h.from) < h.lasts {
@@ -86,9 +88,9 @@ func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	return s.slow(ctx)
 }
 
-const patience = 10 * time.Second // for a renewal of a key that is valid
+const patience = 10 * time.Second // how long a call waits for a renewal while the key is valid
 
-// slow is TokenContext when there may be something to do, or to wait for.
+// slow does what TokenContext does when there may be something to do, or to wait for.
 func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 	for {
 		now := time.Now()
@@ -98,7 +100,7 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 		switch {
 		case v.closed:
 			return nil, ErrClosed
-		case inTurn(ctx, s): // a function of the caller's, called by the turn, must not wait for it
+		case inTurn(ctx, s): // a caller's function that the turn itself calls must not wait for the turn
 			return s.usable(v, now)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -108,7 +110,7 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 			s.mu.Unlock()
 			return s.usable(v, now)
 		case calm && (v.busy != nil || s.running.Load() > 0):
-			return s.usable(v, now) // others are at it
+			return s.usable(v, now) // another caller, or Run, sees to the renewal
 		case calm:
 			short, cancel := context.WithTimeout(ctx, patience)
 			ended, mine := s.start(short, policy.Turn{})
@@ -136,14 +138,14 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 	}
 }
 
-// due reports whether the time for the next turn has come. That is never farther off than policy.Poll, unless
-// the clock was set back.
+// due reports whether the time for the next turn has come. If that time is farther off than policy.Poll, the clock
+// was set back, and a turn is due as well.
 func (v view) due(now time.Time) bool {
 	d := v.next.Sub(now)
 	return d <= 0 || d > policy.Poll
 }
 
-// view is the state at one moment.
+// view is a copy of what mu guards, at one moment.
 type view struct {
 	state    policy.State
 	next     time.Time
@@ -174,8 +176,8 @@ func after(ctx context.Context, d time.Duration) <-chan struct{} {
 	return ctx.Done()
 }
 
-// start begins a turn in the background, unless one is under way. Its caller may leave: then nothing more
-// is begun, and what is being asked goes on, so that the next caller knows the answer, or waits no more.
+// start begins a turn in the background, unless one is under way. When ctx ends, the turn begins nothing more, but
+// waits for the answer to a question that it has sent: the next caller then need not ask again.
 func (s *Source) start(ctx context.Context, want policy.Turn) (ended <-chan struct{}, mine bool) {
 	busy, mine := s.enter()
 	if mine {
@@ -187,8 +189,8 @@ func (s *Source) start(ctx context.Context, want policy.Turn) (ended <-chan stru
 	return busy, mine
 }
 
-// enter reserves the next turn, or returns the one that is under way. Once the source is closed there is none, and what
-// is returned is closed.
+// enter reserves the next turn for the caller, and then mine is true. If a turn is under way, it returns the channel
+// that is closed when that turn ends. Once the source is closed, it returns a closed channel.
 func (s *Source) enter() (busy chan struct{}, mine bool) { return s.reserve(false) }
 
 func (s *Source) reserve(closing bool) (busy chan struct{}, mine bool) {
@@ -204,7 +206,7 @@ func (s *Source) reserve(closing bool) (busy chan struct{}, mine bool) {
 	return s.busy, true
 }
 
-// usable is what callers get in a state.
+// usable returns what callers get in the state v: the token, or why there is none.
 func (s *Source) usable(v view, now time.Time) (*oauth2.Token, error) {
 	if v.state.Usable(now) {
 		return tokenOf(v.state), nil
@@ -231,8 +233,8 @@ func tokenOf(s policy.State) *oauth2.Token {
 	return &oauth2.Token{AccessToken: s.Doc.Key.Reveal(), TokenType: "Bearer", Expiry: expiry}
 }
 
-// Server returns a copy of the base URL of the server that the key is for. [esper.New] refuses any other
-// for this source.
+// Server returns a copy of the base URL of the server that the key is for. With this source, [esper.New]
+// refuses any other server.
 func (s *Source) Server() *url.URL {
 	u := *s.server
 	return &u

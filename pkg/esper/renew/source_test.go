@@ -16,7 +16,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// hang is a renewal that the server carries out, and answers after d.
+// hang has the server carry out a renewal at once, and answer it after d.
 func hang(d time.Duration) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
 	return func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
 		resp := act()
@@ -50,11 +50,11 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 				token, err := source.TokenContext(ctx)
 				switch {
 				case i == 50 && (!errors.Is(err, context.Canceled) || time.Since(begun) != time.Second):
-					t.Errorf("the one that gave up got %v after %v", err, time.Since(begun))
+					t.Errorf("the caller that gave up got %v after %v, want Canceled after 1s", err, time.Since(begun))
 				case i != 50 && err != nil:
 					t.Error(err)
 				case i != 50 && token.AccessToken != "key-1":
-					t.Errorf("got %s", token.AccessToken)
+					t.Errorf("a caller got %s, want key-1", token.AccessToken)
 				}
 			})
 		}
@@ -90,8 +90,8 @@ func TestRenewalCompletesWithoutItsCallers(t *testing.T) {
 	})
 }
 
-// Without Run, one caller waits for the renewal, ten seconds at most; the others get the valid key. After a
-// failure nobody waits for a while.
+// Without Run, one caller waits for the renewal, ten seconds at most. The others get the valid key at once. After
+// a failure, no caller waits until the pause is over.
 func TestOneCallerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
@@ -162,7 +162,7 @@ func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 		time.Sleep(80 * day)
 		store.set(nil, func(data []byte) error {
 			if strings.Contains(string(data), "key-1") {
-				time.Sleep(13 * time.Second) // a slow disk
+				time.Sleep(13 * time.Second) // saving the new key is slow
 			}
 			return nil
 		})
@@ -185,35 +185,35 @@ func TestRun(t *testing.T) {
 		time.Sleep(3 * day)
 		synctest.Wait()
 		if n := server.counted("renew"); n < 2 || n > 4 {
-			t.Errorf("%d renewals in 3 days of 2-day keys, which are renewed after 18 to 24 hours", n)
+			t.Errorf("%d renewals in 3 days, want 2 to 4: keys of 2 days are renewed after 18 to 24 hours", n)
 		}
 		if !server.valid(stored(t, store).Key.Reveal()) || source.Status().LastError != nil || !source.Status().Saved {
 			t.Errorf("after 3 days: %+v", source.Status())
 		}
 		if n := server.checks(); n < 3 || n > 5 {
-			t.Errorf("%d checks in 3 days, want one a day, and one at the beginning", n)
+			t.Errorf("%d checks in 3 days, want one at the beginning and one each day", n)
 		}
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run returned %v", err)
 		}
 
-		// When its context ends during a renewal, it finishes that first.
+		// When the context of Run ends during a renewal, Run finishes the renewal first.
 		time.Sleep(time.Until(source.Status().NextAttempt))
 		server.fault = hang(20 * time.Second)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun := time.Now()
 		if err := source.Run(ctx); err != nil || time.Since(begun) != 20*time.Second {
-			t.Errorf("Run returned %v after %v", err, time.Since(begun))
+			t.Errorf("Run returned %v after %v, want nil after 20s", err, time.Since(begun))
 		}
 		if d := stored(t, store); !server.valid(d.Key.Reveal()) {
-			t.Error("the renewal ended with Run")
+			t.Error("the new key is not stored after Run has ended")
 		}
 	})
 }
 
-// Lost is a state that another key ends, whoever stores it.
+// A source whose key is lost uses any other key that works, whoever stores it.
 func TestLostEnds(t *testing.T) {
 	t.Parallel()
 	for name, mend := range map[string]func(t *testing.T, source *Source, store Store){
@@ -244,14 +244,14 @@ func TestLostEnds(t *testing.T) {
 			}
 			server.revoke(want)
 			mend(t, source, store)
-			wait := time.Minute + time.Second // until the next look at the store
+			wait := time.Minute + time.Second // until the next read of the store
 			if name == "accepted again" {
-				wait = 2 * time.Hour // until the next question to the server
+				wait = 2 * time.Hour // until the next check
 			}
 			time.Sleep(wait)
 			wantKey(t, source, want)
 			if s := source.Status(); s.Lost || s.LastError != nil {
-				t.Errorf("%s: %+v", name, s)
+				t.Errorf("%s: the key is still lost, or an error remains: %+v", name, s)
 			}
 		})
 	}
@@ -270,7 +270,7 @@ func TestOpen(t *testing.T) {
 			store   Store
 			opts    []Option
 			prepare func()
-			want    error  // nil for any
+			want    error  // nil: any error
 			text    string // in the error
 		}{
 			{name: "no initial token", env: "foo", store: Memory(), want: esper.ErrInvalidArgument, text: "WithInitialToken"},
@@ -295,7 +295,7 @@ func TestOpen(t *testing.T) {
 			if test.prepare != nil {
 				test.prepare()
 			}
-			if viaTokens && test.name == "no developer app" { // which a personal access token does not need
+			if viaTokens && test.name == "no developer app" { // a renewal through a personal access token does not need one
 				test.opts = append(test.opts, func(s *settings) { s.tokens = false })
 			}
 			source, err := Open(t.Context(), test.env, test.store, append([]Option{client}, test.opts...)...)
@@ -307,7 +307,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("nil context: %v", err)
 		}
 		if n := server.counted("renew"); n != 0 {
-			t.Errorf("%d renewals", n)
+			t.Errorf("Open made %d renewals, want none", n)
 		}
 	})
 }

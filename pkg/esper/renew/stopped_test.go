@@ -18,7 +18,7 @@ import (
 )
 
 // TestStopped stops a process (SIGSTOP) at any moment of a renewal, for longer than the attempt may take, while
-// another one wants to renew the same key. Both have the server's key afterwards.
+// another process wants to renew the same key. Afterwards both processes have the server's key.
 func TestStopped(t *testing.T) {
 	stops := 24
 	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_STOPS")); err == nil {
@@ -52,10 +52,10 @@ func TestStopped(t *testing.T) {
 			_ = stopped.Signal(syscall.SIGCONT)
 			told := fmt.Sprintf("stopped after %v: began with %s, %s; it said %s, the other %s; %d renewals", after, first, second, stopped.Hear(), <-answers, processes.Posts(server))
 			for n, c := range []*processes.Process{stopped, other} {
-				c.Tell("check") // takes over what the other has saved
+				c.Tell("check") // has the process take over what the other has saved
 				answer := c.Hear()
 				if answer != "key "+server.Token() {
-					t.Errorf("%s\nat last process %d has %s", told, n, answer)
+					t.Errorf("%s\nin the end process %d has %s, which is not the key of the server", told, n, answer)
 				}
 			}
 			if key := fields(t, path)["key"]; key != server.Token() || processes.Posts(server) > 3 || !strings.HasPrefix(first, "key ") {

@@ -15,29 +15,29 @@ import (
 //
 // The document holds the key: keep it as secret as the key, and out of every error.
 type Store interface {
-	// Load returns the document as it was saved last, and its version; nil and "" if there is none. It
+	// Load returns the document that was last saved, and its version, or nil and "" if there is none. It
 	// writes nothing.
 	Load(ctx context.Context) (document []byte, version string, err error)
-	// Save replaces the document, as a whole or not at all, if its version is still version ("" means:
-	// there is none). It returns the new version once a crash cannot undo the change, and does not keep
-	// the slice. The error is ErrConflict, possibly wrapped, if the store holds another version by now.
+	// Save replaces the document, as a whole or not at all, if the stored version is still version ("" means
+	// that nothing is stored). It returns the new version once a crash cannot undo the change, and does not
+	// keep the slice. The error is ErrConflict, possibly wrapped, if the store holds another version by now.
 	// After any error, ErrConflict included, the document may have been replaced all the same, now or
 	// later: a driver may have repeated the write, or an answer may have been lost.
 	Save(ctx context.Context, document []byte, version string) (newVersion string, err error)
 }
 
-// ErrConflict is returned by [Store.Save] if the store holds another version than the one to be replaced,
-// and by methods of [Source] that could not do what was asked because of what another process did.
+// ErrConflict is returned by [Store.Save] if the store does not hold the version that was to be replaced, and by
+// methods of [Source] that could not do what was asked because another process changed the store meanwhile.
 var ErrConflict = keyfile.ErrConflict
 
-// Memory returns a store that ends with the process: for tests, and for programs whose key is never
-// renewed within their run. A key renewed in it is lost with it.
+// Memory returns a store that ends with the process: for tests, and for programs that end before their key is
+// due. A key that was renewed in it is lost when the process ends.
 func Memory() Store { return &memory{} }
 
 type memory struct {
 	mu      sync.Mutex   // guards what follows
-	saves   uint64       // how often it was saved, the version
-	content esper.Secret // the document: printers do not show it
+	saves   uint64       // how often the document was saved; also its version
+	content esper.Secret // the document, as a secret, so that fmt does not show it
 }
 
 func (m *memory) Load(ctx context.Context) (document []byte, version string, err error) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A new key whose save fails is saved again without a pause, before anybody gets it.
+// If saving a new key fails, it is saved again and again, before callers get it.
 func TestStoringFails(t *testing.T) {
 	for _, times := range []int{1, 5, 300} {
 		synctest.Test(t, func(t *testing.T) {
@@ -25,14 +25,14 @@ func TestStoringFails(t *testing.T) {
 				return nil
 			})
 			if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
-				t.Errorf("%d failures: %v", times, err)
+				t.Errorf("after %d failed saves the new key is not stored, or was renewed again: %v", times, err)
 			}
 			wantKey(t, source, "key-1")
 		})
 	}
 }
 
-// One that cannot be saved for long is used from memory, and saved as soon as that is possible.
+// If a new key cannot be saved for long, it is used from memory, and saved as soon as that is possible.
 func TestStoringFailsForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told recorder
@@ -55,7 +55,7 @@ func TestStoringFailsForLong(t *testing.T) {
 			t.Errorf("Status: %+v", status)
 		}
 		if len(told) != 1 || told[0].Saved || !errors.Is(told[0].LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
-			t.Errorf("OnChange %+v, log %s", told, &log)
+			t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -70,7 +70,8 @@ func TestStoringFailsForLong(t *testing.T) {
 	})
 }
 
-// TestStoringFailsAlways goes through several lives of a key, with a disk that is full.
+// TestStoringFailsAlways has a store that cannot be written while several keys, one after the other, come to their
+// end.
 func TestStoringFailsAlways(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -81,25 +82,26 @@ func TestStoringFailsAlways(t *testing.T) {
 		store.set(nil, func([]byte) error { return errDisk })
 		for range 200 * 8 {
 			if !works(server, source) {
-				t.Fatalf("%v: %+v", time.Now(), source.Status())
+				t.Fatalf("no valid key at %v: %+v", time.Now(), source.Status())
 			}
 			time.Sleep(3*time.Hour - time.Minute)
 			if end := source.Status().ExpiresAt; time.Until(end) < 4*time.Hour {
 				time.Sleep(time.Until(end) - time.Minute) // the mandatory window
 			}
 		}
-		if n := server.counted("renew"); n != 3 { // each just before the end, as the journal cannot be written
+		if n := server.counted("renew"); n != 3 { // each just before the end of a key, as no attempt can be noted
 			t.Errorf("%d renewals, want 3", n)
 		}
 		store.set(nil, nil)
 		time.Sleep(2 * time.Hour)
 		if !works(server, source) || !source.Status().Saved || stored(t, store).Key != key("key-3") {
-			t.Errorf("not stored afterwards: %+v", source.Status())
+			t.Errorf("the key is not stored after the store can be written again: %+v", source.Status())
 		}
 	})
 }
 
-// TestNoCheckIsForgotten: the journal could not be written, so only memory knows of the attempt.
+// If an attempt could not be noted in the store, the process still remembers it, and checks the key before it renews
+// again.
 func TestNoCheckIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(3*time.Hour), &faulty{Store: Memory()}
@@ -124,16 +126,16 @@ func TestNoCheckIsForgotten(t *testing.T) {
 		}
 		store.set(nil, nil)
 		if n := renewFor(t, server, source, 2*time.Hour, 10*time.Second); n != 0 {
-			t.Errorf("%d renewals without a check", n)
+			t.Errorf("%d renewals, want none before a check", n)
 		}
 		if a := stored(t, store).Attempt; a.ID == "" {
-			t.Error("the journal was not written afterwards")
+			t.Error("the attempt is not noted after the store can be written again")
 		}
 	})
 }
 
-// An unreadable store stops renewals until the last minutes, is never overwritten, and is no reason to give
-// the key up. One that is empty gets the key again.
+// While a store cannot be read, the key is renewed only in its last minutes, the store is not overwritten, and
+// the key is not given up. If the store is empty, the key is saved there again.
 func TestStoreUnreadable(t *testing.T) {
 	for name, spoil := range map[string]func(*faulty){
 		"error":   func(s *faulty) { s.set(func() error { return errDisk }, nil) },
@@ -158,9 +160,9 @@ func TestStoreUnreadable(t *testing.T) {
 					t.Errorf("the document was replaced by %s", data)
 				}
 			}
-			server.revoke() // nobody knows whether the store has another
+			server.revoke() // no process can know whether the store has another key
 			if n := renewFor(t, server, source, time.Hour, time.Minute); n != 0 || source.Status().Lost || errors.Is(source.Status().LastError, ErrKeyLost) {
-				t.Errorf("%s: %+v", name, source.Status())
+				t.Errorf("%s: the key was renewed or given up while the store could not be read: %+v", name, source.Status())
 			}
 		})
 	}
@@ -181,10 +183,11 @@ func overwrite(s Store, text string) {
 	_, _ = s.Save(context.Background(), []byte(text), version)
 }
 
-// TestLoser: the store's lease was lost, and another process stores a key during the renewal.
+// During a renewal, another process overwrites the document, and with it the note of the attempt, with another key.
+// The source takes over that key if it works.
 func TestLoser(t *testing.T) {
 	for name, test := range map[string]struct {
-		other   string // the key that comes in meanwhile; "other" works, "dead" does not
+		other   string // the key that the other process stores; "other" works, "dead" does not
 		renewal func(act func() *http.Response) (*http.Response, error)
 		want    string
 	}{
@@ -227,7 +230,8 @@ func TestLoser(t *testing.T) {
 	}
 }
 
-// TestUnclear: a key came into the store during the renewal, and the server cannot be asked.
+// During a renewal, another key comes into the store, and the server cannot be asked about it. That key is not
+// overwritten before the server has refused it.
 func TestUnclear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
@@ -242,7 +246,7 @@ func TestUnclear(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wantKey(t, source, "key-1")
 		if d := stored(t, store); d.Key != key("dead") || source.Status().Saved {
-			t.Errorf("stored %s", d.Key.Reveal())
+			t.Errorf("stored %s, want the other key while the server cannot be asked", d.Key.Reveal())
 		}
 		server.fault = nil
 		for range 60 {
@@ -250,7 +254,7 @@ func TestUnclear(t *testing.T) {
 			_ = works(server, source)
 		}
 		if d := stored(t, store); d.Key != key("key-1") || !source.Status().Saved {
-			t.Errorf("stored %s", d.Key.Reveal())
+			t.Errorf("stored %s, want key-1 after the server has refused the other key", d.Key.Reveal())
 		}
 	})
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Ways is how the key in use can be renewed, as far as that can be told without renewing it. An error says why not:
-// [ErrNotRenewable], or that the server could not be asked.
+// Ways says in which ways the key in use can be renewed, as far as a source can know without a renewal. A field is nil
+// if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be asked.
 type Ways struct {
 	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
 	// server still has that endpoint is seen only when it is used.
 	RenewToken error
-	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and it is plain how to say when
-	// the next key is to end: what [WithPersonalAccessTokens] needs.
+	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and if the unit of that token's
+	// expiry_at is certain. [WithPersonalAccessTokens] needs both.
 	PersonalAccessToken error
 }
 
@@ -40,9 +40,9 @@ func (s *Source) Ways(ctx context.Context) Ways {
 
 var errNoApp = fmt.Errorf("%w: it belongs to no developer app; make one in the Esper Console that does", ErrNotRenewable)
 
-// renewToken renews d's key through the personal access token that it belongs to. An error that is no
-// [esper.RenewalError] came before anything was changed. Half of the time that is left is for finding the token, so that
-// enough remains for the renewal.
+// renewToken renews d's key through the personal access token that the key belongs to. If the error is not an
+// [esper.RenewalError], nothing was changed. Half of left is for finding the token, so that enough time remains for the
+// renewal.
 func (s *Source) renewToken(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
 	looking, cancel := context.WithTimeout(ctx, left/2)
 	token, err := s.findToken(looking, d, left/4)
@@ -60,24 +60,24 @@ func (s *Source) renewToken(ctx context.Context, d policy.Document, left time.Du
 		return nil, err
 	}
 	ends, ok := token.unit.moment(string(answer.ExpiryAt))
-	if !ok && lifetime < policy.AssumedLifetime { // which is assumed else, if TokenInfo does not tell
+	if !ok && lifetime < policy.AssumedLifetime { // else AssumedLifetime would count, unless TokenInfo says the end
 		ends, _ = token.unit.moment(strconv.FormatInt(expiry, 10))
 	}
-	return &esper.RenewedToken{ // without created_at, which may be that of the token's first key
+	return &esper.RenewedToken{ // CreatedOn stays zero: created_at may be when the token's first key was made
 		ID: answer.LegacyTokenID, Token: answer.Token, ExpiresAt: wire.Time{Time: ends},
 		Enterprise: wire.Ref{ID: d.EnterpriseID}, DeveloperApp: wire.Ref{ID: d.DeveloperAppID},
 	}, nil
 }
 
-// personalToken is what has to be known of a personal access token to renew it.
+// personalToken is what renewToken needs to know of a personal access token.
 type personalToken struct {
 	id   string
 	unit unit
-	life time.Duration // of the key in use, by TokenInfo's word; 0 if that does not tell
+	life time.Duration // how long the key in use lives, as TokenInfo says; 0 if unknown
 }
 
-// findToken finds the personal access token that d's key belongs to. It does so as well as it can if TokenInfo does not
-// answer in time, or is gone too.
+// findToken finds the personal access token that d's key belongs to. If TokenInfo does not answer within patience, or is
+// gone too, findToken uses the list of tokens alone.
 func (s *Source) findToken(ctx context.Context, d policy.Document, patience time.Duration) (personalToken, error) {
 	ctx = withKey(ctx, d.Key)
 	var id string
@@ -107,10 +107,10 @@ func (s *Source) findToken(ctx context.Context, d policy.Document, patience time
 	return personalToken{string(found.ID), u, life}, err
 }
 
-// tokenOfKey returns the one of list that a key belongs to: by the key's id, else by the key itself, else by its
-// beginning.
+// tokenOfKey returns the token in list that a key belongs to. It compares the key's id, else the key itself, else the
+// beginning of the key.
 func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (esper.PersonalAccessToken, error) {
-	const shortest = 4 // of a beginning that tells keys apart
+	const shortest = 4 // the shortest beginning that can tell keys apart
 	ways := []struct {
 		by string
 		is func(t esper.PersonalAccessToken) bool
@@ -119,7 +119,7 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		{"the key", func(t esper.PersonalAccessToken) bool { return t.Token == key }},
 		{"the beginning of the key", func(t esper.PersonalAccessToken) bool {
 			prefix, shown := t.Prefix.Reveal(), t.Token.Reveal()
-			another := len(shown) == len(key.Reveal()) && !strings.Contains(shown, "*") // as long, and not masked
+			another := len(shown) == len(key.Reveal()) && !strings.Contains(shown, "*") // a whole key, but not this one
 			return len(prefix) >= shortest && strings.HasPrefix(key.Reveal(), prefix) && !another
 		}},
 	}
@@ -127,7 +127,7 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		var found []esper.PersonalAccessToken
 		var names []string
 		for _, t := range list {
-			if way.is(t) || i == 0 && t.Token == key { // the id and the key have to tell the same
+			if way.is(t) || i == 0 && t.Token == key { // the id and the key must not belong to different tokens
 				found, names = append(found, t), append(names, fmt.Sprintf("%.40q", string(t.Name)))
 			}
 		}
@@ -144,7 +144,7 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		"take that, or another one, from the Esper Console, and adopt it", ErrNotRenewable, len(list))
 }
 
-// askList is ask where the server has no TokenInfo any more: it lists the personal access tokens with the key.
+// askList does what ask does if the server has no TokenInfo any more: it lists the personal access tokens with the key.
 func (s *Source) askList(ctx context.Context, key esper.Secret) (policy.Document, error) {
 	list, err := s.client.ListPersonalAccessTokens(withKey(ctx, key))
 	if err != nil {

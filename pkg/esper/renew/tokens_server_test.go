@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// newTokensServer is a server of personal access tokens that keeps the end of keys in the given unit, 0 for never.
-// Asked gets what each renewal asks for. Unlike package espertest it was written from Esper's declaration alone: it shows no
-// key in a list, keeps legacy_token_id and created_at when a key is replaced, and refuses the old key at once.
+// newTokensServer is a server of personal access tokens. Its expiry_at counts in the given unit; 0 means that keys never
+// end. It calls asked with the expiry_at of each renewal. Unlike package espertest, it was written from Esper's API spec
+// alone: it shows no key in a list, keeps legacy_token_id and created_at when a key is replaced, and refuses the old key
+// at once.
 func newTokensServer(t *testing.T, lifetime, unit time.Duration, asked func(expiry int64)) *httptest.Server {
 	var mu sync.Mutex
 	key, renewals := "tokens-made-up-key-0", 0

@@ -17,7 +17,7 @@ import (
 
 const (
 	otherToken = `{"id": "5b8a9c1e-2f64-4d0c-8a37-6c5d4e3f2a10", "name": "other", "prefix": "zzzz", "token": "zzzz-other-made-up-key", "expiry_at": -1, "legacy_token_id": 9}`
-	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // of the fake server's first token
+	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the id of the fake server's first token
 )
 
 func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
@@ -34,7 +34,7 @@ func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *rene
 	return source
 }
 
-// puts returns the bodies' targets of the renewals that arrived.
+// puts returns the ids of the tokens that PUT requests have renewed at server.
 func puts(server *espertest.Server) (paths []string) {
 	for _, r := range server.Requests() {
 		if r.Method == http.MethodPut {
@@ -44,8 +44,8 @@ func puts(server *espertest.Server) (paths []string) {
 	return paths
 }
 
-// TestDayAfter: without the option the end of the old endpoint is an error that names it, and with it, life goes on, also
-// without TokenInfo.
+// TestDayAfter retires the renew-token endpoint. Without WithPersonalAccessTokens, the error of Renew names that option.
+// With it, keys are renewed, also after TokenInfo has gone.
 func TestDayAfter(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
 		server := espertest.NewServer(t, espertest.WithRetired(status))
@@ -57,10 +57,10 @@ func TestDayAfter(t *testing.T) {
 		t.Cleanup(func() { _ = old.Close() })
 		err = old.Renew(t.Context())
 		if err == nil || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
-			t.Errorf("%d: %v", status, err)
+			t.Errorf("%d: Renew without the option: %v", status, err)
 		}
 		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
-			t.Errorf("%d: Check: %v, %d renewals", status, err, len(puts(server)))
+			t.Errorf("%d: Check without the option: %v, %d renewals", status, err, len(puts(server)))
 		}
 		source, err := renew.Open(t.Context(), server.URL, store, renew.WithPersonalAccessTokens())
 		if err != nil {
@@ -72,7 +72,7 @@ func TestDayAfter(t *testing.T) {
 				server.Retire(status, "TokenInfo")
 			}
 			if err := source.Renew(t.Context()); err != nil {
-				t.Fatalf("%d: %v", status, err)
+				t.Fatalf("%d: Renew: %v", status, err)
 			}
 			if s := source.Status(); time.Until(s.ExpiresAt).Round(time.Hour) != 90*24*time.Hour || s.Serial != n+2 {
 				t.Errorf("%d: %+v", status, s)
@@ -84,7 +84,7 @@ func TestDayAfter(t *testing.T) {
 				t.Errorf("%d: not the server's key: %v", status, err)
 			}
 		}
-		_ = old.Check(t.Context()) // takes the new key over
+		_ = old.Check(t.Context()) // takes over the new key
 		if err := old.Check(t.Context()); !errors.Is(err, esper.ErrNotFound) {
 			t.Errorf("Check without the option and without TokenInfo: %v", err)
 		}
@@ -92,12 +92,12 @@ func TestDayAfter(t *testing.T) {
 			t.Errorf("%d: Adopt: %v", status, err)
 		}
 		if err := source.Renew(t.Context()); err != nil || time.Until(source.Status().ExpiresAt) < 89*24*time.Hour {
-			t.Errorf("%d: %v", status, err)
+			t.Errorf("%d: Renew of the adopted key: %v", status, err)
 		}
 	}
 }
 
-// TestFindsToken has the server list other tokens and hide what it may hide.
+// TestFindsToken has the server list tokens with various fields, and checks which token is renewed, if any.
 func TestFindsToken(t *testing.T) {
 	const key = "own-made-up-key"
 	expiry := time.Now().Add(90 * 24 * time.Hour).Unix()
@@ -105,8 +105,8 @@ func TestFindsToken(t *testing.T) {
 		return fmt.Sprintf(`{"id": %q, "name": "own", "expiry_at": %d%s}`, ownID, expiry, fields)
 	}
 	for name, test := range map[string]struct {
-		list string // inside the brackets
-		want string // in the error; "" if the token is found
+		list string // the elements of the JSON list
+		want string // a part of the error; "" if the token is found
 	}{
 		"by id":                      {otherToken + ", " + own(`, "legacy_token_id": 570`), ""},
 		"by id as text":              {own(`, "legacy_token_id": "570", "token": null`), ""},
@@ -146,7 +146,7 @@ func TestFindsToken(t *testing.T) {
 				t.Fatalf("%v, %d renewals; want %q", err, len(puts(server)), test.want)
 			}
 			if text := fmt.Sprintf("%v %+v", err, source.Status()); strings.Contains(text, key) || strings.Contains(text, "zzzz-other") {
-				t.Errorf("it shows a key: %s", text)
+				t.Errorf("the error or Status shows a key: %s", text)
 			}
 			if token, err := source.Token(); err != nil || token.AccessToken != key {
 				t.Errorf("the key is not in use any more: %v", err)
@@ -155,13 +155,13 @@ func TestFindsToken(t *testing.T) {
 	}
 }
 
-// TestExpiryOfNewKeys looks at what is asked for, in every unit.
+// TestExpiryOfNewKeys checks the expiry_at that renewals ask for, in every unit.
 func TestExpiryOfNewKeys(t *testing.T) {
 	const lifetime = 30 * 24 * time.Hour
 	for name, test := range map[string]struct {
 		unit time.Duration // 0: never
 		opts []renew.Option
-		want time.Duration // 0: never
+		want time.Duration // 0: never; -1: the renewal is refused
 	}{
 		"seconds":             {time.Second, nil, lifetime},
 		"milliseconds":        {time.Millisecond, nil, lifetime},
@@ -201,20 +201,20 @@ func TestExpiryOfNewKeys(t *testing.T) {
 			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Second || end.Sub(at).Abs() > time.Second {
 				t.Errorf("asked for %v from now, want %v; ends %v", left, test.want, end)
 			}
-			for range 20 { // the lifetime stays what it was
+			for range 20 { // repeated renewals do not change the lifetime
 				if err := source.Renew(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
 			at = time.Unix(0, 0).Add(time.Duration(wanted[20]) * test.unit)
 			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Minute {
-				t.Errorf("after 20 renewals %v, want %v", left, test.want)
+				t.Errorf("after 20 more renewals the key lives for %v, want %v", left, test.want)
 			}
 		})
 	}
 }
 
-// TestLostPutIsNotRepeated: what may have arrived is not sent again before the server was asked.
+// A PUT that may have reached the server is not sent again before the server was asked whether the key works.
 func TestLostPutIsNotRepeated(t *testing.T) {
 	for name, fault := range map[string]espertest.Fault{
 		"502": {Status: 502, Body: "<html>", Handled: true}, "reset": {Reset: espertest.BeforeHeader, Handled: true},
@@ -229,7 +229,7 @@ func TestLostPutIsNotRepeated(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if status := source.Status(); !status.InDoubt {
-			t.Errorf("%s: %+v", name, status)
+			t.Errorf("%s: the key is not in doubt: %+v", name, status)
 		}
 		_ = source.RenewIfDue(t.Context())
 		if n := len(puts(server)); n != 1 {
@@ -246,7 +246,7 @@ func TestLifetimeNeedsTokens(t *testing.T) {
 	} {
 		_, err := renew.Open(context.Background(), "foo", renew.Memory(), opts...)
 		if !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), "WithLifetime") {
-			t.Errorf("%v", err)
+			t.Errorf("Open: %v, want ErrInvalidArgument about WithLifetime", err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// everythingTraced notes what a caller's trace is told.
+// everythingTraced returns a context with a trace that writes what it is told to told.
 func everythingTraced(ctx context.Context, told *strings.Builder) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:              func(hostPort string) { fmt.Fprintln(told, "get", hostPort) },
@@ -28,7 +28,7 @@ func everythingTraced(ctx context.Context, told *strings.Builder) context.Contex
 	})
 }
 
-// The trace of a caller's request through Transport, and of one that renews, tells everything but the key.
+// A caller's trace, of a request through Transport or of a renewal, is told everything but the key.
 func TestTraceShowsNoKey(t *testing.T) {
 	device := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
@@ -55,7 +55,7 @@ func TestTraceShowsNoKey(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.Request.Header.Get("Authorization") != "" {
-		t.Errorf("%d, the response's request has %v", resp.StatusCode, resp.Request.Header)
+		t.Errorf("status %d, and the request of the response has the header %v, want no Authorization", resp.StatusCode, resp.Request.Header)
 	}
 	for _, want := range []string{"get ", "field Authorization", "first byte"} {
 		if !strings.Contains(told.String(), want) {
@@ -72,7 +72,7 @@ func TestTraceShowsNoKey(t *testing.T) {
 	}
 }
 
-// A request whose target is not the source's server in every respect gets no key.
+// Transport refuses a request if any part of its target differs from the source's server.
 func TestTransportComparesTheWholeTarget(t *testing.T) {
 	server := espertest.NewServer(t)
 	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
@@ -97,7 +97,7 @@ func TestTransportComparesTheWholeTarget(t *testing.T) {
 		resp, err := source.Transport(nil).RoundTrip(req)
 		if err == nil {
 			_ = resp.Body.Close()
-			t.Errorf("%s: sent", name)
+			t.Errorf("%s: the request was sent", name)
 		} else if strings.Contains(err.Error(), server.Token()) || errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}

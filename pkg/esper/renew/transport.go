@@ -18,12 +18,12 @@ import (
 )
 
 // Transport returns a RoundTripper that sends the key in use with each request, for any endpoint of the
-// source's server. A request for another scheme, host or port is refused, so that no redirect takes the
-// key along. Base does the sending and sees the key; nil is http.DefaultTransport.
+// source's server. It refuses a request for another scheme, host or port, so that a redirect cannot take the
+// key to another server. Base sends the requests and sees the key; nil means http.DefaultTransport.
 //
-// After a 401 the source is asked as in [Source.Reject]. If it has another key by then, the request is
-// sent once more, provided that it has no body or its GetBody is set. Otherwise the 401 is passed on; the
-// error is [ErrKeyLost] if the key is lost.
+// After a 401, the transport calls [Source.Reject]. If Reject returns another key, the transport sends the
+// request once more, provided that the request has no body or its GetBody is set. If Reject fails, its error
+// is returned, such as [ErrKeyLost]. In any other case the caller gets the 401.
 func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -66,7 +66,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := req.Body
 	if req.GetBody != nil {
 		if body, err = req.GetBody(); err != nil {
-			return resp, nil //nolint:nilerr // the 401 says more
+			return resp, nil //nolint:nilerr // the caller learns more from the 401
 		}
 	}
 	drain(resp)
@@ -83,7 +83,7 @@ func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadClo
 	out.Header = make(http.Header, len(req.Header)+1)
 	maps.Copy(out.Header, req.Header)
 	for name := range req.Header {
-		if http.CanonicalHeaderKey(name) == "Authorization" { // in any case: net/http would send each
+		if http.CanonicalHeaderKey(name) == "Authorization" { // in upper or lower case: net/http would send each of them
 			delete(out.Header, name)
 		}
 	}
@@ -92,11 +92,11 @@ func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadClo
 	if err != nil {
 		return nil, t.clean(err, token)
 	}
-	resp.Request = req // not the one with the key in it
+	resp.Request = req // not out, which has the key in it
 	return resp, nil
 }
 
-// authorization returns the value of the Authorization header for a token. For the one in use it allocates nothing.
+// authorization returns the value of the Authorization header for a token. For the token in use it allocates nothing.
 func (s *Source) authorization(token *oauth2.Token) string {
 	if h := s.hot.Load(); h.token == token {
 		return h.authorization
@@ -104,8 +104,8 @@ func (s *Source) authorization(token *oauth2.Token) string {
 	return "Bearer " + token.AccessToken
 }
 
-// clean replaces an error of base's that could show a key. An error of net/http's of an unknown kind may quote an
-// answer.
+// clean replaces an error of base that could show a key. Such an error holds the key in its text, or comes from
+// net/http and is of an unknown kind, which may quote an answer.
 func (t *transport) clean(err error, token *oauth2.Token) error {
 	_, _, kind := network.Kind(err)
 	_, standard := t.base.(*http.Transport)

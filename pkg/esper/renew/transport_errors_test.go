@@ -21,7 +21,8 @@ type baseFunc func(*http.Request) (*http.Response, error)
 
 func (f baseFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// quoting serves one answer that net/http cannot read, and quotes; it repeats the key.
+// quoting listens, and sends the text that answer makes of the Authorization header in place of a valid response. An
+// error of net/http may quote that text.
 func quoting(t *testing.T, answer func(authorization string) string) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +45,7 @@ func quoting(t *testing.T, answer func(authorization string) string) (address st
 	return listener.Addr().String()
 }
 
-// An error of Transport keeps its kind and shows no key, whatever the base or the server puts into it.
+// An error of Transport keeps its kind, and shows no key, even if the base or the server puts the key into it.
 func TestTransportErrors(t *testing.T) {
 	server := espertest.NewServer(t)
 	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
@@ -60,8 +61,8 @@ func TestTransportErrors(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		base    http.RoundTripper
-		want    error // nil: none that a caller knows
-		network bool  // a *net.OpError
+		want    error // nil: no error that a caller could compare with
+		network bool  // the error is a *net.OpError
 	}{
 		"an error of the base":  {base: baseFunc(func(*http.Request) (*http.Response, error) { return nil, own }), want: own},
 		"an error with the key": {base: baseFunc(func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("sent %v", r.Header) })},

@@ -19,7 +19,7 @@ import (
 
 const device = stubBase + "/v1/device/?state=1"
 
-// closing notes whether it was closed.
+// closing is a body that remembers whether it was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -40,7 +40,7 @@ func TestTransportAuthenticates(t *testing.T) {
 	server := newStub(90 * day)
 	source := opened(t, server, Memory())
 	req := request(t, http.MethodGet, device, nil)
-	req.Header["authorization"] = []string{"Bearer mine"} // in a form that net/http would send as well
+	req.Header["authorization"] = []string{"Bearer mine"} // net/http would send this field as well
 	req.Header.Set("Authorization", "Bearer mine")
 	resp, err := source.Transport(server).RoundTrip(req)
 	if err != nil || resp.StatusCode != 200 || resp.Request != req {
@@ -70,7 +70,7 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 			t.Errorf("%s: %v, body closed %v", url, err, body.closed)
 		}
 	}
-	// A redirect.
+	// A redirect to another server.
 	server.fault = only("other", func(func() *http.Response) (*http.Response, error) {
 		resp := reply(302, "")
 		resp.Header.Set("Location", "https://evil.example/")
@@ -102,7 +102,7 @@ func TestTransportWithoutKey(t *testing.T) {
 			t.Errorf("%v, body closed %v", err, body.closed)
 		}
 		if n := server.counted("other"); n != 0 {
-			t.Errorf("%d requests", n)
+			t.Errorf("%d requests were sent without a key, want none", n)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func TestTransportNilBase(t *testing.T) {
 	}
 }
 
-// replaced has another process replace the key, which the source does not know yet.
+// replaced puts a new key into server and store, as another process would that has renewed the key.
 func replaced(t *testing.T, server *stub, store Store) {
 	t.Helper()
 	server.revoke("other")
@@ -147,7 +147,7 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 			source := opened(t, server, store)
 			replaced(t, server, store)
 			want, requests := 200, 2
-			if method == http.MethodPost { // its body cannot be had again
+			if method == http.MethodPost { // the body has no GetBody
 				want, requests = 401, 1
 			}
 			status, err := get(t, source, server, method)
@@ -158,13 +158,13 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 				t.Errorf("%s, again: %d %v", method, status, err)
 			}
 			if n := server.counted("info"); n != 1 {
-				t.Errorf("%s: %d questions, want none after Open's", method, n)
+				t.Errorf("%s: the server was asked about the key %d times, want only once, by Open", method, n)
 			}
 		})
 	}
 }
 
-// A body that can be had again is sent again.
+// After a 401, a request whose body has GetBody is sent again with its body.
 func TestTransportSendsABodyAgain(t *testing.T) {
 	server, store := newStub(90*day), Memory()
 	source := opened(t, server, store)
@@ -178,17 +178,17 @@ func TestTransportSendsABodyAgain(t *testing.T) {
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, device, strings.NewReader("body"))
 	resp, err := source.Transport(base).RoundTrip(req)
 	if err != nil || resp.StatusCode != 200 || len(bodies) != 2 || bodies[1] != "body" {
-		t.Errorf("%v, %q", err, bodies)
+		t.Errorf("the body was not sent twice: %v, %q", err, bodies)
 	}
 }
 
-// Another process has just replaced the key, and is about to store the new one.
+// After a 401, Transport waits if another process is renewing the key, and then sends the request with the new key.
 func TestTransportWaitsForTheOther(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			source := opened(t, server, store)
-			if asked { // not long ago
+			if asked { // a 401 has led to a check two seconds ago
 				server.fault = only("other", fails(401))
 				if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
 					t.Fatal(status, err)
@@ -206,13 +206,14 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 			}()
 			status, err := get(t, source, server, http.MethodGet)
 			if status != 200 || err != nil {
-				t.Errorf("asked %v: %d %v", asked, status, err)
+				t.Errorf("checked before: %v: status %d, %v, want 200", asked, status, err)
 			}
 		})
 	}
 }
 
-// A revoked key: callers get the server's 401 until the second refusal, and then ErrKeyLost without a request.
+// When the key is revoked, callers get the 401 of the server until the second refusal, and then ErrKeyLost without a
+// request.
 func TestTransportKeyRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
@@ -232,7 +233,7 @@ func TestTransportKeyRefused(t *testing.T) {
 		}
 		others := server.counted("other")
 		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") > 4 || server.counted("renew") != 0 {
-			t.Errorf("%v, %v", err, server.count)
+			t.Errorf("after the second refusal: %v, want ErrKeyLost; requests: %v", err, server.count)
 		}
 	})
 }
@@ -249,10 +250,10 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 			time.Sleep(600 * time.Millisecond)
 		}
 		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 1000 {
-			t.Errorf("%d questions, want 20; %d requests", n, server.counted("other"))
+			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 1000", n, server.counted("other"))
 		}
 		wantKey(t, source, stubFirst)
-		// TokenInfo does not answer: passed on, for a caller in a hurry with its context's error.
+		// TokenInfo does not answer: the caller gets the 401, or the error of its context if that ends first.
 		server.fault = func(req *http.Request, op string, _ func() *http.Response) (*http.Response, error) {
 			if op == "info" {
 				<-req.Context().Done()
@@ -272,7 +273,7 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 	})
 }
 
-// A client made with the source tells it of a 401, and goes on with the key that another process stored.
+// A client that uses the source calls Reject after a 401, and goes on with the key that another process has stored.
 func TestClientTellsTheSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store := newStub(90*day), Memory()
@@ -302,7 +303,7 @@ func TestClientTellsTheSource(t *testing.T) {
 			t.Errorf("Status: %v", err)
 		}
 		if _, err := esper.New("bar", source); !errors.Is(err, esper.ErrInvalidArgument) || source.Server().Host != "foo-api.esper.cloud" {
-			t.Errorf("another server: %v", err)
+			t.Errorf("New with this source for another server: %v, want ErrInvalidArgument", err)
 		}
 	})
 }

@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	storeTime = 15 * time.Second       // for one look at the store, or one save
+	storeTime = 15 * time.Second       // for one read of the store, or one save
 	askTime   = 30 * time.Second       // for one question to the server
-	saveAgain = 100 * time.Millisecond // after a save of a new key that failed
+	saveAgain = 100 * time.Millisecond // the pause after a failed save of a new key
 )
 
-// turn carries out what the policy decides until the turn ends. Nothing is begun after the end of stop. A
-// question or a look at the store ends with ctx; a renewal that has begun, and its saves, do not. Busy is
-// what enter returned.
+// turn carries out what the policy decides until the turn ends. Once stop has ended, it begins nothing more.
+// The end of ctx interrupts a question to the server and a read of the store, but not a renewal that has
+// begun, nor the saves of that renewal. Busy is the channel that enter returned.
 func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct{}) (last policy.Action) {
 	var logs later.Queue
 	s.mu.Lock()
@@ -41,7 +41,7 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 		}
 		o := s.do(context.WithValue(act, turnKey{}, s), last, state, t, now)
 		if o.Err && free && ctx.Err() != nil {
-			last, t.Stop = policy.Rest, true // it was given up, which is no failure
+			last, t.Stop = policy.Rest, true // the caller gave it up, which is not a failure
 		}
 		ended := t
 		state, t = policy.Evolve(state, t, last, o, time.Now())
@@ -50,7 +50,7 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 			logs.Run()
 			return last
 		}
-		if state.Saved() { // a new key is stored before anybody gets it
+		if state.Saved() { // callers get a new key only after it is saved
 			s.mu.Lock()
 			s.state = state
 			s.show()
@@ -59,7 +59,7 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 	}
 }
 
-// turnKey marks the context of what a turn does.
+// turnKey marks the contexts with which a turn calls, so that a call back into the source does not wait for the turn.
 type turnKey struct{}
 
 func inTurn(ctx context.Context, s *Source) bool { return ctx.Value(turnKey{}) == s }
@@ -72,7 +72,7 @@ func (s *Source) isClosed() bool {
 
 // do carries out one action.
 func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t policy.Turn, now time.Time) policy.Outcome {
-	o := policy.Outcome{Began: now, Random: mathrand.Float64()} //nolint:gosec // spreads a fleet, decides nothing secret
+	o := policy.Outcome{Began: now, Random: mathrand.Float64()} //nolint:gosec // spreads many processes; not a secret
 	var err error
 	switch a {
 	case policy.Load:
@@ -154,7 +154,7 @@ func (s *Source) save(ctx context.Context, d policy.Document) error {
 	return s.storeError("writing", err)
 }
 
-// storeError names the store in an error, unless that does so itself.
+// storeError adds the name of the store to an error, unless the error has it already.
 func (s *Source) storeError(doing string, err error) error {
 	if n, ok := s.store.(fmt.Stringer); ok && strings.Contains(err.Error(), n.String()) {
 		return fmt.Errorf("renew: %s the key document: %w", doing, err)
@@ -177,16 +177,16 @@ func (s *Source) newAttempt(state policy.State, now time.Time) policy.Attempt {
 	}
 }
 
-// finish ends a turn: it makes the state the one in use, and notes what is to be reported.
+// finish ends a turn: it takes state into use, and remembers what is to be reported.
 func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.Action, busy chan struct{}) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = state
-	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads a fleet, decides nothing secret
+	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
 	switch waits := now.Before(state.Retry); {
 	case last == policy.Rest && t.Stop:
-		s.next = now // it ended early: the next caller goes on
+		s.next = now // the turn was stopped early, so the next caller goes on
 	case last == policy.Fail:
 		if s.reason == nil {
 			s.reason = s.why(state, now)
@@ -205,8 +205,8 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	}
 }
 
-// show makes the state's key the one that callers get at once, for as long as there is nothing to do. The
-// caller holds mu.
+// show makes the key of s.state the key that callers get without a lock, until the next turn is due. The caller
+// holds mu.
 func (s *Source) show() {
 	now := time.Now()
 	h := &hot{token: tokenOf(s.state), from: now}

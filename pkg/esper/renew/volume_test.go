@@ -16,8 +16,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// TestSecretVolume reads the key from a volume as a kubelet keeps it: the file is a link through ..data to a
-// folder, all may read it, and ..data is replaced some time after a renewal.
+// TestSecretVolume reads the key from a volume of the kind in which Kubernetes mounts a Secret. The file is a link
+// through ..data into a folder, and all users may read it. Some time after a renewal, the kubelet replaces ..data.
 func TestSecretVolume(t *testing.T) {
 	t.Parallel()
 	notShort(t)
@@ -94,6 +94,6 @@ func TestSecretVolume(t *testing.T) {
 		t.Errorf("the example program: %v\n%s", err, out)
 	}
 	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// renewFor asks for the key once a step for a time, and returns the renewals in it.
+// renewFor asks for the key every step, for the time total, and returns the number of renewals in that time.
 func renewFor(t *testing.T, server *stub, source *Source, total, step time.Duration) int {
 	t.Helper()
 	before := server.counted("renew")
@@ -20,7 +20,8 @@ func renewFor(t *testing.T, server *stub, source *Source, total, step time.Durat
 	return server.counted("renew") - before
 }
 
-// TestServerWithStrangeExpiry counts the renewals of a week, with a call every twenty minutes.
+// TestServerWithStrangeExpiry has a server that sends impossible ends of keys. With a call every twenty minutes, the key
+// works all the same, and is not renewed too often.
 func TestServerWithStrangeExpiry(t *testing.T) {
 	t.Parallel()
 	fixed := time.Date(2000, 1, 4, 0, 0, 0, 0, time.UTC) // half-way through the week
@@ -79,7 +80,7 @@ func TestExpiryFromTokenInfo(t *testing.T) {
 				time.Sleep(90*day - 4*time.Minute)
 				wantKey(t, source, "key-1")
 				want := 90 * day
-				if infoFails && !viaTokens { // the list tells it too
+				if infoFails && !viaTokens { // through tokens, the list says the end too
 					want = policy.AssumedLifetime
 				}
 				for what, got := range map[string]time.Time{"Status": source.Status().ExpiresAt, "Token": tokenOf(source.state).Expiry} {
@@ -110,7 +111,7 @@ func TestClockOff(t *testing.T) {
 				}
 				n, most := server.counted("renew"), 2*24*6
 				if lifetime == 90*day {
-					most = 2*24 + 1 // the clock says that each key has ended: once an hour
+					most = 2*24 + 1 // by this clock each key has ended, so it is renewed once an hour
 				}
 				t.Logf("off by %v, keys of %v: %d renewals in two days, %d times no valid key", off, lifetime, n, bad)
 				if n > most {
@@ -124,7 +125,7 @@ func TestClockOff(t *testing.T) {
 	}
 }
 
-// TestClockSetRight begins with what a wrong clock left behind.
+// TestClockSetRight starts with a document that was saved while the clock was wrong.
 func TestClockSetRight(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{-100 * day, -60 * day, -time.Hour, time.Hour, 60 * day, 100 * day} {
@@ -140,7 +141,7 @@ func TestClockSetRight(t *testing.T) {
 				source := opened(t, server, store)
 				for range 200 * 2 {
 					if !works(server, source) {
-						t.Fatalf("off by %v: %v: %v", off, time.Now(), source.Status().LastError)
+						t.Fatalf("off by %v: no valid key at %v: %v", off, time.Now(), source.Status().LastError)
 					}
 					time.Sleep(12 * time.Hour)
 				}

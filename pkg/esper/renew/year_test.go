@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// weather breaks what a server answers, at random.
+// weather makes requests go wrong at random.
 type weather struct {
 	t      *testing.T
 	server *stub
 	rand   *rand.Rand
 	often  int // how many in a hundred requests go wrong
 
-	mu       sync.Mutex // guards what follows: one request may come in while another ends
+	mu       sync.Mutex // guards what follows: requests may overlap
 	lost     time.Time  // when the server replaced the key and lost the answer
-	unsure   time.Time  // of the last renewal with unknown outcome
-	answered bool       // TokenInfo, since then
+	unsure   time.Time  // when the last renewal of unknown outcome was sent
+	answered bool       // TokenInfo has answered since unsure
 	failed   int        // renewals that went wrong
 }
 
@@ -47,7 +47,8 @@ func (w *weather) fault(req *http.Request, op string, act func() *http.Response)
 	return reply(200, "<html>"), nil
 }
 
-// begin decides how a request goes wrong, -1 if it does not, and lets the server act on it.
+// begin decides how a request goes wrong, as a kind for fault, or -1 if it does not. In some cases it lets the server
+// act on the request.
 func (w *weather) begin(op string, act func() *http.Response) (kind int, resp *http.Response) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +81,7 @@ func (w *weather) begin(op string, act func() *http.Response) (kind int, resp *h
 	return kind, nil
 }
 
-// refuse lets one request in eight that go wrong find no connection.
+// refuse has one request find no connection for every eight that go wrong in fault.
 func (w *weather) refuse(string) error {
 	if w.roll(800) >= w.often {
 		return nil
@@ -94,8 +95,8 @@ func (w *weather) roll(n int) int {
 	return w.rand.IntN(n)
 }
 
-// live asks for the key every two hours or so for a time, and has an operator put a new one into the
-// store after a loss. It counts those.
+// live asks for the key about every two hours, for the time total. After a loss, an operator gives a new
+// key. live returns the number of these keys.
 func (w *weather) live(source *Source, store Store, total time.Duration) (operator int) {
 	for end := time.Now().Add(total); time.Now().Before(end); time.Sleep(time.Duration(w.roll(240)) * time.Minute) {
 		_, _ = source.Token()
@@ -116,9 +117,9 @@ func (w *weather) live(source *Source, store Store, total time.Duration) (operat
 			checkNoCanary(w.t, "an error", err.Error())
 		}
 		checkStatus(w.t, status)
-		if !errors.Is(err, ErrKeyLost) { // it cannot tell yet
+		if !errors.Is(err, ErrKeyLost) { // the source cannot know yet that the key is lost
 			if time.Since(w.lost) > 5*day {
-				w.t.Fatalf("%v: lost since %v, and not told: %+v", time.Now(), w.lost, status)
+				w.t.Fatalf("%v: the key is lost since %v, and the source does not say so: %+v", time.Now(), w.lost, status)
 			}
 			continue
 		}
@@ -137,7 +138,7 @@ func (w *weather) live(source *Source, store Store, total time.Duration) (operat
 		}
 		for begun := time.Now(); !works(w.server, source); time.Sleep(time.Minute) {
 			if time.Since(begun) > day {
-				w.t.Fatalf("a day after the operator stored a key: %+v", source.Status())
+				w.t.Fatalf("no valid key a day after the operator gave one: %+v", source.Status())
 			}
 		}
 	}
@@ -166,13 +167,13 @@ func TestYear(t *testing.T) {
 			server.fault, server.refuse = w.fault, w.refuse
 			operator := w.live(source, store, 364*day)
 
-			// A key of 90 days is renewed after 67½ to 72 days: 5 times a year. The renewals of which
-			// the source never learnt are additional, as are the operator's keys.
+			// A key of 90 days is renewed after 67½ to 72 days: 5 times a year. Renewals whose answer never
+			// arrived, and keys of the operator, can change that number.
 			posts, renewed := server.counted("renew"), server.counted("renew")-w.failed
 			if renewed < 5-operator || renewed > 5+operator {
 				t.Errorf("seed %d: %d renewals, with %d keys by the operator", seed, renewed, operator)
 			}
-			// A good renewal is not due again, so all others are those that failed.
+			// All other POSTs are renewals that failed, since a key that was renewed is not due for long.
 			t.Logf("seed %d, old key stays %v, %d %% faults: %d POSTs = %d renewals + %d failures, %d losses",
 				seed, server.keepOld, w.often, posts, renewed, w.failed, operator)
 			for _, s := range told {
@@ -186,8 +187,8 @@ func TestYear(t *testing.T) {
 	}
 }
 
-// TestDaysOfRun has nobody ask but Run, with keys that live 2 days: it looks at the store each
-// minute, and a year of that takes long.
+// TestDaysOfRun has no callers but Run. It takes only days, with keys of 2 days, since Run reads the
+// store every minute, which makes a year too slow.
 func TestDaysOfRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -210,7 +211,7 @@ func TestDaysOfRun(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		// Every 18 to 24 hours, or later.
+		// Each key is renewed after 18 to 24 hours, or later if renewals fail.
 		if renewed := server.counted("renew") - w.failed; renewed < 3 || renewed > 6 {
 			t.Errorf("%d renewals in 4 days", renewed)
 		}

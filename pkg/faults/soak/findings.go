@@ -15,7 +15,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// findings counts what callers got, by type, and keeps what should not be.
+// findings counts what callers got, by kind, and keeps errors that no caller should get.
 type findings struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -41,7 +41,7 @@ func (f *findings) note(err error) {
 	}
 }
 
-// kindOf is what a program can tell of an error, nothing if it can tell nothing.
+// kindOf returns the kind of an error, as far as a program can tell it; "" if it cannot.
 func kindOf(err error) string {
 	if err == nil {
 		return "success"

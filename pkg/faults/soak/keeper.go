@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// life is how long one source renews: longer than a renewal of unknown outcome may be under way.
+	// life is how long each source renews. It is longer than an attempt of unknown outcome may be under way.
 	life = 20 * time.Second
-	// patience is how long a source may wait before it does something again, while its key is not given up.
+	// patience is how long a source may pause before ending counts it as waiting.
 	patience = 10 * time.Second
-	// settle is how long the end of a source's life may take to be told, a renewal under way included.
+	// settle is how long judge waits for a source to reach one of the allowed ends.
 	settle = 10 * time.Second
 )
 
-// keeper has one source after another renew a key. Once an error has named them, it does so through personal access
-// tokens.
+// keeper has one source after another renew a key. At first they use renew-token. Once an error has said to use
+// WithPersonalAccessTokens, they use that option.
 type keeper struct {
 	server    *server
 	folder    string
@@ -35,11 +35,11 @@ type keeper struct {
 
 	mu      sync.Mutex
 	current *renew.Source
-	ready   chan struct{} // closed once there is a first source
+	ready   chan struct{} // closed once the first source is open
 
 	sources, kept, lost, inDoubt int
 	renewals, throughTokens      int
-	told                         bool // an error named the way out, since renew-token has ended
+	told                         bool // renew-token has ended, and an error said to use WithPersonalAccessTokens
 	wrong                        []error
 }
 
@@ -47,7 +47,7 @@ func newKeeper(s *server, folder string, f *findings) *keeper {
 	return &keeper{server: s, folder: folder, found: f, transport: new(http.Transport), ready: make(chan struct{})}
 }
 
-// source returns the one in use, once there is one.
+// source returns the source in use; nil before ready is closed.
 func (k *keeper) source() *renew.Source {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,7 +80,7 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// open begins with a new key. The server may fail at that, too.
+// open opens a source with a new key. It tries again when the server fails.
 func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	key := esper.NewSecret(issued)
 	options := []renew.Option{renew.WithInitialToken(key), renew.WithClientOptions(callOptions(k.transport)...)}
@@ -114,7 +114,8 @@ func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 	}
 }
 
-// live runs a source, and has it renew its key again and again.
+// live runs a source for the time life, and has it renew its key again and again. For two sources in three, it stops at
+// the first error.
 func (k *keeper) live(ctx context.Context, source *renew.Source) {
 	ctx, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
@@ -123,15 +124,15 @@ func (k *keeper) live(ctx context.Context, source *renew.Source) {
 	for pause(ctx, 50*time.Millisecond) {
 		err := source.Renew(ctx)
 		k.found.note(err)
-		if err != nil && k.sources%3 != 0 { // every third waits for what comes of it
+		if err != nil && k.sources%3 != 0 { // every third source goes on after an error
 			cancel()
 		}
 	}
 	k.found.note(<-ended)
 }
 
-// judge wants the source to have the server's newest key, in memory and on disk. Only where the
-// answer with it was lost on the way may it say that it has not.
+// judge checks that the source has the newest key of the server, in memory and on disk. It may have an older key, and
+// has to report that, only if the server did not deliver the answer with the newer one.
 func (k *keeper) judge(source *renew.Source, path string) (err error) {
 	for end := time.Now().Add(settle); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		var stored string
@@ -157,7 +158,7 @@ func (k *keeper) judge(source *renew.Source, path string) (err error) {
 	return err
 }
 
-// ending is the count of how a source ended, nil if none of these is true of it.
+// ending returns the counter for the way in which a source ended, or nil if that way is not allowed.
 func (k *keeper) ending(key string, stored bool, err error, status renew.Status) *int {
 	newest, lost := k.server.state(key)
 	switch isLost := errors.Is(err, renew.ErrKeyLost); {
@@ -168,13 +169,13 @@ func (k *keeper) ending(key string, stored bool, err error, status renew.Status)
 	case lost && status.LastError != nil:
 		return &k.inDoubt
 	case newest && err != nil && !isLost && time.Until(status.NextAttempt) > patience:
-		return &k.inDoubt // it has expired while its renewal waits, and is not given up
+		return &k.inDoubt // the key has expired while the source pauses, and is not given up
 	}
 	return nil
 }
 
 func keyIn(path string) (string, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // a file of this program's
+	data, err := os.ReadFile(path) //nolint:gosec // a file of this program
 	if err != nil {
 		return "", err
 	}

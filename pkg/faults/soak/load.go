@@ -16,12 +16,13 @@ import (
 
 const (
 	callers = 64
-	// A call about every 150 ms each is some 400 a second, and the faults that break a connection
-	// use up some 50 ports a second.
+	// Each caller makes a call about every 150 ms, which is some 400 calls a second in all. Of these, the
+	// faults that break a connection use up some 50 ports a second.
 	pauseLeast, pauseMost = 50 * time.Millisecond, 250 * time.Millisecond
 )
 
-// load is 64 callers. Most use the client; every eighth uses the source's transport for another endpoint.
+// load is 64 callers. Most call TokenInfo with the client. Every eighth calls another endpoint through the transport of
+// the source.
 type load struct {
 	client *esper.Client
 	keeper *keeper
@@ -30,7 +31,7 @@ type load struct {
 	plain  *http.Transport
 	calls  atomic.Int64
 	group  sync.WaitGroup
-	gate   sync.RWMutex // held by whoever wants the callers to rest
+	gate   sync.RWMutex // rest holds it, to keep the callers from calling
 }
 
 func newLoad(base string, k *keeper, f *findings) (*load, error) {
@@ -38,7 +39,7 @@ func newLoad(base string, k *keeper, f *findings) (*load, error) {
 	return &load{client: client, keeper: k, found: f, base: base, plain: &http.Transport{MaxIdleConnsPerHost: callers}}, err
 }
 
-// callOptions are short: there are many calls to make, and a server that may say nothing.
+// callOptions sets short time limits, since the server sometimes does not answer and there are many calls to make.
 func callOptions(transport *http.Transport) []esper.Option {
 	return []esper.Option{
 		esper.WithTransport(transport),
@@ -47,7 +48,7 @@ func callOptions(transport *http.Transport) []esper.Option {
 	}
 }
 
-// current asks the source that is in use at the moment.
+// current is a token source that asks the source that is in use at the moment.
 type current struct{ *keeper }
 
 func (c current) Token() (*oauth2.Token, error) { return c.TokenContext(context.Background()) }
@@ -72,7 +73,7 @@ func (l *load) call(ctx context.Context, plain bool, dice *rand.Rand) {
 	defer l.gate.RUnlock()
 	limit := 3 * time.Second
 	if dice.IntN(20) == 0 {
-		limit = time.Duration(dice.IntN(2000)) * time.Microsecond // gives up in the middle
+		limit = time.Duration(dice.IntN(2000)) * time.Microsecond // the caller gives up during the call
 	}
 	call, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -83,12 +84,12 @@ func (l *load) call(ctx context.Context, plain bool, dice *rand.Rand) {
 	} else {
 		_, err = l.client.TokenInfo(call)
 	}
-	if ctx.Err() == nil { // what the end cuts off is no finding
+	if ctx.Err() == nil { // a call that the end of the run interrupts does not count
 		l.found.note(err)
 	}
 }
 
-// get uses the key as a program does for the rest of Esper's API.
+// get sends the key to another endpoint, as a program does for the rest of Esper's API.
 func (l *load) get(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+"/v0/devices/", nil)
 	if err != nil {
@@ -110,7 +111,7 @@ func (l *load) get(ctx context.Context) error {
 
 func (l *load) wait() { l.group.Wait() }
 
-// rest has no call under way while f runs, and no connection open that waits for one.
+// rest runs f while no call is under way and no idle connection is open.
 func (l *load) rest(f func()) {
 	l.gate.Lock()
 	defer l.gate.Unlock()
@@ -124,7 +125,7 @@ func (l *load) closeIdle() {
 	l.keeper.closeIdle()
 }
 
-// pause waits; false if ctx ends.
+// pause waits for d. It returns false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

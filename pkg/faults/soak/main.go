@@ -1,12 +1,12 @@
-// Soak has 64 callers and a renewing source talk for minutes to a server that fails at random, whose
-// clock jumps, and which ends renew-token after a third of the time: from then on the source renews
-// through personal access tokens. It judges what came of it: memory, goroutines and descriptors stay
-// flat, no key is lost that could have been kept, none is renewed twice, and every error has a type.
+// Soak runs 64 callers and a renewing source for minutes against a server that fails at random and whose
+// clock jumps. After a third of the time, the server ends renew-token, and the source renews through
+// personal access tokens. Soak checks that memory, goroutines and descriptors do not grow, that no key is
+// lost that could have been kept, that no key is renewed twice, and that every error has a known type.
 //
 //	go run ./soak -for 10m
 //
-// It exits with 1 if anything of that does not hold. The seed makes the same faults likely again, but
-// not in the same order: 64 callers never meet them in the same order.
+// It exits with 1 if any of these checks fails. The same seed makes the same faults likely, but not in
+// the same order, since the order of the calls of 64 callers differs from run to run.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 	flag.Parse()
 	if err := soak(*length, *seed); err != nil {
 		fmt.Fprintf(os.Stdout, "\nFAILED\n%v\n", err)
-		os.Exit(1) //nolint:forbidigo // a program that judges ends with its verdict
+		os.Exit(1) //nolint:forbidigo // the exit code is the verdict
 	}
 	fmt.Fprintln(os.Stdout, "\nPASSED")
 }
@@ -44,7 +44,7 @@ func soak(length time.Duration, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	idle := measure() // with the server, which ends before the count is taken again
+	idle := measure() // with the server running; the last count is taken after the server has ended
 	faults := new(findings)
 	keeper := newKeeper(server, folder, faults)
 	load, err := newLoad(server.base, keeper, faults)

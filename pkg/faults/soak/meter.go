@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sample is the state of this process, server included.
+// sample is what this process, with the server in it, uses at one moment.
 type sample struct {
 	heap, goroutines, descriptors int
 }
@@ -18,11 +18,11 @@ func measure() sample {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	entries, _ := os.ReadDir("/proc/self/fd")                             // none where the system does not tell
-	return sample{int(m.HeapAlloc), runtime.NumGoroutine(), len(entries)} //nolint:gosec // a heap fits
+	entries, _ := os.ReadDir("/proc/self/fd")                             // none on a system without /proc
+	return sample{int(m.HeapAlloc), runtime.NumGoroutine(), len(entries)} //nolint:gosec // the size of a heap fits
 }
 
-// atRest is the least of what is measured within a moment: what is about to end is given the time to.
+// atRest measures several times and returns the smallest figures, so that whatever is about to end has time to end.
 func atRest() sample {
 	now := measure()
 	for range 20 {
@@ -36,15 +36,15 @@ func (s sample) String() string {
 	return fmt.Sprintf("%6.2f MiB %4d goroutines %4d descriptors", float64(s.heap)/(1<<20), s.goroutines, s.descriptors)
 }
 
-// watch takes and prints twenty samples, or one every two seconds if that is less often: first with
-// the load on, for the eye, and then at rest, to be judged.
+// watch takes and prints twenty samples, or one every two seconds if these are fewer. It prints each
+// sample under load too, for the reader; flat checks only the samples at rest, which watch returns.
 func watch(ctx context.Context, length time.Duration, l *load) (samples []sample) {
 	start := time.Now()
 	for pause(ctx, max(length/20, 2*time.Second)) {
 		busy := measure()
 		var rest sample
 		l.rest(func() { rest = atRest() })
-		if ctx.Err() != nil { // the callers have gone
+		if ctx.Err() != nil { // the run is over, so the callers have stopped
 			break
 		}
 		samples = append(samples, rest)
@@ -53,15 +53,15 @@ func watch(ctx context.Context, length time.Duration, l *load) (samples []sample
 	return samples
 }
 
-// What the end may have more than the time after the warm-up: for the source, which does not rest.
+// How much more the end may use than the time after the warm-up, since the source works on while the callers rest.
 const (
 	spareHeap  = 1 << 20
 	spareCount = 12
 )
 
-// flat compares the least of the first third of the samples after the warm-up, which is the first
-// fifth, with the least of the last third: what grows raises it, and what a renewal holds for a
-// while, such as an answer of 1 MiB, does not.
+// flat fails if the figures grow. It leaves out the first fifth of the samples, the warm-up. Of the rest, it
+// compares the smallest figures of the first third with those of the last third. A leak raises the smallest
+// figures; something that a renewal holds for a while, such as an answer of 1 MiB, does not.
 func flat(samples []sample) error {
 	rest := samples[len(samples)/5:]
 	if len(rest) < 4 {
@@ -94,7 +94,7 @@ func least(samples ...sample) sample {
 	return l
 }
 
-// settled waits until nothing is left of the load.
+// settled waits until no more goroutines and descriptors are in use than in idle.
 func settled(idle sample) error {
 	var now sample
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-time.After(10 * time.Millisecond) {

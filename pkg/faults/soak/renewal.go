@@ -19,7 +19,8 @@ func (s *server) renewToken(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// renew replaces a key, fails before that or after it, and keeps account of both. The caller of body holds mu.
+// renew replaces the key old, or fails before or after that. It counts renewals, and notes each key for which a second
+// one comes before a check. It holds mu when it calls body.
 func (s *server) renew(w http.ResponseWriter, r *http.Request, old string, body func(key string) string) {
 	s.mu.Lock()
 	ok, when := s.valid[old], s.dice.IntN(100)
@@ -51,7 +52,7 @@ func (s *server) renew(w http.ResponseWriter, r *http.Request, old string, body 
 	}
 }
 
-// replace makes the next key. Lost means that nobody will be told.
+// replace makes the key after old. lost says that the client will not get the new key.
 func (s *server) replace(old string, lost bool, body func(key string) string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,13 +67,13 @@ func (s *server) replace(old string, lost bool, body func(key string) string) st
 	return body(key)
 }
 
-// lineOf returns the key that was issued, and that a key came from.
+// lineOf returns the issued key from which key came by renewals.
 func lineOf(key string) string {
 	issued, _, _ := strings.Cut(strings.TrimPrefix(key, canary+"-"), "-")
 	return canary + "-" + issued
 }
 
-// deliver sends the new key, if broken no more than that.
+// deliver sends the answer with the new key. If broken is set, the answer ends right after the key.
 func (s *server) deliver(w http.ResponseWriter, r *http.Request, body string, broken bool) {
 	if !broken {
 		answer(w, http.StatusCreated, body)
@@ -84,7 +85,7 @@ func (s *server) deliver(w http.ResponseWriter, r *http.Request, body string, br
 	_, _ = io.WriteString(w, body[:strings.Index(body, `,"expir`)])
 	_ = http.NewResponseController(w).Flush()
 	if len(body)%2 == 0 {
-		<-r.Context().Done() // until the client hangs up
+		<-r.Context().Done() // until the client closes the connection
 	}
 	panic(http.ErrAbortHandler)
 }

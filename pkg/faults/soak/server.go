@@ -20,11 +20,11 @@ const (
 	app        = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 )
 
-// server is a fake of the API that fails at random, and ends renew-token. It knows which key is valid, and whether the
-// answer with it could be read.
+// server is a fake of the API that fails at random, and ends renew-token. It knows which keys are valid, and whether
+// the client could read the answer with a new key.
 type server struct {
 	base string
-	end  time.Time // of renew-token; after that only a personal access token can be renewed
+	end  time.Time // when renew-token ends; after that only a personal access token can be renewed
 	http *http.Server
 	done chan struct{}
 
@@ -32,14 +32,14 @@ type server struct {
 	dice    *rand.Rand
 	issued  int
 	keepOld bool              // a key goes on working after its renewal
-	valid   map[string]bool   // keys
-	ended   map[string]bool   // keys that have a successor
-	newest  map[string]string // the key of each line that was issued, by the one that it began with
-	lost    map[string]bool   // of these, those whose successor nobody could read
-	renewed map[string]bool   // keys with a renewal that may have been processed, since the client was told that the key works
-	posts   int               // such renewals
-	twice   []string          // keys that were renewed again all the same
-	faults  map[string]int    // by name
+	valid   map[string]bool   // the keys that the server accepts
+	ended   map[string]bool   // the keys that were replaced
+	newest  map[string]string // the newest key that came from each issued key, by the issued key
+	lost    map[string]bool   // the replaced keys whose next key the client could not read
+	renewed map[string]bool   // the keys with a renewal that may have been carried out since TokenInfo last accepted the key
+	posts   int               // how many such renewals there were
+	twice   []string          // the keys in renewed for which another renewal came
+	faults  map[string]int    // how often each fault was made, by name
 }
 
 func serve(ctx context.Context, seed uint64, end time.Time) (*server, error) {
@@ -72,7 +72,7 @@ func (s *server) close() {
 	<-s.done
 }
 
-// issue makes a new key, as an operator does in the console.
+// issue makes a new key, as an operator does in the console. It also decides at random whether old keys go on working.
 func (s *server) issue() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,22 +83,22 @@ func (s *server) issue() string {
 	return key
 }
 
-// retire ends all keys but those that came from one that was issued.
+// retire ends all keys except issued and the keys that came from it by renewals.
 func (s *server) retire(issued string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.DeleteFunc(s.valid, func(key string, _ bool) bool { return key != issued && !strings.HasPrefix(key, issued+"-") })
 }
 
-// state tells whether a key is the newest of its line that works and that somebody knows, and whether its successor
-// was lost on the way.
+// state reports whether key works and is the newest key that the client can know, and whether the next key after it was
+// lost on the way to the client.
 func (s *server) state(key string) (newest, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.valid[key] && (!s.ended[key] || s.lost[key]), s.lost[key]
 }
 
-// bearer reports whether the request has a key that is valid, and answers if not.
+// bearer returns the key of the request. If the key is not valid, it answers with 401, and ok is false.
 func (s *server) bearer(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 	key = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	s.mu.Lock()
@@ -129,8 +129,8 @@ func (s *server) devices(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// times are the dates of a key. Most keys live for minutes; for the others the clock has jumped, or
-// the server says nothing that can be read. The caller holds mu.
+// times returns the JSON fields with the dates of a key. Most keys live for some minutes. For the others, the dates
+// are wrong, missing or unreadable. The caller holds mu.
 func (s *server) times(name string) string {
 	now := time.Now().UTC()
 	created, expires := now, now.Add(time.Duration(200+s.dice.IntN(200))*time.Second) // an attempt takes ten seconds or more

@@ -15,8 +15,8 @@ func tokenOf(key string) string {
 	return fmt.Sprintf("0d3f8d3a-6f0f-4b8e-9d55-%012d", number)
 }
 
-// listTokens lists the token that the key belongs to, and another. Now it tells the key's id, now the newest key, now
-// both.
+// listTokens lists the token that the key belongs to, and another token. At random, it shows the id of the key, the
+// newest key, or both.
 func (s *server) listTokens(w http.ResponseWriter, r *http.Request) {
 	key, ok := s.bearer(w, r)
 	if !ok || s.fail(w, r, 5, "") {
@@ -38,12 +38,12 @@ func (s *server) listTokens(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) renewPersonalToken(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client hangs up
+	_, _ = io.Copy(io.Discard, r.Body) // else net/http does not notice that the client closes the connection
 	key, ok := s.bearer(w, r)
 	switch {
 	case !ok:
 	case r.PathValue("id") != tokenOf(key):
-		s.told("another token than the key's") // no source may ask for it: see verdict
+		s.told("another token than the key's") // an error of the source, which verdict reports
 		refuse(w, http.StatusNotFound, key)
 	default:
 		s.renew(w, r, key, func(next string) string {
@@ -52,7 +52,7 @@ func (s *server) renewPersonalToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// expiry is when a token ends, mostly in minutes. The caller holds mu.
+// expiry returns the expiry_at of a token: mostly some minutes ahead, sometimes another value. The caller holds mu.
 func (s *server) expiry() string {
 	ends := time.Now().Add(time.Duration(200+s.dice.IntN(200)) * time.Second)
 	switch s.dice.IntN(40) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// fail lets a request fail that often in a hundred, and reports whether it did. Nothing that it sends
-// holds a new key.
+// fail makes a request fail in percent of all cases, and reports whether it did. What it sends never
+// holds a new key. what is the beginning of the name under which the fault is counted.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, percent int, what string) bool {
 	s.mu.Lock()
 	hit, kind := s.dice.IntN(100) < percent, s.dice.IntN(9)
@@ -56,7 +56,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, percent int, what 
 		panic(http.ErrAbortHandler)
 	case 7:
 		s.told(what + "silence")
-		<-r.Context().Done() // until the client hangs up
+		<-r.Context().Done() // until the client closes the connection
 	case 8:
 		size := 2 << 20
 		if what != "" {
@@ -70,7 +70,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, percent int, what 
 
 func answer(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Date", time.Now().AddDate(0, 0, 1).UTC().Format(http.TimeFormat)) // a day off
+	w.Header().Set("Date", time.Now().AddDate(0, 0, 1).UTC().Format(http.TimeFormat)) // a wrong clock, a day ahead
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body) //nolint:gosec // no browser reads it
 }

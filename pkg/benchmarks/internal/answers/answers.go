@@ -1,17 +1,17 @@
-// Package answers holds what the server sends and the clients send: constants, so that a program
-// that is weighed carries nothing else of the harness.
+// Package answers holds what the server and the clients send. It has only constants, so that a
+// program whose memory is measured needs nothing else of the benchmarks.
 package answers
 
 // Key is the key of all clients.
 const Key = "example-key-for-benchmarks"
 
-// EnterpriseID and DeveloperAppID are of Key's owner.
+// EnterpriseID and DeveloperAppID identify the owner of Key.
 const (
 	EnterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	DeveloperAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 )
 
-// The answers of the real server, which every client gets to the byte.
+// The answers, byte for byte. They have the form of those of the real server.
 const (
 	Info = `{"id":"570","enterprise":"` + EnterpriseID + `","user":"bindya",` +
 		`"developer_app":"` + DeveloperAppID + `","source_refresh_token":null,"token":"` + Key + `",` +

@@ -1,4 +1,4 @@
-// Package child runs processes that answer each line of their input with one.
+// Package child runs processes that answer each line of their standard input with one line.
 package child
 
 import (
@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// Child is such a process. It is to end when its input does.
+// Child is such a process. It has to end when its input ends.
 type Child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// Start starts one. It is killed with ctx.
+// Start starts a process. The end of ctx kills it.
 func Start(ctx context.Context, name string, args ...string) (*Child, error) {
-	c := &Child{cmd: exec.CommandContext(ctx, name, args...)} //nolint:gosec // the harness's own programs
+	c := &Child{cmd: exec.CommandContext(ctx, name, args...)} //nolint:gosec // only programs of the benchmarks
 	c.cmd.Stderr = os.Stderr
 	c.cmd.WaitDelay = 5 * time.Second
 	var err error
@@ -36,7 +36,7 @@ func Start(ctx context.Context, name string, args ...string) (*Child, error) {
 	return c, c.cmd.Start()
 }
 
-// Ask sends a line, and returns the one that answers it. One that begins with "error " is an error.
+// Ask sends a line and returns the answer. If the answer begins with "error ", Ask returns the rest of it as an error.
 func (c *Child) Ask(question string) (string, error) {
 	if _, err := fmt.Fprintln(c.in, question); err != nil {
 		return "", err
@@ -52,13 +52,14 @@ func (c *Child) Ask(question string) (string, error) {
 	return line, nil
 }
 
-// Close ends the process's input and waits for it to end.
+// Close closes the input of the process and waits for the process to end.
 func (c *Child) Close() error {
 	_ = c.in.Close()
 	return c.cmd.Wait()
 }
 
-// Serve is the other side: it answers each line of standard input with answer's, until it ends.
+// Serve runs in the process: for each line of standard input it calls answer and prints what that returns, until the
+// input ends.
 func Serve(answer func() (string, error)) error {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

@@ -12,9 +12,9 @@ type Cost struct {
 	Bytes       float64 `json:"bytes"`
 }
 
-// Costs counts what a call allocates, as testing.AllocsPerRun does: on one processor, all
-// goroutines of the process, rounded down. The collector rests meanwhile, since it empties pools;
-// the least of three rounds leaves out what the runtime does now and then.
+// Costs counts what a call allocates, as testing.AllocsPerRun does: on one processor, in all
+// goroutines of the process, rounded down. It turns the garbage collector off, which would empty
+// pools. It takes the smallest of three rounds, to leave out what the runtime allocates at times.
 func Costs(call func() error) (Cost, error) {
 	const rounds, calls = 3, 500
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -22,7 +22,7 @@ func Costs(call func() error) (Cost, error) {
 	least := Cost{math.Inf(1), math.Inf(1)}
 	for range rounds {
 		runtime.GC()
-		for range 10 { // pools, connections, what is built once
+		for range 10 { // fill pools, open connections, and build what is built once
 			if err := call(); err != nil {
 				return Cost{}, err
 			}

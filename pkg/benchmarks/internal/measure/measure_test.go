@@ -33,12 +33,12 @@ func TestPairedTakesTurns(t *testing.T) {
 	firsts := map[string]int{}
 	for pair := range slices.Chunk(order, 2) {
 		if pair[0] == pair[1] {
-			t.Fatalf("a round of %v", pair)
+			t.Fatalf("a round has two blocks of the same subject: %v", pair)
 		}
 		firsts[pair[0]]++
 	}
 	if len(firsts) != 2 {
-		t.Errorf("the order never changed: %v", firsts)
+		t.Errorf("the order of the subjects never changed: %v", firsts)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestPairedFails(t *testing.T) {
 		return nil
 	})}, 10, 10)
 	if !errors.Is(err, broken) || n != 25 {
-		t.Errorf("%v after %d calls", err, n)
+		t.Errorf("Paired returned %v after %d calls, want the error of the 25th call", err, n)
 	}
 }
 
@@ -65,12 +65,12 @@ func TestCostsAreExact(t *testing.T) {
 	if err != nil || len(sink) != 3 {
 		t.Fatal(err)
 	}
-	const want, header = 4, 3 * 24 // the slice that holds them, of a size class above its own size
+	const want, header = 4, 3 * 24 // header: the size of the outer slice, which the allocator may round up
 	if cost.Allocations != want || cost.Bytes < 3*1024+header || cost.Bytes > 3*1024+header+32 {
 		t.Errorf("%+v, want %d allocations and a little over 3 KiB", cost, want)
 	}
 	broken := errors.New("broken")
 	if _, err := measure.Costs(func() error { return broken }); !errors.Is(err, broken) {
-		t.Errorf("%v, want %v", err, broken)
+		t.Errorf("Costs returned %v, want %v", err, broken)
 	}
 }

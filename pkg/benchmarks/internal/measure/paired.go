@@ -1,4 +1,4 @@
-// Package measure takes figures so that they can be compared.
+// Package measure measures calls so that the figures can be compared.
 package measure
 
 import (
@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Subject is one of those that are compared: Block makes n calls and says how long they took.
+// Subject is something to compare with others. Block makes n calls and returns how long they took.
 type Subject struct {
 	Name  string
 	Block func(n int) (time.Duration, error)
 }
 
-// Repeat makes a subject of a call.
+// Repeat returns a subject whose blocks repeat call. A block ends at the first error.
 func Repeat(name string, call func() error) Subject {
 	return Subject{name, func(n int) (time.Duration, error) {
 		start := time.Now()
@@ -26,9 +26,9 @@ func Repeat(name string, call func() error) Subject {
 	}}
 }
 
-// Paired measures all subjects, one block of calls each in a random order, then all again, so that
-// whatever the machine does meanwhile hits them alike. It returns nanoseconds a call, by name, by
-// block. A first block of each is left out.
+// Paired measures the subjects in rounds. In each round, every subject runs one block of calls, in
+// random order, so that other load on the machine slows down all of them alike. It returns the
+// nanoseconds per call, by name of the subject and by block. The first round does not count.
 func Paired(subjects []Subject, blocks, calls int) (map[string][]float64, error) {
 	times := make(map[string][]float64, len(subjects))
 	order := make([]int, len(subjects))
@@ -36,7 +36,7 @@ func Paired(subjects []Subject, blocks, calls int) (map[string][]float64, error)
 		order[i] = i
 	}
 	for block := range blocks + 1 {
-		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // an order
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // not a secret
 		for _, i := range order {
 			s := subjects[i]
 			took, err := s.Block(calls)

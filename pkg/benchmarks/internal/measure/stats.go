@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// Median returns the middle of values, NaN-free input assumed; it panics without any.
+// Median returns the median of values, which must not hold NaN. It panics if there are none.
 func Median(values []float64) float64 {
 	return medianOf(slices.Clone(values))
 }
 
-// medianOf sorts values.
+// medianOf is Median, but sorts values in place.
 func medianOf(values []float64) float64 {
 	slices.Sort(values)
 	n := len(values)
@@ -24,12 +24,12 @@ func medianOf(values []float64) float64 {
 // Estimate is a median with its 95 % interval.
 type Estimate struct{ Median, Low, High float64 }
 
-// resamples is how many samples the bootstrap draws; the seed is fixed, so that one set of figures
-// always has one interval.
+// resamples is how many samples Bootstrap draws. The seed is fixed, so that the same values always
+// give the same interval.
 const resamples, seed = 2000, 1
 
-// Bootstrap estimates the median of values: the interval holds 95 % of the medians of samples that
-// are drawn from values, with replacement.
+// Bootstrap estimates the median of values. Its interval holds 95 % of the medians of samples that
+// are drawn from values with replacement.
 func Bootstrap(values []float64) Estimate {
 	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // statistics
 	medians, sample := make([]float64, resamples), make([]float64, len(values))
@@ -43,7 +43,7 @@ func Bootstrap(values []float64) Estimate {
 	return Estimate{Median(values), medians[resamples*25/1000], medians[resamples*975/1000-1]}
 }
 
-// Ratios divides each value by that of the same block in base.
+// Ratios divides each value by the value of the same block in base. It is an error if the numbers of blocks differ.
 func Ratios(values, base []float64) ([]float64, error) {
 	if len(values) != len(base) || len(base) == 0 {
 		return nil, fmt.Errorf("%d blocks against %d", len(values), len(base))

@@ -15,15 +15,15 @@ func TestMedian(t *testing.T) {
 	}{{[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
 		before := slices.Clone(test.values)
 		if got := measure.Median(test.values); got != test.want {
-			t.Errorf("of %v: %v, want %v", test.values, got, test.want)
+			t.Errorf("the median of %v is %v, want %v", test.values, got, test.want)
 		}
 		if !slices.Equal(before, test.values) {
-			t.Errorf("%v was reordered to %v: blocks would no longer pair", before, test.values)
+			t.Errorf("Median reordered %v to %v, so blocks would no longer match", before, test.values)
 		}
 	}
 }
 
-// TestBootstrapCoverage: of many intervals for samples of a known median about 95 % must hold it.
+// TestBootstrapCoverage estimates a known median from many samples. About 95 % of the intervals have to hold it.
 func TestBootstrapCoverage(t *testing.T) {
 	const median, samples, size = 1.02, 100, 40
 	random := rand.New(rand.NewPCG(7, 7))
@@ -54,17 +54,17 @@ func TestBootstrapNarrowsAndRepeats(t *testing.T) {
 	}
 	few, many := measure.Bootstrap(values[:20]), measure.Bootstrap(values)
 	if many.High-many.Low >= few.High-few.Low {
-		t.Errorf("400 values are no surer than 20: %+v, %+v", many, few)
+		t.Errorf("400 values do not give a smaller interval than 20: %+v, %+v", many, few)
 	}
 	if again := measure.Bootstrap(values); again != many {
-		t.Errorf("%+v, then %+v", many, again)
+		t.Errorf("the same values give %+v, then %+v", many, again)
 	}
 	if one := measure.Bootstrap([]float64{2, 2, 2}); one != (measure.Estimate{Median: 2, Low: 2, High: 2}) {
-		t.Errorf("equal values give %+v", one)
+		t.Errorf("values that are all 2 give %+v", one)
 	}
 }
 
-// TestRatiosPair: noise that hits all clients of a block must cancel out.
+// Noise that affects all clients in a block must not change the ratios.
 func TestRatiosPair(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 9))
 	floor, other := make([]float64, 50), make([]float64, 50)
@@ -81,7 +81,7 @@ func TestRatiosPair(t *testing.T) {
 	}
 	for _, base := range [][]float64{nil, floor[1:]} {
 		if _, err := measure.Ratios(other, base); err == nil {
-			t.Errorf("%d blocks against %d are no error", len(other), len(base))
+			t.Errorf("Ratios of %d blocks to %d: no error", len(other), len(base))
 		}
 	}
 }

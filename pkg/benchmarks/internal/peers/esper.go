@@ -15,7 +15,7 @@ func NewEsper(base string, httpClient *http.Client) (*Client, error) {
 		switch network := httpClient.Transport.(type) {
 		case *http.Transport:
 			opts = append(opts, esper.WithTransport(network))
-		default: // one that answers in memory
+		default: // a transport that answers without a network
 			opts = append(opts, esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return network }))
 		}
 	}

@@ -56,7 +56,7 @@ type client struct {
 	base string
 }
 
-// NewBare returns the least that can be written by hand for the two calls, on net/http and encoding/json.
+// NewBare returns the shortest client for the two calls that can be written by hand, with net/http and encoding/json.
 func NewBare(base string, httpClient *http.Client) (*Client, error) {
 	if httpClient == nil {
 		httpClient = Tuned()
@@ -76,8 +76,8 @@ func NewBare(base string, httpClient *http.Client) (*Client, error) {
 	}, nil
 }
 
-// NewCareful returns what a careful engineer writes by hand: the same with a time limit of 30 s, a size limit of 1 MiB,
-// and no redirects, as this repository's client has them.
+// NewCareful returns a client as a careful engineer writes it by hand: the client of NewBare with a time limit of 30 s,
+// a size limit of 1 MiB and no redirects. This repository's client has these too.
 func NewCareful(base string, httpClient *http.Client) (*Client, error) {
 	if httpClient == nil {
 		httpClient = Tuned()
@@ -103,7 +103,7 @@ func (c client) do(ctx context.Context, method, path string, into any) error {
 	}
 	defer resp.Body.Close()
 	reader := io.Reader(resp.Body)
-	if c.http.Timeout > 0 { // of NewCareful
+	if c.http.Timeout > 0 { // made by NewCareful
 		reader = io.LimitReader(reader, maxBody)
 	}
 	body, err := io.ReadAll(reader)
@@ -112,7 +112,7 @@ func (c client) do(ctx context.Context, method, path string, into any) error {
 	}
 	if resp.StatusCode/100 != 2 {
 		failure := &Error{StatusCode: resp.StatusCode}
-		_ = json.Unmarshal(body, failure) // a proxy's page is no JSON; the status says enough
+		_ = json.Unmarshal(body, failure) // the page of a proxy is not JSON; the status is enough
 		return failure
 	}
 	return json.Unmarshal(body, into)

@@ -9,7 +9,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/answers"
 )
 
-// NewOapi returns what oapi-codegen makes, used as it is: the client of gen and its Parse functions.
+// NewOapi returns the client that oapi-codegen makes, which is package gen, used with its Parse functions.
 func NewOapi(base string, httpClient *http.Client) (*Client, error) {
 	opts := []gen.ClientOption{gen.WithRequestEditorFn(func(_ context.Context, req *http.Request) error {
 		req.Header.Set("Authorization", "Bearer "+answers.Key)

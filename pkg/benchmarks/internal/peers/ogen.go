@@ -13,7 +13,7 @@ import (
 
 type ogenKey struct{}
 
-func (ogenKey) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // the generator's name
+func (ogenKey) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // ogen chooses the name
 	return ogen.ApiKey{Token: answers.Key}, nil
 }
 

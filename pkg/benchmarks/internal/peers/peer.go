@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// Client makes one call: it sends the request, reads the answer and decodes all of its fields.
-// The error is set for an answer that is not 2xx.
+// Client makes calls. Each sends the request, reads the answer and decodes all of its fields. An
+// answer that is not 2xx is an error.
 type Client struct {
 	TokenInfo  func(ctx context.Context) (any, error)
 	RenewToken func(ctx context.Context) (any, error)
 }
 
-// New makes a client for a base URL. Without an HTTP client it is what the library gives to a
-// caller who says nothing about connections.
+// New makes a client for a base URL. If httpClient is nil, the client handles connections as its
+// library does by default.
 type New func(base string, httpClient *http.Client) (*Client, error)
 
 // Tuned returns an HTTP client that keeps enough connections for many callers.
@@ -34,13 +34,13 @@ func Fresh() *http.Client {
 	return c
 }
 
-// Canned is a transport without a network: the same answer to every request.
+// Canned is a transport that gives the same answer to every request, without a network.
 type Canned struct {
 	Status int
 	Body   string
 }
 
-// RoundTrip makes what net/http would from the server's bytes.
+// RoundTrip returns the response that net/http would make of the server's bytes.
 func (c Canned) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		Status: strconv.Itoa(c.Status) + " " + http.StatusText(c.Status), StatusCode: c.Status,

@@ -1,5 +1,5 @@
-// Package peers has the clients that are measured. That of ogen is made from the API's description anew for each run, and
-// is no part of the repository.
+// Package peers has the clients that are measured. The client of ogen is generated from the OpenAPI description for each
+// run, and is not in the repository.
 package peers
 
 //go:generate go tool ogen -loglevel warn -clean -config ogen.yml -target ogen -package ogen ../../../../api/openapi.yaml

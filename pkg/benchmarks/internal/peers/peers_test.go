@@ -14,7 +14,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// TestSameWork: a client that decodes less than another would win by that.
+// TestSameWork checks that all clients decode the same fields: a client that decodes less would be faster.
 func TestSameWork(t *testing.T) {
 	info := &http.Client{Transport: peers.Canned{Status: http.StatusOK, Body: answers.Info}}
 	renewal := &http.Client{Transport: peers.Canned{Status: http.StatusCreated, Body: answers.Renewal}}
@@ -50,7 +50,7 @@ func TestSameWork(t *testing.T) {
 				t.Errorf("RenewToken:\n%s, want\n%s", text, want)
 			}
 			if _, err := call(denied, false); err == nil {
-				t.Error("a 401 is no error")
+				t.Error("the client returns no error for a 401")
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func date(t *testing.T, text string) time.Time {
 	return d
 }
 
-// bare is a JSON string or number without quotes.
+// bare returns a JSON string or number without its quotes.
 func bare[T ~[]byte](raw T) string { return strings.Trim(string(raw), `"`) }
 
 func infoText(t *testing.T, v any) string {
@@ -86,7 +86,7 @@ func infoText(t *testing.T, v any) string {
 		return text(bare(v.ID), v.Enterprise, bare(v.User), v.DeveloperApp.Value, v.Token.Value,
 			v.ExpiresOn.Value, v.Scope.Value, v.CreatedOn.Value, v.UpdatedOn.Value)
 	}
-	t.Fatalf("a %T", v)
+	t.Fatalf("TokenInfo returns a %T, which this test does not know", v)
 	return ""
 }
 
@@ -103,6 +103,6 @@ func renewalText(t *testing.T, v any) string {
 		return text(bare(v.ID), v.Enterprise.Value, bare(v.User), v.Developerapp.Value, v.Token,
 			date(t, v.ExpiresAt.Value), strings.Fields(v.Scope.Value), date(t, v.CreatedOn.Value), date(t, v.UpdatedOn.Value))
 	}
-	t.Fatalf("a %T", v)
+	t.Fatalf("RenewToken returns a %T, which this test does not know", v)
 	return ""
 }

@@ -13,10 +13,10 @@ import (
 
 const (
 	piece  = 1 << 20
-	pieces = 1 << 10 // of them 1 GiB
+	pieces = 1 << 10 // 1 GiB in all
 )
 
-// The body is a good answer but for its length: the user has a name of 1 GiB.
+// The body is a valid answer, except for its length: the name of the user takes 1 GiB.
 var (
 	before, after, _ = strings.Cut(answers.Info, "bindya") //nolint:gochecknoglobals // constant
 	filling          = strings.Repeat("x", piece)          //nolint:gochecknoglobals // constant
@@ -29,13 +29,13 @@ func huge(w http.ResponseWriter) {
 	}
 	for range pieces {
 		if _, err := io.WriteString(w, filling); err != nil {
-			return // the client has had enough
+			return // the client has closed the connection
 		}
 	}
 	_, _ = io.WriteString(w, after)
 }
 
-// packed holds the pieces as gzip members: a stream of gzip is any number of them.
+// packed holds the pieces of the body, each as a gzip member. A gzip stream may have any number of members.
 var packed = sync.OnceValue(func() (p [3][]byte) { //nolint:gochecknoglobals // constant
 	for i, text := range []string{before, filling, after} {
 		var buf bytes.Buffer

@@ -1,5 +1,5 @@
-// Package server is the one server that all clients are measured against: plain net/http in a
-// process of its own, which answers with fixed bytes.
+// Package server is the server that all clients are measured against. It uses net/http, runs in a
+// process of its own, and mostly answers with fixed bytes.
 package server
 
 import (
@@ -16,28 +16,28 @@ import (
 	"github.com/esper-go/esper-go/pkg/benchmarks/internal/child"
 )
 
-// Command is the argument that makes the program the server.
+// Command is the argument with which a program runs as the server.
 const Command = "server"
 
-// What a client meets is chosen by the base URL that it gets.
+// The paths of base URLs. The path decides how the server answers.
 const (
 	OK       = "/ok/api"     // 200 to TokenInfo, 201 to RenewToken
-	Refused  = "/denied/api" // 401 with the documented envelope
+	Refused  = "/denied/api" // 401 with the documented JSON
 	Huge     = "/huge/api"   // 200 with 1 GiB of JSON
 	HugeGzip = "/gzip/api"   // the same, compressed
-	Rotating = "/rotate/api" // a key that ends in 90 days, and new ones
+	Rotating = "/rotate/api" // any key is valid for 90 days from now; a renewal makes a new key
 )
 
-// longest bounds the server's life, whatever happens to the harness.
+// longest is how long the server runs at most, even if the benchmarks do not end it.
 const longest = time.Hour
 
-// Server is the running process.
+// Server is the server process.
 type Server struct {
 	URL   string
 	child *child.Child
 }
 
-// Start starts the server: this program again, with Command as its argument.
+// Start starts the server: another process of this program, with Command as its argument.
 func Start(ctx context.Context) (*Server, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -54,7 +54,7 @@ func Start(ctx context.Context) (*Server, error) {
 // Close ends the server.
 func (s *Server) Close() error { return s.child.Close() }
 
-// Run is the server's side. It ends with its standard input.
+// Run runs the server in its process. It returns when standard input ends.
 func Run() error {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// Error is a failure of a store, in one line with what to do. It names the file once.
+// Error is a failure of a store. Its text is one line that names the file once and says what to do.
 type Error struct {
 	path, text, hint string
 	err              error
@@ -31,10 +31,10 @@ func (e *Error) Unwrap() error { return e.err }
 // Permanent reports whether the error stays until a person changes something.
 func (e *Error) Permanent() bool { return e.permanent }
 
-// permanent is an error of this package's, for explain.
+// permanent returns an error of this package that stays until a person acts. explain adds the path.
 func permanent(text string) error { return &Error{text: text, permanent: true} }
 
-// explain makes an error of the system's one that a person can act on.
+// explain turns an error of the operating system into one that tells a person what to do.
 func explain(path string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConflict) {
 		return err
@@ -53,7 +53,7 @@ func explain(path string, err error) error {
 	return &Error{path, text, hint, err, permanent}
 }
 
-// plainText is the text of an error without paths, and of several the first.
+// plainText returns the text of an error without paths, in one line.
 func plainText(err error) string {
 	var (
 		inPath *fs.PathError
@@ -73,7 +73,7 @@ var (
 	scheme  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+:/`)
 )
 
-// CheckArguments refuses a path that was not meant as it is written, before anything is done with it.
+// CheckArguments refuses a path that was surely meant otherwise, such as one with a variable that no shell expanded.
 func (s *Store) CheckArguments() error {
 	p := s.given
 	switch {

@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// makeFolder makes the folder if it is missing, for its user alone, and refuses one in which others could
-// replace the file. Its own parents are not judged: a volume that a group may write to (Kubernetes' fsGroup)
-// is fine, with a folder of its own in it.
+// makeFolder makes the folder if it is missing, and refuses a folder in which another user could replace the
+// file. It does not check the parents of the folder: a volume that a group may write to (fsGroup in
+// Kubernetes) is fine if the file has a folder of its own there.
 func (s *Store) makeFolder(folder string) error {
 	info, err := os.Stat(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,7 +39,7 @@ func (s *Store) makeFolder(folder string) error {
 	return checkFolder(folder, info)
 }
 
-// makeParents makes what is missing above the folder.
+// makeParents makes parent, and the folders above it that are missing.
 func (s *Store) makeParents(parent string) error {
 	if _, err := os.Stat(parent); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -86,8 +86,8 @@ func ownerOf(info fs.FileInfo) (uid, gid int, ok bool) {
 	return 0, 0, false
 }
 
-// own gives the new file the mode, the owner and the group that it has to have: those of the file that it
-// replaces, or if there is none and root makes it, those of the folder.
+// own gives the new file its mode, and the owner and the group of the file that it replaces. If there is no
+// such file and root makes the new one, it gets the owner and the group of the folder.
 func (s *Store) own(target string, out *os.File) error {
 	mode := fs.FileMode(0o600)
 	if s.group {
@@ -117,7 +117,7 @@ func (s *Store) own(target string, out *os.File) error {
 	}
 	err = out.Chown(uid, gid)
 	if err != nil && uid == myUID && !s.group {
-		return nil // the group may not read it anyway
+		return nil // the group of the file does not matter: its mode gives the group nothing
 	}
 	if err != nil {
 		return &Error{
@@ -128,7 +128,8 @@ func (s *Store) own(target string, out *os.File) error {
 	return nil
 }
 
-// giveToFolder gives what root has made to the owner of the folder that it is in, so that the service can use it.
+// giveToFolder gives what root has made to the owner and group of the folder that it is in, so that the service can
+// use it.
 func giveToFolder(path string) {
 	if os.Geteuid() != 0 {
 		return
@@ -140,11 +141,11 @@ func giveToFolder(path string) {
 	}
 	uid, gid, _ := ownerOf(folder)
 	if has, hasGroup, _ := ownerOf(info); (has != uid || hasGroup != gid) && has == 0 {
-		_ = os.Lchown(path, uid, gid) // if not, the next save says what it cannot do
+		_ = os.Lchown(path, uid, gid) // if this fails, the next save says so
 	}
 }
 
-// syncFolder makes a rename durable. A file system that cannot do so for a folder does so by itself.
+// syncFolder makes a rename durable. It ignores the error of a file system that cannot sync a folder.
 func syncFolder(folder string) error {
 	dir, err := os.Open(folder)
 	if err != nil {
@@ -159,7 +160,8 @@ func syncFolder(folder string) error {
 	return errors.Join(err, dir.Close())
 }
 
-// advice says what to do about an error of the system's, and whether it cannot pass by itself.
+// advice says what to do about an error of the operating system, and whether the error stays until somebody acts.
+// locking says that the error came from locking the file.
 func advice(err error, locking bool) (hint string, permanent bool) {
 	is := func(causes ...syscall.Errno) bool {
 		for _, cause := range causes {

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Windows has no modes and no owners of this kind: what a folder is protected by is inherited.
+// Windows has no modes and owners as Unix has: a folder inherits its permissions.
 
 func (s *Store) makeFolder(folder string) error { return os.MkdirAll(folder, 0o700) }
 
@@ -14,7 +14,7 @@ func (s *Store) own(string, *os.File) error { return nil }
 
 func giveToFolder(string) {}
 
-// syncFolder has nothing to do: renames are in a journal.
+// syncFolder has nothing to do: NTFS keeps a journal of renames.
 func syncFolder(string) error { return nil }
 
 func advice(err error, _ bool) (hint string, permanent bool) {

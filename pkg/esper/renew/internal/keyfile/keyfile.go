@@ -1,9 +1,10 @@
-// Package keyfile keeps a document in a file: for the processes of one host, compared and swapped.
+// Package keyfile keeps a document in a file, for the processes of one host. A save names the version that it
+// replaces, and fails if the file has another by then.
 //
-// A save writes the new content, completely and durably, to a file beside the old one, whose name holds
-// short hashes of the content that it replaces and of its own. Then it renames that over the old file. If
-// the process dies in between, the name shows that the new file is whole and still the next one, so Load
-// reads it, and the next Save puts it in place.
+// A save writes the new content, completely and durably, to a new file beside the old one. The name of the new
+// file holds short hashes of the old content and of the new. Then the save renames the new file over the old one.
+// If the process dies in between, the name shows that the new file is complete and follows the old content. So
+// Load returns the content of the new file, and the next Save renames that file.
 package keyfile
 
 import (
@@ -28,7 +29,7 @@ const maxFile = 4 << 20
 
 // Store is a file. It is safe for concurrent use.
 type Store struct {
-	given string // as it was given
+	given string // the path as it was given
 	path  string // absolute
 	group bool   // the file's group may read it
 
@@ -36,7 +37,7 @@ type Store struct {
 	sync   func(folder string) error   // syncFolder, except in tests
 }
 
-// New returns a store in the file at path. A relative path starts at the working directory of this moment.
+// New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
 // With groupReadable the file has mode 0640, else 0600.
 func New(path string, groupReadable bool) *Store {
 	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder}
@@ -67,7 +68,7 @@ func (s *Store) Load(ctx context.Context) (document []byte, version string, err 
 		if next := finished(ctx, target, current); next != nil {
 			return withoutMark(next), hash(next), nil
 		}
-		// A save may have ended in between: what Load has returned once must not be gone the next time.
+		// A save may have ended between the two reads. Load must not return older content than it did before.
 		again, err := read(ctx, target)
 		if err != nil {
 			return nil, "", explain(s.path, err)
@@ -108,7 +109,7 @@ func (s *Store) Save(ctx context.Context, document []byte, version string) (newV
 	return hash(document), nil
 }
 
-// target is the file that path leads to, which need not exist.
+// target returns the file that s.path leads to through links. The file need not exist.
 func (s *Store) target() (string, error) {
 	path := s.path
 	for range 40 {
@@ -121,7 +122,7 @@ func (s *Store) target() (string, error) {
 		}
 		link, err := os.Readlink(path)
 		if err != nil {
-			return path, nil //nolint:nilerr // no link: a file that is still to be made
+			return path, nil //nolint:nilerr // not a link: a file that does not exist yet
 		}
 		if !filepath.IsAbs(link) {
 			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -137,7 +138,7 @@ func (s *Store) target() (string, error) {
 
 // read returns the content of a file; nil, and not an empty slice, if there is none.
 func read(ctx context.Context, path string) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: a pipe would wait there for a writer
+	info, err := os.Stat(path) // before os.Open, which would wait for a writer if it is a pipe
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -167,7 +168,7 @@ func read(ctx context.Context, path string) ([]byte, error) {
 	return content, err
 }
 
-// hash is the version of a content.
+// hash returns the version of a content: a short hash, or "" if there is no file.
 func hash(content []byte) string {
 	if content == nil {
 		return ""
@@ -179,7 +180,7 @@ func hash(content []byte) string {
 // withoutMark drops the byte order mark that some editors write.
 func withoutMark(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\ufeff")) }
 
-// nextName is the name of the file that is to replace the one with the content from.
+// nextName returns the name of the file with the content to that is to replace target while that has the content from.
 func nextName(target string, from, to []byte) string {
 	return fmt.Sprintf("%s.next-%s-%s", target, orNone(hash(from)), hash(to))
 }
@@ -191,10 +192,10 @@ func orNone(version string) string {
 	return version
 }
 
-// nexts are the paths of all files that were to replace target.
+// nexts returns the paths of all files that were to replace target.
 func nexts(target string) (paths []string) {
 	folder, prefix := filepath.Dir(target), filepath.Base(target)+".next-"
-	entries, _ := os.ReadDir(folder) // a folder that may not be listed has none that can be seen
+	entries, _ := os.ReadDir(folder) // if the folder cannot be listed, no such file is found
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() {
 			paths = append(paths, filepath.Join(folder, e.Name()))
@@ -203,7 +204,8 @@ func nexts(target string) (paths []string) {
 	return paths
 }
 
-// finished returns the content that was to replace current when its process died; nil if there is none.
+// finished returns the content of a save that is written but not renamed, and that is to replace current; nil if there
+// is none.
 func finished(ctx context.Context, target string, current []byte) []byte {
 	for _, path := range nexts(target) {
 		next, err := read(ctx, path)

@@ -18,7 +18,7 @@ func fresh(t *testing.T) *Store {
 	return New(filepath.Join(t.TempDir(), "esper", "key.json"), false)
 }
 
-// save replaces what is there.
+// save replaces the content of s.
 func save(t *testing.T, s *Store, document string) {
 	t.Helper()
 	_, version, err := s.Load(t.Context())
@@ -37,7 +37,7 @@ func wantLoad(t *testing.T, s *Store, want string) {
 	}
 }
 
-// wantError wants one line that names the file once, and says the rest.
+// wantError wants an error in one line that names the file once and holds all parts.
 func wantError(t *testing.T, s *Store, err error, permanent bool, parts ...string) {
 	t.Helper()
 	if err == nil {
@@ -54,7 +54,7 @@ func wantError(t *testing.T, s *Store, err error, permanent bool, parts ...strin
 		}
 	}
 	if e := (*Error)(nil); !errors.As(err, &e) || e.Permanent() != permanent {
-		t.Errorf("%q: permanent is not %v", text, permanent)
+		t.Errorf("%q is not an *Error whose Permanent is %v", text, permanent)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestSaveLeavesOneFile(t *testing.T) {
 		t.Errorf("left behind: %v", entries)
 	}
 	if data, _ := os.ReadFile(s.path); string(data) != "document 2" {
-		t.Errorf("the file holds %q: other programs read it", data)
+		t.Errorf("the file holds %q, want the document alone, since other programs read it", data)
 	}
 }
 
@@ -97,14 +97,14 @@ func TestCrashes(t *testing.T) {
 		}
 		_, version, _ := s.Load(t.Context())
 		if _, err := s.Save(t.Context(), []byte("after"), "stale"); !errors.Is(err, ErrConflict) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Save of a stale version: %v, want ErrConflict", name, err)
 		}
-		wantLoad(t, s, test.want) // also once it is completed
+		wantLoad(t, s, test.want) // also after that Save has renamed the file
 		if data, _ := os.ReadFile(s.path); string(data) != test.want {
 			t.Errorf("%s: the file holds %q after the next Save", name, data)
 		}
 		if _, err := s.Save(t.Context(), []byte("after"), version); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Save: %v", name, err)
 		}
 		wantLoad(t, s, "after")
 		if left := nexts(s.path); len(left) != 0 {
@@ -118,7 +118,7 @@ func TestCrashes(t *testing.T) {
 
 func put(path, content string) { _ = os.WriteFile(path, []byte(content), 0o600) }
 
-// Load never goes back to an older document while others save.
+// While others save, Load never returns an older document than it returned before.
 func TestLoadNeverGoesBack(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "00000")
@@ -155,7 +155,7 @@ func TestLoadNeverGoesBack(t *testing.T) {
 	writing.Wait()
 }
 
-// Somebody removes the lock file while it is held: the next one does not take a lock of its own for it.
+// Somebody removes the lock file while a process holds the lock: the next process makes the file again and locks that.
 func TestLockFileRemoved(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
@@ -206,7 +206,7 @@ func TestLoadReads(t *testing.T) {
 	below := New(filepath.Join(s.path, "key.json"), false)
 	_, err = below.Save(t.Context(), []byte("x"), "")
 	if err == nil || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a file for a folder: %v", err)
+		t.Errorf("the folder of the path is a file: %v, want an error in one line", err)
 	}
 }
 
@@ -226,7 +226,7 @@ func TestCheckArguments(t *testing.T) {
 	}
 }
 
-// A relative path stays where it was when the program changes its folder.
+// A relative path goes on naming the same file when the program changes its working directory.
 func TestRelativePath(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := New("key.json", false)
@@ -258,6 +258,6 @@ func TestLinks(t *testing.T) {
 	_ = os.Symlink(loop, loop)
 	_, _, err := New(loop, false).Load(t.Context())
 	if err == nil || strings.Contains(err.Error(), "\n") {
-		t.Errorf("a link to itself: %v", err)
+		t.Errorf("a link to itself: %v, want an error in one line", err)
 	}
 }

@@ -18,8 +18,8 @@ const (
 	busyTries, busyWait = 100, 20 * time.Millisecond
 )
 
-// complete puts a finished save in place, removes what is left of others, and returns the content. The
-// caller holds the lock, so nobody else's save is under way.
+// complete renames the file of a save that ended after it had written the file, removes what other saves have
+// left behind, and returns the content. The caller holds the lock, so no other save is under way.
 func (s *Store) complete(ctx context.Context, target string) (current []byte, err error) {
 	if current, err = read(ctx, target); err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (s *Store) complete(ctx context.Context, target string) (current []byte, er
 		current = next
 	}
 	for _, path := range nexts(target) {
-		_ = os.Remove(path) // there may be a key in it; the next Save tries again
+		_ = os.Remove(path) // the file may hold a key; if this fails, the next Save tries again
 	}
 	return current, nil
 }
@@ -45,8 +45,8 @@ func (s *Store) replace(ctx context.Context, target string, current, document []
 	return s.install(ctx, path, target)
 }
 
-// write makes the file at path, with the owner and the group of target, and returns once a crash cannot undo
-// that.
+// write makes the file at path, with the owner and the group of target, and returns once its content would
+// survive a crash.
 func (s *Store) write(target, path string, document []byte) error {
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) write(target, path string, document []byte) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// install renames the finished file over target. If that fails the finished file stays: Load reads it.
+// install renames the finished file at path over target. If that fails, the file stays, and Load reads it.
 func (s *Store) install(ctx context.Context, path, target string) error {
 	folder := filepath.Dir(target)
 	if err := s.sync(folder); err != nil {
@@ -71,8 +71,8 @@ func (s *Store) install(ctx context.Context, path, target string) error {
 	return s.sync(folder)
 }
 
-// lock waits for the lock file, and makes sure that it is the one at path: somebody may have removed it
-// meanwhile.
+// lock waits until it has locked the file at path. It makes sure that the locked file is still at path, since
+// somebody may have removed it meanwhile.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	for {
 		lock := flock.New(path, flock.SetPermissions(0o600))
@@ -91,7 +91,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// lockError is a failure of the lock, for which there is other advice than for a file.
+// lockError is a failure to lock, for which there is other advice than for other errors.
 type lockError struct{ err error }
 
 func (e *lockError) Error() string { return "locking it: " + e.err.Error() }
@@ -103,7 +103,7 @@ func same(lock *flock.Flock, path string) bool {
 	return heldErr == nil && err == nil && os.SameFile(held, now)
 }
 
-// patiently lets Windows try for a while.
+// patiently calls f. On Windows it repeats a failed call for a while, since another process may have the file open.
 func patiently(ctx context.Context, f func() error) error {
 	for n := 0; ; n++ {
 		err := f()

@@ -36,15 +36,15 @@ func TestModes(t *testing.T) {
 		if err := os.Chmod(s.path, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		wantLoad(t, s, "x") // it is read all the same
+		wantLoad(t, s, "x") // Load reads it all the same
 		save(t, s, "y")
 		if file := mode(t, s.path); file != want[0] {
-			t.Errorf("group %v: a mode that was too wide is %#o after a save", group, file)
+			t.Errorf("group %v: a file with a mode that is too wide has mode %#o after a save", group, file)
 		}
 	}
 }
 
-// A folder is judged by what others could do there.
+// A folder in which other users could replace the file is refused.
 func TestFolders(t *testing.T) {
 	for perm, refused := range map[fs.FileMode]bool{
 		0o755: false, 0o700: false, 0o750: false, 0o777 | fs.ModeSticky: false, 0o770 | fs.ModeSticky: false,
@@ -63,7 +63,7 @@ func TestFolders(t *testing.T) {
 			continue
 		}
 		wantError(t, s, err, true, "others could replace the file", "a folder of its own")
-		own := New(filepath.Join(folder, "own", "key.json"), false) // as the error says
+		own := New(filepath.Join(folder, "own", "key.json"), false) // as the error advises
 		save(t, own, "x")
 		if got := mode(t, filepath.Join(folder, "own")); got != 0o700 {
 			t.Errorf("a folder in a shared volume has mode %#o", got)
@@ -71,7 +71,7 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// A rename that fails after the new content is complete loses nothing: Load reads it.
+// If a rename fails after the new file is complete, nothing is lost: Load reads the new file.
 func TestCannotRename(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "old")
@@ -98,7 +98,7 @@ func TestPipe(t *testing.T) {
 	wantError(t, s, err, true, "not a regular file")
 }
 
-// A file system that cannot make a folder durable is no reason to fail; a disk that fails is.
+// A save fails if syncing the folder fails, for example because of a broken disk.
 func TestFolderSync(t *testing.T) {
 	if err := syncFolder(t.TempDir()); err != nil {
 		t.Error(err)
@@ -134,8 +134,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestAsRoot is for what only root can show: owners, users and mounts. Elsewhere it shows that a user cannot
-// write where another one owns the folder.
+// TestAsRoot tests owners, users and mounts, which only root can set up. Without root it shows that a user cannot
+// write where the folder belongs to somebody else.
 func TestAsRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		s := New("/esper-key-test/key.json", false)
@@ -171,17 +171,17 @@ func TestAsRoot(t *testing.T) {
 		save(t, s, "y")
 		info, _ := os.Stat(s.path)
 		if uid, gid, _ := ownerOf(info); uid != 1234 || gid != 2345 {
-			t.Errorf("it belongs to %d:%d", uid, gid)
+			t.Errorf("after a save the file belongs to %d:%d, want 1234:2345", uid, gid)
 		}
 	})
 	t.Run("another user", func(t *testing.T) {
-		folder := t.TempDir() // root's, which nobody cannot write to
+		folder := t.TempDir() // belongs to root, so the user nobody cannot write there
 		openUp(t, folder)
 		if out, err := asNobody(t, "save", filepath.Join(folder, "key.json")); err == nil || !strings.Contains(out, "StateDirectory=") || !strings.Contains(out, "permanent true") {
-			t.Errorf("%v: %s", err, out)
+			t.Errorf("a folder of another user: %v: %s", err, out)
 		}
 		if out, err := asNobody(t, "load", filepath.Join(folder, "key.json")); err != nil {
-			t.Errorf("a folder that may only be read: %v: %s", err, out)
+			t.Errorf("Load from a folder that may only be read: %v: %s", err, out)
 		}
 		_ = os.Chown(folder, 1234, 1234)
 		_ = os.Chmod(folder, 0o777|fs.ModeSticky)
@@ -217,7 +217,7 @@ func TestAsRoot(t *testing.T) {
 	})
 }
 
-// openUp lets others go through the folders that lead to a test's.
+// openUp lets other users go through folder and the folders above it.
 func openUp(t *testing.T, folder string) {
 	t.Helper()
 	for ; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
@@ -227,7 +227,7 @@ func openUp(t *testing.T, folder string) {
 	}
 }
 
-// asNobody does something as another user, in another process.
+// asNobody runs TestRole with the given role as the user nobody, in another process.
 func asNobody(t *testing.T, role, path string) (out string, err error) {
 	t.Helper()
 	openUp(t, filepath.Dir(filepath.Dir(path)))
@@ -248,7 +248,7 @@ func asNobody(t *testing.T, role, path string) (out string, err error) {
 	return string(b), err
 }
 
-// TestRole is the main program of such a process.
+// TestRole is the main program of the processes that TestAsRoot starts.
 func TestRole(t *testing.T) {
 	role, path := os.Getenv("KEYFILE_ROLE"), os.Getenv("KEYFILE_PATH")
 	if role == "" {

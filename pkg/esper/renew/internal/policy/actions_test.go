@@ -7,7 +7,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// load reads the store: as it is, not at all, or as it was at first.
+// load reads the store. The outcome is the content, an error, or the first content, as in a stale copy.
 func (e *explorer) load(w *world, i int) {
 	n := e.fork(w)
 	n.P[i].Fresh = true
@@ -23,7 +23,7 @@ func (e *explorer) load(w *world, i int) {
 	}
 }
 
-// save writes to the store, with every lie that the contract allows.
+// save writes to the store, with every wrong report that the contract of a store allows.
 func (e *explorer) save(w *world, i int) {
 	p := &w.P[i]
 	target := Target(p.S, p.T)
@@ -35,7 +35,7 @@ func (e *explorer) save(w *world, i int) {
 		n := e.fork(w)
 		e.checkSaved(n, i, target)
 		if old := &n.Keys[keyOf(n.Store)]; !p.T.Given.Key.IsZero() && n.Store.Attempt.ID != "" {
-			old.Excused = true // the person's key takes the place of the journal, too
+			old.Excused = true // the person's key also overwrites the note of the attempt
 		}
 		n.write(target)
 		n.P[i].Fresh = true
@@ -58,7 +58,7 @@ func (e *explorer) save(w *world, i int) {
 	}
 }
 
-// ask is TokenInfo.
+// ask asks the server about a key, as TokenInfo does.
 func (e *explorer) ask(w *world, i int, a Action) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)
@@ -109,7 +109,7 @@ func (e *explorer) post(w *world, i int, now time.Time) {
 	e.out(n, "process %d: sends the renewal of key %d", i, key)
 }
 
-// posting is a process that waits for the answer to its renewal.
+// posting emits what process i may learn while it waits for the answer to its renewal.
 func (e *explorer) posting(w *world, i int) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)

@@ -7,8 +7,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// codec turns a world into bytes and back, so that millions of them fit into memory. One walk over the
-// fields serves both directions.
+// codec turns a world into bytes and back, so that millions of worlds fit into memory. The same methods write
+// and read.
 type codec struct {
 	buf     []byte
 	reading bool
@@ -17,7 +17,7 @@ type codec struct {
 	texts   *texts
 }
 
-// texts are the strings of a run, numbered.
+// texts gives a number to each string of a run.
 type texts struct {
 	number map[string]byte
 	all    []string
@@ -125,7 +125,7 @@ func (c *codec) document(d *Document) {
 	}
 }
 
-// state leaves out what makes no difference any more at the process's time.
+// state leaves out times that make no difference any more at now, the time of the process.
 func (c *codec) state(s *State, now time.Time) {
 	s.Made, s.Part = now, lifetime*time.Second/20
 	for _, t := range []*time.Time{&s.Retry} {
@@ -217,7 +217,7 @@ func (s *search) decode(buf []byte, w *world) {
 	c.walk(w)
 }
 
-// set is a set of hashes. Of ten million, two differing worlds have the same with a probability of one in
+// set is a set of hashes. Among ten million worlds, the probability that two of them have the same hash is one in
 // 400,000.
 type set struct {
 	slots []uint64

@@ -1,7 +1,7 @@
-// Package policy decides when a key is renewed, saved, checked or given up. It does nothing: there is no
-// I/O, no clock and no randomness in it, so that a test can explore every order of events.
+// Package policy decides when a key is renewed, saved, checked or given up. It only computes: it has no
+// I/O, no clock and no randomness, so that a test can explore every order of events.
 //
-// Package renew carries out what Decide says, one action at a time, and tells Evolve how that ended.
+// Package renew carries out the actions that Decide returns, one at a time, and tells Evolve how each ended.
 package policy
 
 import (
@@ -18,33 +18,33 @@ import (
 type Document struct {
 	Key          wire.Secret // zero: the store is empty
 	Lineage      string      // random, new with each key that a person gives
-	Serial       int         // 1 for that key, one more with each renewal
+	Serial       int         // 1 for a key that a person gives, one more with each renewal
 	Predecessors string      // Hash of each key that led to this one, the newest first, separated by spaces
 	Initial      string      // Hash of the key that the lineage began with
 
 	EnterpriseID, DeveloperAppID string
 
 	IssuedAt  time.Time
-	ExpiresAt time.Time // zero: the server did not tell
+	ExpiresAt time.Time // zero: the server did not say
 	RenewedAt time.Time // when this key was made by a renewal; zero for a key that a person gave
 
 	RefusedAt time.Time   // when the server refused the key first; zero if it accepted the key at the last check
 	Attempt   Attempt     // a renewal of this key that was begun; zero if there is none
-	Answer    wire.Secret // the answer to a renewal that no key could be read from, which may hold the next one
+	Answer    wire.Secret // an answer to a renewal from which no key could be read; it may hold the next key
 }
 
-// Attempt is a renewal that somebody has begun. While it is in the store, it is the lease: nobody else
-// begins one.
+// Attempt is a renewal that a process has begun. While it is in the store, it is a lease: no other process
+// begins a renewal.
 type Attempt struct {
 	ID    string    // of this attempt alone; begins with State.Me of its process
 	Host  string    // for the person who reads the document
-	PID   int       // likewise
+	PID   int       // for that person too
 	Begun time.Time // by the clock of its process
-	Until time.Time // by then the renewal has been answered, or will not be
+	Until time.Time // the renewal is over at this time, with or without an answer
 }
 
-// length is how long the attempt may be under way. What a document says is not trusted beyond the
-// longest that this package writes.
+// length is how long the attempt may be under way. If a document says more than longestAttempt, or nothing
+// sensible, it is longestAttempt.
 func (a Attempt) length() time.Duration {
 	if d := a.Until.Sub(a.Begun); d > 0 && d < longestAttempt {
 		return d
@@ -54,14 +54,14 @@ func (a Attempt) length() time.Duration {
 
 const maxPredecessors = 32
 
-// Hash is a short hash of a key, for telling keys apart without holding them. It cannot be turned back:
-// a key has more random bits than can be tried.
+// Hash is a short hash of a key, for telling keys apart without holding them. Nobody can find the key from
+// it, since a key has more random bits than can be tried.
 func Hash(key wire.Secret) string {
 	sum := sha256.Sum256([]byte("esper key " + key.Reveal()))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Replaced reports whether key is one of those that led to d's key.
+// Replaced reports whether d's key came from key, by one renewal or more.
 func (d Document) Replaced(key wire.Secret) bool {
 	return d.Predecessors != "" && strings.Contains(d.Predecessors, Hash(key))
 }
@@ -75,8 +75,8 @@ func (d Document) successor(next Document) Document {
 	return next
 }
 
-// merge brings three versions of the document of one key together: what the store has changed since it
-// was base counts, and what only we have changed stays.
+// merge joins the changes of two processes to the document of one key. base is the document before them, ours has
+// the changes of this process, and theirs is what the store has now. Where theirs differs from base, theirs counts.
 func merge(base, ours, theirs Document) Document {
 	merged := theirs
 	if theirs.Attempt == base.Attempt {

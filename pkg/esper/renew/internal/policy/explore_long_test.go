@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestExploreLong is TestExplore with three processes and two of each fault (more wrong refusals than TestExplore has
-// would take a good key for lost), as far as the time allows:
-// EXPLORE_LIMIT is how many states to see of each kind.
+// TestExploreLong is TestExplore with three processes and twice as many faults of each kind, except wrong refusals: with
+// more of these, giving up a good key would be right. EXPLORE_LIMIT limits the states of each configuration.
 func TestExploreLong(t *testing.T) {
 	limit := 300_000
 	if n, err := strconv.Atoi(os.Getenv("EXPLORE_LIMIT")); err == nil {

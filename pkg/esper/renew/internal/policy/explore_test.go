@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// search visits every world that can be reached, the nearest first, so that the story of a violation is a
-// shortest one.
+// search visits every world that can be reached, in order of the number of events, so that no violation has a
+// shorter story than the one that is shown.
 type search struct {
 	*config
 	texts  *texts
 	seen   *set
-	parent []uint32 // of each world, in the order in which they were found
-	choice []uint16 // which of its parent's next worlds it is
+	parent []uint32 // the world before each world, in the order in which the worlds were found
+	choice []uint16 // which of the worlds after its parent it is
 	found  []violation
 }
 
 type violation struct {
 	rule, what string
-	at         uint32 // the world from which it was seen
+	at         uint32 // the world in which the next event violates the rule
 }
 
-// run returns how many worlds it saw, and whether it saw all.
+// run returns how many worlds it visited, and whether these are all.
 func (s *search) run() (states int, whole bool) {
 	s.texts, s.seen = newTexts(), newSet()
 	if s.decide == nil {
@@ -78,7 +78,7 @@ func (s *search) run() (states int, whole bool) {
 	return s.seen.n, len(s.found) == 0
 }
 
-// story is how a violation came to be, a line for each event.
+// story tells how a violation came about, with a line for each event.
 func (s *search) story(v violation) string {
 	var path []uint16
 	for at := v.at; at != 0; at = s.parent[at] {
@@ -127,7 +127,7 @@ func (s *search) story(v violation) string {
 	return strings.Join(lines, "\n")
 }
 
-// everything begins with what finds most, for the sake of mutations.
+// everything holds the configurations to explore. Those that find the most mutations come first.
 var everything = []config{
 	{name: "alone", procs: 1, budget: budget{Wrong: 2, Net: 1, Disk: 1}},
 	{name: "network", budget: budget{Net: 1}},
@@ -153,12 +153,12 @@ var everything = []config{
 func TestExplore(t *testing.T) {
 	limit := 400_000
 	if raceEnabled || testing.Short() {
-		limit = 3_000 // make explore looks at all of them
+		limit = 3_000 // make explore visits all of them
 	}
 	if n, err := strconv.Atoi(os.Getenv("EXPLORE_LIMIT")); err == nil {
 		limit = n
 	}
-	first := os.Getenv("EXPLORE_FIRST") != "" // stop at the first violation: a mutation is tried
+	first := os.Getenv("EXPLORE_FIRST") != "" // stop at the first violation: TestMutations needs no more
 	for _, c := range everything {
 		t.Run(c.name, func(t *testing.T) {
 			if !first {

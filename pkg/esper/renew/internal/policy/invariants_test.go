@@ -1,7 +1,7 @@
 package policy
 
-// checkDropped is I1: a new key that arrived is in the store, or in memory, until the server has
-// accepted the one that replaces it.
+// checkDropped checks I1: a new key that arrived is in the store, or in memory, until the server has
+// accepted the key that replaces it. I1 to I6 are the six rules of DESIGN.md.
 func (e *explorer) checkDropped(w *world, i, before int, a Action) {
 	p := &w.P[i]
 	now := keyOf(p.S.Doc)
@@ -13,7 +13,7 @@ func (e *explorer) checkDropped(w *world, i, before int, a Action) {
 	}
 }
 
-// checkLeft is I1 for a program that ends: a new key is stored first.
+// checkLeft checks I1 for a program that ends: it has to store a new key first.
 func (e *explorer) checkLeft(w *world, i int) {
 	p := &w.P[i]
 	if k := keyOf(p.S.Doc); p.Arrived == k && w.knows(k) && keyOf(w.Store) != k && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
@@ -21,8 +21,8 @@ func (e *explorer) checkLeft(w *world, i int) {
 	}
 }
 
-// checkSaved is I3, and the other half of I1: nobody but a person overwrites a working key with anything but its
-// successor.
+// checkSaved checks I3: only a person may overwrite a working key with a key that is not its successor. It also
+// checks that no key overwrites its own successor.
 func (e *explorer) checkSaved(w *world, i int, target Document) {
 	old, next := keyOf(w.Store), keyOf(target)
 	if next != old && w.descends(old, next) && w.knows(old) {
@@ -37,8 +37,8 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
 }
 
-// checkPosted is I2: no renewal of a key is sent while an earlier one may be under way, or before the
-// server was asked what came of it.
+// checkPosted checks I2: no renewal of a key is sent while an earlier one may be under way, or before the
+// server was asked whether the key still works.
 func (e *explorer) checkPosted(w *world, i, key int) {
 	p := &w.P[i]
 	noted := p.S.journaled() && p.S.Doc.Attempt == p.T.Begun
@@ -56,8 +56,8 @@ func (e *explorer) checkPosted(w *world, i, key int) {
 	k.Excused = k.Excused || !noted || takenAway
 }
 
-// checkLost is I4: a key is given up only after two refusals a minute apart, if the store could be read
-// and has no other, and nobody's renewal of it may be under way.
+// checkLost checks I4: a key is given up only after two refusals a minute apart, if the store could be read
+// and has no other, and if no renewal of the key may be under way.
 func (e *explorer) checkLost(w *world, i int) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)
@@ -78,15 +78,15 @@ func (e *explorer) checkLost(w *world, i int) {
 	}
 }
 
-// checkNoted: a refusal and the end of an attempt are noted, for the processes that start later.
+// checkNoted checks that a refusal and the end of an attempt are noted, for processes that start later.
 func (e *explorer) checkNoted(w *world, i int) {
 	if p := &w.P[i]; p.Fresh && p.T.Read && !p.T.Unsaved && p.S.owed() {
 		e.bad(w, "I4", "what was learnt of a key is not noted in the store")
 	}
 }
 
-// settle is I5 and I6: with no more faults, every process ends up with a key that works, if the store or
-// a living process has one. Time does not end keys meanwhile.
+// settle checks I5 and I6: without further faults, every process ends up with a key that works, if the store or
+// a living process has one. No key reaches its end meanwhile.
 func (e *explorer) settle(w *world) {
 	c := *w
 	n := &c
@@ -114,7 +114,7 @@ func (e *explorer) settle(w *world) {
 			return
 		}
 		if !e.anyWorks(n) {
-			return // lost on the way: a renewal that was under way replaced the key, and nobody got the answer
+			return // a renewal that was under way has replaced the key, and no process got the answer
 		}
 	}
 	e.bad(w, "I6", "there is a key that works, and not every process finds it")
@@ -137,7 +137,7 @@ func (e *explorer) allWork(w *world) bool {
 	return all
 }
 
-// turn has process i finish its turn, or do one.
+// turn has process i finish the turn that it is in, or else run one.
 func (e *explorer) turn(w *world, i int) {
 	const most = 60
 	p := &w.P[i]

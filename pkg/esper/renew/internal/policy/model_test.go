@@ -7,7 +7,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// The model: a server, a store and two or three processes that do what Decide says, in every order.
+// The model has a server, a store and one to three processes. The processes do what Decide says, in every order.
 
 const (
 	maxProcs = 3
@@ -16,11 +16,11 @@ const (
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// instants are when the model's clock stands, in seconds: every key passes its advisory and its mandatory
-// window and its end. An attempt takes less than one step in most places, and more in one.
+// instants are the times of the model, in seconds. They lie in the advisory window, in the mandatory window and
+// after the end of the first key. The time to the next instant is longer than an attempt, with one exception.
 var instants = [...]int{0, 100, 200, 310, 355, 455}
 
-// keyNames are the keys in the order in which they come to be. The model never tells which it knows.
+// keyNames are the keys in the order in which they are made. The index in keyNames stands for a key.
 var keyNames = [maxKeys + 1]wire.Secret{{}, wire.NewSecret("k1"), wire.NewSecret("k2"), wire.NewSecret("k3")}
 
 // serverKey is what the server knows of a key.
@@ -28,24 +28,24 @@ type serverKey struct {
 	Valid  bool
 	Exists bool
 	Made   int // seconds
-	Parent int // the key that was renewed for it; 0 for one that a person made
-	// For the checks alone.
-	Unclear bool // a renewal of it may have arrived, and nobody has asked since
-	Until   int  // of that renewal
-	Refused int  // when it was refused first, plus one; 0 if it was not
-	Excused bool // what was noted of it was destroyed, or could not be noted
+	Parent int // the key whose renewal made this key; 0 for a key that a person made
+	// Only for the checks.
+	Unclear bool // a renewal of this key may have arrived, and no process has asked about the key since
+	Until   int  // when that renewal is over
+	Refused int  // when the key was first refused, plus one; 0 if it was not refused
+	Excused bool // the note of a renewal was destroyed, or could not be written
 }
 
 // flight is a renewal on its way to the server.
 type flight struct{ Key, Until int }
 
 type process struct {
-	Alive, Turning, Fresh bool // Fresh: the version that it knows is the store's
+	Alive, Turning, Fresh bool // Fresh: the version that the process knows is that of the store
 	Posting               bool
-	Reply                 int // of the server to what it posts: a key, -1 for a refusal, 0 for none yet
+	Reply                 int // the server's answer to the renewal: a key, -1 for 401, -2 for 429, 0 for none yet
 	Flight                flight
-	Reread                bool // it has read the store since the server refused the key, for the checks
-	Arrived               int  // the newest key that arrived here, for the checks
+	Reread                bool // the process has read the store since the server refused the key; for the checks
+	Arrived               int  // the newest key that arrived at this process; for the checks
 	S                     State
 	T                     Turn
 }
@@ -55,9 +55,9 @@ type budget struct{ Crash, Disk, Net, Person, Wrong, Leave int8 }
 // world is everything at one moment.
 type world struct {
 	Tick   int8
-	Later  int // seconds after the last instant, where faults have ended and keys do not
+	Later  int // seconds after the last instant, for settle: no more faults come, and no key reaches its end
 	Store  Document
-	Late   Document // a save that reported an error and is carried out later, unless the store changes before
+	Late   Document // a save that reported an error and may be carried out later, unless the store changes before
 	Keys   [maxKeys + 1]serverKey
 	P      [maxProcs]process
 	Budget budget
@@ -68,14 +68,14 @@ func (w *world) now() int { return instants[w.Tick] + w.Later }
 // config is what differs from one exploration to another.
 type config struct {
 	name    string
-	procs   int           // 2 unless it is set
+	procs   int           // 0 means 2
 	keepOld bool          // a renewed key goes on working
 	stall   bool          // time goes on while a process is between two actions
-	offset  [maxProcs]int // of each process's clock, seconds
-	initial bool          // the first process was given another key that works
-	left    bool          // a process died over a renewal of the first key, long ago
-	budget  budget        //
-	limit   int           // of states
+	offset  [maxProcs]int // how many seconds the clock of each process is ahead
+	initial bool          // the first process was given another initial key that works
+	left    bool          // long ago, a process died during a renewal of the first key
+	budget  budget        // how many faults of each kind may happen
+	limit   int           // how many states to visit at most
 	decide  func(State, Turn, time.Time) Action
 }
 
@@ -85,7 +85,7 @@ func (c *config) clock(w *world, i int) time.Time {
 
 const lifetime, ageAtIssue = 1000, 600
 
-// documentOf is what a client knows of key k.
+// documentOf is what the server tells a client about key k.
 func (w *world) documentOf(k int) Document {
 	issued := start.Add(time.Duration(w.Keys[k].Made-ageAtIssue) * time.Second)
 	return Document{Key: keyNames[k], IssuedAt: issued, ExpiresAt: issued.Add(lifetime * time.Second)}
@@ -112,7 +112,7 @@ func (w *world) knows(k int) bool {
 	return k != 0 && w.Keys[k].Valid && (w.Later > 0 || w.now() < w.Keys[k].Made+lifetime-ageAtIssue)
 }
 
-// free is a key that does not exist yet, 0 if there is none left.
+// free returns a key that does not exist yet; 0 if there is none left.
 func (w *world) free() int {
 	for k := 1; k <= maxKeys; k++ {
 		if !w.Keys[k].Exists {
@@ -172,7 +172,7 @@ func (w *world) used(me byte) bool {
 	return used
 }
 
-// attemptID is an id that nothing refers to.
+// attemptID returns an id for an attempt that nothing refers to.
 func (w *world) attemptID(me string) string {
 	for n := '1'; ; n++ {
 		id := me + string(n)

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// explorer makes the worlds that can come next.
+// explorer makes the worlds that can follow a world.
 type explorer struct {
 	*config
 	emit func(w *world, how string) // how is empty unless tell is set
 	tell bool
 	bad  func(w *world, rule, what string)
 
-	quiet   *explorer // settle's
+	quiet   *explorer // for settle
 	log     func(how string)
-	scratch [64]world // for worlds that are emitted soon; more than one event makes of a world
+	scratch [64]world // the worlds that fork makes, reused in turn; fewer are in use at once
 	used    int
 }
 
@@ -33,7 +33,7 @@ func (e *explorer) out(w *world, format string, args ...any) {
 	e.emit(w, how)
 }
 
-// next emits every world that one event makes of w.
+// next emits every world that can follow w after one event.
 func (e *explorer) next(w *world) {
 	quiet := true
 	for i := range w.P {
@@ -52,7 +52,7 @@ func (e *explorer) next(w *world) {
 	if w.Late != (Document{}) {
 		n := e.fork(w)
 		if n.Store.Attempt.ID != "" && n.Late.Key != n.Store.Key {
-			n.Keys[keyOf(n.Store)].Excused = true // a person's key takes the place of the journal
+			n.Keys[keyOf(n.Store)].Excused = true // a person's key overwrites the note of the attempt
 		}
 		n.write(w.Late)
 		e.out(n, "a save that was reported as failed is carried out: %s", text(n.Store))
@@ -62,7 +62,8 @@ func (e *explorer) next(w *world) {
 	}
 }
 
-// tick lets time go on, if there is more of it. A renewal that is under way is given up in time.
+// tick moves time to the next instant. It returns false if there is none. A renewal on its way to the server is
+// dropped once its attempt is over.
 func (e *explorer) tick(w *world) bool {
 	if int(w.Tick) == len(instants)-1 {
 		return false
@@ -71,18 +72,18 @@ func (e *explorer) tick(w *world) bool {
 	for i := range w.P {
 		p := &w.P[i]
 		if p.Flight.Key != 0 && w.now() >= p.Flight.Until {
-			p.Flight = flight{} // it does not arrive any more
+			p.Flight = flight{} // it never arrives
 		}
 	}
 	for k := range w.Keys {
 		if w.Keys[k].Unclear && !w.Keys[k].Excused && w.Keys[k].Until < w.now() {
-			w.Keys[k].Until = w.now() // all that matters from here on
+			w.Keys[k].Until = w.now() // only whether it is over matters, so equal worlds stay equal
 		}
 	}
 	return true
 }
 
-// arrive is the server's part of process i's renewal.
+// arrive has the server act on the renewal that process i has sent.
 func (e *explorer) arrive(w *world, i int) {
 	p := &w.P[i]
 	old := p.Flight.Key
@@ -181,8 +182,8 @@ func (e *explorer) wake(w *world, i int) {
 	}
 }
 
-// after emits w as it is after action a of process i, at once and, if processes may stall, at the next
-// instant.
+// after emits the world after the action a of process i has ended with o. If processes may stall, it also emits the
+// world in which the process learns of o only at the next instant.
 func (e *explorer) after(w *world, i int, a Action, o Outcome, how string) {
 	o.Began = e.clock(w, i)
 	n := e.fork(w)
@@ -202,7 +203,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 		e.checkNoted(w, i)
 	}
 	p.S, p.T = Evolve(p.S, p.T, a, o, e.clock(w, i))
-	p.S.Fails = min(p.S.Fails, 1) // longer pauses add states and no events
+	p.S.Fails = min(p.S.Fails, 1) // longer pauses would add states, but no new events
 	p.Reread = p.Turning && (p.Reread || a == Load && !o.Err) && a != Probe
 	if a.Ends() {
 		p.Turning, p.Reread = false, false

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// mutations are changes of the policy that would lose a key, renew one twice, or leave a process without one.
-// The exploration finds each.
+// mutations are changes of the policy that would lose a key, renew a key twice, or leave a process without a key.
+// TestExplore has to fail for each of them.
 var mutations = []struct{ name, file, old, mutant string }{
 	{"the store is not read", "policy.go", "case !t.Read && !t.Unread:", "case !t.Read && false:"},
 	{"another stored key is not looked at", "policy.go", "\t\treturn Compare\n\n\t// Something is to be", "\t\treturn Rest\n\n\t// Something is to be"},
@@ -60,7 +60,7 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"an initial key is never tried", "policy.go", "case s.Lost && !t.Failed && !s.Initial.Key.IsZero():", "case false:"},
 }
 
-// TestMutations changes the policy, one line at a time, and wants the exploration to fail.
+// TestMutations applies each mutation, one at a time, and checks that TestExplore fails.
 func TestMutations(t *testing.T) {
 	folder, err := os.Getwd()
 	if err != nil {
@@ -87,7 +87,8 @@ func TestMutations(t *testing.T) {
 			if err := os.WriteFile(overlay, replace, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// Few states of each kind first: most are found there, and a kind that shows nothing takes its time.
+			// Visit few states of each configuration first: they are enough for most mutations, and a configuration that
+			// does not find the mutation takes long.
 			var out []byte
 			for _, limit := range []string{"EXPLORE_LIMIT=20000", "EXPLORE_LIMIT=100000", ""} {
 				child := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-parallel=1", "-run=^TestExplore$", ".")
@@ -97,7 +98,7 @@ func TestMutations(t *testing.T) {
 				}
 			}
 			if err == nil || !strings.Contains(string(out), " is violated:") {
-				t.Errorf("the exploration does not find it: %v\n%.3000s", err, out)
+				t.Errorf("TestExplore does not find the mutation: %v\n%.3000s", err, out)
 				return
 			}
 			t.Logf("%s", out)

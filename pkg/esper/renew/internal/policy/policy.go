@@ -8,7 +8,7 @@ import (
 
 const maxConflicts = 8 // in one turn; a store whose version changes by itself must not keep it busy for ever
 
-// Decide is the whole policy: the first case that applies.
+// Decide is the whole policy. It returns the action of the first case that applies.
 func Decide(s State, t Turn, now time.Time) Action {
 	begun, trouble := t.Begun.ID != "", t.trouble()
 	idle := Idle(s, t)
@@ -36,7 +36,7 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case s.owed() && !trouble:
 		return Save
 
-	// The key is lost, which ends with any key that works.
+	// The key is lost, until a key is found that works.
 	case s.Lost && now.Before(s.Retry) && !suspect && !t.Check && !t.Probed:
 		return Rest
 	case s.Lost && !t.Failed && !s.Initial.Key.IsZero():
@@ -52,7 +52,7 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case s.unsaved() && !trouble && !t.Failed:
 		return Save
 
-	// A renewal was begun, and is noted.
+	// This turn has begun a renewal.
 	case begun && !t.Posted && s.journaled():
 		return Post
 	case begun && !t.Posted && !calm && s.Proven:
@@ -60,7 +60,7 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case begun && !t.Posted:
 		return Abandon
 
-	// What the server says of the key.
+	// The server is to be asked about the key, or has answered.
 	case t.Refused && t.Twice && !t.Unread && !s.Busy(now):
 		return Lose
 	case t.Failed, t.Refused:
@@ -88,10 +88,10 @@ func Decide(s State, t Turn, now time.Time) Action {
 	return Begin
 }
 
-// journaled reports whether the attempt in use is the one in the store.
+// journaled reports whether Doc's attempt is noted in the store.
 func (s State) journaled() bool { return s.Saved() && s.Stored.Attempt == s.Doc.Attempt }
 
-// Evolve is what the outcome of an action teaches.
+// Evolve returns the state and the turn after the action a, which ended with o.
 func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	switch a {
 	case Rest:
@@ -136,7 +136,7 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	return s, t
 }
 
-// withdraw takes back an attempt that was not sent.
+// withdraw takes back an attempt that was not sent, or that renewed nothing.
 func (s State) withdraw(t Turn) (State, Turn) {
 	if s.Doc.Attempt == t.Begun {
 		s.Doc.Attempt = Attempt{}
@@ -145,7 +145,8 @@ func (s State) withdraw(t Turn) (State, Turn) {
 	return s, t
 }
 
-// saved is for an outcome of Save. After any error the store is read to see what became of it.
+// saved takes in the outcome of Save. After any error, the store is read again to see whether the save was
+// carried out all the same.
 func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
 	switch {
 	case o.Conflict:
@@ -164,7 +165,7 @@ func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
 	return s, t
 }
 
-// probed is for an answer of the server to the question whether Doc's key works.
+// probed takes in the server's answer to the question whether Doc's key works.
 func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
 	t.Suspect, t.Probed, s.Asked = false, true, o.Began
 	switch {
@@ -194,7 +195,7 @@ func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
 	return s, t
 }
 
-// posted is for the end of a renewal.
+// posted takes in the outcome of a renewal.
 func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
 	t.Posted = true
 	switch {
@@ -216,8 +217,8 @@ func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
 	return s, t
 }
 
-// compared is for an answer of the server to the question whether another key works: one in the store, or
-// the initial one.
+// compared takes in the server's answer to the question whether another key works: the key in the store, or
+// the initial key.
 func (s State) compared(t Turn, o Outcome, now time.Time) (State, Turn) {
 	other, trial := t.Other, t.Other.Key.IsZero()
 	if trial {
@@ -247,5 +248,5 @@ func (s State) compared(t Turn, o Outcome, now time.Time) (State, Turn) {
 	return s, t
 }
 
-// afresh is what is left of a turn when another key has come into use.
+// afresh returns what is left of a turn when another key has come into use.
 func (t Turn) afresh() Turn { return Turn{Read: true, Stop: t.Stop, Force: t.Force} }

@@ -6,30 +6,30 @@ const (
 	advisoryPart    = 5                  // the advisory window is a fifth of the lifetime,
 	advisoryLeast   = 24 * time.Hour     // but no shorter than this where the lifetime allows
 	mandatoryMost   = 5 * time.Minute    // the mandatory window, or a twentieth of the lifetime if that is less
-	AssumedLifetime = 7 * 24 * time.Hour // of a key whose end the server does not tell
-	minInterval     = time.Second        // at least, from one renewal to the next
-	Skew            = 25 * time.Hour     // by which a clock may be off because of a wrong time zone; beyond, it is plainly wrong
+	AssumedLifetime = 7 * 24 * time.Hour // how long a key lives if the server does not say when it ends
+	minInterval     = time.Second        // the shortest time from one renewal to the next
+	Skew            = 25 * time.Hour     // how far off a clock may be, as by a wrong time zone; if more, it is wrong
 
 	longestAttempt  = 90 * time.Second // from the begin of an attempt to its end
-	shortestAttempt = 10 * time.Second // with less, none is begun
+	shortestAttempt = 10 * time.Second // if there is less time, no attempt is begun
 	Margin          = 5 * time.Second  // the request ends this long before the attempt, and others wait this long after it
 	oldAttempt      = 10 * time.Minute // an attempt that is older when a process starts needs no wait
 	secondCheck     = time.Minute      // from the first refusal of a key to the check that may give it up
 	suspectInterval = 30 * time.Second // from one check after a 401 to the next
 
 	failMin      = 30 * time.Second // the first pause after a failure
-	failMax      = time.Hour        // the longest
-	forbiddenMax = 24 * time.Hour   // the longest after 403, which does not pass by itself
+	failMax      = time.Hour        // the longest pause
+	forbiddenMax = 24 * time.Hour   // the longest pause after 403, which does not pass by itself
 	unsavedMin   = time.Second      // the first pause while the only copy of a key is in memory
-	unsavedMax   = 30 * time.Second // the longest
-	nearEnd      = 10 * time.Second // most renewals have ended by then
-	patience     = 75 * time.Second // for saving a new key, from the moment that it arrives
+	unsavedMax   = 30 * time.Second // the longest such pause
+	nearEnd      = 10 * time.Second // most renewals take no longer
+	patience     = 75 * time.Second // how long a turn goes on trying to save a new key
 )
 
-// windows works out when Doc's key is to be renewed. Before is how long before its end, 0 for the
-// default; random, in [0, 1), spreads the processes that share a key.
+// windows works out when Doc's key is to be renewed: s.Before ahead of its end, or the default if that is 0.
+// random, in [0, 1), gives the processes that share a key different times.
 func (s *State) windows(now time.Time, random float64) {
-	now = now.Round(0) // the wall clock's alone, which goes on while the machine sleeps
+	now = now.Round(0) // only the wall clock, which goes on while the machine sleeps
 	d := s.Doc
 	issued, expires := d.IssuedAt, d.ExpiresAt
 	if expires.IsZero() {
@@ -42,9 +42,9 @@ func (s *State) windows(now time.Time, random float64) {
 	lifetime := expires.Sub(issued)
 	gap := max(lifetime/10, minInterval)
 	s.Made, s.End = now, expires
-	if issued.IsZero() || lifetime <= 0 { // nonsense: a clock was wrong
+	if issued.IsZero() || lifetime <= 0 { // these times cannot be true: a clock was wrong
 		lifetime, gap = AssumedLifetime, failMax
-	} else { // a clock that is behind the server's must not see the key end late
+	} else { // if this clock is behind the server's, the end must not be taken for later than it is
 		s.End = earlier(s.End, now.Add(lifetime))
 		if renewed {
 			s.End = earlier(s.End, d.RenewedAt.Add(lifetime))
@@ -60,18 +60,18 @@ func (s *State) windows(now time.Time, random float64) {
 	s.Part = lifetime / 20
 	s.Mandatory = s.End.Add(-min(mandatoryMost, s.Part))
 	if renewed && d.RenewedAt.Before(now.Add(Skew)) {
-		// A key that is due as soon as it is made: the clock is wrong, or the server. Serve it, slowly.
+		// If a new key is due at once, this clock or the server's is wrong. Then keep gap between renewals.
 		s.Advisory = later(s.Advisory, d.RenewedAt.Add(gap))
 		s.Mandatory = later(s.Mandatory, s.Advisory)
 	}
 }
 
-// setBack reports whether the clock was set back, by more than a time zone, since the windows were worked out.
+// setBack reports whether the clock was set back by more than Skew since the windows were worked out.
 func (s State) setBack(now time.Time) bool { return now.Before(s.Made.Add(-Skew)) }
 
-// AttemptLength is how long an attempt that begins now may take: a quarter of what is left of the key, and
-// a twentieth of its lifetime, so that there is time for more after one without an answer. 0: too little is
-// left.
+// AttemptLength is how long an attempt that begins now may take: no more than a quarter of what is left of
+// the key, and than a twentieth of its lifetime, so that time remains for more attempts if this one gets no
+// answer. 0: too little is left of the key for an attempt.
 func (s State) AttemptLength(now time.Time) time.Duration {
 	left := s.End.Sub(now)
 	if left <= 0 && s.PastEnd {
@@ -83,8 +83,8 @@ func (s State) AttemptLength(now time.Time) time.Duration {
 	return max(min(longestAttempt, left/4, s.Part), shortestAttempt)
 }
 
-// pause is how long nothing is sent after s.Fails failures in a row: exponential, and never so long that
-// the key ends without many more tries.
+// pause is how long nothing is sent after a failure that follows s.Fails others. It grows exponentially, but
+// leaves time for many more tries before the key ends. Only Retry-After can make it longer.
 func (s State) pause(now time.Time, o Outcome) time.Duration {
 	first, longest := failMin, failMax
 	switch {
@@ -115,19 +115,20 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Poll is the longest time from one look at the store to the next, for what other processes saved there. It is
-// at least half of it, at random: many processes that begin together, or have all just seen a new key, do not
-// come together again.
+// Poll is the longest time from one read of the store to the next, to learn what other processes have saved. Each
+// time is chosen at random between Poll/2 and Poll. So processes that start together, or have all just seen a new
+// key, do not go on reading the store together.
 const Poll = time.Minute
 
-// Due reports whether a turn would do more than look at the store.
+// Due reports whether a turn would do more than read the store.
 func (s State) Due(now time.Time) bool {
 	return !now.Before(s.Retry) && (s.unsaved() || s.owed() || s.doubtful(now) || !s.ReadOnly && s.due(Turn{}, now))
 }
 
 // Next is when to have the next turn, after one that ended at now. Random is from 0 to 1.
 func (s State) Next(now time.Time, random float64) time.Time {
-	// From one look at another process's renewal to the next, while its end is near, and after that.
+	// How long to wait before the next read of the store while another process renews the key: soon while that
+	// renewal should end any moment, calm after that.
 	const soon, calm = 200 * time.Millisecond, 5 * time.Second
 	next := now.Add(Poll/2 + time.Duration(random*float64(Poll/2)))
 	switch {

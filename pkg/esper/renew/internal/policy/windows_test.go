@@ -13,17 +13,17 @@ func TestWindows(t *testing.T) {
 	now := time.Now().UTC().Round(0)
 	for _, test := range []struct {
 		lifetime, before   time.Duration
-		advisory, earliest time.Duration // before the end, at the latest and at the earliest
+		advisory, earliest time.Duration // how long before the end the window begins, at the latest and at the earliest
 		mandatory          time.Duration
 	}{
 		{90 * day, 0, 18 * day, 22*day + 12*time.Hour, 5 * time.Minute},
 		{1000 * day, 0, 200 * day, 250 * day, 5 * time.Minute},
 		{4 * day, 0, day, 30 * time.Hour, 5 * time.Minute},                                                 // a fifth would be less than a day
-		{day, 0, 12 * time.Hour, 15 * time.Hour, 5 * time.Minute},                                          // a day would be all of it
-		{time.Hour, 0, 30 * time.Minute, 2250 * time.Second, 3 * time.Minute},                              // a twentieth
+		{day, 0, 12 * time.Hour, 15 * time.Hour, 5 * time.Minute},                                          // a day would be all of the lifetime
+		{time.Hour, 0, 30 * time.Minute, 2250 * time.Second, 3 * time.Minute},                              // the mandatory window is a twentieth
 		{15 * time.Minute, 0, 450 * time.Second, 562*time.Second + 500*time.Millisecond, 45 * time.Second}, //
 		{90 * day, 2 * day, 2 * day, 60 * time.Hour, 5 * time.Minute},                                      // WithRenewBefore
-		{90 * day, time.Second, time.Second, 1250 * time.Millisecond, 5 * time.Minute},                     // within the mandatory window
+		{90 * day, time.Second, time.Second, 1250 * time.Millisecond, 5 * time.Minute},                     // the advisory window begins later
 		{90 * day, 89 * day, 45 * day, 56*day + 6*time.Hour, 5 * time.Minute},                              // half the lifetime is the most
 	} {
 		d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: now.Add(test.lifetime)}
@@ -38,8 +38,8 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// An attempt takes a quarter of what is left of the key at most, and is not begun with less than ten
-// seconds, unless the server accepts the key after its end.
+// An attempt takes a quarter of what is left of the key at most. If that is less than ten seconds, no attempt
+// begins, unless the server accepts the key after its end.
 func TestAttemptLength(t *testing.T) {
 	now := time.Now()
 	for left, want := range map[time.Duration]time.Duration{
@@ -51,14 +51,14 @@ func TestAttemptLength(t *testing.T) {
 		}
 	}
 	if got := (State{End: now.Add(10 * time.Minute), Part: 45 * time.Second}).AttemptLength(now); got != 45*time.Second {
-		t.Errorf("a key of 15 minutes: %v", got)
+		t.Errorf("an attempt for a key of 15 minutes takes %v, want 45s", got)
 	}
 	if got := (State{End: now.Add(-day), PastEnd: true, Part: day}).AttemptLength(now); got != 90*time.Second {
-		t.Errorf("a key that works after its end: %v", got)
+		t.Errorf("an attempt for a key that works after its end takes %v, want 90s", got)
 	}
 }
 
-// A clock that is set back by more than a time zone moves the windows, so that the key is not renewed years late.
+// When a clock is set back by more than Skew, the windows move, so that the key is not renewed much too late.
 func TestClockSetBack(t *testing.T) {
 	now := time.Now().UTC().Round(0)
 	future := now.Add(100 * day)
@@ -66,11 +66,11 @@ func TestClockSetBack(t *testing.T) {
 	s := New(State{Me: "m"}, d, future, 0)
 	s, _ = Evolve(s, Turn{}, Load, Outcome{Doc: d}, now)
 	if s.Made != now || s.End.After(now.Add(190*day)) {
-		t.Errorf("made %v, end %v", s.Made, s.End)
+		t.Errorf("the windows were not worked out again: made %v, end %v", s.Made, s.End)
 	}
 }
 
-// The pauses after failures grow to an hour, after 403 to a day, and follow what is left of the key.
+// The pauses after failures grow to an hour, or after 403 to a day. They are shorter when little is left of the key.
 func TestPauses(t *testing.T) {
 	now := time.Now()
 	state := func(left time.Duration, fails int) State {
@@ -92,32 +92,32 @@ func TestPauses(t *testing.T) {
 		{state(time.Second, 40), Outcome{Random: 0.5}, time.Second},
 	} {
 		if got := test.s.pause(now, test.o); got != test.want {
-			t.Errorf("%v left, %d failures, %+v: %v, want %v", test.s.End.Sub(now), test.s.Fails, test.o, got, test.want)
+			t.Errorf("%v left, %d failures, %+v: the pause is %v, want %v", test.s.End.Sub(now), test.s.Fails, test.o, got, test.want)
 		}
 	}
 }
 
-// What the model leaves out: a follower never writes, and nothing is begun when the caller's context has ended.
+// The model leaves two things out: a read-only process never writes, and a turn begins nothing once it is stopped.
 func TestReadOnlyAndStop(t *testing.T) {
 	now := time.Now().UTC().Round(0)
 	d := Document{Key: wire.NewSecret("k"), Lineage: "l", Serial: 1, IssuedAt: now.Add(-80 * day), ExpiresAt: now.Add(10 * day)}
 	s := New(State{Me: "m", ReadOnly: true}, d, now, 0)
 	if a := Decide(s, Turn{Read: true}, now); a != Rest {
-		t.Errorf("a follower whose key is due: %v", a)
+		t.Errorf("read-only, and the key is due: %v, want rest", a)
 	}
 	s, _ = Evolve(s, Turn{Read: true}, Probe, Outcome{Refused: true, Began: now}, now)
 	if a := Decide(s, Turn{Read: true, Refused: true, Probed: true}, now); a != Fail {
-		t.Errorf("a follower whose key was refused: %v", a)
+		t.Errorf("read-only, and the key was refused: %v, want fail", a)
 	}
 	s, _ = Evolve(s, Turn{}, Load, Outcome{}, now)
 	if a := Decide(s, Turn{Read: true}, now.Add(time.Second)); a == Save {
-		t.Errorf("a follower whose store is empty: %v", a)
+		t.Errorf("read-only, and the store is empty: %v", a)
 	}
 	s = New(State{Me: "m"}, d, now, 0)
 	if a := Decide(s, Turn{Stop: true}, now); a != Rest {
-		t.Errorf("due, and the context has ended: %v", a)
+		t.Errorf("due, and the turn is stopped: %v, want rest", a)
 	}
 	if a := Decide(s, Turn{Stop: true, Read: true, Begun: Attempt{ID: "m1"}}, now); a == Rest {
-		t.Errorf("begun, and the context has ended: %v", a)
+		t.Errorf("an attempt has begun, and the turn is stopped: %v", a)
 	}
 }
