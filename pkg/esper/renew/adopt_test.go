@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,5 +223,26 @@ func TestRenewNow(t *testing.T) {
 		if _, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
 			t.Errorf("RenewToken when the server fails: %v, want a RenewalError with OutcomeUnknown", err)
 		}
+	})
+}
+
+// TestRenewTokenAtOnce has several goroutines renew through one source. Each gets a key that the server made, and the
+// race detector watches what they share.
+func TestRenewTokenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := opened(t, newStub(90*day), Memory())
+		d := source.look().state.Doc
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 20 {
+					renewed, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID})
+					if err != nil || !strings.HasPrefix(renewed.Token.Reveal(), "key-") {
+						t.Errorf("%v, %v", renewed, err)
+					}
+				}
+			})
+		}
+		all.Wait()
 	})
 }

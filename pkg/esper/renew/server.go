@@ -83,8 +83,9 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 		err = fmt.Errorf("%w: the server answered the renewal with the same key", esper.ErrInvalidResponse)
 	}
 	if err == nil {
-		s.answer = answer
-		s.note(&s.accepted, time.Now())
+		s.mu.Lock()
+		s.answer, s.accepted = answer, time.Now()
+		s.mu.Unlock()
 		o.Doc = policy.Document{Key: answer.Token, RenewedAt: plain(time.Now())}
 		o.Doc.IssuedAt, o.Doc.ExpiresAt, _ = times(answer.CreatedOn, answer.ExpiresAt)
 		if o.Doc.RenewedAt.Sub(o.Doc.IssuedAt).Abs() > policy.Skew { // created_on is not when the key was renewed

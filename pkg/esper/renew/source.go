@@ -38,19 +38,19 @@ type Source struct {
 	closed       bool
 	busy         chan struct{} // closed when the turn that is under way ends; nil if there is none
 	state        policy.State
-	next         time.Time // when the next turn is due, by the wall clock
-	failed       error     // the error of the last turn that had something to do; nil if that turn went well
-	events       []event   // to be reported
-	tells        bool      // report is telling an event,
-	tellsFailure bool      // which is a failure
-	asked        time.Time // when the server was last asked about the key
-	accepted     time.Time // when the server last accepted a key, or made one
-	rejected     time.Time // when Reject last had the store read
+	next         time.Time           // when the next turn is due, by the wall clock
+	failed       error               // the error of the last turn that had something to do; nil if that turn went well
+	events       []event             // to be reported
+	tells        bool                // report is telling an event,
+	tellsFailure bool                // which is a failure
+	asked        time.Time           // when the server was last asked about the key
+	accepted     time.Time           // when the server last accepted a key, or made one
+	rejected     time.Time           // when Reject last had the store read
+	answer       *esper.RenewedToken // the last new key of this process, for RenewToken
 
-	// What follows is set by the turn that is under way.
-	version string              // the version of the document that was last read or written
-	reason  error               // the error of the last action that failed
-	answer  *esper.RenewedToken // the last new key of this process, for RenewToken
+	// What follows belongs to the turn that is under way.
+	version string // the version of the document that was last read or written
+	reason  error  // the error of the last action that failed
 }
 
 // hot is what callers get without a lock, for the time lasts after from. To tell whether that time is over, they
