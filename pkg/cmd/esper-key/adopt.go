@@ -21,19 +21,20 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-const adoptHelp = `Store a key that you made in the Esper Console, after asking Esper about it.
+const adoptHelp = `Store a key that you made in the Esper Console, once Esper has accepted it.
 
-The key comes from --key-file, from standard input, or from ESPER_API_KEY; on a
-terminal it is asked for, and not shown. It is never an argument, which every
-user of the machine could read. A key that is stored already, or that a
-renewal has replaced since, changes nothing, so that a deployment may adopt
-the same one each time. Any other one takes the place of the stored key, and
-running processes use it within a minute.`
+The key comes from --key-file, from standard input or from ESPER_API_KEY. On a
+terminal, adopt asks for the key, and does not show what you type. The key is
+never an argument, because every user of the machine can see the arguments.
+
+If the key is stored already, or if a renewal has replaced it since, nothing
+changes: a deployment may adopt the same key each time. Any other key replaces
+the stored one, and running processes use it within a minute.`
 
 func (a *app) adopt() *cobra.Command {
 	var file string
 	c := a.withOutput(&cobra.Command{
-		Use: "adopt", Short: "Store a key, after asking Esper about it", Long: adoptHelp,
+		Use: "adopt", Short: "Store a key, once Esper has accepted it", Long: adoptHelp,
 		Example: "  esper-key adopt\n  esper-key adopt --key-file /run/secrets/esper-api-key\n  pass show esper/api-key | esper-key adopt",
 		RunE: func(c *cobra.Command, _ []string) error {
 			key, err := givenKey(c, file)
@@ -69,7 +70,7 @@ func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
 func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret) error {
 	d, err := a.describe(c.Context(), source)
 	if err != nil {
-		return fmt.Errorf("the key is stored, but Esper could not be asked what it is: %w", err)
+		return fmt.Errorf("the key is stored, but asking Esper about it failed: %w", err)
 	}
 	first := "The key is stored and in use:"
 	if d.key != key {
@@ -78,7 +79,7 @@ func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secr
 	return a.print(c, d, append([]string{first}, d.lines()...)...)
 }
 
-// givenKey reads the key from the file that is named, from the standard input or from the terminal.
+// givenKey reads the key from the named file, from standard input, from ESPER_API_KEY or from the terminal.
 func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
 	fromEnvironment := tidy(os.Getenv(keyVariable))
 	switch {
@@ -104,7 +105,7 @@ func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
 	return esper.NewSecret(data), nil
 }
 
-// askForKey asks a person, who sees nothing of what is typed.
+// askForKey asks for the key on the terminal, which does not show what is typed.
 func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 	const fd = 0
 	before, err := term.GetState(fd)
@@ -134,11 +135,11 @@ func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 
 var errEmptyFile = errors.New("the file of --key-file is empty")
 
-// keyIn reads a file with a key.
+// keyIn reads the key in a file.
 func keyIn(path string) (esper.Secret, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~") {
-		return esper.Secret{}, usage("there is no file of the name that --key-file gives, which looks like a key; if it was one, make a new key")
+		return esper.Secret{}, usage("the file of --key-file does not exist, and its name looks like a key; if it is one, make a new key")
 	}
 	if err != nil {
 		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
@@ -154,7 +155,8 @@ func keyIn(path string) (esper.Secret, error) {
 	return esper.NewSecret(key), nil
 }
 
-// readKey reads a key, and takes off what editors and shells add: line ends, a byte order mark, UTF-16.
+// readKey reads a key as editors and shells write it: it decodes UTF-16, and removes a byte order mark, blanks and line
+// ends.
 func readKey(from io.Reader) (string, error) {
 	const most = 64 << 10
 	data, err := io.ReadAll(io.LimitReader(transform.NewReader(from, unicode.BOMOverride(unicode.UTF8.NewDecoder())), most+1))
@@ -183,7 +185,7 @@ type keyDescription struct {
 	RenewedAt    time.Time `json:"renewed_at,omitzero"`
 	Serial       int       `json:"serial"`
 
-	// Renewable says of each way to renew the key that it can be used, or why not.
+	// Renewable says for each way to renew the key "yes", or "no: " and the reason. Only show fills it in.
 	Renewable map[string]string `json:"renewable,omitempty"`
 
 	key esper.Secret
@@ -202,7 +204,7 @@ func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescriptio
 	}
 	d.key = esper.NewSecret(token.AccessToken)
 	info, err := source.Client().TokenInfo(ctx)
-	if a.via == viaToken && errors.Is(err, esper.ErrNotFound) { // this endpoint will go too
+	if a.via == viaToken && errors.Is(err, esper.ErrNotFound) { // TokenInfo is to be retired too
 		return d, nil
 	}
 	if err != nil {
@@ -213,7 +215,7 @@ func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescriptio
 	return d, nil
 }
 
-// waysOf says by which ways a source's key can be renewed.
+// waysOf returns for each way to renew the key "yes", or "no: " and the reason.
 func waysOf(ctx context.Context, source *renew.Source) map[string]string {
 	say := func(err error) string {
 		if err == nil {

@@ -22,15 +22,15 @@ const (
 	stateUnknown
 )
 
-const checkHelp = `Ask the store and Esper whether all is well with the key, as a plugin of Nagios,
-Icinga and their like does: one line with performance data, and exit code
-0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. Nothing is written or renewed.
+const checkHelp = `Ask the store and Esper whether all is well with the key, as a monitoring
+plugin for Nagios or Icinga. The output is one line with performance data, and
+the exit code is 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN. Nothing is written or
+renewed.
 
-CRITICAL  the key is lost, refused or not there, has ended, or ends within
+CRITICAL  the key is lost, refused or missing, has ended, or ends within
           --critical
-WARNING   the key ends within --warn, or a renewal's end is not known
-UNKNOWN   the store or Esper cannot be asked, or the command was not
-          understood
+WARNING   the key ends within --warn, or the outcome of a renewal is unknown
+UNKNOWN   the store or Esper cannot be asked, or the command line is wrong
 
 A 90-day key is renewed 18 to 22 days before its end. Durations are written as
 10d, 36h, 90m or 1d12h.`
@@ -53,7 +53,7 @@ func (a *app) check() *cobra.Command {
 			w, err := model.ParseDuration(warn)
 			k, criticalErr := model.ParseDuration(critical)
 			if err = errors.Join(err, criticalErr); err != nil || w < k || timeout <= 0 {
-				return usage("--warn and --critical are durations such as 10d or 36h, and --warn is not the smaller; --timeout is above 0")
+				return usage("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout more than 0")
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
@@ -66,7 +66,7 @@ func (a *app) check() *cobra.Command {
 	return c
 }
 
-// examine looks at the key.
+// examine asks the store and Esper about the key, and returns what check prints.
 func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkResult {
 	source, closeSource, err := a.open(ctx, esper.Secret{}, renew.ReadOnly())
 	if err != nil {
@@ -75,7 +75,7 @@ func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkRe
 		}
 		return checkResult{Code: stateUnknown, Message: oneLine(err)}
 	}
-	defer func() { _ = closeSource() }() // it saves nothing
+	defer func() { _ = closeSource() }() // a read-only source has nothing to save
 	err = source.Check(ctx)
 	status := source.Status()
 	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
@@ -89,12 +89,12 @@ func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkRe
 	case err != nil:
 		r.Code, r.Message = stateUnknown, r.Message+", but it cannot be checked: "+oneLine(err)
 	case status.InDoubt:
-		r.Code, r.Message = stateWarning, r.Message+"; a renewal was begun, and its end is not known"
+		r.Code, r.Message = stateWarning, r.Message+"; a renewal was begun, and its outcome is unknown"
 	}
 	return r
 }
 
-// result prints a result, and makes it the exit code.
+// result prints r. Unless all is well, it returns an error with the exit code of r.
 func (a *app) result(c *cobra.Command, r checkResult, warn, critical time.Duration) error {
 	r.State = []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[r.Code]
 	line := fmt.Sprintf("ESPER KEY %s - %s", r.State, strings.ReplaceAll(r.Message, "|", "/"))

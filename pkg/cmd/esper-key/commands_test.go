@@ -11,14 +11,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestThreeCommands is an operator's first hour.
+// TestThreeCommands adopts a key, renews it and prints it, as an operator does first.
 func TestThreeCommands(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	o.input(o.server.Token()+"\n", "adopt").wants(0, "The key is stored", "bindya", "ends on", "89 days", "scopes      read write")
 	o.run("renew", "--now").wants(0, "was renewed")
 	if o.posts() != 1 {
-		t.Errorf("%d renewals", o.posts())
+		t.Errorf("%d renewals, want 1", o.posts())
 	}
 	o.token()
 	if key := o.server.Token(); key == espertest.NewServer(t).Token() {
@@ -26,11 +26,11 @@ func TestThreeCommands(t *testing.T) {
 	}
 }
 
-// TestAdoptReads gives the key in the forms that editors, shells and people leave.
+// TestAdoptReads: adopt reads the key as editors, shells and people write it.
 func TestAdoptReads(t *testing.T) {
 	t.Parallel()
 	for name, form := range map[string]string{
-		"a line end": "KEY\n", "of Windows": "KEY\r\n", "none": "KEY", "blanks": "  KEY \t\n\n", "a mark": "\ufeffKEY\n",
+		"a line end": "KEY\n", "a line end of Windows": "KEY\r\n", "no line end": "KEY", "blanks": "  KEY \t\n\n", "a byte order mark": "\ufeffKEY\n",
 		"UTF-16": utf16("KEY\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestAdoptRefuses: what is no key of this tenant is refused, and nothing changes.
+// TestAdoptRefuses: adopt refuses what is not a key of this tenant, does not print it, and stores nothing.
 func TestAdoptRefuses(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -91,11 +91,11 @@ func TestAdoptRefuses(t *testing.T) {
 		"nothing":               {"", nil, exitUsage, "standard input is empty"},
 		"blanks":                {" \n", nil, exitUsage, "standard input is empty"},
 		"another tenant's key":  {key, nil, exitPerson, "nothing was changed"},
-		"a scheme":              {"Bearer " + key, nil, exitUsage, "Bearer"},
+		"a key with its scheme": {"Bearer " + key, nil, exitUsage, "Bearer"},
 		"quotes":                {`"` + key + `"`, nil, exitUsage, "quot"},
-		"a book":                {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
+		"a long text":           {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
 		"an argument":           {"", []string{key}, exitUsage, "takes no key as an argument"},
-		"a file that is not":    {"", []string{"--key-file", filepath.Join("no", "file")}, exitFailed, "no such file"},
+		"a file that is gone":   {"", []string{"--key-file", filepath.Join("no", "file")}, exitFailed, "no such file"},
 		"a file that is a key":  {"", []string{"--key-file", key}, exitUsage, "looks like a key"},
 		"a flag that is a key":  {"", []string{"--" + key}, exitUsage, "unknown flag"},
 		"a key and an argument": {key, []string{"now"}, exitUsage, "argument"},
@@ -113,11 +113,12 @@ func TestAdoptRefuses(t *testing.T) {
 	o.server.Close()
 	o.input(key, "adopt").wants(exitFailed, "refused")
 	if _, err := os.Stat(o.path()); err == nil {
-		t.Error("there is a file now")
+		t.Error("adopt stored a key that it refused")
 	}
 }
 
-// TestAdoptAgain is a deployment that adopts its key each time.
+// TestAdoptAgain adopts the same key again and again, as a deployment may. A key that was renewed or refused changes
+// nothing.
 func TestAdoptAgain(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -150,17 +151,17 @@ func TestShow(t *testing.T) {
 			t.Errorf("%s is missing in %v", name, fields)
 		}
 	}
-	o.due(day) // nothing is written or renewed even then
+	o.due(day) // even then, show writes and renews nothing
 	changed, _ := os.ReadFile(o.path())
 	o.run("show").wants(0)
 	if after, _ := os.ReadFile(o.path()); string(after) != string(changed) || string(after) == string(before) || o.posts() != 0 {
-		t.Error("show changed the file")
+		t.Error("show changed the file, or renewed the key")
 	}
 	o.server.Revoke()
 	o.run("show").wants(exitPerson, "401").silent()
 }
 
-// TestTokenOffline needs no server while the key is not due.
+// TestTokenOffline: token needs no server while the key is not due, and prints a valid key even if its renewal fails.
 func TestTokenOffline(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -171,17 +172,17 @@ func TestTokenOffline(t *testing.T) {
 	}
 	o.server.Close()
 	if r := o.run("token").wants(0); r.stdout != key+"\n" || r.stderr != "" {
-		t.Errorf("%q, %q", r.stdout, r.stderr)
+		t.Errorf("token prints %q, %q, want the key alone", r.stdout, r.stderr)
 	}
 	o.due(day)
 	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed"); r.stdout != key+"\n" {
-		t.Errorf("%q", r.stdout)
+		t.Errorf("token prints %q, want the old key", r.stdout)
 	}
 	o.due(-time.Minute)
 	o.run("token").wants(exitFailed, "expired").silent()
 }
 
-// TestTokenRenews: token waits for the renewal, with a slow server too.
+// TestTokenRenews: token waits for the renewal, even if the server is slow.
 func TestTokenRenews(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -200,7 +201,7 @@ func TestReadOnly(t *testing.T) {
 	o.due(day)
 	for _, args := range [][]string{{"token", "--read-only"}, {"exec", "--read-only", "--", "env"}} {
 		if r := o.run(args...).wants(0); !strings.Contains(r.stdout, o.server.Token()) {
-			t.Errorf("%q: %q", args, r.stdout)
+			t.Errorf("%q prints %q, want the key", args, r.stdout)
 		}
 	}
 	if o.posts() != 0 {
@@ -216,7 +217,7 @@ func TestRenew(t *testing.T) {
 	o.due(day)
 	o.run("renew").wants(0, "was renewed", "89 days")
 	if fields := o.run("renew", "-o", "json").wants(0).decode(); fields["renewed"] != false || fields["expires_at"] == nil {
-		t.Errorf("%v", fields)
+		t.Errorf("%v, want no renewal, and when the key ends", fields)
 	}
 	o.due(day)
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 503})
@@ -224,11 +225,11 @@ func TestRenew(t *testing.T) {
 	o.server.Revoke()
 	o.run("renew", "--now").wants(exitPerson, "401").silent()
 	if got := o.posts(); got != 2 {
-		t.Errorf("%d renewals", got)
+		t.Errorf("%d renewals, want 2", got)
 	}
 }
 
-// TestLost: a lost key is the exit code for a person, until the next adopt.
+// TestLost: when the key is lost, commands exit with the code that calls for a person, until the next adopt.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -244,7 +245,7 @@ func TestLost(t *testing.T) {
 	o.run("check").wants(stateOK, "ESPER KEY OK")
 }
 
-// TestUsage: each mistake is one line and the exit code for usage, and nothing is sent.
+// TestUsage: for each mistake a command prints one line, exits with the code for usage, and sends nothing.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -278,11 +279,11 @@ func TestUsage(t *testing.T) {
 	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
 	o.run("exec").wants(execFailed, "no program")
 	if len(o.server.Requests()) != n {
-		t.Error("something was sent")
+		t.Error("a request was sent")
 	}
 	o.run("version").wants(0, "esper-key")
 	if v := o.run("version", "-o", "json").decode(); v["go"] == nil {
-		t.Errorf("%v", v)
+		t.Errorf("%v, want the version of Go", v)
 	}
 }
 
@@ -294,7 +295,7 @@ func TestCheck(t *testing.T) {
 	o.input(o.server.Token(), "adopt").wants(0)
 	r := o.run("check").wants(stateOK, "ESPER KEY OK - the key ends on", " | seconds_to_end=77", "s;864000:;259200:")
 	if strings.Count(r.stdout, "\n") != 1 || strings.Count(r.stdout, "|") != 1 {
-		t.Errorf("no line of a plugin: %q", r.stdout)
+		t.Errorf("%q, want one line with performance data", r.stdout)
 	}
 	o.run("check", "-w", "91d").wants(stateWarning, "WARNING")
 	o.run("check", "-w", "91d", "-c", "13w").wants(stateCritical, "CRITICAL")
@@ -310,11 +311,11 @@ func TestCheck(t *testing.T) {
 	o.server.Close()
 	o.run("check", "-t", "3s").wants(stateUnknown, "cannot be checked")
 	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning)
+	if after, _ := os.ReadFile(o.path()); len(before) == 0 || string(after) != string(before) {
+		t.Error("check changed the store, or there is no file")
+	}
 	o.due(-time.Second)
 	o.run("check", "-t", "3s").wants(stateCritical, "ended on")
 	write(t, o.path(), "no document")
 	o.run("check").wants(stateUnknown, "no key document")
-	if len(before) == 0 {
-		t.Error("no file")
-	}
 }

@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	programTime = time.Minute      // for the program of --on-renew
-	lastTime    = 15 * time.Second // for it when the command ends
-	repeatAfter = time.Second      // a failure, at first
-	repeatMost  = time.Minute      // and in the end
+	programTime = time.Minute      // how long the program of --on-renew may run
+	lastTime    = 15 * time.Second // how long it may run when the command ends
+	repeatAfter = time.Second      // the first pause after a failure
+	repeatMost  = time.Minute      // the longest pause after a failure
 )
 
-// delivery writes each new key to the file of --write-token, and then starts the program of --on-renew. It repeats what
-// fails until that succeeds, with the key in use at that time.
+// delivery writes each new key to the file of --write-token, and then starts the program of --on-renew. If one of the
+// two fails, delivery repeats it, with the key that is then in use.
 type delivery struct {
 	file, program string
 	mode          fs.FileMode
@@ -45,21 +45,21 @@ func newDelivery(f runFlags, a *app, log *slog.Logger, m *metrics) (*delivery, e
 	d := &delivery{file: f.tokenFile, log: log, metrics: m, changed: make(chan struct{}, 1)}
 	mode, err := strconv.ParseUint(f.tokenMode, 8, 32)
 	if err != nil || mode&^0o777 != 0 || mode&0o400 == 0 {
-		return nil, usage("--write-token-mode is an octal number such as 0600 or 0640, with the owner's right to read")
+		return nil, usage("--write-token-mode has to be an octal number that lets the owner read, such as 0600 or 0640")
 	}
 	d.mode = fs.FileMode(mode)
 	if f.onRenew != "" {
 		if d.program, err = exec.LookPath(f.onRenew); err != nil {
-			return nil, usage("the program of --on-renew cannot be run: %w; it is one path, without arguments", errors.Unwrap(err))
+			return nil, usage("the program of --on-renew cannot be run: %w; --on-renew takes one path, without arguments", errors.Unwrap(err))
 		}
 	}
 	d.environment = with(os.Environ(), environmentVariable+"="+a.environment, storeVariable+"="+a.store, keyVariable+"=")
-	d.environment = d.environment[:len(d.environment)-1] // without the key
+	d.environment = d.environment[:len(d.environment)-1] // removes the key's variable, which with has put last
 	return d, nil
 }
 
-// begin writes the file, unless a renewal is due: only the source's Run may begin one. Then begin only finds out whether
-// the file can be written.
+// begin writes the file when the command starts. If a renewal is due, begin only tests whether the file can be written:
+// to ask for the key would begin the renewal, which only the source's Run may do.
 func (d *delivery) begin(ctx context.Context) error {
 	if d.file == "" {
 		return nil
@@ -76,7 +76,7 @@ func (d *delivery) begin(ctx context.Context) error {
 	return nil
 }
 
-// probe makes the file that writeToken would rename, and removes it.
+// probe tests whether writeToken can make its temporary file, and removes that file.
 func probe(path string) error {
 	f, err := temporary(path)
 	if err != nil {
@@ -89,7 +89,8 @@ func temporary(path string) (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
 }
 
-// wake makes loop write the key in use to the file, if that holds another. If newKey is set, it starts the program too.
+// wake makes loop write the key in use to the file, unless the file holds it. If newKey is true, loop starts the
+// program too.
 func (d *delivery) wake(newKey bool) {
 	if newKey {
 		d.owed.Store(true)
@@ -100,7 +101,7 @@ func (d *delivery) wake(newKey bool) {
 	}
 }
 
-// loop delivers until ctx ends.
+// loop delivers after each wake, and again after a failure, until ctx ends.
 func (d *delivery) loop(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = repeatAfter, repeatMost
@@ -128,23 +129,24 @@ func (d *delivery) last() {
 	}
 }
 
-// deliver writes the file and starts the program, as far as that is still to be done, and reports whether it succeeded.
+// deliver writes the file unless it holds the key, and starts the program if there is a new key. It reports whether
+// both succeeded.
 func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
 	token, err := d.source.TokenContext(ctx)
 	if err != nil {
-		return true // there is no key to deliver; the source tells when there is
+		return true // there is no key to deliver; the source will report the next one
 	}
 	if d.file != "" && !holdsKey(d.file, token.AccessToken) {
 		err := writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken))
 		d.metrics.delivered("file", err)
 		if err != nil {
-			d.log.Error("the file of --write-token does not hold the key, and cannot be written; it will be tried again", slog.Any("error", err))
+			d.log.Error("the file of --write-token cannot be written, and does not hold the key in use; esper-key will try again", slog.Any("error", err))
 			return false
 		}
 	}
 	if d.owed.Swap(false) && d.program != "" {
 		err := d.start(ctx, limit)
-		if ctx.Err() == nil { // else it was cut short
+		if ctx.Err() == nil { // else the end of the command stopped the program
 			d.metrics.delivered("program", err)
 		}
 		if err != nil {
@@ -156,20 +158,24 @@ func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
 	return true
 }
 
-// start runs the program to its end. It gets SIGTERM, where there is that, if its time is over.
+// start runs the program to its end. If the program takes longer than limit, or ctx ends, it gets SIGTERM, and SIGKILL
+// five seconds later. On Windows it is killed at once.
 func (d *delivery) start(ctx context.Context, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, d.program) //nolint:gosec // the operator names it
+	cmd := exec.CommandContext(limited, d.program) //nolint:gosec // the operator names it
 	cmd.Env, cmd.Stderr = d.environment, os.Stderr
 	cmd.Cancel = func() error { return terminate(cmd.Process) }
 	const mercy = 5 * time.Second
 	cmd.WaitDelay = mercy
 	err := cmd.Run()
-	if ctx.Err() != nil && err != nil {
-		return fmt.Errorf("it did not end within %s", limit)
+	switch {
+	case err == nil || limited.Err() == nil:
+		return err
+	case ctx.Err() != nil:
+		return errors.New("it was stopped, because esper-key ends")
 	}
-	return err
+	return fmt.Errorf("it did not end within %s", limit)
 }
 
 func holdsKey(path, key string) bool {
@@ -177,7 +183,7 @@ func holdsKey(path, key string) bool {
 	return err == nil && string(data) == key
 }
 
-// writeToken replaces a file as a whole by one with the key.
+// writeToken writes the key to a temporary file and renames that to path, so that no reader sees half a key.
 func writeToken(path string, mode fs.FileMode, key esper.Secret) (err error) {
 	f, err := temporary(path)
 	if err != nil {

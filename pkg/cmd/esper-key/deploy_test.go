@@ -20,7 +20,7 @@ import (
 
 const deploy = "../../examples/deploy"
 
-// built is a folder with the command as it is shipped, for programs that look for it in their PATH.
+// built builds the command as it is released, and returns its folder, which programs have in their PATH.
 var built = sync.OnceValues(func() (folder string, err error) {
 	if folder, err = os.MkdirTemp("", "esper-key-"); err != nil {
 		return "", err
@@ -34,7 +34,7 @@ var built = sync.OnceValues(func() (folder string, err error) {
 	return folder, err
 })
 
-// shell prepares a program for which esper-key is in the PATH.
+// shell prepares a program that has esper-key in its PATH.
 func (o *operator) shell(args ...string) *exec.Cmd {
 	o.t.Helper()
 	folder, err := built()
@@ -75,12 +75,12 @@ func TestDeploySystemdUnits(t *testing.T) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
 		if !strings.Contains(text, "\nTimeoutStopSec=120\n") {
-			t.Errorf("%s does not wait for a renewal", name)
+			t.Errorf("%s does not give the command 120 seconds to stop", name)
 		}
 	}
 }
 
-// TestDeploySystemdService runs what the units start, with the folders and the credential that systemd would make.
+// TestDeploySystemdService runs the commands of the units, with the folders and the credential that systemd would make.
 func TestDeploySystemdService(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -114,10 +114,10 @@ func TestDeploySystemdService(t *testing.T) {
 	eventually(t, "the service is ready", func() bool { return strings.Contains(told(), "READY=1") })
 	token := filepath.Join(run, "token")
 	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o640 || read(token) != o.server.Token() {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("%v, %v, want a file of mode 0640 with the key", info, err)
 	}
 	if info, err := os.Stat(o.path()); err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("%v, %v, want a store of mode 0640", info, err)
 	}
 	must(t, service.Process.Signal(syscall.SIGTERM))
 	must(t, service.Wait(), &log)
@@ -126,12 +126,12 @@ func TestDeploySystemdService(t *testing.T) {
 	out, err := start("esper-key-renew.service").CombinedOutput()
 	must(t, err, string(out))
 	if o.posts() != 1 {
-		t.Errorf("%d renewals: %s", o.posts(), out)
+		t.Errorf("%d renewals, want 1: %s", o.posts(), out)
 	}
 	o.remember(log.String() + string(out))
 }
 
-// TestDeployCrontab runs the line as cron does.
+// TestDeployCrontab runs the command of the crontab as cron does: it renews the key, and prints nothing.
 func TestDeployCrontab(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -157,12 +157,12 @@ func TestDeployCrontab(t *testing.T) {
 		}
 	}
 	if !ran || o.posts() != 1 {
-		t.Errorf("%t, %d renewals", ran, o.posts())
+		t.Errorf("the crontab has a command: %t; %d renewals, want 1", ran, o.posts())
 	}
 }
 
-// TestDeployConsumers runs the programs in other languages against a slow server, and against one that refuses a key for
-// a moment.
+// TestDeployConsumers runs the programs in other languages against a slow server, and consumer.py against a server that
+// refuses the key once.
 func TestDeployConsumers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"consumer.sh", "consumer.py"} {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes what is attached to a release of the command: a static binary for each platform, their SHA-256 sums, and what
-# they are made of (SBOM, CycloneDX).
+# Makes the files that are attached to a release of the command: a static binary for each platform, its SBOM
+# (CycloneDX), and the SHA-256 sums of all.
 #
 #   dist.sh vX.Y.Z FOLDER [PLATFORM...]
 #
-# The binaries are those of `go install` from the tag, so that anybody can make the same bytes again.
+# The binaries are made by `go install` from the tag, so that anybody can make the same bytes again.
 set -euo pipefail
 
 version=$1 folder=$2
@@ -19,7 +19,7 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cd "$work" # in no module and no workspace
+cd "$work" # outside of every module and workspace
 
 for platform in "${platforms[@]}"; do
 	os=${platform%/*} arch=${platform#*/}

@@ -11,23 +11,25 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit codes of env(1) and docker for what is no exit code of the program.
+// The exit codes, as of env(1) and docker, if the program does not run.
 const (
 	execFailed    = 125 // esper-key itself failed
-	execCannotRun = 126
-	execNotFound  = 127
+	execCannotRun = 126 // the program cannot be run
+	execNotFound  = 127 // there is no such program
 )
 
-const execHelp = `Run a program with the key in its ESPER_API_KEY, and the tenant in its
+const execHelp = `Run a program with the key in the variable ESPER_API_KEY, and the tenant in
 ESPER_ENVIRONMENT. The key is renewed first if it is due.
 
-The program takes the place of esper-key, so that signals and the exit code are
-its own (on Windows it is a child). Codes of esper-key: 125 it failed itself,
-126 the program cannot be run, 127 there is none of that name.
+The program replaces esper-key in its process, so it gets the signals, and the
+exit code is the program's. On Windows, the program is a child process. Exit
+codes of esper-key itself: 125 it failed, 126 the program cannot be run, 127
+there is no such program.
 
-For short programs: when another process renews the key meanwhile, the one in
-the environment may stop working. A long one should ask "esper-key token", or
-read the file of "esper-key run --write-token".`
+Use exec for short programs: if another process renews the key meanwhile, the
+key in the environment may stop working. A program that runs for long should
+call "esper-key token" each time it needs the key, or read the file of
+"esper-key run --write-token".`
 
 func (a *app) exec() *cobra.Command {
 	c := &cobra.Command{
@@ -59,7 +61,7 @@ func (a *app) exec() *cobra.Command {
 	return c
 }
 
-// with sets variables in the place of those of the same name.
+// with returns the environment with the variables in set at its end. They replace variables of the same name.
 func with(environment []string, set ...string) (out []string) {
 	for _, entry := range environment {
 		name, _, _ := strings.Cut(entry, "=")

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// replaceBy makes this process the program. It returns only if that fails.
+// replaceBy replaces esper-key by the program, in the same process. It returns only if that fails.
 func replaceBy(path string, args, environment []string) error {
-	err := syscall.Exec(path, args, environment) //nolint:gosec // it is what the command is for
+	err := syscall.Exec(path, args, environment) //nolint:gosec // exec is there to run it
 	return &codeError{execCannotRun, fmt.Errorf("%q cannot be run: %w", args[0], err)}
 }

@@ -7,10 +7,10 @@ import (
 	"os/exec"
 )
 
-// replaceBy runs the program as a child, since Windows replaces no process. Ctrl-C reaches both; this process
-// waits for the other.
+// replaceBy runs the program as a child, since Windows cannot replace a process. Ctrl-C reaches both processes; this
+// one waits for the child to end.
 func replaceBy(path string, args, environment []string) error {
-	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // it is what the command is for, and ends by itself
+	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // exec is there to run it; it ends by itself
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environment, os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	var ended *exec.ExitError

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestHelp fits a terminal of 80 columns, and has an example for each command.
+// TestHelp: the help of each command fits a terminal of 80 columns, and has an example.
 func TestHelp(t *testing.T) {
 	var all func(c *cobra.Command)
 	all = func(c *cobra.Command) {
@@ -20,7 +20,7 @@ func TestHelp(t *testing.T) {
 		if code := execute(context.Background(), append(path, "--help"), &out, &out); code != 0 {
 			t.Errorf("%s --help: %d", c.CommandPath(), code)
 		}
-		generated := len(path) > 0 && (path[0] == "completion" || path[0] == "help") // Cobra's own words
+		generated := len(path) > 0 && (path[0] == "completion" || path[0] == "help") // the texts are Cobra's
 		for line := range strings.Lines(out.String()) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && !generated {
 				t.Errorf("%s: %d columns: %s", c.CommandPath(), n, line)
@@ -36,11 +36,11 @@ func TestHelp(t *testing.T) {
 	all(new(app).root())
 }
 
-// TestCompletion makes a script that the shell understands.
+// TestCompletion: bash can read the completion script, and the values of --output are completed.
 func TestCompletion(t *testing.T) {
 	var out bytes.Buffer
 	if code := execute(context.Background(), []string{"completion", "bash"}, &out, &out); code != 0 || out.Len() == 0 {
-		t.Fatalf("%d", code)
+		t.Fatalf("completion ends with %d and prints %d bytes", code, out.Len())
 	}
 	bash := exec.CommandContext(t.Context(), "bash", "-n")
 	bash.Stdin = &out
@@ -49,6 +49,6 @@ func TestCompletion(t *testing.T) {
 	}
 	out.Reset()
 	if execute(context.Background(), []string{"__complete", "show", "-o", ""}, &out, new(bytes.Buffer)) != 0 || !strings.Contains(out.String(), "json") {
-		t.Errorf("%q", out.String())
+		t.Errorf("%q, want json among the values of -o", out.String())
 	}
 }

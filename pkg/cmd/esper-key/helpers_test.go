@@ -20,7 +20,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// actEnv makes the test program act as the command.
+// actEnv is the variable with which the test program runs as esper-key.
 const actEnv = "ESPER_KEY_TEST_ACT"
 
 func TestMain(m *testing.M) {
@@ -38,14 +38,14 @@ type operator struct {
 	server *espertest.Server
 	folder string
 	store  string
-	env    []string // more variables
+	env    []string // variables that each command gets as well
 
 	mu      sync.Mutex
-	printed bytes.Buffer // must hold no key
+	printed bytes.Buffer // what commands printed; must hold no key
 }
 
-// newOperator has a server and an empty store in a file. At the end of the test no key may be in anything that was
-// printed.
+// newOperator returns an operator with a new server, and an empty store in a file. At the end, the test fails if
+// commands printed a key.
 func newOperator(t *testing.T, opts ...espertest.Option) *operator {
 	t.Helper()
 	o := &operator{t: t, folder: t.TempDir(), server: espertest.NewServer(t, opts...)}
@@ -54,7 +54,7 @@ func newOperator(t *testing.T, opts ...espertest.Option) *operator {
 	return o
 }
 
-// adopted has a store with a key.
+// adopted returns an operator whose store has the server's key.
 func adopted(t *testing.T, opts ...espertest.Option) *operator {
 	t.Helper()
 	o := newOperator(t, opts...)
@@ -68,7 +68,7 @@ func fileURL(path string) string {
 
 func (o *operator) path() string { return filepath.Join(o.folder, "store", "key.json") }
 
-// result is what a command did.
+// result is what a command printed, and its exit code.
 type result struct {
 	t              *testing.T
 	args           []string
@@ -103,6 +103,7 @@ func (o *operator) input(input string, args ...string) *result {
 	return o.end(cmd)
 }
 
+// end runs cmd to its end. Only token and exec may print a key on standard output.
 func (o *operator) end(cmd *exec.Cmd) *result {
 	o.t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -123,6 +124,7 @@ func (o *operator) end(cmd *exec.Cmd) *result {
 	return r
 }
 
+// remember keeps a text that must hold no key.
 func (o *operator) remember(text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -141,16 +143,16 @@ func (r *result) wants(code int, parts ...string) *result {
 		}
 	}
 	if lines := strings.Count(r.stderr, "\n"); code != 0 && lines > 1 {
-		r.t.Errorf("%q says more than a line:\n%s", r.args, r.stderr)
+		r.t.Errorf("%q prints more than one line of errors:\n%s", r.args, r.stderr)
 	}
 	return r
 }
 
-// silent wants nothing on standard output.
+// silent fails the test if the command printed anything on standard output.
 func (r *result) silent() *result {
 	r.t.Helper()
 	if r.stdout != "" {
-		r.t.Errorf("%q prints %q", r.args, r.stdout)
+		r.t.Errorf("%q prints %q on standard output, want nothing", r.args, r.stdout)
 	}
 	return r
 }
@@ -164,7 +166,7 @@ func (r *result) decode() (fields map[string]any) {
 	return fields
 }
 
-// lookForKeys looks for keys in what was printed.
+// lookForKeys fails the test if a key is in what commands printed.
 func (o *operator) lookForKeys() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -215,7 +217,7 @@ func (o *operator) edit(change func(d map[string]any)) {
 	}
 }
 
-// due makes the key due, and leaves it some of its life.
+// due edits the times in the document: the key is due for a renewal, and ends after left.
 func (o *operator) due(left time.Duration) {
 	o.t.Helper()
 	o.edit(func(d map[string]any) {
@@ -234,26 +236,26 @@ func (o *operator) posts() (n int) {
 	return n
 }
 
-// token wants a key of `esper-key token` that the server accepts.
+// token runs `esper-key token`, and fails the test unless that prints the newest key of the server.
 func (o *operator) token() (key string) {
 	o.t.Helper()
 	r := o.run("token").wants(0)
 	if key = strings.TrimSuffix(r.stdout, "\n"); key != o.server.Token() {
-		o.t.Errorf("token prints a key that is not in use: %q; %s", key, r.stderr)
+		o.t.Errorf("token prints %q, which is not the newest key; %s", key, r.stderr)
 	}
 	return key
 }
 
-// eventually waits for something that another process does. An attempt to renew, and to save what came of it, takes 90
-// seconds at most, and the next look at the store is a minute off.
+// eventually waits until another process has made a condition true. The test fails if that takes too long.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	if !within(is) {
-		t.Fatalf("it does not happen: %s", what)
+		t.Fatalf("this did not happen in time: %s", what)
 	}
 }
 
-// within reports whether a condition comes true in time.
+// within reports whether a condition comes true in time. To renew a key and to save it takes 90 seconds at most, and a
+// process reads the store again after a minute.
 func within(is func() bool) bool {
 	const patience = 150 * time.Second
 	for over := time.Now().Add(patience); !is(); <-time.After(20 * time.Millisecond) {

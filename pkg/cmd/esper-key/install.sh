@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests of the command need and this machine lacks, as Debian has it. Nothing is left running.
+# Installs the Debian packages that the tests of the command need and this machine lacks. No service is started.
 set -euo pipefail
 
 missing=()
@@ -13,7 +13,7 @@ if [ ${#missing[@]} = 0 ]; then exit 0; fi
 
 sudo=
 if [ "$(id -u)" != 0 ]; then sudo=sudo; fi
-# With this run level the packages' services are not started.
+# With this run level, the packages do not start their services.
 install() { $sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; }
 
 log=$(mktemp)

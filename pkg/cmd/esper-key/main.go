@@ -1,6 +1,6 @@
-// Esper-key keeps an Esper API key renewed, for operators and for programs in any language. The key lives in a
-// store: a file, a database or a Kubernetes Secret. `esper-key --help` lists the commands; RUNBOOK.md says what to do when
-// a key is lost or has leaked.
+// Esper-key keeps an Esper API key renewed, for operators and for programs in any language. The key lives in a store: a
+// file, a database or a Kubernetes Secret. `esper-key --help` lists the commands; RUNBOOK.md says what to do when a key
+// is lost or has leaked.
 package main
 
 import (
@@ -19,16 +19,16 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// The exit codes of all commands but check, which has those of monitoring plugins, and exec, which has those of
+// The exit codes of all commands except check, which uses those of monitoring plugins, and exec, which uses those of
 // env(1).
 const (
-	exitFailed = 1 // may be tried again
+	exitFailed = 1 // the command failed, and may be tried again
 	exitUsage  = 2
-	exitPerson = 3 // the key is lost, refused, not renewable or not there: a person has to act
+	exitPerson = 3 // the key is lost, refused or missing, or cannot be renewed: a person has to act
 )
 
 func main() {
-	// A signal ends every wait. A renewal that has begun is finished, so a second signal changes nothing.
+	// A signal ends the waits of a command. A renewal that has begun is finished first, even after a second signal.
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -50,11 +50,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var coded *codeError
 	switch {
 	case errors.As(err, &coded):
-		if coded.err == nil { // all is said
+		if coded.err == nil { // the command has printed everything
 			return coded.code
 		}
 		return say(stderr, err, coded.code)
-	case !a.began: // Cobra found the mistake
+	case !a.began: // Cobra rejected the arguments
 		return say(stderr, fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath()), own(exitUsage))
 	}
 	return say(stderr, err, own(codeOf(err)))
@@ -70,7 +70,8 @@ func firstLine(err error) string {
 	return line
 }
 
-// codeError is an error with an exit code of its own. Without err, the command has printed what there is to say.
+// codeError is an error with an exit code of its own. If err is nil, the command has printed its result, and no error
+// text follows.
 type codeError struct {
 	code int
 	err  error
@@ -99,7 +100,8 @@ func codeOf(err error) int {
 	return exitFailed
 }
 
-// ownCodes translates an exit code into the one that check or exec has for it.
+// ownCodes returns a function that turns the exit code of a failure into the one that c has for it: check and exec have
+// codes of their own.
 func ownCodes(c *cobra.Command) func(int) int {
 	return func(code int) int {
 		switch c.Name() {
@@ -117,7 +119,7 @@ func withoutKeys(text string) string {
 	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
 }
 
-// oneLine is the text of an error without the names of packages, which only help a programmer.
+// oneLine returns the text of an error on one line, without the names of packages, which only help a programmer.
 func oneLine(err error) string {
 	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "").Replace(err.Error())
 }

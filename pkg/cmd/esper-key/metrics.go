@@ -9,7 +9,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// metrics is what /metrics shows.
+// metrics has the values that /metrics shows.
 type metrics struct {
 	registry   *prometheus.Registry
 	renewals   *prometheus.CounterVec
@@ -21,10 +21,10 @@ func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.renewals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "esper_key_renewals_total",
-		Help: "New keys that were taken into use (renewed, adopted), by this process or another, and tries that failed.",
+		Help: "New keys that came into use, renewed or adopted by this process or another one, and failures of this process.",
 	}, []string{"result"})
 	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "esper_key_deliveries_total", Help: "Files written and programs started for a new key.",
+		Name: "esper_key_deliveries_total", Help: "How often the file of --write-token was written, and the program of --on-renew was run.",
 	}, []string{"to", "result"})
 	for _, result := range []string{"renewed", "adopted", "failed"} {
 		m.renewals.WithLabelValues(result)
@@ -35,7 +35,7 @@ func newMetrics() *metrics {
 	}
 	v := versionOf()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "esper_key_build_info", Help: "1, with the version of esper-key.",
+		Name: "esper_key_build_info", Help: "Always 1; the labels have the versions of esper-key and of Go.",
 		ConstLabels: prometheus.Labels{"version": v.Version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
@@ -43,8 +43,8 @@ func newMetrics() *metrics {
 		m.gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", func(s renew.Status) float64 { return time.Until(s.ExpiresAt).Seconds() }),
 		m.gauge("esper_key_age_seconds", "Seconds since the key in use was made.", func(s renew.Status) float64 { return time.Since(s.IssuedAt).Seconds() }),
 		m.gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
-		m.gauge("esper_key_saved", "1 if the store holds the key in use; if not, it is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
-		m.gauge("esper_key_last_success_timestamp_seconds", "When the server accepted or made a key last, as this process knows; 0 if it has not asked yet. It asks once a day.", func(s renew.Status) float64 { return unix(s.AcceptedAt) }),
+		m.gauge("esper_key_saved", "1 if the store holds the key in use; if 0, the key is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
+		m.gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return unix(s.AcceptedAt) }),
 	)
 	return m
 }

@@ -14,8 +14,8 @@ import (
 // notifier tells systemd the state of the service, if systemd started it.
 type notifier struct {
 	log      *slog.Logger
-	socket   string        // empty: systemd did not start this
-	watchdog time.Duration // 0: there is none
+	socket   string        // empty if systemd did not start this process
+	watchdog time.Duration // 0 if there is none
 }
 
 func newNotifier(log *slog.Logger) *notifier {
@@ -26,7 +26,7 @@ func newNotifier(log *slog.Logger) *notifier {
 	return n
 }
 
-// interval is the time from one sign of life to the next.
+// interval is the time from one message that the process is alive to the next.
 func (n *notifier) interval() time.Duration {
 	if n.watchdog > 0 {
 		return max(n.watchdog/2, time.Millisecond)
@@ -46,7 +46,7 @@ func (n *notifier) alive(source *renew.Source) {
 
 func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping + "\nSTATUS=finishing what has begun") }
 
-// send is daemon.SdNotify with a limit: nothing here may wait for a systemd that hangs.
+// send does what daemon.SdNotify does, but waits for a second at most: if systemd hangs, the command must go on.
 func (n *notifier) send(state string) {
 	if n.socket == "" {
 		return
@@ -54,7 +54,7 @@ func (n *notifier) send(state string) {
 	const patience = time.Second
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: n.socket, Net: "unixgram"})
 	if err == nil {
-		_ = conn.SetWriteDeadline(time.Now().Add(patience)) // it fails only if the connection is closed
+		_ = conn.SetWriteDeadline(time.Now().Add(patience)) // fails only if the connection is closed
 		_, err = conn.Write([]byte(state))
 		_ = conn.Close()
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestHundredAtOnce has a hundred commands ask for a key that is due: there is one renewal.
+// TestHundredAtOnce runs a hundred commands at the same time when the key is due: the key is renewed once.
 func TestHundredAtOnce(t *testing.T) {
 	o := adopted(t)
 	o.due(day)
@@ -38,12 +38,12 @@ func TestHundredAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	if n := o.posts(); n != 1 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("%d renewals, want 1", n)
 	}
 }
 
-// TestKilled ends commands with kill -9 at any moment of a renewal. What is stored then works, or is said to be lost,
-// and no renewal is sent twice without a check.
+// TestKilled kills commands with SIGKILL at random moments of a renewal. The store then holds the newest key, or the
+// note of the one attempt whose answer was lost with the process.
 func TestKilled(t *testing.T) {
 	const kills = 40
 	lost := 0
@@ -62,12 +62,12 @@ func TestKilled(t *testing.T) {
 		if !stored {
 			lost++
 		}
-		// The answer to the renewal may be lost with the process. The note of the attempt is in the store.
+		// If the answer to the renewal was lost with the process, the note of the attempt has to be in the store.
 		if posts := o.posts(); posts > 1 || !stored && (posts != 1 || !strings.Contains(read(o.path()), `"attempt"`)) {
-			t.Errorf("after %d renewals the key is not stored: %s", posts, read(o.path()))
+			t.Errorf("after %d renewals, want one at most, the store holds neither the newest key nor the attempt: %s", posts, read(o.path()))
 		}
 	}
-	t.Logf("%d of %d were killed between the server's answer and the file", lost, kills)
+	t.Logf("%d of %d commands were killed after the server had renewed the key, and before it was saved", lost, kills)
 	if lost > kills/2 {
 		t.Errorf("%d of %d keys were lost", lost, kills)
 	}
@@ -96,26 +96,26 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestExec: the program gets its arguments, environment, input and signals as without exec.
+// TestExec: the program gets the same arguments, environment, input and signals as without exec, and the key.
 func TestExec(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.run("exec", "sh", "-c", "exit 42").wants(42)
-	o.run("exec", "--", "sh", "-c", "kill -TERM $$").wants(-1) // as a shell sees a program that was killed
+	o.run("exec", "--", "sh", "-c", "kill -TERM $$").wants(-1) // -1 is a program that a signal ended
 	o.run("exec", "--", filepath.Join(o.folder, "none")).wants(execNotFound, "no program")
 	o.run("exec", "--", o.folder).wants(execCannotRun)
 	plain := filepath.Join(o.folder, "plain")
 	write(t, plain, "no program")
 	o.run("exec", "--", plain).wants(execCannotRun)
 	if r := o.input("typed", "exec", "--", "cat", "-"); r.stdout != "typed" {
-		t.Errorf("%q", r.stdout)
+		t.Errorf("the program prints %q, want its input", r.stdout)
 	}
 	o.env = append(o.env, keyVariable+"=another")
 	if r := o.run("exec", "--", "env"); strings.Count(r.stdout, keyVariable+"=") != 1 || !strings.Contains(r.stdout, keyVariable+"="+o.server.Token()+"\n") ||
 		!strings.Contains(r.stdout, environmentVariable+"="+o.server.URL+"\n") {
-		t.Errorf("%s", r.stdout)
+		t.Errorf("the environment does not have the key and the tenant once: %s", r.stdout)
 	}
-	// The program has the process of the command, and so its signals.
+	// The program runs in the process of the command, so it gets the signals.
 	cmd := o.command("exec", "--", "sh", "-c", `echo $$ >pid; trap "echo caught >caught; exit 3" TERM; while :; do sleep 0.05; done`)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestExec(t *testing.T) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	_ = cmd.Wait()
 	if cmd.ProcessState.ExitCode() != 3 || read(filepath.Join(o.folder, "caught")) != "caught\n" {
-		t.Errorf("%v", cmd.ProcessState)
+		t.Errorf("%v, want exit code 3 after SIGTERM was caught", cmd.ProcessState)
 	}
 	o.server.Revoke()
 	o.edit(func(d map[string]any) { d["expires_at"] = time.Now().Add(-time.Hour) })
@@ -168,7 +168,7 @@ func TestSecrets(t *testing.T) {
 			fault.Header = map[string][]string{"Location": {"https://" + canary}, "X-Request-Id": {canary}}
 			o.server.Fail(1, fault)
 			o.run(args...)
-			o.edit(func(d map[string]any) { delete(d, "attempt") }) // else the next one waits for its end
+			o.edit(func(d map[string]any) { delete(d, "attempt") }) // else the next command waits for its end
 		}
 	}
 	for _, path := range []string{file, o.path(), o.path() + ".lock"} {
@@ -178,15 +178,16 @@ func TestSecrets(t *testing.T) {
 	}
 	left, _ := filepath.Glob(filepath.Join(o.folder, ".token*"))
 	if len(left) > 0 {
-		t.Errorf("left over: %q", left)
+		t.Errorf("temporary files are left: %q", left)
 	}
 	s.get("/metrics")
 	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("it ended with %d", code)
+		t.Errorf("run ended with %d, want 0", code)
 	}
 }
 
-// watch looks at a process until it ends.
+// watch looks for the key again and again in what ps shows of a process. The function that it returns ends that, and
+// says where the key was.
 func watch(t *testing.T, cmd *exec.Cmd, key string) (seen func() string) {
 	t.Helper()
 	where, ended := "", make(chan struct{})
@@ -207,7 +208,7 @@ func watch(t *testing.T, cmd *exec.Cmd, key string) (seen func() string) {
 	return sync.OnceValue(func() string { close(stop); <-ended; return where })
 }
 
-// seesKey reads what ps shows of a process: its arguments, and to its owner its environment.
+// seesKey looks for the key in what ps shows of a process: its arguments, and to its owner its environment.
 func seesKey(cmd *exec.Cmd, key string) (where string) {
 	for _, name := range []string{"cmdline", "environ"} {
 		data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), name))

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// TestReadme runs the commands of the README's section for operators in order, with a folder of this test's.
+// TestReadme runs the commands of the README's section for operators in order, with a store in a folder of the test.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	install, commands, _ := strings.Cut(firstCommands(t, "../../../README.md", "\n## For operators"), "\n")
-	if !strings.HasPrefix(install, "go install github.com/esper-go/esper-go/pkg/cmd/esper-key@latest #") { // TestShip does so
-		t.Fatalf("the README begins with another command: %q", install)
+	if !strings.HasPrefix(install, "go install github.com/esper-go/esper-go/pkg/cmd/esper-key@latest #") { // TestShip runs it
+		t.Fatalf("the first command of the README does not install esper-key: %q", install)
 	}
 	o := newOperator(t)
 	out := o.paste(commands+"\necho token $TOKEN", [][2]string{
@@ -28,7 +28,7 @@ func TestReadme(t *testing.T) {
 	o.token()
 }
 
-// TestTokensPage runs the commands with which an operator tries the personal access tokens.
+// TestTokensPage runs the commands of TOKENS.md with which an operator tries personal access tokens.
 func TestTokensPage(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -43,7 +43,7 @@ func TestTokensPage(t *testing.T) {
 	o.token()
 }
 
-// firstCommands returns the first commands of a section of a page.
+// firstCommands returns the first block of commands below a heading of a page.
 func firstCommands(t *testing.T, path, heading string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -57,12 +57,13 @@ func firstCommands(t *testing.T, path, heading string) string {
 	return block
 }
 
-// paste runs commands in a shell, each of them changed, with the key as the input, and returns what they print.
+// paste runs commands in a shell, with the key on standard input, and returns what they print. Before that it makes the
+// changes, each a text of the commands and its replacement.
 func (o *operator) paste(commands string, changes [][2]string) string {
 	o.t.Helper()
 	for _, change := range changes {
 		if strings.Count(commands, change[0]) != 1 {
-			o.t.Fatalf("the page has no %q", change[0])
+			o.t.Fatalf("the commands do not have %q once", change[0])
 		}
 		commands = strings.Replace(commands, change[0], change[1], 1)
 	}

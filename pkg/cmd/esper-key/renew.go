@@ -10,12 +10,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-const renewHelp = `Renew the key if it is due, and wait for the end: for cron. A 90-day key is
+const renewHelp = `Renew the key if it is due, and wait for the new key: for cron. A 90-day key is
 due 18 to 22 days before its end, so once a day is often enough.
 
---now renews at once, whatever is left of the key: when it has leaked, or before
-maintenance. Processes that share the store renew once between them. It takes
-two minutes at most; do not kill it before that.`
+--now renews the key even if it is not due: because it leaked, or before
+maintenance. If several processes with one store renew at the same time, the
+key is renewed once.
+
+The command takes two minutes at most; do not kill it before that.`
 
 type renewal struct {
 	Renewed   bool      `json:"renewed"`
@@ -51,6 +53,6 @@ func (a *app) renew() *cobra.Command {
 			return a.print(c, r, text)
 		},
 	})
-	c.Flags().BoolVar(&now, "now", false, "renew whatever is left of the key")
+	c.Flags().BoolVar(&now, "now", false, "renew even if the key is not due")
 	return c
 }

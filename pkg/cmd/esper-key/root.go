@@ -17,7 +17,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// What is read from the environment.
+// The environment variables that the command reads.
 const (
 	environmentVariable = "ESPER_ENVIRONMENT"
 	storeVariable       = "ESPER_KEY_STORE"
@@ -34,22 +34,23 @@ type app struct {
 	output             string
 	readOnly           bool
 	via                string // how the key is renewed
-	storeName          string // once it is open
-	began              bool   // the arguments are right, and the command runs
+	storeName          string // what the store calls itself, once it is open
+	began              bool   // Cobra accepted the arguments, and the command runs
 }
 
 const rootHelp = `Keep an Esper API key renewed, and hand it to programs.
 
-An Esper API key ends after some 90 days, and nothing renews it. esper-key
-keeps one in a store, renews it in time, and never loses it:
+An Esper API key ends after some 90 days, and Esper does not renew it.
+esper-key keeps a key in a store, renews it in time, and saves each new key at
+once:
 
   esper-key adopt    once: store the key that you made in the Esper Console
   esper-key run      for ever: keep it renewed (or "renew" from cron)
   esper-key token    whenever it is needed: print it
 
-All programs that use the key take it from the store, since the server may
-refuse the old key as soon as there is a new one. Machines that share a key
-share a store. Two stores with one key end each other's key.
+A renewal may end the old key at once, so all programs have to take the key
+from the store. Machines that share a key have to share a store: if two stores
+hold one key, a renewal in one store ends the key in the other.
 
 Stores, for --store or ESPER_KEY_STORE:
 
@@ -57,15 +58,16 @@ Stores, for --store or ESPER_KEY_STORE:
   postgres://user@host/database        password: PGPASSWORD, PGPASSFILE
   mysql://user@host/database           password: MYSQL_PWD; MariaDB too
   sqlite:///var/lib/esper-key/keys.db
-  kubernetes://namespace/secret        as the pod, or by KUBECONFIG
+  kubernetes://namespace/secret        as the pod's account, or by KUBECONFIG
 
-?name=fleet keeps several keys in one SQL table, and ?table= names another
-table than esper_keys. ?key= names another entry of the Secret than
-key.json, and ?context= another context of the KUBECONFIG.
+In a SQL store, ?table= chooses the table (else esper_keys), and ?name= the row
+(else default), so that one table can hold several keys. In a Secret, ?key=
+chooses the entry (else key.json). ?context= chooses the context of the
+KUBECONFIG.
 
-Exit codes: 0; 1 failed, and may be tried again; 2 usage; 3 the key is lost,
-refused, not renewable or not there, and a person has to act. check has those
-of monitoring plugins, and exec those of env(1).`
+Exit codes: 0 success; 1 failure, try again; 2 wrong usage; 3 the key is lost,
+refused or missing, or cannot be renewed, and a person has to act. check uses
+the codes of monitoring plugins, and exec those of env(1).`
 
 const rootExample = `  export ESPER_ENVIRONMENT=foo
   export ESPER_KEY_STORE=file:///var/lib/esper-key/key.json
@@ -83,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.environment, "environment", os.Getenv(environmentVariable),
 		"the `tenant` (foo), or a base URL;\nthe default is ESPER_ENVIRONMENT")
 	flags.Lookup("environment").DefValue = ""
-	flags.StringVar(&a.store, "store", os.Getenv(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password better")
+	flags.StringVar(&a.store, "store", os.Getenv(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password in it\nfrom other users")
 	flags.Lookup("store").DefValue = ""
 	flags.StringVar(&a.via, "via", cmp.Or(os.Getenv(viaVariable), viaRenewToken),
 		"the `way` to renew: renew-token, or its successor\npersonal-access-token, which is experimental;\nthe default is ESPER_KEY_VIA, or renew-token")
@@ -98,14 +100,15 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// noArguments is cobra.NoArgs without the argument in the error: it may be a key.
+// noArguments refuses arguments, as cobra.NoArgs does. Its error does not repeat an argument as a whole, since that may
+// be a key.
 func noArguments(c *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
 	case c.Name() == "adopt":
-		return errors.New("adopt takes no key as an argument, since every user of this machine could see it there; " +
-			"pass it on standard input or with --key-file, and make a new key if this was one")
+		return errors.New("adopt takes no key as an argument, because every user of this machine can see the arguments; " +
+			"pass the key on standard input or with --key-file, and if the argument was a key, make a new one")
 	case !c.HasParent():
 		return fmt.Errorf("%.20q is no command", args[0])
 	}
@@ -125,7 +128,7 @@ func (a *app) withOutput(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// print prints v as JSON, or else the lines.
+// print prints v if the output is to be JSON, and the lines otherwise.
 func (a *app) print(c *cobra.Command, v any, lines ...string) error {
 	if a.output == "json" {
 		out := json.NewEncoder(c.OutOrStdout())
@@ -136,11 +139,11 @@ func (a *app) print(c *cobra.Command, v any, lines ...string) error {
 	return err
 }
 
-// open opens the store, and a source on it, which begins with the initial key if the store is empty. The function that it
-// returns closes both; an error of that means that a new key is not saved.
+// open opens the store, and a source on it, which begins with the initial key if the store is empty. The returned
+// function closes both. If that function fails, a new key is not saved.
 func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.Option) (*renew.Source, func() error, error) {
 	if a.environment == "" {
-		return nil, nil, usage("it is not known whose key this is: set %s to the tenant's name, or give --environment", environmentVariable)
+		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
 	store, closeStore, err := openStore(a.store)
 	if err != nil {
@@ -170,7 +173,7 @@ func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.O
 	}, nil
 }
 
-// client returns the options of a client for Esper.
+// client returns the options of every client for Esper: its User-Agent names this command.
 func (a *app) client() []esper.Option {
 	return []esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}
 }
@@ -186,7 +189,7 @@ func ends(at time.Time) string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// long is a duration for people.
+// long returns a duration in words, in the largest unit of which there are two or more.
 func long(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -16,29 +16,31 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-const runHelp = `Keep the key renewed until SIGTERM or SIGINT, and finish then what has begun:
-give it 120 seconds to stop (TimeoutStopSec, terminationGracePeriodSeconds).
+const runHelp = `Keep the key renewed until SIGTERM or SIGINT. Then the command finishes what it
+has begun: give it 120 seconds to stop (TimeoutStopSec,
+terminationGracePeriodSeconds).
 
---write-token keeps a file with nothing but the key, for programs that read
-one. It is replaced as a whole, and written again within a minute if somebody
-removes it.
+--write-token writes the key, and nothing else, to a file, for programs that
+read it there. A new key replaces the whole file at once. If somebody removes
+the file, the command writes it again within a minute.
 
 --on-renew starts a program after each renewal and adoption, once that file is
-written: without a shell, without arguments, with ESPER_ENVIRONMENT and
-ESPER_KEY_STORE, without the key, for a minute at most. What it prints on
-standard output is dropped. What fails is repeated, and stops no renewal. A
-renewal made while esper-key was not running starts no program.
+written. The program gets ESPER_ENVIRONMENT and ESPER_KEY_STORE, but no key and
+no arguments. No shell starts it. It may run for a minute, and its standard
+output is dropped. If it fails, it is started again, which delays no renewal.
+Renewals that were made while esper-key was not running start no program.
 
---key-file gives a key to begin with, which is stored while the store is empty.
-Another one than that is tried once the stored key is lost. The file may be
-gone, or empty, after the first start.
+--key-file names a file with the key to begin with, which is stored if the store
+is empty. After that, the file may be empty or gone. If it holds another key at
+a later start, that key is tried once the stored key is lost.
 
 --listen serves /metrics for Prometheus, /healthz (the process works) and
-/readyz (it has a key that works), on the loopback interface unless the
-address names another.
+/readyz (the key is neither lost nor past its end). It listens on the loopback
+interface unless the address names another.
 
-When the key is lost, the command goes on, says so, and uses the next key that
-"esper-key adopt" stores. Under systemd it speaks sd_notify and its watchdog.`
+If the key is lost, the command logs that, goes on, and uses the next key that
+"esper-key adopt" stores. Under systemd, it reports its state (sd_notify) and
+serves the watchdog.`
 
 type runFlags struct {
 	keyFile, onRenew, tokenFile, tokenMode, listen, logFormat string
@@ -51,17 +53,17 @@ func (a *app) run() *cobra.Command {
 		Example: "  esper-key run\n  esper-key run --write-token /run/esper-key/token --listen :9464",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.keep(c, f) },
 	}
-	c.Flags().StringVar(&f.keyFile, "key-file", "", "the `file` with a key to begin with")
+	c.Flags().StringVar(&f.keyFile, "key-file", "", "the `file` with the key to begin with")
 	c.Flags().StringVar(&f.onRenew, "on-renew", "", "the `program` to start after each new key")
-	c.Flags().StringVar(&f.tokenFile, "write-token", "", "the `file` that is to hold the key alone")
-	c.Flags().StringVar(&f.tokenMode, "write-token-mode", "0600", "its `mode`")
+	c.Flags().StringVar(&f.tokenFile, "write-token", "", "the `file` to write the key to")
+	c.Flags().StringVar(&f.tokenMode, "write-token-mode", "0600", "the `mode` of that file")
 	c.Flags().StringVar(&f.listen, "listen", "", "the `address` for metrics and health,\nsuch as :9464")
 	c.Flags().StringVar(&f.logFormat, "log-format", "text", "the `form` of the log: text or json\n")
 	_ = c.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
-// keeper does the work of run beside the renewal: metrics, delivery, systemd and the log.
+// keeper does what run does beside the renewal: metrics, delivery, systemd and the log.
 type keeper struct {
 	log      *slog.Logger
 	metrics  *metrics
@@ -117,7 +119,8 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	return err
 }
 
-// initialKey reads the key to begin with. If its file is gone or empty there is none: the key is in the store by then.
+// initialKey reads the key to begin with. If the file is empty or gone, it returns no key, and no error: after the
+// first start the key is in the store.
 func initialKey(path string) (esper.Secret, error) {
 	if path == "" {
 		return esper.Secret{}, nil
@@ -139,7 +142,7 @@ func newLogger(to io.Writer, format string) (*slog.Logger, error) {
 	return nil, usage("--log-format is neither text nor json")
 }
 
-// changes queues the changes that the source reports, so that the source never waits for the rest.
+// changes queues the changes that the source reports, so that the source never waits for metrics, delivery or systemd.
 type changes struct {
 	mu   sync.Mutex
 	all  []renew.Status
@@ -165,7 +168,8 @@ func (c *changes) take() (all []renew.Status) {
 	return all
 }
 
-// count counts what happens to the key, and has it delivered.
+// count counts each change in the metrics, wakes the delivery, and tells systemd. When ctx ends, it first handles the
+// changes that are still in the queue.
 func (k *keeper) count(ctx context.Context, c *changes, source *renew.Source, before renew.Status) {
 	for ended := false; ; {
 		for _, s := range c.take() {
@@ -184,8 +188,8 @@ func (k *keeper) count(ctx context.Context, c *changes, source *renew.Source, be
 	}
 }
 
-// watch tells systemd that the process lives, looks whether the file of --write-token is still there, and tells people,
-// once an hour, if the key is not well.
+// watch regularly tells systemd that the process lives, and has the file of --write-token checked. Once an hour it logs
+// what is wrong with the key, if anything is.
 func (k *keeper) watch(ctx context.Context, source *renew.Source) {
 	const hour = time.Hour
 	alive := time.NewTicker(k.notify.interval())
@@ -207,7 +211,7 @@ func (k *keeper) watch(ctx context.Context, source *renew.Source) {
 	}
 }
 
-// trouble says what is wrong with a key. It is "" if nothing is.
+// trouble returns what is wrong with the key, or "".
 func trouble(s renew.Status) string {
 	var all []string
 	if s.Lost {

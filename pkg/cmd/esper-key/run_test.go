@@ -23,7 +23,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// service is a `run` that is under way.
+// service is a process of `esper-key run`.
 type service struct {
 	o   *operator
 	cmd *exec.Cmd
@@ -62,7 +62,7 @@ func (s *service) text() string {
 	return s.log.String()
 }
 
-// says waits for a text in the log.
+// says waits until the log has a text.
 func (s *service) says(part string) {
 	s.o.t.Helper()
 	if !within(func() bool { return strings.Contains(s.text(), part) }) {
@@ -88,7 +88,7 @@ func (s *service) stop(signal syscall.Signal) int {
 	return s.cmd.ProcessState.ExitCode()
 }
 
-// get asks the service's own server.
+// get sends a request to the address of --listen.
 func (s *service) get(path string) (status int, body string) {
 	s.o.t.Helper()
 	s.says("are served")
@@ -126,7 +126,8 @@ func read(path string) string {
 	return string(data)
 }
 
-// TestRun renews a key that is due, and brings the new one to everybody.
+// TestRun: run renews a key that is due, writes the new one to the file, starts the program, and tells systemd and the
+// metrics.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -135,7 +136,7 @@ func TestRun(t *testing.T) {
 	socket := filepath.Join(o.folder, "notify")
 	told := listen(t, socket)
 	file := filepath.Join(o.folder, "token")
-	// The program fails at first, and says what it was given.
+	// The program notes what it is given. It fails at the first call.
 	program := o.script("program", `echo "$# $ESPER_KEY_STORE $ESPER_ENVIRONMENT" >>calls; env >environment; echo on standard output
 cp token seen; test $(wc -l <calls) -gt 1`)
 	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=200000", "WATCHDOG_PID=", keyVariable+"=a-key-that-nobody-needs")
@@ -146,13 +147,13 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 		return strings.Contains(metrics, `esper_key_deliveries_total{result="ok",to="program"} 1`)
 	})
 	if key := read(file); key != o.server.Token() || key == first || read(filepath.Join(o.folder, "seen")) != key {
-		t.Errorf("the file holds %q, and the program saw %q", key, read(filepath.Join(o.folder, "seen")))
+		t.Errorf("the file holds %q, and the program read %q, want the new key", key, read(filepath.Join(o.folder, "seen")))
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o640 {
-		t.Errorf("%v, %v", info.Mode(), err)
+		t.Errorf("%v, %v, want mode 0640", info.Mode(), err)
 	}
 	if got, want := read(filepath.Join(o.folder, "calls")), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
-		t.Errorf("the program was given %q", got)
+		t.Errorf("the program was given %q, want two calls without arguments", got)
 	}
 	if env := read(filepath.Join(o.folder, "environment")); strings.Contains(env, keyVariable) || holds(env, first)+holds(env, o.server.Token()) != "" {
 		t.Errorf("a key is in the environment of the program: %s", env)
@@ -172,7 +173,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	written, err := os.Stat(file)
 	must(t, err)
 	looks := strings.Count(told(), "WATCHDOG=1") + 3
-	eventually(t, "it is looked at some times more", func() bool { return strings.Count(told(), "WATCHDOG=1") >= looks })
+	eventually(t, "the file is checked some times more", func() bool { return strings.Count(told(), "WATCHDOG=1") >= looks })
 	if now, err := os.Stat(file); err != nil || !now.ModTime().Equal(written.ModTime()) || !os.SameFile(now, written) {
 		t.Errorf("a file that holds the key was written anew: %v", err)
 	}
@@ -182,7 +183,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 		}
 	}
 	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("it ended with %d: %s", code, s.text())
+		t.Errorf("run ended with %d: %s", code, s.text())
 	}
 	if strings.Contains(s.text(), "on standard output") {
 		t.Error("the output of the program is in the log")
@@ -194,7 +195,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	o.token()
 }
 
-// listen stands in for systemd. The function that it returns gives all that was received so far.
+// listen receives messages in place of systemd. The function that it returns gives all messages so far.
 func listen(t *testing.T, socket string) (told func() string) {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
@@ -241,15 +242,15 @@ func TestRunWithDeafSystemd(t *testing.T) {
 	s.says("was renewed")
 	s.says("systemd could not be told")
 	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("it ended with %d: %s", code, s.text())
+		t.Errorf("run ended with %d: %s", code, s.text())
 	}
 	o.token()
 }
 
-// hearHangups has processes end at SIGHUP, even if these tests were started with nohup.
+// hearHangups makes the commands end at SIGHUP, even if these tests were started with nohup.
 func hearHangups() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 
-// TestRunEndsInOrder sends signals while a slow server renews.
+// TestRunEndsInOrder sends signals to run during a renewal: run finishes the renewal and delivers the new key.
 func TestRunEndsInOrder(t *testing.T) {
 	t.Parallel()
 	hearHangups()
@@ -264,13 +265,13 @@ func TestRunEndsInOrder(t *testing.T) {
 			s := o.start("--write-token", file, "--on-renew", program, "--log-format", "json")
 			eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
 			if code := s.stop(signal); code != 0 {
-				t.Errorf("it ended with %d: %s", code, s.text())
+				t.Errorf("run ended with %d: %s", code, s.text())
 			}
 			if read(file) != o.server.Token() || !exists(filepath.Join(o.folder, "called")) {
 				t.Errorf("the new key was not delivered: %s", s.text())
 			}
 			if !strings.HasPrefix(s.text(), `{"time":`) {
-				t.Errorf("no log in JSON: %s", s.text())
+				t.Errorf("the log is not JSON: %s", s.text())
 			}
 			o.token()
 		})
@@ -282,7 +283,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// TestRunGoesOnWithoutAKey: after the loss of the key, run says so in the log and in its metrics, and goes on after adopt.
+// TestRunGoesOnWithoutAKey: after the loss of the key, run says so in the log and in its metrics, and goes on after
+// adopt.
 func TestRunGoesOnWithoutAKey(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -293,7 +295,7 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 	s := o.start("--write-token", file, "--on-renew", o.script("program", "touch called"), "--listen", ":0")
 	s.says("the key is lost")
 	s.says("127.0.0.1")
-	eventually(t, "it is not ready", func() bool { status, _ := s.get("/readyz"); return status == http.StatusServiceUnavailable })
+	eventually(t, "readyz reports that the key is lost", func() bool { status, _ := s.get("/readyz"); return status == http.StatusServiceUnavailable })
 	if status, _ := s.get("/healthz"); status != http.StatusOK {
 		t.Errorf("healthz: %d", status)
 	}
@@ -301,7 +303,7 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 		t.Error(metrics)
 	}
 	o.input(o.server.NewKey(), "adopt").wants(0)
-	eventually(t, "the key is taken over", func() bool { return exists(filepath.Join(o.folder, "called")) })
+	eventually(t, "run takes the adopted key into use", func() bool { return exists(filepath.Join(o.folder, "called")) })
 	if status, body := s.get("/readyz"); status != http.StatusOK || read(file) != o.server.Token() {
 		t.Errorf("%d %q, the file holds %q", status, body, read(file))
 	}
@@ -309,11 +311,11 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 		t.Error(metrics)
 	}
 	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("it ended with %d: %s", code, s.text())
+		t.Errorf("run ended with %d: %s", code, s.text())
 	}
 }
 
-// TestRunBegins begins with a key from a file, which may be gone at the next start.
+// TestRunBegins: run begins with the key of --key-file, which may be empty or gone at the next start.
 func TestRunBegins(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -325,7 +327,7 @@ func TestRunBegins(t *testing.T) {
 		s := o.start("--key-file", key)
 		s.says("keeps the key renewed")
 		if code := s.stop(syscall.SIGTERM); code != 0 {
-			t.Errorf("it ended with %d: %s", code, s.text())
+			t.Errorf("run ended with %d: %s", code, s.text())
 		}
 		o.token()
 		write(t, key, "")
@@ -334,7 +336,7 @@ func TestRunBegins(t *testing.T) {
 	s := o.start("--key-file", key)
 	s.says("keeps the key renewed")
 	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("it ended with %d: %s", code, s.text())
+		t.Errorf("run ended with %d: %s", code, s.text())
 	}
 	o.run("run", "--write-token", filepath.Join(o.folder, "no", "folder", "token")).wants(exitFailed, "--write-token")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -345,7 +347,7 @@ func TestRunBegins(t *testing.T) {
 	o.run("run", "--listen", taken.Addr().String()).wants(exitFailed, "--listen")
 }
 
-// TestRunProgramHangs: run kills a program of --on-renew that does not end, and goes on.
+// TestRunStopsWhileTheProgramHangs: after SIGTERM, run ends in time although the program of --on-renew does not.
 func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
@@ -354,7 +356,7 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	eventually(t, "the program runs", func() bool { return exists(filepath.Join(o.folder, "calls")) })
 	begun := time.Now()
 	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
-		t.Errorf("it ended with %d after %v: %s", code, time.Since(begun), s.text())
+		t.Errorf("run ended with %d after %v: %s", code, time.Since(begun), s.text())
 	}
 	o.token()
 }

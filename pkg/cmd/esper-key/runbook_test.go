@@ -13,15 +13,16 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestRunbook brings about each situation of the runbook, runs all its commands in order, and wants it to be over.
+// TestRunbook brings about each situation of the runbook, runs the commands of its section in order, and checks that
+// the situation is over.
 func TestRunbook(t *testing.T) {
 	t.Parallel()
 	newKey := func(o *operator) { write(o.t, filepath.Join(o.folder, "new-key"), o.server.NewKey()+"\n") }
 	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) }
 	situations := map[string]struct {
-		arises func(o *operator)
-		is     func(o *operator) // beforehand
-		over   func(o *operator, printed string)
+		arises func(o *operator)                 // brings the situation about
+		is     func(o *operator)                 // checks that it is there
+		over   func(o *operator, printed string) // checks that it is over
 	}{
 		"The key is lost": {
 			arises: func(o *operator) {
@@ -96,7 +97,7 @@ func TestRunbook(t *testing.T) {
 	}
 	sections := strings.Split(read("RUNBOOK.md"), "\n## ")[1:]
 	if len(sections) != len(situations) {
-		t.Errorf("%d sections, %d situations", len(sections), len(situations))
+		t.Errorf("the runbook has %d sections, this test %d situations", len(sections), len(situations))
 	}
 	for _, section := range sections {
 		title, text, _ := strings.Cut(section, "\n")
@@ -104,7 +105,7 @@ func TestRunbook(t *testing.T) {
 			t.Parallel()
 			situation, ok := situations[title]
 			if !ok {
-				t.Fatal("it is not tried")
+				t.Fatal("this test does not try the section")
 			}
 			o := adopted(t)
 			for _, f := range []func(*operator){situation.arises, situation.is} {

@@ -14,14 +14,15 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// serve answers for metrics and health, until the function is called. Without an address it does nothing.
+// serve starts the server for metrics and health, and returns the function that stops it. Without an address it starts
+// none.
 func serve(address string, source *renew.Source, m *metrics, log *slog.Logger) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, usage("--listen is an address with a port, such as :9464 or 127.0.0.1:9464")
+		return nil, usage("--listen has to be an address with a port, such as :9464 or 127.0.0.1:9464")
 	}
 	if host == "" {
 		host = "127.0.0.1"

@@ -21,14 +21,15 @@ import (
 
 const release = "v0.1.0"
 
-// shipped is a release as CONTRIBUTING.md has it made, on a module proxy in a folder.
+// shipped is a release, made as CONTRIBUTING.md says, on a module proxy in a folder.
 type shipped struct {
 	t     *testing.T
 	proxy string
 	env   []string
 }
 
-// TestShip releases the modules one after the other, installs the command from its tag, and makes what is attached.
+// TestShip releases the modules one after the other, installs the command from its tag, and makes the files that are
+// attached to a release.
 func TestShip(t *testing.T) {
 	s := &shipped{t: t, proxy: t.TempDir()}
 	cache := s.output(".", nil, "go", "env", "GOMODCACHE")
@@ -52,7 +53,7 @@ func TestShip(t *testing.T) {
 	folders := []string{t.TempDir(), t.TempDir()}
 	for i, folder := range folders {
 		env := s.env
-		if i > 0 { // with nothing of what the first one compiled
+		if i > 0 { // so that it compiles everything again
 			env = append(env, "GOCACHE="+t.TempDir())
 		}
 		t.Log(s.output(folder, env, "bash", script, release, folder, platform))
@@ -65,18 +66,18 @@ func TestShip(t *testing.T) {
 	var version versionInfo
 	must(t, json.Unmarshal([]byte(s.output(".", nil, binary, "version", "-o", "json")), &version))
 	if version.Version != release {
-		t.Errorf("it says that it is %+v", version)
+		t.Errorf("the binary says that it is %+v, want version "+release, version)
 	}
 	var sbom struct{ Components []struct{ Name string } }
 	must(t, json.Unmarshal([]byte(read(binary+".cdx.json")), &sbom))
 	if n := len(sbom.Components); n < 20 {
-		t.Errorf("the SBOM has %d components", n)
+		t.Errorf("the SBOM has %d components, want 20 or more", n)
 	}
 	s.container(binary)
 	s.user(root)
 }
 
-// user gets the library as the README says, and builds its program.
+// user gets the library as the README says, and builds the README's program.
 func (s *shipped) user(root string) {
 	folder := s.t.TempDir()
 	program := read(filepath.Join(root, "pkg/examples/tokeninfo/main.go"))
@@ -115,7 +116,7 @@ func (s *shipped) tracked(folder string) string {
 	copied := s.t.TempDir()
 	for name := range strings.SplitSeq(s.output(folder, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
 		data, err := os.ReadFile(filepath.Join(folder, name))
-		if name == "" || errors.Is(err, fs.ErrNotExist) { // deleted, and not committed yet
+		if name == "" || errors.Is(err, fs.ErrNotExist) { // the file was deleted, which is not committed yet
 			continue
 		}
 		must(s.t, err)
@@ -125,7 +126,8 @@ func (s *shipped) tracked(folder string) string {
 	return copied
 }
 
-// publish puts a module onto the proxy, as a tag would. If it needs the others, their sums are added first.
+// publish puts a module onto the proxy, as a tag would. If the module needs the other ones, publish first adds their
+// sums.
 func (s *shipped) publish(path, folder string, needsOthers bool) {
 	s.t.Helper()
 	folder = s.tracked(folder)
@@ -152,7 +154,7 @@ func (s *shipped) publish(path, folder string, needsOthers bool) {
 	}
 }
 
-// container builds the image and runs it, as its user, with a store in a volume.
+// container builds the image of the Containerfile, and runs it as the image's user with a store in a volume.
 func (s *shipped) container(binary string) {
 	s.t.Helper()
 	o := newOperator(s.t)
@@ -176,7 +178,7 @@ func (s *shipped) container(binary string) {
 	container := do("from", "localhost/esper-key")
 	defer do("rm", container)
 	if user := do("inspect", "--format", "{{.OCIv1.Config.User}}", container); user != "65532:65532" {
-		s.t.Errorf("the user is %q", user)
+		s.t.Errorf("the user is %q, want 65532:65532", user)
 	}
 	volume := filepath.Join(o.folder, "volume")
 	const open = 0o777
@@ -191,11 +193,11 @@ func (s *shipped) container(binary string) {
 		}, args...)...)
 	}
 	if text := in("version"); !strings.Contains(text, release) {
-		s.t.Errorf("version: %q", text)
+		s.t.Errorf("version prints %q, want "+release, text)
 	}
 	in("adopt", "--key-file", "/state/first")
 	in("renew", "--now")
 	if key := in("token"); key != o.server.Token() {
-		s.t.Errorf("token: %q", key)
+		s.t.Errorf("token prints %q, want the new key", key)
 	}
 }

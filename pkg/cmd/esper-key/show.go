@@ -9,13 +9,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-const showHelp = `Ask Esper what the stored key is, until when it lives and whose it is. The key
-itself is not shown, nothing is written, and nothing is renewed. It says as well
-by which ways the key can be renewed, as far as that shows without doing it.`
+const showHelp = `Ask Esper whose key is stored, when it ends, and in which ways it can be
+renewed, as far as Esper tells that without a renewal. The key itself is not
+shown. Nothing is written or renewed.`
 
 func (a *app) show() *cobra.Command {
 	return a.withOutput(&cobra.Command{
-		Use: "show", Short: "Say what the key is, until when, and whose", Long: showHelp,
+		Use: "show", Short: "Say whose key is stored, and when it ends", Long: showHelp,
 		Example: "  esper-key show\n  esper-key show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			source, closeSource, err := a.open(c.Context(), esper.Secret{}, renew.ReadOnly())

@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// endSignals are those that end the command, in order. SIGPIPE is among them so that it does not kill: a log
-// that nobody reads any more must not end a renewal.
+// endSignals returns the signals after which the command finishes what it has begun, and ends. It also catches SIGPIPE,
+// which then does nothing: if nobody reads the log any more, SIGPIPE must not kill the process during a renewal.
 func endSignals() []os.Signal {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
+	if !signal.Ignored(syscall.SIGHUP) { // it is ignored after nohup
 		signals = append(signals, syscall.SIGHUP)
 	}
 	return signals

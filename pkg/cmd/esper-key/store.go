@@ -25,18 +25,18 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
-// openStore makes the store of a URL. No error repeats the URL, which may hold a password.
+// openStore opens the store that a URL names. No error repeats the URL, which may hold a password.
 func openStore(address string) (store renew.Store, closeStore func(), err error) {
 	if address == "" {
-		return nil, nil, usage("it is not known where the key is: set %s to the URL of a store, such as file:///var/lib/esper-key/key.json, or give --store", storeVariable)
+		return nil, nil, usage("no store is given: set %s to the URL of a store, such as file:///var/lib/esper-key/key.json, or use --store", storeVariable)
 	}
-	address = strings.TrimSpace(address) // files with variables end in a line end
+	address = strings.TrimSpace(address) // a variable that was read from a file may end with a line end
 	if strings.ContainsAny(address, `"'`) {
-		return nil, nil, usage("the URL of the store holds a quote, which perhaps was to end it; write one that belongs to it as %%22 or %%27")
+		return nil, nil, usage("the URL of the store holds a quote; remove it, or write it as %%22 or %%27 if it belongs to the URL")
 	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, nil, usage("the URL of the store cannot be read; characters such as @, / and %% in a password are to be written as %%40, %%2F and %%25")
+		return nil, nil, usage("the URL of the store cannot be read; in a password, write characters such as @, / and %% as %%40, %%2F and %%25")
 	}
 	openers := map[string]func(*url.URL) (renew.Store, func(), error){
 		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "sqlite": sqliteStore, "kubernetes": secretStore,
@@ -51,7 +51,8 @@ func openStore(address string) (store renew.Store, closeStore func(), err error)
 	return opener(u)
 }
 
-// options takes our own parameters out of the query. What is left is the driver's.
+// options splits the parameters of a store's URL. It returns those with the given names, which esper-key reads, and the
+// rest, which the database driver reads.
 func options(u *url.URL, names ...string) (map[string]string, url.Values, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -67,19 +68,19 @@ func options(u *url.URL, names ...string) (map[string]string, url.Values, error)
 
 func nothingElse(u *url.URL, rest url.Values) error {
 	if len(rest) > 0 {
-		return usage("the store %s has no parameter of that name; `esper-key --help` lists those that there are", u.Scheme+":")
+		return usage("the store's URL (%s) has an unknown parameter; `esper-key --help` lists the parameters", u.Scheme+":")
 	}
 	return nil
 }
 
-// filePath is the path of a file: or sqlite: URL.
+// filePath returns the path of a file: or sqlite: URL.
 func filePath(u *url.URL) (string, error) {
 	path := u.Path
 	if runtime.GOOS == "windows" {
 		path = filepath.FromSlash(strings.TrimPrefix(path, "/"))
 	}
 	if u.Opaque != "" || u.Host != "" || !filepath.IsAbs(path) {
-		return "", usage("the path in the store's URL has to be absolute: three slashes, as in %s:///var/lib/esper-key/key", u.Scheme)
+		return "", usage("the path in the store's URL has to be absolute, with three slashes, as in %s:///var/lib/esper-key/key", u.Scheme)
 	}
 	return path, nil
 }
@@ -109,11 +110,12 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string) (renew.Stor
 	if own["name"] != "" {
 		opts = append(opts, sqlstore.WithName(own["name"]))
 	}
-	db.SetMaxOpenConns(2) // there is one key
+	db.SetMaxOpenConns(2) // enough for one key
 	closeDB := func() { _ = db.Close() }
 	store, err := sqlstore.New(db, d, opts...)
-	if err == nil && d == sqlstore.SQLite { // nobody else prepares a file
-		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...)) // a follower may not; renew.Open tells what is missing
+	if err == nil && d == sqlstore.SQLite { // nobody else makes the table in a file
+		// This fails for a user who may only read. If the table is missing, renew.Open says so.
+		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...))
 	}
 	if err != nil {
 		closeDB()
@@ -129,7 +131,7 @@ func postgresStore(u *url.URL) (renew.Store, func(), error) {
 	plain := *u
 	plain.RawQuery = rest.Encode()
 	config, err := pgx.ParseConfig(plain.String())
-	if err != nil { // it quotes the URL
+	if err != nil { // not wrapped, because it quotes the URL
 		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
 	}
 	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own)
@@ -167,7 +169,7 @@ func sqliteStore(u *url.URL) (renew.Store, func(), error) {
 		return nil, nil, err
 	}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) { // SQLite would leave it open to all
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) { // SQLite would make a file that every user can read
 		const mine = 0o700
 		_ = os.MkdirAll(filepath.Dir(path), mine) // if it fails, SQLite says so
 		if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600); err == nil {

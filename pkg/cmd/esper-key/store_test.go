@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestStoreURLs parses the URLs that the help names, without a connection.
+// TestStoreURLs opens a store for each kind of URL in the help, without a connection.
 func TestStoreURLs(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	write(t, kubeconfig, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],
@@ -37,7 +37,7 @@ func TestStoreURLs(t *testing.T) {
 			continue
 		}
 		if name := fmt.Sprint(store); !strings.Contains(name, want) {
-			t.Errorf("%s: %s", address, name)
+			t.Errorf("%s is called %s, want %s in it", address, name, want)
 		}
 		closeStore()
 	}
@@ -59,14 +59,14 @@ func TestBadStoreURLs(t *testing.T) {
 		_, _, err := openStore(address)
 		switch {
 		case err == nil:
-			t.Errorf("%s is taken", address)
+			t.Errorf("%s is accepted", address)
 		case strings.Contains(err.Error(), "secret"), strings.Contains(err.Error(), "\n"):
-			t.Errorf("%s: the error repeats it: %v", address, err)
+			t.Errorf("%s: the error repeats the URL, or has two lines: %v", address, err)
 		}
 	}
 }
 
-// TestSQLite keeps two keys in a file that it makes for its user alone.
+// TestSQLite keeps two keys in a database file, which only the user may read who runs the command.
 func TestSQLite(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -77,7 +77,7 @@ func TestSQLite(t *testing.T) {
 	o.run("renew", "--now").wants(0)
 	o.token()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("%v, %v", info.Mode(), err)
+		t.Errorf("%v, %v, want a file for its user alone", info.Mode(), err)
 	}
 	o.store = at + "?name=other&table=others"
 	o.run("token").wants(exitPerson, "there is no key yet")
@@ -85,7 +85,7 @@ func TestSQLite(t *testing.T) {
 	o.token()
 }
 
-// TestUnreachableStore: the error names the store, and has no password.
+// TestUnreachableStore: the error about a store that cannot be reached has no password.
 func TestUnreachableStore(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)

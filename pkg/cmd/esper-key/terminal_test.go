@@ -11,7 +11,7 @@ import (
 	"github.com/creack/pty"
 )
 
-// TestAdoptOnATerminal asks for the key, and shows nothing of it.
+// TestAdoptOnATerminal: adopt asks for the key on a terminal, and does not show it.
 func TestAdoptOnATerminal(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -24,7 +24,7 @@ func TestAdoptOnATerminal(t *testing.T) {
 	if shown := o.onTerminal(o.command("token"), "", ""); !strings.Contains(shown, "the key is on the screen") {
 		t.Errorf("token does not warn: %q", shown)
 	}
-	// Whoever changes their mind gets the terminal back as it was.
+	// Ctrl-C and an empty line end adopt, and nothing is stored.
 	if shown := o.onTerminal(o.command("adopt"), "API key", "\x03"); strings.Contains(shown, "stored") {
 		t.Error(shown)
 	}
@@ -33,7 +33,8 @@ func TestAdoptOnATerminal(t *testing.T) {
 	}
 }
 
-// onTerminal runs a command on a terminal of its own, types when it is asked, and returns what is shown.
+// onTerminal runs a command on a new terminal, and returns what the terminal shows. When that has question, it types
+// typed.
 func (o *operator) onTerminal(cmd *exec.Cmd, question, typed string) (shown string) {
 	o.t.Helper()
 	terminal, err := pty.Start(cmd)
@@ -48,7 +49,7 @@ func (o *operator) onTerminal(cmd *exec.Cmd, question, typed string) (shown stri
 			_, err := io.WriteString(terminal, typed)
 			must(o.t, err)
 		}
-		if err != nil { // at the end of the program Linux says EIO
+		if err != nil { // EIO on Linux, when the program has ended
 			_ = cmd.Wait()
 			return shown
 		}

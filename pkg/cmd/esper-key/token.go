@@ -13,14 +13,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-const patience = 10 * time.Second // with a renewal of another process, while the key lives
+const patience = 10 * time.Second // how long to wait for a renewal by another process while the key is valid
 
 const tokenHelp = `Print the key in use, and a line end.
 
-A key that is due is renewed first, by one process, while the others wait. If
-that fails, or another process takes longer than some seconds, the old key is
-printed as long as it lives, with a warning. While the key is not due nothing
-is sent, so no network is needed.`
+If the key is due, it is renewed first: one process renews it, and the others
+wait. If the renewal fails, or another process takes longer than ten seconds,
+the old key is printed with a warning, as long as it is valid. While the key is
+not due, nothing is sent to Esper.`
 
 func (a *app) token() *cobra.Command {
 	c := &cobra.Command{
@@ -44,10 +44,10 @@ func (a *app) token() *cobra.Command {
 }
 
 func (a *app) withReadOnly(c *cobra.Command) {
-	c.Flags().BoolVar(&a.readOnly, "read-only", false, "neither write to the store nor renew: for a user or a\nmachine that may only read it")
+	c.Flags().BoolVar(&a.readOnly, "read-only", false, "neither write to the store nor renew: for a user or a\nmachine that may only read the store")
 }
 
-// current returns the key in use, renewed if it was due. There may be a key and an error: the key is new, and
+// current returns the key in use, renewed if it was due. If it returns both a key and an error, the key is new and
 // could not be saved.
 func (a *app) current(c *cobra.Command) (key esper.Secret, err error) {
 	ctx := c.Context()
@@ -56,8 +56,8 @@ func (a *app) current(c *cobra.Command) (key esper.Secret, err error) {
 		return key, err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	// What this process begins is finished, however long it takes. It does not wait as long for another one, which may
-	// be dead.
+	// A renewal that this process begins is finished, however long it takes. For a renewal by another process, which
+	// may have died, this process does not wait longer than patience.
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	renewErr := source.RenewIfDue(short)

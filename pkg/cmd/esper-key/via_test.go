@@ -8,7 +8,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestViaPersonalAccessToken is an operator's day after the end of the old endpoint.
+// TestViaPersonalAccessToken renews a key through its personal access token, after Esper has retired renew-token and
+// then TokenInfo.
 func TestViaPersonalAccessToken(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)

@@ -23,7 +23,7 @@ func scopes() []string {
 	return []string{"read", "write", "update", "introspection", "sdk", "register"}
 }
 
-// answer is an answer before any fault changes it.
+// answer is what the server sends if no fault changes it.
 type answer struct {
 	status int
 	header http.Header
@@ -64,7 +64,7 @@ type errorEnvelope struct {
 	Status  int      `json:"status"`
 }
 
-// answer carries the call out, as the server does when nothing is in the way.
+// answer does what the request asks for, and returns the normal answer.
 func (s *Server) answer(c call) answer {
 	if c.route == nil {
 		a := refusal(c.refused, http.StatusText(c.refused))
@@ -134,7 +134,8 @@ func (s *Server) renew(c call) answer {
 	})
 }
 
-// replaceKey makes a new key for a personal access token. The caller holds mu.
+// replaceKey makes a new key for a personal access token. Without KeepOldKey it removes the old one. The caller holds
+// mu.
 func (s *Server) replaceKey(t *personalToken, expires time.Time) key {
 	if !s.config.keepOldKey {
 		maps.DeleteFunc(s.keys, func(_ string, k key) bool { return k.token == t })

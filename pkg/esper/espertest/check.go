@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// checkRequest returns what in the request breaks the description, if anything does.
+// checkRequest returns an error if the request breaks the description.
 func (s *spec) checkRequest(c call) error {
 	switch {
 	case c.route == nil:
@@ -29,8 +29,8 @@ func (s *spec) checkRequest(c call) error {
 	return nil
 }
 
-// checkAnswer returns what in an answer of the server's own breaks the description. Where the
-// request is for no operation, nothing is described.
+// checkAnswer returns an error if an answer that this server made breaks the description. An answer to a request for an
+// unknown operation is not checked, since the description has none.
 func (s *spec) checkAnswer(c call, a answer) error {
 	if c.route == nil {
 		return nil
@@ -60,7 +60,7 @@ func validationInput(c call) *openapi3filter.RequestValidationInput {
 
 func validationOptions() *openapi3filter.Options {
 	return &openapi3filter.Options{
-		AuthenticationFunc:    openapi3filter.NoopAuthenticationFunc, // a missing key is answered, not a violation
+		AuthenticationFunc:    openapi3filter.NoopAuthenticationFunc, // a missing key is no violation: the answer is 401
 		IncludeResponseStatus: true,
 		SkipSettingDefaults:   true,
 		SchemaValidationOptions: []openapi3.SchemaValidationOption{
@@ -70,14 +70,14 @@ func validationOptions() *openapi3filter.Options {
 }
 
 func validUUID(s string) error {
-	if len(s) != len(uuid.Nil.String()) { // the package reads other notations too
+	if len(s) != len(uuid.Nil.String()) { // package uuid accepts other notations too
 		return errors.New("not a UUID")
 	}
 	return uuid.Validate(s)
 }
 
-// explain puts a kin-openapi error into words made of the description alone: its own texts quote
-// values, and a value may be a key.
+// explain says what a kin-openapi error means in words of the description. The text of the error itself quotes values,
+// and a value may be a key.
 func explain(err error) string {
 	var where string
 	var request *openapi3filter.RequestError

@@ -11,7 +11,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// recorder is a testing.TB that keeps what it is told.
+// recorder is a testing.TB that keeps the errors and the cleanups.
 type recorder struct {
 	testing.TB
 	mu       sync.Mutex
@@ -36,7 +36,7 @@ func TestViolationFailsTheOwningTest(t *testing.T) {
 	}
 	wantEnvelope(t, mustSend(t, "GET", s.URL+"/v1/token-info", s.Token()), 405)
 	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "trailing slash") {
-		t.Errorf("the test was told %q, want the missing slash", tb.errors)
+		t.Errorf("the errors are %q, want one about the missing slash", tb.errors)
 	}
 	if len(tb.cleanups) != 1 {
 		t.Fatalf("%d cleanups, want 1", len(tb.cleanups))

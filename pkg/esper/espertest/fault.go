@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Fault says how the server answers in place of, or on the way to, its normal answer. Without
-// Status, Body and [BeforeHeader] the answer is the normal one, changed by what else is set; with
-// one of them the server does not act on the request, unless Handled is set.
+// Fault says what goes wrong with an answer. With Status, Body or [BeforeHeader], it replaces the
+// normal answer, and the server does not act on the request, unless Handled is set. Without these,
+// the server acts on the request and sends the normal answer, changed by the other fields.
 type Fault struct {
 	// Status is the HTTP status, 200 to 999. Zero is the status with which the operation succeeds.
 	Status int
-	// Header is added to the answer's headers and replaces those of the same name. The answer's own
-	// is Content-Type: application/json. A name with a nil value is not sent: {"Content-Type": nil}.
+	// Header is added to the answer's headers and replaces those of the same name. Without Header, the
+	// answer has Content-Type: application/json. A nil value removes a header: {"Content-Type": nil}.
 	Header http.Header
 	// Body is the answer's body, sent as it is.
 	Body string
@@ -25,15 +25,15 @@ type Fault struct {
 	// goes away or the server is closed. The server acts on a request after the delay, or before it
 	// if Handled is set.
 	Delay time.Duration
-	// Reset ends the connection instead of the answer.
+	// Reset says whether, and how, the connection breaks before the answer is complete.
 	Reset Reset
-	// Handled makes the server act on the request first, so that a renewal replaces the key, and then
-	// lose the normal answer to what else is set here. [Server.Token] has the new key at once.
+	// Handled makes the server act on the request first, so that a renewal replaces the key. Only then
+	// do the other fields take effect. [Server.Token] returns the new key at once.
 	Handled bool
 }
 
-// Reset is how a connection breaks. A client from net/http repeats, unasked, a GET that ends so on
-// a connection that was used before.
+// Reset is how a connection breaks. If the connection was used before, and breaks before the
+// header, net/http by itself sends a GET again.
 type Reset int
 
 const (
@@ -46,16 +46,16 @@ const (
 	InBody
 )
 
-// Fail answers the next n requests with f, whatever they ask for; all that follow if n is negative.
-// Calls add up: what an earlier one has left over comes first, but a later call ends one without a
-// number. With n of 0, nothing is left over of earlier calls. A Status that no answer can have changes
-// nothing and is reported as a violation.
+// Fail makes the server answer the next n requests with f, whatever they ask for, or all requests from
+// now on if n is negative. Faults queue up: those of an earlier call come first, except that a call ends
+// an earlier one with a negative n. With n of 0, the call removes the faults of all earlier calls. If
+// f.Status is out of range, Fail changes nothing and reports a violation.
 func (s *Server) Fail(n int, f Fault) { s.queue("Fail", "", n, f) }
 
-// FailOperation is Fail for the requests of one operation, named as in the API's description or as the
-// method of the client, in any case ("getTokenInfo", "TokenInfo", "renewToken"), or by the pattern
-// that was given to [WithHandler]. Its faults go before those of [Server.Fail]. Another name changes
-// nothing and is reported as a violation.
+// FailOperation is [Server.Fail] for the requests of one operation. op is its operationId in the API's
+// description ("getTokenInfo"), the name of the client's method ("TokenInfo"), or a pattern that was given
+// to [WithHandler]; in the first two, upper and lower case are the same. Its faults come before those of
+// Fail. An unknown op changes nothing and is reported as a violation.
 func (s *Server) FailOperation(op string, n int, f Fault) {
 	id, ok := s.operationID(op)
 	if !ok {
@@ -65,10 +65,10 @@ func (s *Server) FailOperation(op string, n int, f Fault) {
 	s.queue("FailOperation", id, n, f)
 }
 
-// queued is a fault and how many more requests get it; negative: all.
+// queued is a fault that waits for requests.
 type queued struct {
-	op    string // "" for any
-	left  int
+	op    string // the operation that gets it; "" for any
+	left  int    // how many more requests get it; negative: all
 	fault Fault
 }
 
@@ -86,7 +86,7 @@ func (s *Server) queue(method, op string, n int, f Fault) {
 	}
 }
 
-// takeFault returns the fault for one request, zero if there is none. The caller holds mu.
+// takeFault returns the fault for a request for op, or the zero Fault if there is none. The caller holds mu.
 func (s *Server) takeFault(op string) Fault {
 	i := slices.IndexFunc(s.faults, func(q queued) bool { return q.op == op })
 	if i < 0 {
@@ -105,7 +105,7 @@ func (s *Server) takeFault(op string) Fault {
 // normal reports whether the normal answer is sent.
 func (f Fault) normal() bool { return f.Status == 0 && f.Body == "" && f.Reset != BeforeHeader }
 
-// wait sleeps for the delay; false if it ended early.
+// wait sleeps for the delay. It returns false if the delay ended early.
 func (f Fault) wait(ctx context.Context, done <-chan struct{}) bool {
 	if f.Delay <= 0 {
 		return true
@@ -140,7 +140,7 @@ func (f Fault) send(w http.ResponseWriter, a answer) {
 	_, _ = w.Write(body) // the client may be gone, or the status may allow no body
 	if f.Reset == InBody {
 		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler) // how net/http is told to close a connection
+		panic(http.ErrAbortHandler) // makes net/http close the connection
 	}
 }
 

@@ -27,12 +27,12 @@ func TestFailCounts(t *testing.T) {
 	}
 	s.Fail(1, espertest.Fault{Status: 429})
 	if a, b := status(), status(); a != 429 || b != 200 {
-		t.Errorf("statuses = %d %d, want the new fault to replace the old", a, b)
+		t.Errorf("statuses = %d %d, want the new fault once, and the old one ended", a, b)
 	}
 	s.Fail(3, espertest.Fault{Status: 502})
 	s.Fail(0, espertest.Fault{})
 	if got := status(); got != 200 {
-		t.Errorf("status = %d after Fail(0)", got)
+		t.Errorf("status = %d after Fail(0), want 200", got)
 	}
 	if got := len(s.Requests()); got != 11 {
 		t.Errorf("%d requests recorded, want 11", got)
@@ -57,7 +57,7 @@ func TestFaultAnswers(t *testing.T) {
 		"no body":      {espertest.Fault{Status: 204, Body: "x"}, 204, "application/json", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := espertest.NewServer(t) // a fault's own answer is no violation
+			s := espertest.NewServer(t) // would fail if the server checked the answer of a fault
 			s.Fail(1, c.fault)
 			key := s.Token()
 			got := mustSend(t, "POST", renewURL(s, key), key)
@@ -85,7 +85,7 @@ func TestFaultWithoutAnswerKeepsTheNormalOne(t *testing.T) {
 	wantStatus(t, got, 201)
 	if got.json["token"] != "fake-esper-key-renewed-1" || got.header.Get("X-Request-Id") != "7" ||
 		got.header.Get("Content-Type") != "text/plain" {
-		t.Errorf("answer = %v %s", got.header, got.body)
+		t.Errorf("answer = %v %s, want the normal body with the headers of the fault", got.header, got.body)
 	}
 	s.Fail(1, espertest.Fault{Handled: true})
 	wantStatus(t, mustSend(t, "POST", renewURL(s, s.Token()), s.Token()), 201)
@@ -100,7 +100,7 @@ func TestResetBeforeHeader(t *testing.T) {
 		key := s.Token()
 		s.Fail(1, espertest.Fault{Reset: espertest.BeforeHeader, Handled: handled})
 		if got, err := send("POST", renewURL(s, key), key); err == nil {
-			t.Errorf("handled %v: answered %d", handled, got.status)
+			t.Errorf("handled %v: answer %d, want none", handled, got.status)
 		}
 		if n := len(s.Requests()); n != 1 {
 			t.Errorf("handled %v: %d requests, want 1", handled, n)
@@ -122,9 +122,9 @@ func TestResetInBody(t *testing.T) {
 	s.Fail(1, espertest.Fault{Status: 201, Reset: espertest.InBody})
 	got, err = send("GET", infoURL(s), s.Token())
 	if !errors.Is(err, io.ErrUnexpectedEOF) || got.body != "" || got.status != 201 {
-		t.Errorf("read %d %q, %v; want a cut empty body", got.status, got.body, err)
+		t.Errorf("read %d %q, %v; want no body, and an early end", got.status, got.body, err)
 	}
-	// The normal answer, cut: the server has acted.
+	// The normal answer is cut off, after the server has acted.
 	key := s.Token()
 	s.Fail(1, espertest.Fault{Reset: espertest.InBody})
 	got, err = send("POST", renewURL(s, key), key)
@@ -166,7 +166,7 @@ func TestDelayEndsWithTheServer(t *testing.T) {
 	start := time.Now()
 	s.Close()
 	if err := <-errs; err == nil {
-		t.Error("answered although the server was closed")
+		t.Error("the server answered after Close")
 	}
 	if d := time.Since(start); d > 3*time.Second {
 		t.Errorf("Close took %v", d)
@@ -179,7 +179,7 @@ func TestFailRefusesWhatIsNoStatus(t *testing.T) {
 	for i, status := range []int{-1, 99, 101, 1000} {
 		s.Fail(1, espertest.Fault{Status: status})
 		if got := s.Violations(); len(got) != i+1 || !strings.Contains(got[i].Error(), "Fault.Status") {
-			t.Errorf("status %d: violations %v", status, got)
+			t.Errorf("status %d: violations %v, want %d", status, got, i+1)
 		}
 	}
 	wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
@@ -190,6 +190,6 @@ func TestFaultOnAnUnknownPath(t *testing.T) {
 	defer s.Close()
 	s.Fail(1, espertest.Fault{Body: "x"})
 	if got := mustSend(t, "GET", s.URL+"/nowhere/", ""); got.status != 200 || got.body != "x" || len(s.Violations()) != 1 {
-		t.Errorf("answer = %d %q, violations %v", got.status, got.body, s.Violations())
+		t.Errorf("answer = %d %q, violations %v, want the fault and one violation", got.status, got.body, s.Violations())
 	}
 }

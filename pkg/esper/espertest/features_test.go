@@ -31,10 +31,10 @@ func TestRevokeExpireNewKey(t *testing.T) {
 		}
 		r := mustSend(t, "GET", infoURL(s), third)
 		if wantStatus(t, r, 200); r.json["token"] != third || r.json["id"] != "572" {
-			t.Errorf("%s: %s", name, r.body)
+			t.Errorf("%s: %s, want the new key with id 572", name, r.body)
 		}
 		if again := s.NewKey(); again == third || mustSend(t, "GET", infoURL(s), third).status != 200 {
-			t.Errorf("%s: a second new key is %q", name, again)
+			t.Errorf("%s: a second new key is %q, want another one, and the first still valid", name, again)
 		}
 	}
 }
@@ -53,12 +53,12 @@ func TestFaultsQueue(t *testing.T) {
 	}
 	s.FailOperation("TokenInfo", -1, espertest.Fault{Status: 504})
 	if got := fmt.Sprint(info(), renew(), info()); got != "504 201 504" {
-		t.Errorf("statuses %s: the fault is for token info alone", got)
+		t.Errorf("statuses %s, want the fault for token info alone", got)
 	}
 	s.Fail(1, espertest.Fault{Status: 500})
 	s.FailOperation("getTokenInfo", 0, espertest.Fault{})
 	if got := fmt.Sprint(info(), info()); got != "500 200" {
-		t.Errorf("statuses %s: only the operation's faults are over", got)
+		t.Errorf("statuses %s, want the fault of Fail alone", got)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestFailOperationRefusesUnknownNames(t *testing.T) {
 	wantStatus(t, mustSend(t, "POST", renewURL(s, s.Token()), s.Token()), 201)
 }
 
-// Other endpoints of the same server take the same keys and the same faults.
+// An endpoint of WithHandler accepts the same keys as the server, and gets faults in the same way.
 func TestWithHandler(t *testing.T) {
 	const pattern = "POST /v0/enterprise/{enterprise}/device/"
 	device := func(w http.ResponseWriter, r *http.Request) {
@@ -96,19 +96,19 @@ func TestWithHandler(t *testing.T) {
 		return r
 	}
 	if r := ask(s.Token()); r.status != 202 || r.body != "e-1 7 body" || r.header.Get("X-Path") != "/v0/enterprise/e-1/device/" {
-		t.Errorf("%d %q %v", r.status, r.body, r.header)
+		t.Errorf("%d %q %v, want the handler's answer", r.status, r.body, r.header)
 	}
 	wantEnvelope(t, ask("another-key"), 401)
 	s.FailOperation(pattern, 1, espertest.Fault{Status: 503})
 	if a, b := ask(s.Token()).status, ask(s.Token()).status; a != 503 || b != 202 {
-		t.Errorf("statuses %d %d", a, b)
+		t.Errorf("statuses %d %d, want 503 and 202", a, b)
 	}
 	s.Revoke()
 	wantEnvelope(t, ask(s.Token()), 401)
 	if n := len(s.Requests()); n != 5 {
-		t.Errorf("%d requests were recorded", n)
+		t.Errorf("%d requests were recorded, want 5", n)
 	}
-	// What no handler has is a violation as before.
+	// A request that no handler matches is still a violation.
 	other := espertest.New(espertest.WithHandler(pattern, http.HandlerFunc(device)))
 	defer other.Close()
 	wantStatus(t, mustSend(t, "GET", other.URL+"/v0/enterprise/e-1/device/", other.Token()), 404)
@@ -118,7 +118,7 @@ func TestWithHandler(t *testing.T) {
 	}
 }
 
-// In a bubble, a year of waits takes no time, and nothing is left of the server at its end.
+// In a bubble of testing/synctest, a year of waits takes no time, and no goroutine of the server is left at its end.
 func TestTransportInABubble(t *testing.T) {
 	start := time.Now()
 	synctest.Test(t, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestTransportInABubble(t *testing.T) {
 	}
 }
 
-// The transport reaches the server whatever the request names, so that a test needs no other base URL.
+// The transport reaches the server whatever host a request names, so that a test can use the base URL of a real tenant.
 func TestTransportReachesTheServer(t *testing.T) {
 	s := espertest.NewServer(t)
 	for _, base := range []string{s.URL, "https://foo-api.esper.cloud/api"} {

@@ -19,7 +19,7 @@ type reply struct {
 	json   map[string]any // nil if the body is no JSON object
 }
 
-// send makes one request on a connection of its own, so that net/http repeats nothing.
+// send makes one request on a connection of its own, so that net/http does not send it again.
 func send(method, target, key string) (reply, error) {
 	req, err := http.NewRequest(method, target, nil)
 	if err != nil {
@@ -67,7 +67,7 @@ func wantStatus(t *testing.T, got reply, want int) {
 	}
 }
 
-// wantEnvelope checks the documented form of an error.
+// wantEnvelope checks that an error has the documented form.
 func wantEnvelope(t *testing.T, got reply, want int) {
 	t.Helper()
 	wantStatus(t, got, want)
@@ -78,7 +78,7 @@ func wantEnvelope(t *testing.T, got reply, want int) {
 	}
 }
 
-// wantExpiry checks for a time with microseconds, about d from now.
+// wantExpiry checks that v is a time with microseconds, about d from now.
 func wantExpiry(t *testing.T, v any, d time.Duration) {
 	t.Helper()
 	text, _ := v.(string)

@@ -12,7 +12,7 @@ import (
 	"github.com/esper-go/esper-go/api"
 )
 
-// newSpec reads a description with old replaced.
+// newSpec loads the API's description with old replaced.
 func newSpec(t *testing.T, old, replacement string) *spec {
 	t.Helper()
 	if !strings.Contains(string(api.Spec), old) {
@@ -25,7 +25,7 @@ func newSpec(t *testing.T, old, replacement string) *spec {
 	return s
 }
 
-// infoCall is a request for token information with the server's key.
+// infoCall returns a request for token information with the server's key.
 func infoCall(s *Server) call {
 	r := httptest.NewRequest(http.MethodGet, s.URL+"/v1/token-info/", nil)
 	return call{operation: s.spec.find(r), request: r, bearer: s.Token()}
@@ -50,17 +50,17 @@ func TestOwnAnswersAreChecked(t *testing.T) {
 		case want != "" && (err == nil || err.Error() != "GET /v1/token-info/: own answer 200: "+want):
 			t.Errorf("%s: %v, want %s", body, err, want)
 		case err != nil && strings.Contains(err.Error(), secret):
-			t.Errorf("the text holds a value: %v", err)
+			t.Errorf("the error quotes a value: %v", err)
 		}
 	}
 	s.spec = newSpec(t, "required: [id, enterprise]", "required: [id, enterprise, something]")
 	s.act(infoCall(s))
 	if got := s.Violations(); len(got) != 1 || !strings.HasSuffix(got[0].Error(), "/something breaks the schema's required") {
-		t.Errorf("violations = %v, want the answer's", got)
+		t.Errorf("violations = %v, want one about the answer", got)
 	}
 }
 
-// The description is the only place that says which properties there are.
+// Each answer has exactly the properties that its schema in the description has.
 func TestAnswersHaveTheDescribedProperties(t *testing.T) {
 	s := New()
 	defer s.Close()
@@ -83,14 +83,14 @@ func TestAnswersHaveTheDescribedProperties(t *testing.T) {
 	}
 }
 
-// Paths and statuses come from the description.
+// The server takes paths and statuses from the description.
 func TestDescriptionDecides(t *testing.T) {
 	s := New()
 	defer s.Close()
 	s.spec = newSpec(t, "/v1/token-info/:", "/v9/info/:")
 	r := httptest.NewRequest(http.MethodGet, s.URL+"/v9/info/", nil)
 	if a := s.answer(call{operation: s.spec.find(r), request: r, bearer: s.Token()}); a.status != 200 {
-		t.Errorf("status = %d on the moved path", a.status)
+		t.Errorf("status = %d on the moved path, want 200", a.status)
 	}
 	s.spec = newSpec(t, "'200':", "'202':")
 	if a := s.answer(infoCall(s)); a.status != 202 {
@@ -105,7 +105,7 @@ func TestDescriptionDecides(t *testing.T) {
 func TestLoadSpec(t *testing.T) {
 	for _, text := range []string{"openapi: [", "openapi: 3.0.3\nservers: [{url: '::'}]"} {
 		if _, err := loadSpec([]byte(text)); err == nil {
-			t.Errorf("%q loads", text)
+			t.Errorf("loadSpec accepts %q", text)
 		}
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// maxBody bounds what is read of a request.
+// maxBody is how much of the body of a request is read at most.
 const maxBody = 1 << 20
 
-// call is a request, the operation that it is for, and what the server needs to know of it.
+// call is a request, the operation that it is for, and the parts of the request that the server needs.
 type call struct {
 	operation
-	other    http.Handler // in place of an operation, one that WithHandler added
-	id       string       // of the operation, or the pattern of other
+	other    http.Handler // for a request without an operation, the handler that WithHandler added; or nil
+	id       string       // the operationId, or the pattern of other
 	request  *http.Request
 	query    url.Values
-	queryErr error // why query lacks something
+	queryErr error // why a part of the query could not be parsed
 	body     []byte
 	bearer   string
 }
@@ -66,8 +66,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	f.send(w, a)
 }
 
-// record keeps the request and returns the fault that it gets, in one step so that the order of
-// requests is the order of faults.
+// record keeps the request and returns the fault that it gets. It does both under one lock, so that faults
+// are used up in the order in which Requests lists the requests.
 func (s *Server) record(c call) Fault {
 	req := Request{
 		Method:      c.request.Method,
@@ -85,8 +85,8 @@ func (s *Server) record(c call) Fault {
 	return s.takeFault(c.id)
 }
 
-// otherHandler finds what WithHandler added for r, by its path below the base URL or else by its whole
-// path, and the pattern that it was added with.
+// otherHandler returns the handler that WithHandler added for r, and its pattern. It compares patterns with
+// the path below the base URL, and then with the whole path.
 func (s *Server) otherHandler(r *http.Request) (http.Handler, string) {
 	below := r.Clone(r.Context())
 	below.URL.Path = strings.TrimPrefix(r.URL.Path, s.spec.base)
@@ -99,7 +99,7 @@ func (s *Server) otherHandler(r *http.Request) (http.Handler, string) {
 	return nil, ""
 }
 
-// operationID returns the id of the operation that a test calls op, or the pattern if it is one.
+// operationID returns the operationId for a name that a test may give to an operation, or op itself if it is a pattern.
 func (s *Server) operationID(op string) (id string, ok bool) {
 	if slices.Contains(s.config.patterns, op) {
 		return op, true
@@ -114,7 +114,7 @@ func (s *Server) operationID(op string) (id string, ok bool) {
 	return "", false
 }
 
-// act carries the request out and checks the answer.
+// act does what the request asks for, and checks the answer against the description.
 func (s *Server) act(c call) answer {
 	if c.other != nil {
 		return s.ask(c)
@@ -127,7 +127,7 @@ func (s *Server) act(c call) answer {
 	return a
 }
 
-// ask has another handler answer, if the key is valid.
+// ask returns the answer of the handler that WithHandler added, or 401 if the key is not valid.
 func (s *Server) ask(c call) answer {
 	s.mu.Lock()
 	_, ok := s.validKey(c.bearer)
@@ -140,7 +140,7 @@ func (s *Server) ask(c call) answer {
 	return answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
 }
 
-// bearerKey returns the key of the one Authorization header, or nothing.
+// bearerKey returns the bearer key in the Authorization header, or "" if there is none, or more than one header.
 func bearerKey(r *http.Request) string {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {

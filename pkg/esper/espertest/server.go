@@ -1,15 +1,15 @@
-// Package espertest is a fake Esper server for tests: the two token endpoints, over HTTP on a
-// loopback port, with the bodies that the real server sends, and personal access tokens, their successor, as Esper
-// declares them. Each key belongs to a personal access token; either way to renew it replaces the key that the other
-// knows.
+// Package espertest is a fake Esper server for tests. It listens on a loopback port, and serves the
+// two token endpoints with the bodies that the real server sends. It also serves their successor,
+// personal access tokens, as Esper declares them. Each key belongs to a personal access token: a
+// renewal through either endpoint replaces the key for both.
 //
 //	server := espertest.NewServer(t)
 //	client, err := esper.New(server.URL, esper.APIKey(server.Token()))
 //
 // It checks every request, and every answer of its own, against the OpenAPI description in
-// [github.com/esper-go/esper-go/api], and fails the test that owns it when one does not fit. It can
-// be told to fail in the ways that networks and servers do: see [Fault]. The program fakeesper
-// below this directory serves the same to tests in other languages.
+// [github.com/esper-go/esper-go/api], and fails the test that owns it when one does not fit. A test
+// can make it fail in the ways that networks and servers do: see [Fault]. The program in the folder
+// fakeesper runs this server for tests in other languages.
 package espertest
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// What the documents of the real server show as examples.
+// The ids in the examples of Esper's own documentation.
 const (
 	exampleEnterprise   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	exampleDeveloperApp = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
@@ -46,18 +46,18 @@ type Server struct {
 	spec    *spec
 	others  *http.ServeMux // what WithHandler added
 	http    *httptest.Server
-	tb      testing.TB    // nil for New
-	done    chan struct{} // closed by Close, ends delays
-	once    sync.Once     // guards done
-	memory  *pipe.Listener
+	tb      testing.TB     // nil for New
+	done    chan struct{}  // closed by Close, ends delays
+	once    sync.Once      // guards done
+	memory  *pipe.Listener // the network in memory that Transport uses
 	offline sync.Once      // guards the move from the port to memory
-	serving sync.WaitGroup // on memory
+	serving sync.WaitGroup // the goroutine that serves on memory
 
 	mu         sync.Mutex // guards what follows
 	keys       map[string]key
-	newest     string // of keys
-	renewals   int
-	made       int // by NewKey
+	newest     string // the newest of keys
+	renewals   int    // how many keys renewals made
+	made       int    // how many keys NewKey made
 	tokens     []*personalToken
 	retired    map[string]int // the status of each operation that is retired
 	requests   []Request
@@ -65,12 +65,13 @@ type Server struct {
 	faults     []queued
 }
 
-// Request is a request as it arrived. Printing one shows no key that is where keys belong; one that
-// strayed into the path, a header or another parameter is seen, and can be tested for.
+// Request is a request as it arrived. Printing it does not show the keys in Authorization and
+// access_token. A key in any other place, such as the path or another header, is shown, so that a test
+// can find it.
 type Request struct {
 	// Method is the HTTP method.
 	Method string
-	// Path is the path as it was sent, percent-encoding, base path and trailing slash included.
+	// Path is the path as it was sent, with percent-encoding, base path and trailing slash.
 	Path string
 	// Query holds the decoded parameters, without access_token.
 	Query url.Values
@@ -82,14 +83,14 @@ type Request struct {
 	AccessToken wire.Secret
 }
 
-// New starts a server, to be closed by the caller. What breaks the API's description is found in
-// [Server.Violations]; in a test, [NewServer] is the better choice. Like [httptest.NewServer], it
-// panics if no loopback port can be had.
+// New starts a server, which the caller has to close. [Server.Violations] says what broke the API's
+// description. In a test, [NewServer] is the better choice. Like [httptest.NewServer], New panics if
+// it cannot listen on a loopback port.
 func New(opts ...Option) *Server { return start(nil, opts) }
 
-// NewServer starts a server that is closed when the test tb ends. A request, or an answer of the
-// server's own, that breaks the API's description fails the test with tb.Errorf as it happens; a
-// test that means to send such requests uses [New].
+// NewServer starts a server that is closed when the test tb ends. If a request, or an answer that the
+// server made itself, breaks the API's description, the test fails at once with tb.Errorf. A test that
+// sends such requests on purpose uses [New].
 func NewServer(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	s := start(tb, opts)
@@ -147,10 +148,10 @@ func (s *Server) Close() {
 	s.serving.Wait()
 }
 
-// Transport returns a transport that reaches the server in memory, whatever host a request names, to be
-// given to esper.WithTransport. It is for bubbles of [testing/synctest], in which a goroutine that
-// waits for a network keeps the clock from going on. From the first call on, the server no longer
-// listens on its port. The URL stays the one to give to esper.New.
+// Transport returns a transport for esper.WithTransport that reaches the server in memory, whatever host
+// a request names. It is for bubbles of [testing/synctest], in which the clock stands still while a
+// goroutine waits for a network. From the first call on, the server no longer listens on its port. The
+// URL stays the one to give to esper.New.
 func (s *Server) Transport() *http.Transport {
 	s.offline.Do(func() {
 		_ = s.http.Listener.Close()
@@ -159,8 +160,8 @@ func (s *Server) Transport() *http.Transport {
 	return s.memory.Transport()
 }
 
-// Token returns the newest key, valid until it expires. The first is the one of [WithToken]; the
-// n-th renewal makes that one with "-renewed-n" appended.
+// Token returns the newest key, even if it has expired or was revoked. The first key is the one of
+// [WithToken]; the n-th renewal makes the first key with "-renewed-n" appended.
 func (s *Server) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,8 +196,8 @@ func (s *Server) NewKey() string {
 	return token
 }
 
-// Requests returns a copy of every request that has arrived, in order, those that were answered
-// with a fault included.
+// Requests returns copies of all requests so far, in the order in which they arrived, with those that
+// got a fault.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,15 +209,17 @@ func (s *Server) Requests() []Request {
 	return all
 }
 
-// Violations returns what broke the API's description so far, in order: requests, and answers of
-// the server's own. No text in it holds a key. The answer that a [Fault] describes is not checked.
+// Violations returns an error for each request so far that broke the API's description, and for each
+// such answer that the server made itself, in order. No error text holds a key. The answer that a
+// [Fault] describes is not checked. A wrong call of [Server.Fail], [Server.FailOperation] or
+// [Server.Retire] is in the list too.
 func (s *Server) Violations() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.violations)
 }
 
-// violated keeps err, if there is one, and tells the test that owns the server.
+// violated keeps err, if there is one, and fails the test that owns the server.
 func (s *Server) violated(err error) {
 	if err == nil {
 		return
@@ -229,11 +232,11 @@ func (s *Server) violated(err error) {
 	}
 }
 
-// key is what the server knows of a key.
+// key is what the server knows about a key.
 type key struct {
 	id               int
 	created, expires time.Time
-	token            *personalToken // that it belongs to
+	token            *personalToken // the one that the key belongs to
 }
 
 const firstKeyID = 570
@@ -248,7 +251,7 @@ func (s *Server) addKey(token string, t *personalToken, expires time.Time) key {
 	return k
 }
 
-// validKey looks token up; an expired key is none. The caller holds mu.
+// validKey returns the key token, and whether it is valid: known, and not expired. The caller holds mu.
 func (s *Server) validKey(token string) (key, bool) {
 	k, ok := s.keys[token]
 	return k, ok && time.Now().Before(k.expires)

@@ -57,7 +57,7 @@ func TestRenewal(t *testing.T) {
 
 	second := s.Token()
 	if second != got.json["token"] {
-		t.Errorf("Token() = %q, not the key that was sent", second)
+		t.Errorf("Token() = %q, which is not the key in the answer", second)
 	}
 	wantEnvelope(t, mustSend(t, "GET", infoURL(s), first), 401)
 	wantEnvelope(t, mustSend(t, "POST", renewURL(s, first), second), 400)
@@ -85,7 +85,7 @@ func TestExpiry(t *testing.T) {
 	wantEnvelope(t, mustSend(t, "GET", infoURL(s), s.Token()), 401)
 }
 
-// Refusals that a well-formed request gets are no violations: NewServer would fail the test.
+// If the server refuses a well-formed request, that is no violation: else NewServer would fail the test.
 func TestRefusals(t *testing.T) {
 	s := espertest.NewServer(t, espertest.WithToken(""))
 	key, other := s.Token(), "00000000-0000-0000-0000-000000000000"
@@ -169,12 +169,12 @@ func TestListenerAndClose(t *testing.T) {
 	s.Close()
 	s.Close()
 	if _, err := send("GET", infoURL(s), s.Token()); err == nil {
-		t.Error("answered after Close")
+		t.Error("the server answers after Close")
 	}
 	goleak.VerifyNone(t)
 }
 
-// A request whose body never ends must not hold Close up.
+// Close does not wait for a request whose body never ends.
 func TestCloseDuringBody(t *testing.T) {
 	s := espertest.New()
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/api"))
@@ -210,7 +210,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	if got := s.Token(); got != "fake-esper-key-renewed-20" {
-		t.Errorf("Token() = %q after 20 renewals", got)
+		t.Errorf("Token() = %q after 20 renewals, want -renewed-20 at its end", got)
 	}
 }
 

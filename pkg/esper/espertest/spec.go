@@ -22,7 +22,7 @@ func loadSpec(document []byte) (*spec, error) {
 	}
 	if doc.Components != nil {
 		for _, schema := range doc.Components.Schemas {
-			if schema.Value.Type == nil { // any value, null included; kin-openapi takes null only where this is set
+			if schema.Value.Type == nil { // allows any value; kin-openapi accepts null only if this is set
 				schema.Value.Nullable = true
 			}
 		}
@@ -34,18 +34,18 @@ func loadSpec(document []byte) (*spec, error) {
 	return &spec{doc: doc, base: strings.TrimSuffix(base, "/")}, nil
 }
 
-// operation is what a request asks for.
+// operation is the operation of the description that a request is for, or why there is none.
 type operation struct {
 	route   *routers.Route // nil if the description has no such operation
 	params  map[string]string
-	name    string // method and path for messages, with nothing of the client's in the path
-	refused int    // without a route: the status that says so
-	problem string // without a route: what is wrong
-	allow   string // the methods of the path, where the method is wrong
+	name    string // method and path for messages; the path has only parts that are in the description
+	refused int    // if route is nil, the status of the answer
+	problem string // if route is nil, what is wrong with the request
+	allow   string // if the method is wrong, the methods that the path has
 }
 
-// find looks the operation up. Unlike kin-openapi's routers it tells a path from the same path
-// without its trailing slash, as the real server does.
+// find returns the operation that a request is for. Like the real server, and unlike kin-openapi's
+// routers, it does not accept a path without its trailing slash.
 func (s *spec) find(r *http.Request) operation {
 	path, below := strings.CutPrefix(r.URL.EscapedPath(), s.base)
 	if below {
@@ -85,7 +85,7 @@ func (s *spec) findMethod(method, template string, params map[string]string) ope
 	return op
 }
 
-// knownParts replaces each part of the path that is not in the description, since it may hold a key.
+// knownParts replaces each part of the path that is not in the description by "…", since such a part may be a key.
 func (s *spec) knownParts(path string) string {
 	known := map[string]bool{}
 	for _, template := range append(s.doc.Paths.InMatchingOrder(), s.base) {
@@ -122,9 +122,9 @@ func bind(template, path string) (map[string]string, bool) {
 	return params, true
 }
 
-// success is the status that the real server sends when the operation succeeds: of those that are declared, the highest
-// to a POST, and else the lowest. It answers renewToken with 201, and is declared to answer renewPersonalAccessToken with
-// 200; a client accepts both of either.
+// success returns the status with which the operation succeeds: of the declared ones below 300, the highest
+// for a POST, and the lowest for other methods. So renewToken is answered with 201, as by the real server,
+// and renewPersonalAccessToken with 200, as Esper declares. A client has to accept both statuses from both.
 func (o operation) success() int {
 	found := http.StatusOK
 	if o.route == nil {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// personalToken is a personal access token: what stays when its key is replaced.
+// personalToken is a personal access token. It stays the same when its key is replaced.
 type personalToken struct {
 	id      string // a UUID
 	name    string
 	created time.Time
 	updated time.Time
-	key     string // in use
+	key     string // the key in use
 }
 
-// personalAccessToken is schema PersonalAccessToken, as Esper declares it. Nobody here has seen one.
+// personalAccessToken is schema PersonalAccessToken, as Esper declares it. No answer of the real server has been seen.
 type personalAccessToken struct {
 	ID                   string `json:"id"`
 	Name                 string `json:"name"`
@@ -37,12 +37,12 @@ type personalAccessTokenList struct {
 	PersonalAccessTokens []personalAccessToken `json:"personal_access_tokens"`
 }
 
-// never is when a key ends that does not, and noExpiry what the API has for it.
+// never is the end of a key without an end. The API writes it as noExpiry.
 var never = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) //nolint:gochecknoglobals // a constant
 
 const noExpiry = -1
 
-// newPersonalToken makes the token that a key belongs to which a person made. The caller holds mu, or owns s alone.
+// newPersonalToken makes a personal access token, for a key that a person makes. The caller holds mu, or owns s alone.
 func (s *Server) newPersonalToken() *personalToken {
 	n := len(s.tokens) + 1
 	now := time.Now().UTC()
@@ -102,9 +102,10 @@ func (s *Server) renewPersonalToken(c call) answer {
 	return refusal(http.StatusNotFound, "detail: Not found.")
 }
 
-// Retire makes operations answer with status, 404 or 410, from now on, as on the day after their end: those that
-// are named as for [Server.FailOperation], or renewToken if none is named. The personal access tokens, which
-// take their place, go on working. A status of 0 ends it. The [Fault] of a request comes first.
+// Retire makes the server answer operations with status, 404 or 410, as if Esper had retired them. Operations
+// are named as for [Server.FailOperation]; if none is named, it is renewToken. Personal access tokens, which
+// replace the old operations, go on working. A status of 0 brings an operation back. If a request gets a
+// [Fault] with an answer, that is sent instead.
 func (s *Server) Retire(status int, operations ...string) {
 	if len(operations) == 0 {
 		operations = []string{"renewToken"}
@@ -121,12 +122,12 @@ func (s *Server) Retire(status int, operations ...string) {
 	}
 }
 
-// WithRetired is [Server.Retire] from the start.
+// WithRetired makes the server call [Server.Retire] when it starts.
 func WithRetired(status int, operations ...string) Option {
 	return func(c *config) { c.retire = append(c.retire, func(s *Server) { s.Retire(status, operations...) }) }
 }
 
-// retiredAs returns the status of an operation that is retired, or 0.
+// retiredAs returns the status with which a retired operation is answered, or 0 if it is not retired.
 func (s *Server) retiredAs(c call) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,7 +23,7 @@ func listOf(t *testing.T, s *espertest.Server) []esper.PersonalAccessToken {
 	return list
 }
 
-// TestPersonalAccessTokens: either way to renew replaces the key that the other knows, and no other key.
+// TestPersonalAccessTokens: a renewal through either endpoint replaces the key for both, and no other key.
 func TestPersonalAccessTokens(t *testing.T) {
 	s := espertest.NewServer(t)
 	first := s.Token()
@@ -52,7 +52,7 @@ func TestPersonalAccessTokens(t *testing.T) {
 	s.Revoke()
 	s.NewKey()
 	if left := listOf(t, s); len(left) != 1 {
-		t.Errorf("%d tokens after Revoke and NewKey", len(left))
+		t.Errorf("%d tokens after Revoke and NewKey, want 1", len(left))
 	}
 }
 
@@ -86,8 +86,8 @@ func TestRenewalOfTokensIsRefused(t *testing.T) {
 	if got := listOf(t, s); got[0].ExpiryAt != "-1" {
 		t.Errorf("%+v", got)
 	}
-	if n := len(s.Violations()); n != 3 { // no body, no expiry_at, and one that is no number
-		t.Errorf("%d violations: %v", n, s.Violations())
+	if n := len(s.Violations()); n != 3 { // no body, no expiry_at, an expiry_at that is no number
+		t.Errorf("%d violations, want 3: %v", n, s.Violations())
 	}
 }
 
@@ -100,7 +100,7 @@ func TestRetire(t *testing.T) {
 	wantEnvelope(t, mustSend(t, "POST", renewURL(s, key), key), 404)
 	wantEnvelope(t, mustSend(t, "GET", infoURL(s), key), 404)
 	if len(listOf(t, s)) != 1 {
-		t.Error("the list is gone too")
+		t.Error("the list of personal access tokens does not have the key's")
 	}
 	s.Retire(0, "renewToken", "TokenInfo")
 	wantStatus(t, mustSend(t, "GET", infoURL(s), key), 200)
@@ -109,6 +109,6 @@ func TestRetire(t *testing.T) {
 	defer other.Close()
 	other.Retire(404, "nothing")
 	if len(other.Violations()) != 1 {
-		t.Error("an unknown operation is retired")
+		t.Error("Retire reports no violation for an unknown operation")
 	}
 }

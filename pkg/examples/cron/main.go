@@ -1,6 +1,6 @@
-// Cron renews the key if it is due, and waits for the end of that: run it once a day.
+// Cron renews the key if it is due, and waits for the new one. Run it once a day.
 //
-// ESPER_ENVIRONMENT names the tenant, ESPER_KEY_FILE the file that keeps the key, and ESPER_API_KEY the key to
+// ESPER_ENVIRONMENT names the tenant, and ESPER_KEY_FILE the file that keeps the key. ESPER_API_KEY is the key to
 // begin with.
 package main
 

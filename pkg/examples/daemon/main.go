@@ -1,7 +1,7 @@
 // Daemon keeps a key renewed for as long as it runs, and calls the API with it.
 //
-// ESPER_ENVIRONMENT names the tenant, ESPER_KEY_FILE the file that keeps the key, and ESPER_API_KEY the key to
-// begin with. On SIGTERM it finishes a renewal that is under way: give its unit 120 seconds to stop.
+// ESPER_ENVIRONMENT names the tenant, and ESPER_KEY_FILE the file that keeps the key. ESPER_API_KEY is the key to
+// begin with. After SIGTERM, the daemon finishes a renewal that is under way: give its unit 120 seconds to stop.
 package main
 
 import (
@@ -49,7 +49,7 @@ func run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := <-renewed; err != nil { // after what Run has begun
+	if err := <-renewed; err != nil { // Run has finished a renewal that was under way
 		return err
 	}
 	return source.Close()

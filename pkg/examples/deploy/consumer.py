@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Asks Esper about the key, as a program does that has none of its own.
+"""Calls Esper's API with the key that esper-key keeps.
 
 ESPER_URL is the base URL, such as https://foo-api.esper.cloud/api. A program that calls often
-may keep the key for a minute, and asks for it again after a 401.
+may use the key for a minute before it runs esper-key again. After a 401, run esper-key at once.
 """
 
 import os
@@ -12,7 +12,7 @@ import urllib.request
 
 
 def key() -> str:
-    """The key in use; esper-key says on standard error why there is none."""
+    """Return the key in use. If there is none, esper-key says why on standard error."""
     return subprocess.run(["esper-key", "token"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 

@@ -1,6 +1,6 @@
-// Job makes one call and exits. When the key is due, that call renews it first, and waits for that.
+// Job makes one call and exits. If the key is due, the call first renews the key, and waits for the new one.
 //
-// ESPER_ENVIRONMENT names the tenant, ESPER_KEY_FILE the file that keeps the key, and ESPER_API_KEY the key to
+// ESPER_ENVIRONMENT names the tenant, and ESPER_KEY_FILE the file that keeps the key. ESPER_API_KEY is the key to
 // begin with.
 package main
 

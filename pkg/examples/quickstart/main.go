@@ -1,7 +1,7 @@
-// Quickstart reads what the server knows of an API key and renews the key.
+// Quickstart asks Esper whose an API key is and when it ends, and renews the key.
 //
-// With ESPER_ENVIRONMENT and ESPER_API_KEY it talks to that tenant, and renews only with -renew.
-// Without them it starts a fake server, so that it always has something to show.
+// With ESPER_ENVIRONMENT and ESPER_API_KEY it asks that tenant, and renews the key only with -renew. Without
+// these variables it starts a fake server, and uses a key of that server.
 package main
 
 import (
@@ -71,7 +71,7 @@ func runFake(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// show prints what the client's key is.
+// show asks the server about the client's key, and prints the answer.
 func show(ctx context.Context, w io.Writer, client *esper.Client) (*esper.TokenInfo, error) {
 	info, err := client.TokenInfo(ctx)
 	if err != nil {
@@ -90,8 +90,8 @@ func renewKey(ctx context.Context, client *esper.Client, info *esper.TokenInfo, 
 	})
 }
 
-// renewInto opens the file before the renewal: afterwards it would be too late to find that it
-// cannot be written.
+// renewInto renews the key, and writes the new one to the file out. It opens the file first: if that fails, the key is
+// not renewed.
 func renewInto(ctx context.Context, w io.Writer, client *esper.Client, info *esper.TokenInfo, key, out string) (err error) {
 	fmt.Fprintf(w, "\nRenewing: the key in ESPER_API_KEY may stop working now; the new one goes to %s.\n", out)
 	file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -101,7 +101,7 @@ func renewInto(ctx context.Context, w io.Writer, client *esper.Client, info *esp
 	defer func() { err = errors.Join(err, file.Close()) }()
 	renewed, err := renewKey(ctx, client, info, key)
 	if failed := (*esper.RenewalError)(nil); errors.As(err, &failed) && failed.Outcome == esper.OutcomeUnreadable {
-		_, writeErr := file.Write(failed.Body) // it may hold the new key
+		_, writeErr := file.Write(failed.Body) // the answer may hold the new key
 		return errors.Join(err, writeErr, file.Sync())
 	}
 	if err != nil {
@@ -119,7 +119,7 @@ func printRenewed(w io.Writer, renewed *esper.RenewedToken) {
 		renewed.Token, strings.Join(renewed.Scope, ", "), expiry(renewed.ExpiresAt.Time))
 }
 
-// expiry says when a key ends as a date and as a distance.
+// expiry returns the date on which a key ends, and how long that is from now.
 func expiry(t time.Time) string {
 	const day = 24 * time.Hour
 	switch left := time.Until(t); {

@@ -69,6 +69,7 @@ func TestTenant(t *testing.T) {
 	}
 }
 
+// TestUnreadRenewalIsKept: if the answer to a renewal cannot be read, it is written to the file.
 func TestUnreadRenewalIsKept(t *testing.T) {
 	fake := espertest.NewServer(t)
 	t.Setenv("ESPER_ENVIRONMENT", fake.URL)
@@ -114,6 +115,6 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	if got := expiry(time.Time{}); got != "the server does not say" {
-		t.Errorf("zero: %q", got)
+		t.Errorf("no end: %q", got)
 	}
 }

@@ -1,6 +1,6 @@
-// Reader makes one call with a key that others renew: a pod that mounts a Kubernetes Secret, for example.
+// Reader makes one call with a key that another program renews, for example in a pod that mounts a Kubernetes Secret.
 //
-// ESPER_ENVIRONMENT names the tenant, and ESPER_KEY_FILE the file that keeps the key. Nothing is written.
+// ESPER_ENVIRONMENT names the tenant, and ESPER_KEY_FILE the file that keeps the key. Reader does not write to the file.
 package main
 
 import (

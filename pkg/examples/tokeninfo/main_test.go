@@ -10,7 +10,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestProgram runs the program as a process, against a server that is slow and fails at first.
+// TestProgram builds the program and runs it against a server that is slow and fails at the first request.
 func TestProgram(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "tokeninfo.exe")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// fault is the flag -fail: what is handed to espertest.Server.Fail.
+// fault is the value of the flag -fail: the arguments for espertest.Server.Fail.
 type fault struct {
 	espertest.Fault
 	times int
 }
 
-// parse reads the flag's JSON, all of it or nothing: a misspelt name must not pass for a default.
+// parse reads the JSON of the flag. It refuses unknown names, so that a misspelt one is noticed.
 func (f *fault) parse(text string) error {
 	in := struct {
 		Times   int

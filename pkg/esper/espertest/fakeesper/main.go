@@ -3,14 +3,14 @@
 //	go run ./pkg/esper/espertest/fakeesper -addr 127.0.0.1:0
 //
 // It prints one line of JSON with url, key, enterprise_id and developerapp_id, and serves until
-// it is interrupted. To see a client when things go wrong, -fail makes it answer otherwise; the fields
-// are those of espertest.Fault, and times is for how many requests, for all if it is left out:
+// it is interrupted. With -fail it answers with a fault, to test what a client does then. The fields are
+// those of espertest.Fault. times is the number of requests that get the fault; without it, all do:
 //
 //	go run ./pkg/esper/espertest/fakeesper -fail '{"times":1,"status":429,"header":{"Retry-After":["7"]},
 //		"body":"{\"message\":\"Slow down\"}","delay":"1s","reset":"in-body","handled":true}'
 //
-// reset is before-header or in-body. It exits with 1 if a request broke the API's description, after printing each
-// such violation to standard error, and with 2 if it could not start.
+// reset is before-header or in-body. If requests broke the API's description, the program prints each such
+// violation to standard error and exits with 1. If it cannot start, it exits with 2.
 package main
 
 import (
@@ -41,19 +41,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("fakeesper", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "127.0.0.1:0", "the `address` to listen on; port 0 is any free one")
-	token := flags.String("token", "", "the first `key`, not a real one (default a fake)")
+	token := flags.String("token", "", "the first `key`, which must not be a real one (default fake-esper-key)")
 	var fail fault
 	flags.Func("fail", "answer with this `fault`, written as JSON, in place of the normal answer", fail.parse)
-	lifetime := flags.Duration("lifetime", 90*24*time.Hour, "how long each key lives, so that a renewal becomes due: `10m`")
-	retired := flags.Int("retired", 0, "answer the two token endpoints with this `status`, 404 or 410, as on the day after their end")
-	keep := flags.Bool("keep-old-key", false, "let a renewed key go on working")
+	lifetime := flags.Duration("lifetime", 90*24*time.Hour, "the `duration` for which each key is valid, such as 10m")
+	retired := flags.Int("retired", 0, "answer the two token endpoints with this `status`, 404 or 410, as if Esper had retired them")
+	keep := flags.Bool("keep-old-key", false, "let the old key go on working after a renewal")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {
 		return 2
 	}
 	if flags.NArg() > 0 {
-		_, _ = fmt.Fprintln(stderr, "fakeesper: there are no arguments beside the flags, and here is", flags.Arg(0))
+		_, _ = fmt.Fprintln(stderr, "fakeesper: unexpected argument:", flags.Arg(0))
 		return 2
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)

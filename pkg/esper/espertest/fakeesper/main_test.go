@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// hello is the line that the program prints.
+// hello is the line that the program prints when it has started.
 type hello struct {
 	URL, Key       string
 	EnterpriseID   string `json:"enterprise_id"`
@@ -49,7 +49,7 @@ func send(t *testing.T, method, target, key string) (*http.Response, error) {
 	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 }
 
-// request returns the status of the answer.
+// request sends a request and returns the status of the answer.
 func request(t *testing.T, method, target, key string) int {
 	t.Helper()
 	res, err := send(t, method, target, key)
@@ -60,7 +60,7 @@ func request(t *testing.T, method, target, key string) int {
 	return res.StatusCode
 }
 
-// get returns the answer to getTokenInfo with its body, and how reading that ended.
+// get returns the answer to getTokenInfo, its body, and the error of reading the body.
 func get(t *testing.T, h hello) (res *http.Response, body string, err error) {
 	t.Helper()
 	res, err = send(t, "GET", h.URL+"/v1/token-info/", h.Key)
@@ -72,7 +72,8 @@ func get(t *testing.T, h hello) (res *http.Response, body string, err error) {
 	return res, string(b), err
 }
 
-// serve runs the program in this process, lets use talk to it and returns its exit code.
+// serve runs the program in this process, and calls use, which may send requests. It then ends the program, and returns
+// the exit code and what the program wrote to standard error.
 func serve(t *testing.T, use func(hello), args ...string) (code int, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -92,7 +93,7 @@ func TestRun(t *testing.T) {
 	const key = "odd &+%;=/ key"
 	code, stderr := serve(t, func(h hello) {
 		if h.Key != key {
-			t.Errorf("token = %q", h.Key)
+			t.Errorf("the program prints the key %q, want that of -token", h.Key)
 		}
 		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
 			"/renew-token/?access_token=" + url.QueryEscape(h.Key)
@@ -100,7 +101,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("renewal: %d", got)
 		}
 		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
-			t.Errorf("old key: %d, want it kept", got)
+			t.Errorf("old key: %d, want 200", got)
 		}
 	}, "-token", key, "-keep-old-key")
 	if code != 0 || stderr != "" {
@@ -134,7 +135,7 @@ func TestRunLifetime(t *testing.T) {
 	_, _ = serve(t, func(h hello) {
 		_, body, err := get(t, h)
 		if err != nil || !strings.Contains(body, time.Now().UTC().Add(10*time.Minute).Format("2006-01-02T15")) && !strings.Contains(body, time.Now().UTC().Format("2006-01-02T15")) {
-			t.Errorf("%s, %v; want an end in ten minutes", body, err)
+			t.Errorf("%s, %v; want a key that ends in ten minutes", body, err)
 		}
 	}, "-lifetime", "10m")
 	_, _ = serve(t, func(h hello) {
@@ -176,12 +177,12 @@ func TestRunFailsBeforeHeader(t *testing.T) {
 			t.Errorf("the delay was %v", d)
 		}
 		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 401 {
-			t.Errorf("old key: %d, want it replaced, for the renewal was handled", got)
+			t.Errorf("old key: %d, want 401, since the server has renewed the key", got)
 		}
 	}, "-fail", `{"times":1,"delay":"50ms","reset":"before-header","handled":true}`)
 }
 
-// brokenPipe cannot be written to.
+// brokenPipe is a writer that always fails.
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
@@ -238,7 +239,7 @@ func TestProgram(t *testing.T) {
 	if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
 		t.Errorf("status = %d", got)
 	}
-	if runtime.GOOS == "windows" { // which cannot interrupt a single process
+	if runtime.GOOS == "windows" { // Windows cannot interrupt a single process
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		return
