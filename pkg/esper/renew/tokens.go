@@ -119,7 +119,8 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		{"the key", func(t esper.PersonalAccessToken) bool { return t.Token == key }},
 		{"the beginning of the key", func(t esper.PersonalAccessToken) bool {
 			prefix, shown := t.Prefix.Reveal(), t.Token.Reveal()
-			another := len(shown) == len(key.Reveal()) && !strings.Contains(shown, "*") // a whole key, but not this one
+			// A list may mask a key, or show its beginning alone.
+			another := !strings.HasPrefix(key.Reveal(), shown) && !strings.ContainsAny(shown, "*•…")
 			return len(prefix) >= shortest && strings.HasPrefix(key.Reveal(), prefix) && !another
 		}},
 	}
