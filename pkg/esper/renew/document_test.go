@@ -98,6 +98,7 @@ func TestPrinters(t *testing.T) {
 		}
 		store, source := withCanary(t, server)
 		_, _ = get(t, source, server, "GET") // the 401 is looked into
+		synctest.Wait()                      // fmt and json read the fields below without a lock
 		var log strings.Builder
 		logger := slog.New(slog.NewTextHandler(&log, nil))
 		values := map[string]any{
