@@ -105,32 +105,38 @@ func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
 	return esper.NewSecret(data), nil
 }
 
-// askForKey asks for the key on the terminal, which does not show what is typed.
+// askForKey asks for the key on the terminal, which does not show what is typed. The terminal stops showing it before the
+// question is printed: a person, or a program, may answer at once.
 func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 	const fd = 0
-	before, err := term.GetState(fd)
+	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return esper.Secret{}, errors.New("the terminal cannot hide the key; pass it on standard input")
 	}
-	_, _ = fmt.Fprint(to, "API key (nothing is shown): ")
-	type answer struct {
-		text []byte
-		err  error
-	}
-	typed := make(chan answer, 1)
-	go func() { text, err := term.ReadPassword(fd); typed <- answer{text, err} }()
+	terminal := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, to}, "")
+	typed := make(chan string, 1)
+	go func() {
+		// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
+		text, _ := terminal.ReadPassword("API key (nothing is shown): ")
+		typed <- text
+	}()
+	var text string
 	select {
 	case <-ctx.Done():
-		_ = term.Restore(fd, before)
-		_, _ = fmt.Fprintln(to)
-		return esper.Secret{}, ctx.Err()
-	case a := <-typed:
-		_, _ = fmt.Fprintln(to)
-		if a.err != nil || tidy(string(a.text)) == "" {
-			return esper.Secret{}, usage("no key was typed")
-		}
-		return esper.NewSecret(tidy(string(a.text))), nil
+	case text = <-typed:
 	}
+	_ = term.Restore(fd, before)
+	_, _ = fmt.Fprintln(to)
+	switch text = tidy(text); {
+	case ctx.Err() != nil:
+		return esper.Secret{}, ctx.Err()
+	case text == "":
+		return esper.Secret{}, usage("no key was typed")
+	}
+	return esper.NewSecret(text), nil
 }
 
 var errEmptyFile = errors.New("the file of --key-file is empty")

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 )
@@ -24,12 +25,16 @@ func TestAdoptOnATerminal(t *testing.T) {
 	if shown := o.onTerminal(o.command("token"), "", ""); !strings.Contains(shown, "the key is on the screen") {
 		t.Errorf("token does not warn: %q", shown)
 	}
-	// Ctrl-C and an empty line end adopt, and nothing is stored.
-	if shown := o.onTerminal(o.command("adopt"), "API key", "\x03"); strings.Contains(shown, "stored") {
-		t.Error(shown)
+	// Ctrl-C, Ctrl-D and an empty line end adopt, and nothing is stored.
+	for _, typed := range []string{"\x03", "\x04", "\n"} {
+		shown := o.onTerminal(o.command("adopt"), "API key", typed)
+		if !strings.Contains(shown, "no key was typed") || strings.Contains(shown, "stored") {
+			t.Errorf("%q: %s", typed, shown)
+		}
 	}
-	if shown := o.onTerminal(o.command("adopt"), "API key", "\n"); !strings.Contains(shown, "no key was typed") {
-		t.Error(shown)
+	// A key that is typed as soon as the question appears is not shown either.
+	for range 20 {
+		o.remember(o.onTerminal(o.command("adopt"), "API", "fake-esper-key-of-no-one\n"))
 	}
 }
 
@@ -40,6 +45,7 @@ func (o *operator) onTerminal(cmd *exec.Cmd, question, typed string) (shown stri
 	terminal, err := pty.Start(cmd)
 	must(o.t, err)
 	defer func() { _ = terminal.Close() }()
+	defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop() // a command that got no answer
 	buffer := make([]byte, 4096)
 	for {
 		n, err := terminal.Read(buffer)
