@@ -358,6 +358,10 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
 		t.Errorf("run ended with %d after %v: %s", code, time.Since(begun), s.text())
 	}
+	// The program is started once more at the end, since the key is still not delivered.
+	if _, after, _ := strings.Cut(s.text(), "it was stopped, because esper-key ends"); !strings.Contains(after, "it did not end within") {
+		t.Errorf("run does not say why it stopped the program, or not why it did so again: %s", s.text())
+	}
 	o.token()
 }
 

@@ -24,8 +24,9 @@ var (
 	// ends now. Mend the store; the source goes on trying to save the key.
 	ErrNotSaved = errors.New("renew: the new key is not saved")
 	// ErrNotRenewable: the key works, but cannot be renewed in the way that the source uses. It belongs to no developer
-	// app; or, with [WithPersonalAccessTokens], its token or the unit of that token's expiry_at is not certain. The source
-	// sent nothing that changes the key. The text says what a person can do before the key ends; the source goes on trying.
+	// app; the server has no such endpoint (404, 410); or, with [WithPersonalAccessTokens], its token or the unit of that
+	// token's expiry_at is not certain. The source changed nothing about the key. The text says what a person can do
+	// before the key ends; the source goes on trying.
 	ErrNotRenewable = errors.New("renew: the key cannot be renewed")
 	// ErrReadOnly: the source was opened with [ReadOnly], which neither renews nor adopts a key.
 	ErrReadOnly = errors.New("renew: the source is read-only")

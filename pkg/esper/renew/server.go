@@ -116,8 +116,8 @@ func (s *Source) exchange(ctx context.Context, d policy.Document, left time.Dura
 		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID, AccessToken: d.Key,
 	})
 	if errors.Is(err, esper.ErrNotFound) {
-		err = fmt.Errorf("%w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
-			"(esper-key --via personal-access-token), which is experimental", err)
+		err = fmt.Errorf("%w: %w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
+			"(esper-key --via personal-access-token), which is experimental", ErrNotRenewable, err)
 	}
 	return answer, err
 }

@@ -56,7 +56,7 @@ func TestDayAfter(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = old.Close() })
 		err = old.Renew(t.Context())
-		if err == nil || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
+		if !errors.Is(err, renew.ErrNotRenewable) || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
 			t.Errorf("%d: Renew without the option: %v", status, err)
 		}
 		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
