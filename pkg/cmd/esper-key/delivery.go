@@ -114,7 +114,7 @@ func (d *delivery) loop(ctx context.Context) {
 		case <-again:
 		}
 		again = nil
-		if d.behind = !d.deliver(ctx, programTime); d.behind {
+		if d.behind = !d.deliver(ctx, programTime, "esper-key will try again"); d.behind {
 			again = time.After(pause.NextBackOff())
 			continue
 		}
@@ -125,13 +125,13 @@ func (d *delivery) loop(ctx context.Context) {
 // last delivers once more at the end of the command, when no renewal can begin any more.
 func (d *delivery) last() {
 	if d.behind || d.owed.Load() {
-		d.deliver(context.Background(), lastTime)
+		d.deliver(context.Background(), lastTime, "esper-key ends: see to it by hand")
 	}
 }
 
 // deliver writes the file unless it holds the key, and starts the program if there is a new key. It reports whether
-// both succeeded.
-func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
+// both succeeded. If not, it logs the failure, and next: what comes after it.
+func (d *delivery) deliver(ctx context.Context, limit time.Duration, next string) bool {
 	token, err := d.source.TokenContext(ctx)
 	if err != nil {
 		return true // there is no key to deliver; the source will report the next one
@@ -140,7 +140,7 @@ func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
 		err := writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken))
 		d.metrics.delivered("file", err)
 		if err != nil {
-			d.log.Error("the file of --write-token cannot be written, and does not hold the key in use; esper-key will try again", slog.Any("error", err))
+			d.log.Error("the file of --write-token cannot be written, and does not hold the key in use; "+next, slog.Any("error", err))
 			return false
 		}
 	}
@@ -151,7 +151,7 @@ func (d *delivery) deliver(ctx context.Context, limit time.Duration) bool {
 		}
 		if err != nil {
 			d.owed.Store(true)
-			d.log.Error("the program of --on-renew failed; it will be started again", slog.String("program", d.program), slog.Any("error", err))
+			d.log.Error("the program of --on-renew failed; "+next, slog.String("program", d.program), slog.Any("error", err))
 			return false
 		}
 	}

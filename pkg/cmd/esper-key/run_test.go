@@ -359,7 +359,7 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 		t.Errorf("run ended with %d after %v: %s", code, time.Since(begun), s.text())
 	}
 	// The program is started once more at the end, since the key is still not delivered.
-	if _, after, _ := strings.Cut(s.text(), "it was stopped, because esper-key ends"); !strings.Contains(after, "it did not end within") {
+	if _, after, _ := strings.Cut(s.text(), "it was stopped, because esper-key ends"); !strings.Contains(after, "the program of --on-renew failed; esper-key ends") {
 		t.Errorf("run does not say why it stopped the program, or not why it did so again: %s", s.text())
 	}
 	o.token()
