@@ -87,11 +87,42 @@ func TestSignals(t *testing.T) {
 			}
 			eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
 			_ = cmd.Process.Signal(signal)
-			_ = cmd.Wait()
+			if err := cmd.Wait(); err != nil && args[0] == "renew" {
+				t.Errorf("%q, %v: the key was renewed, and the command fails: %v", args, signal, err)
+			}
 			if !strings.Contains(read(o.path()), o.server.Token()) {
 				t.Errorf("%q, %v: the new key is not stored", args, signal)
 			}
 			o.token()
+		}
+	}
+}
+
+// TestPipeWithoutEnd: a signal ends adopt and run while they wait for a key from a pipe.
+func TestPipeWithoutEnd(t *testing.T) {
+	hearHangups()
+	o := newOperator(t)
+	pipe := filepath.Join(o.folder, "pipe")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	silent, writer, err := os.Pipe()
+	must(t, err)
+	defer func() { _, _ = silent.Close(), writer.Close() }()
+	for _, args := range [][]string{{"adopt"}, {"adopt", "--key-file", pipe}, {"run", "--key-file", pipe}} {
+		var printed strings.Builder
+		code := -1
+		for wait := time.Second; code == -1 && wait < time.Minute; wait *= 4 { // -1: it had not started, and died of the signal
+			cmd := o.command(args...)
+			cmd.Stdin, cmd.Stderr = silent, &printed
+			must(t, cmd.Start())
+			time.Sleep(wait)
+			must(t, cmd.Process.Signal(syscall.SIGTERM))
+			bound := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+			_ = cmd.Wait()
+			bound.Stop()
+			code = cmd.ProcessState.ExitCode()
+		}
+		if code != exitFailed || !strings.Contains(printed.String(), "stopped by a signal") {
+			t.Errorf("%q ended with %d: %s", args, code, printed.String())
 		}
 	}
 }

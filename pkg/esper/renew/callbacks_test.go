@@ -125,8 +125,11 @@ func TestContextEnds(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()
 				begun := time.Now()
-				_ = call(source, ctx)
+				err := call(source, ctx)
 				posts, took := server.counted("renew"), time.Since(begun)
+				if renewed := posts == 1; name != "Run" && (err == nil) != renewed || name == "Run" && err != nil {
+					t.Errorf("%s, whose context ends after %v: %d renewals, and %v", name, after, posts, err)
+				}
 				if after < time.Second && (posts != 0 || took > time.Second) || after > time.Second && (posts != 1 || took != 21*time.Second || stored(t, store).Key != key("key-1")) {
 					t.Errorf("%s, whose context ends after %v: %d renewals, returned after %v", name, after, posts, took)
 				}

@@ -184,8 +184,10 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	defer s.mu.Unlock()
 	s.state = state
 	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
+	goOn := t
+	goOn.Stop = false
 	switch waits := now.Before(state.Retry); {
-	case last == policy.Rest && t.Stop:
+	case last == policy.Rest && t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
 		s.next = now // the turn was stopped early, so the next caller goes on
 	case last == policy.Fail:
 		if s.reason == nil {
