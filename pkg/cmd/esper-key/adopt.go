@@ -84,14 +84,14 @@ func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
 	fromEnvironment := tidy(os.Getenv(keyVariable))
 	switch {
 	case file != "" && file != "-":
-		return keyIn(file)
+		return unlessStopped(c.Context(), func() (esper.Secret, error) { return keyIn(file) })
 	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
 		if fromEnvironment != "" {
 			return esper.NewSecret(fromEnvironment), nil
 		}
 		return askForKey(c.Context(), c.ErrOrStderr())
 	}
-	data, err := readKey(os.Stdin)
+	data, err := unlessStopped(c.Context(), func() (string, error) { return readKey(os.Stdin) })
 	switch {
 	case err != nil:
 		return esper.Secret{}, fmt.Errorf("standard input: %w", err)
@@ -117,26 +117,38 @@ func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 		io.Reader
 		io.Writer
 	}{os.Stdin, to}, "")
-	typed := make(chan string, 1)
-	go func() {
+	text, err := unlessStopped(ctx, func() (string, error) {
 		// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
 		text, _ := terminal.ReadPassword("API key (nothing is shown): ")
-		typed <- text
-	}()
-	var text string
-	select {
-	case <-ctx.Done():
-	case text = <-typed:
-	}
+		return text, nil
+	})
 	_ = term.Restore(fd, before)
 	_, _ = fmt.Fprintln(to)
 	switch text = tidy(text); {
-	case ctx.Err() != nil:
-		return esper.Secret{}, ctx.Err()
+	case err != nil:
+		return esper.Secret{}, err
 	case text == "":
 		return esper.Secret{}, usage("no key was typed")
 	}
 	return esper.NewSecret(text), nil
+}
+
+// unlessStopped returns what read returns, or the error of ctx if that ends first: a terminal or a pipe may never
+// answer. The process ends then, and read with it.
+func unlessStopped[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() { value, err := read(); done <- result{value, err} }()
+	select {
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	case r := <-done:
+		return r.value, r.err
+	}
 }
 
 var errEmptyFile = errors.New("the file of --key-file is empty")
@@ -191,10 +203,12 @@ type keyDescription struct {
 	RenewedAt    time.Time `json:"renewed_at,omitzero"`
 	Serial       int       `json:"serial"`
 
-	// Renewable says for each way to renew the key "yes", or "no: " and the reason. Only show fills it in.
+	// Renewable says for each way to renew the key "yes", "no: " and the reason, or "unknown: " and the reason. Only show
+	// fills it in.
 	Renewable map[string]string `json:"renewable,omitempty"`
 
-	key esper.Secret
+	key     esper.Secret
+	retired bool // Esper has no TokenInfo any more
 }
 
 // describe asks Esper about the key in use.
@@ -210,7 +224,7 @@ func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescriptio
 	}
 	d.key = esper.NewSecret(token.AccessToken)
 	info, err := source.Client().TokenInfo(ctx)
-	if a.via == viaToken && errors.Is(err, esper.ErrNotFound) { // TokenInfo is to be retired too
+	if d.retired = a.via == viaToken && errors.Is(err, esper.ErrNotFound); d.retired { // it is announced
 		return d, nil
 	}
 	if err != nil {
@@ -221,8 +235,8 @@ func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescriptio
 	return d, nil
 }
 
-// waysOf returns for each way to renew the key "yes", or "no: " and the reason.
-func waysOf(ctx context.Context, source *renew.Source) map[string]string {
+// ways returns what Renewable has.
+func (d keyDescription) ways(ctx context.Context, source *renew.Source) map[string]string {
 	say := func(err error) string {
 		if err == nil {
 			return "yes"
@@ -230,6 +244,9 @@ func waysOf(ctx context.Context, source *renew.Source) map[string]string {
 		return "no: " + strings.TrimPrefix(err.Error(), "renew: ")
 	}
 	ways := source.Ways(ctx)
+	if d.retired && ways.RenewToken == nil {
+		return map[string]string{viaRenewToken: "unknown: Esper has no TokenInfo any more, and perhaps no renew-token", viaToken: say(ways.PersonalAccessToken)}
+	}
 	return map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
 }
 
@@ -243,6 +260,9 @@ func (d keyDescription) lines() []string {
 		"scopes      " + strings.Join(d.Scopes, " "),
 		"end         " + ends(d.ExpiresAt),
 		"stored in   " + d.Store,
+	}
+	if d.retired { // then only the store tells something
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, "  ") })
 	}
 	if !d.RenewedAt.IsZero() {
 		lines = append(lines, "renewed     "+stamp(d.RenewedAt))

@@ -68,7 +68,8 @@ func (a *app) check() *cobra.Command {
 
 // examine asks the store and Esper about the key, and returns what check prints.
 func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkResult {
-	source, closeSource, err := a.open(ctx, esper.Secret{}, renew.ReadOnly())
+	a.readOnly = true
+	source, closeSource, err := a.open(ctx, esper.Secret{})
 	if err != nil {
 		if codeOf(err) == exitPerson {
 			return checkResult{Code: stateCritical, Message: oneLine(err)}
@@ -79,6 +80,12 @@ func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkRe
 	err = source.Check(ctx)
 	status := source.Status()
 	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
+	if err != nil {
+		r.Message += ", and cannot be checked: " + oneLine(err)
+	}
+	if status.InDoubt {
+		r.Message += "; a renewal was begun, and its outcome is unknown"
+	}
 	switch left := time.Until(status.ExpiresAt); {
 	case errors.Is(err, renew.ErrKeyLost), errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
 		r.Code, r.Message = stateCritical, oneLine(err)
@@ -87,9 +94,9 @@ func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkRe
 	case left < warn:
 		r.Code = stateWarning
 	case err != nil:
-		r.Code, r.Message = stateUnknown, r.Message+", but it cannot be checked: "+oneLine(err)
+		r.Code = stateUnknown
 	case status.InDoubt:
-		r.Code, r.Message = stateWarning, r.Message+"; a renewal was begun, and its outcome is unknown"
+		r.Code = stateWarning
 	}
 	return r
 }

@@ -107,9 +107,12 @@ func TestAdoptRefuses(t *testing.T) {
 			}
 		})
 	}
-	if r := o.run(key).wants(exitUsage, "is no command"); strings.Contains(r.stderr, key) {
-		t.Errorf("the key is printed: %s", r.stderr)
+	for _, argument := range []string{key, "postgres://u:" + key + "@host/db"} {
+		if r := o.run(argument).wants(exitUsage, "is no command"); strings.Contains(r.stderr, key[:5]) {
+			t.Errorf("the key is printed: %s", r.stderr)
+		}
 	}
+	o.run("adpot").wants(exitUsage, `"adpot" is no command`)
 	o.server.Close()
 	o.input(key, "adopt").wants(exitFailed, "refused")
 	if _, err := os.Stat(o.path()); err == nil {
@@ -310,12 +313,12 @@ func TestCheck(t *testing.T) {
 	o.run("check", "-t", "1s").wants(stateUnknown, "cannot be checked", "the key ends on")
 	o.server.Close()
 	o.run("check", "-t", "3s").wants(stateUnknown, "cannot be checked")
-	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning)
+	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning, "cannot be checked", "refused")
 	if after, _ := os.ReadFile(o.path()); len(before) == 0 || string(after) != string(before) {
 		t.Error("check changed the store, or there is no file")
 	}
 	o.due(-time.Second)
-	o.run("check", "-t", "3s").wants(stateCritical, "ended on")
+	o.run("check", "-t", "3s").wants(stateCritical, "ended on", "cannot be checked")
 	write(t, o.path(), "no document")
 	o.run("check").wants(stateUnknown, "no key document")
 }

@@ -119,7 +119,8 @@ func withoutKeys(text string) string {
 	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
 }
 
-// oneLine returns the text of an error on one line, without the names of packages, which only help a programmer.
+// oneLine returns the text of an error on one line, without words that only help a programmer. A context that is
+// canceled was ended by a signal.
 func oneLine(err error) string {
-	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "").Replace(err.Error())
+	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "", context.Canceled.Error(), "stopped by a signal").Replace(err.Error())
 }

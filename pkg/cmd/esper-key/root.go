@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -110,7 +111,10 @@ func noArguments(c *cobra.Command, args []string) error {
 		return errors.New("adopt takes no key as an argument, because every user of this machine can see the arguments; " +
 			"pass the key on standard input or with --key-file, and if the argument was a key, make a new one")
 	case !c.HasParent():
-		return fmt.Errorf("%.20q is no command", args[0])
+		if !regexp.MustCompile(`^[a-z-]{1,20}$`).MatchString(args[0]) { // it may be a key, or a URL with a password
+			return errors.New("the first argument is no command")
+		}
+		return fmt.Errorf("%q is no command", args[0])
 	}
 	return fmt.Errorf("%s takes no arguments", c.Name())
 }
@@ -145,7 +149,7 @@ func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.O
 	if a.environment == "" {
 		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
-	store, closeStore, err := openStore(a.store)
+	store, closeStore, err := openStore(a.store, a.readOnly)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -77,7 +77,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	initial, err := initialKey(f.keyFile)
+	initial, err := initialKey(ctx, f.keyFile)
 	if err != nil {
 		return err
 	}
@@ -121,11 +121,11 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 
 // initialKey reads the key to begin with. If the file is empty or gone, it returns no key, and no error: after the
 // first start the key is in the store.
-func initialKey(path string) (esper.Secret, error) {
+func initialKey(ctx context.Context, path string) (esper.Secret, error) {
 	if path == "" {
 		return esper.Secret{}, nil
 	}
-	key, err := keyIn(path)
+	key, err := unlessStopped(ctx, func() (esper.Secret, error) { return keyIn(path) })
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmptyFile) {
 		return esper.Secret{}, nil
 	}

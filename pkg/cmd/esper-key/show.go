@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
 const showHelp = `Ask Esper whose key is stored, when it ends, and in which ways it can be
@@ -18,13 +17,14 @@ func (a *app) show() *cobra.Command {
 		Use: "show", Short: "Say whose key is stored, and when it ends", Long: showHelp,
 		Example: "  esper-key show\n  esper-key show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			source, closeSource, err := a.open(c.Context(), esper.Secret{}, renew.ReadOnly())
+			a.readOnly = true
+			source, closeSource, err := a.open(c.Context(), esper.Secret{})
 			if err != nil {
 				return err
 			}
 			d, err := a.describe(c.Context(), source)
 			if err == nil {
-				d.Renewable = waysOf(c.Context(), source)
+				d.Renewable = d.ways(c.Context(), source)
 				err = a.print(c, d, d.lines()...)
 			}
 			return errors.Join(err, closeSource())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"os"
@@ -25,8 +26,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
-// openStore opens the store that a URL names. No error repeats the URL, which may hold a password.
-func openStore(address string) (store renew.Store, closeStore func(), err error) {
+// openStore opens the store that a URL names. With readOnly it makes no file and no table. No error repeats the URL,
+// which may hold a password.
+func openStore(address string, readOnly bool) (store renew.Store, closeStore func(), err error) {
 	if address == "" {
 		return nil, nil, usage("no store is given: set %s to the URL of a store, such as file:///var/lib/esper-key/key.json, or use --store", storeVariable)
 	}
@@ -39,7 +41,8 @@ func openStore(address string) (store renew.Store, closeStore func(), err error)
 		return nil, nil, usage("the URL of the store cannot be read; in a password, write characters such as @, / and %% as %%40, %%2F and %%25")
 	}
 	openers := map[string]func(*url.URL) (renew.Store, func(), error){
-		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "sqlite": sqliteStore, "kubernetes": secretStore,
+		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "kubernetes": secretStore,
+		"sqlite": func(u *url.URL) (renew.Store, func(), error) { return sqliteStore(u, readOnly) },
 	}
 	opener, ok := openers[u.Scheme]
 	switch {
@@ -102,7 +105,8 @@ func fileStore(u *url.URL) (renew.Store, func(), error) {
 	return renew.File(path, opts...), func() {}, nothingElse(u, rest)
 }
 
-func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string) (renew.Store, func(), error) {
+// sqlStore returns a store in db. With makeTable it makes the table if that is missing.
+func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string, makeTable bool) (renew.Store, func(), error) {
 	var opts []sqlstore.Option
 	if own["table"] != "" {
 		opts = append(opts, sqlstore.WithTable(own["table"]))
@@ -113,7 +117,7 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string) (renew.Stor
 	db.SetMaxOpenConns(2) // enough for one key
 	closeDB := func() { _ = db.Close() }
 	store, err := sqlstore.New(db, d, opts...)
-	if err == nil && d == sqlstore.SQLite { // nobody else makes the table in a file
+	if err == nil && makeTable {
 		// This fails for a user who may only read. If the table is missing, renew.Open says so.
 		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...))
 	}
@@ -134,7 +138,7 @@ func postgresStore(u *url.URL) (renew.Store, func(), error) {
 	if err != nil { // not wrapped, because it quotes the URL
 		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
 	}
-	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own)
+	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own, false)
 }
 
 func mysqlStore(u *url.URL) (renew.Store, func(), error) {
@@ -159,17 +163,21 @@ func mysqlStore(u *url.URL) (renew.Store, func(), error) {
 	if err != nil || u.Hostname() == "" || config.DBName == "" {
 		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database")
 	}
-	return sqlStore(sql.OpenDB(connector), sqlstore.MySQL, own)
+	return sqlStore(sql.OpenDB(connector), sqlstore.MySQL, own, false)
 }
 
-func sqliteStore(u *url.URL) (renew.Store, func(), error) {
+func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 	path, err := filePath(u)
 	own, rest, queryErr := options(u, "table", "name")
 	if err := errors.Join(err, queryErr, nothingElse(u, rest)); err != nil {
 		return nil, nil, err
 	}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) { // SQLite would make a file that every user can read
+	_, err = os.Stat(path)
+	switch missing := errors.Is(err, os.ErrNotExist); {
+	case missing && readOnly:
+		return nil, nil, fmt.Errorf("%w: %s does not exist; `esper-key adopt` makes it", renew.ErrNoKey, path)
+	case missing: // SQLite would make a file that every user can read
 		const mine = 0o700
 		_ = os.MkdirAll(filepath.Dir(path), mine) // if it fails, SQLite says so
 		if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
@@ -180,7 +188,7 @@ func sqliteStore(u *url.URL) (renew.Store, func(), error) {
 	if err != nil {
 		return nil, nil, usage("the URL of the SQLite store cannot be used")
 	}
-	return sqlStore(db, sqlstore.SQLite, own)
+	return sqlStore(db, sqlstore.SQLite, own, !readOnly) // nobody else makes the table in a file
 }
 
 func secretStore(u *url.URL) (renew.Store, func(), error) {

@@ -31,7 +31,7 @@ func TestStoreURLs(t *testing.T) {
 		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
 		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
 	} {
-		store, closeStore, err := openStore(address)
+		store, closeStore, err := openStore(address, false)
 		if err != nil {
 			t.Errorf("%s: %v", address, err)
 			continue
@@ -56,7 +56,7 @@ func TestBadStoreURLs(t *testing.T) {
 		"kubernetes://fleet", "kubernetes:///secret", "kubernetes://fleet/secret/more", "kubernetes://fleet/secret", "kubernetes://fleet/secret?namespace=x",
 		"postgres://u:secret@h/db#fragment", "file:///secret#x",
 	} {
-		_, _, err := openStore(address)
+		_, _, err := openStore(address, false)
 		switch {
 		case err == nil:
 			t.Errorf("%s is accepted", address)
@@ -73,7 +73,13 @@ func TestSQLite(t *testing.T) {
 	path := filepath.Join(o.folder, "store", "keys.db")
 	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
 	o.store = at
+	for _, args := range [][]string{{"check"}, {"show"}, {"token", "--read-only"}} { // they make nothing
+		if r := o.run(args...); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "does not exist") || exists(filepath.Dir(path)) {
+			t.Errorf("%q without a database: %d, %s", args, r.code, r.stdout+r.stderr)
+		}
+	}
 	o.input(o.server.Token(), "adopt").wants(0, `stored in   the row "default"`)
+	o.run("check").wants(0)
 	o.run("renew", "--now").wants(0)
 	o.token()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
