@@ -69,7 +69,10 @@ func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
 // tellAdopted prints what is known of a key that has just been stored.
 func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret) error {
 	d, err := a.describe(c.Context(), source)
-	if err != nil {
+	switch {
+	case err != nil && !d.key.IsZero() && d.key != key:
+		return fmt.Errorf("the key was replaced by a renewal; its successor is stored, but asking Esper about that failed: %w", err)
+	case err != nil:
 		return fmt.Errorf("the key is stored, but asking Esper about it failed: %w", err)
 	}
 	first := "The key is stored and in use:"

@@ -13,9 +13,11 @@ var (
 	// with [WithInitialToken]. The error is [esper.ErrInvalidArgument] too.
 	ErrNoKey = errors.New("renew: there is no key yet")
 	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no
-	// other. Somebody replaced or revoked the key, or the answer to its renewal never arrived. Make a new
-	// key in the Esper Console and give it to [Source.Adopt]. No restart is needed: the source looks for
-	// another key in the store every minute, and after a 401.
+	// other. A refusal that a process finds noted in the store counts as the first once the process has
+	// known it for a minute, or once it is ten minutes old. Somebody replaced or revoked the key, or the
+	// answer to its renewal never arrived. Make a new key in the Esper Console and give it to
+	// [Source.Adopt]. No restart is needed: the source looks for another key in the store every minute, and
+	// after a 401.
 	ErrKeyLost = errors.New("renew: the key is lost")
 	// ErrKeyExpired: the key has ended and is not renewed yet, for the reason that the error wraps. Once that
 	// reason is gone, the source renews the key by itself.
