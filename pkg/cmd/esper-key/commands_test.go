@@ -181,6 +181,13 @@ func TestTokenOffline(t *testing.T) {
 	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed"); r.stdout != key+"\n" {
 		t.Errorf("token prints %q, want the old key", r.stdout)
 	}
+	o.edit(func(d map[string]any) {
+		d["attempt"] = map[string]any{"id": "another", "begun_at": time.Now(), "until": time.Now().Add(time.Minute)}
+	})
+	if r := o.run("token").wants(0, "warning: the key, which ends on", "another process has begun to renew it"); r.stdout != key+"\n" {
+		t.Errorf("token prints %q, want the old key", r.stdout)
+	}
+	o.edit(func(d map[string]any) { delete(d, "attempt") })
 	o.due(-time.Minute)
 	o.run("token").wants(exitFailed, "expired").silent()
 }

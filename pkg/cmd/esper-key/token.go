@@ -66,7 +66,11 @@ func (a *app) current(c *cobra.Command) (key esper.Secret, err error) {
 		return key, err
 	}
 	if renewErr != nil {
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "esper-key: warning: the key, which %s, was not renewed: %s\n", ends(source.Status().ExpiresAt), oneLine(renewErr))
+		status, why := source.Status(), oneLine(renewErr)
+		if errors.Is(renewErr, context.DeadlineExceeded) && status.InDoubt {
+			why = "another process has begun to renew it, and has not said how that ended"
+		}
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "esper-key: warning: the key, which %s, was not renewed: %s\n", ends(status.ExpiresAt), why)
 	}
 	return esper.NewSecret(token.AccessToken), nil
 }
