@@ -131,10 +131,11 @@ func (d keyDescription) ways(ctx context.Context, source *renew.Source) map[stri
 		return "no: " + strings.TrimPrefix(err.Error(), "renew: ")
 	}
 	ways := source.Ways(ctx)
+	texts := map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
 	if d.retired && ways.RenewToken == nil {
-		return map[string]string{viaRenewToken: "unknown: Esper has no TokenInfo any more, and perhaps no renew-token", viaToken: say(ways.PersonalAccessToken)}
+		texts[viaRenewToken] = "unknown: Esper has no TokenInfo any more, and perhaps no renew-token"
 	}
-	return map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
+	return texts
 }
 
 func (d keyDescription) lines() []string {

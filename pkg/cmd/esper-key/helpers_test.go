@@ -272,3 +272,8 @@ func must(t *testing.T, err error, out ...any) {
 		t.Fatal(append([]any{err}, out...)...)
 	}
 }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

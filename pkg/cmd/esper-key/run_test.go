@@ -278,11 +278,6 @@ func TestRunEndsInOrder(t *testing.T) {
 	}
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // TestRunGoesOnWithoutAKey: after the loss of the key, run says so in the log and in its metrics, and goes on after
 // adopt.
 func TestRunGoesOnWithoutAKey(t *testing.T) {
