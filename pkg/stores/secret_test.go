@@ -4,11 +4,13 @@ package stores
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +46,17 @@ func apply(t *testing.T, admin *kube.Clientset, namespace, user string) {
 	must(t, err)
 	_, err = admin.RbacV1().RoleBindings(namespace).Create(ctx, &binding, options)
 	must(t, err)
+	// The API server takes a moment to notice a new role.
+	review := authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "update", Resource: "secrets", Name: secret.Name},
+	}}
+	eventually(t, func() error {
+		answer, err := admin.AuthorizationV1().SubjectAccessReviews().Create(ctx, &review, options)
+		if err == nil && !answer.Status.Allowed {
+			err = fmt.Errorf("%s may not update the Secret: %s", user, answer.Status.Reason)
+		}
+		return err
+	})
 }
 
 func secretOf(e *engine, user, namespace, name string) string {
@@ -162,7 +175,7 @@ func TestSecret(t *testing.T) {
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
 	err := try()
-	for over := 50; err != nil && over > 0; over-- {
+	for over := 300; err != nil && over > 0; over-- {
 		<-time.After(100 * time.Millisecond)
 		err = try()
 	}
