@@ -184,7 +184,8 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	defer s.mu.Unlock()
 	s.state = state
 	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
-	goOn := t // what the turn would do next if nobody had stopped it
+	// What would the turn do next if nobody had stopped it?
+	goOn := t
 	goOn.Stop = false
 	switch waits := now.Before(state.Retry); {
 	case last == policy.Rest && t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
