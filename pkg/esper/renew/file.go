@@ -1,6 +1,6 @@
 package renew
 
-import "github.com/esper-go/esper-go/pkg/esper/renew/internal/keyfile"
+import "github.com/esper-go/esper-go/pkg/internal/keyfile"
 
 // File returns a store in the file at path, for all processes on one host that may read and write the file.
 // The file holds one JSON document, which other programs may read: see the package documentation. Beside it

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/renew/internal/keyfile"
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
 // Store keeps one small document for all processes that share a key. [File] and [Memory] are stores;
