@@ -17,6 +17,10 @@ var (
 	ErrRateLimited  = errors.New("esper: rate limit exceeded")           // 429
 	ErrServer       = errors.New("esper: the server failed")             // 5xx
 	ErrRedirect     = errors.New("esper: redirects are not followed")    // 3xx
+
+	// ErrGateway is a 401 or 403 that something in front of Esper answered: a proxy, a firewall, a login page. Such an
+	// answer says nothing about the key, and is neither ErrUnauthorized nor ErrForbidden.
+	ErrGateway = errors.New("esper: something in front of Esper refused the request")
 )
 
 var (
