@@ -176,7 +176,7 @@ func connectRefused(proxy *url.URL, status int) error {
 // Single clones what Pooled returned into a transport that dials for each request and speaks HTTP/1.1. On a
 // used connection, a request can fail because the server has just closed the connection; that looks as if the
 // answer had been lost. HTTP/2 sends a request again by itself when the server refuses a stream. With Single,
-// neither can happen.
+// neither can happen. A request that ends early is not sent any further: see dropUnsent.
 func Single(pooled *http.Transport) *http.Transport {
 	single := pooled.Clone()
 	single.DisableKeepAlives = true
@@ -200,6 +200,7 @@ func Single(pooled *http.Transport) *http.Transport {
 		protos := slices.Clone(single.TLSClientConfig.NextProtos) // Clone shares the slice
 		single.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
 	}
+	dropUnsent(single)
 	return single
 }
 
