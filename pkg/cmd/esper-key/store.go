@@ -5,24 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-	typed "k8s.io/client-go/kubernetes/typed/core/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
-	"github.com/esper-go/esper-go/pkg/esper/renew/kubestore"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
@@ -127,45 +118,6 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string, makeTable b
 	return store, closeDB, err
 }
 
-func postgresStore(u *url.URL) (renew.Store, func(), error) {
-	own, rest, err := options(u, "table", "name")
-	if err != nil {
-		return nil, nil, err
-	}
-	plain := *u
-	plain.RawQuery = rest.Encode()
-	config, err := pgx.ParseConfig(plain.String())
-	if err != nil { // not wrapped, because it quotes the URL
-		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
-	}
-	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own, false)
-}
-
-func mysqlStore(u *url.URL) (renew.Store, func(), error) {
-	own, rest, err := options(u, "table", "name")
-	if err != nil {
-		return nil, nil, err
-	}
-	config, err := mysql.ParseDSN("/?" + rest.Encode())
-	if err != nil {
-		return nil, nil, usage("the parameters of the MySQL store's URL cannot be used")
-	}
-	config.User, config.DBName, config.Net, config.Addr = u.User.Username(), strings.TrimPrefix(u.Path, "/"), "tcp", u.Host
-	config.Passwd = os.Getenv("MYSQL_PWD")
-	if password, ok := u.User.Password(); ok {
-		config.Passwd = password
-	}
-	if u.Port() == "" {
-		config.Addr = u.Host + ":3306"
-	}
-	config.Logger = new(mysql.NopLogger)
-	connector, err := mysql.NewConnector(config)
-	if err != nil || u.Hostname() == "" || config.DBName == "" {
-		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database")
-	}
-	return sqlStore(sql.OpenDB(connector), sqlstore.MySQL, own, false)
-}
-
 func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 	path, err := filePath(u)
 	own, rest, queryErr := options(u, "table", "name")
@@ -189,33 +141,4 @@ func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 		return nil, nil, usage("the URL of the SQLite store cannot be used")
 	}
 	return sqlStore(db, sqlstore.SQLite, own, !readOnly) // nobody else makes the table in a file
-}
-
-func secretStore(u *url.URL) (renew.Store, func(), error) {
-	own, others, err := options(u, "key", "context")
-	name := strings.TrimPrefix(u.Path, "/")
-	if err := errors.Join(err, nothingElse(u, others)); err != nil {
-		return nil, nil, err
-	}
-	if u.Host == "" || name == "" || strings.Contains(name, "/") || u.User != nil {
-		return nil, nil, usage("the URL of a Secret is kubernetes://namespace/name")
-	}
-	klog.SetOutput(io.Discard)
-	klog.LogToStderr(false)
-	where := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(),
-		&clientcmd.ConfigOverrides{CurrentContext: own["context"]})
-	config, err := where.ClientConfig()
-	if err != nil {
-		return nil, nil, errors.New("there is no access to a Kubernetes cluster: neither a pod's service account nor a readable KUBECONFIG")
-	}
-	config.WarningHandler = rest.NoWarnings{}
-	clients, err := typed.NewForConfig(config)
-	if err != nil {
-		return nil, nil, errors.New("the settings for the Kubernetes cluster cannot be used; check the KUBECONFIG")
-	}
-	var opts []kubestore.Option
-	if own["key"] != "" {
-		opts = append(opts, kubestore.WithDataKey(own["key"]))
-	}
-	return kubestore.New(clients.Secrets(u.Host), name, opts...), func() {}, nil
 }
