@@ -54,17 +54,16 @@ func (m *metrics) gauge(name, help string, value func(renew.Status) float64) pro
 }
 
 // count counts a change that the source reports. It returns true if another key is in use.
-func (m *metrics) count(before, after renew.Status) (newKey bool) {
-	switch {
-	case after.Serial == before.Serial && after.IssuedAt.Equal(before.IssuedAt) && after.ExpiresAt.Equal(before.ExpiresAt):
+func (m *metrics) count(kind renew.EventKind) (newKey bool) {
+	switch kind {
+	case renew.Renewed, renew.Adopted:
+		m.renewals.WithLabelValues(string(kind)).Inc()
+		return true
+	case renew.Failed, renew.Lost:
 		m.renewals.WithLabelValues("failed").Inc()
-		return false
-	case after.Serial == 1:
-		m.renewals.WithLabelValues("adopted").Inc()
-	default:
-		m.renewals.WithLabelValues("renewed").Inc()
+	case renew.Recovered:
 	}
-	return true
+	return false
 }
 
 func (m *metrics) delivered(to string, err error) {

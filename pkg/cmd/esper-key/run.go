@@ -91,7 +91,6 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	first := source.Status()
 	k.metrics.source = source
 	k.delivery.source = source
 	if err := k.delivery.begin(ctx); err != nil {
@@ -108,7 +107,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	var works sync.WaitGroup
 	works.Go(func() { k.delivery.loop(work) })
 	works.Go(func() { k.watch(work, source) })
-	works.Go(func() { k.count(work, changes, source, first) })
+	works.Go(func() { k.count(work, changes, source) })
 	k.notify.ready(source)
 	err = source.Run(ctx)
 	k.notify.stopping()
@@ -145,15 +144,15 @@ func newLogger(to io.Writer, format string) (*slog.Logger, error) {
 // changes queues the changes that the source reports, so that the source never waits for metrics, delivery or systemd.
 type changes struct {
 	mu   sync.Mutex
-	all  []renew.Status
+	all  []renew.EventKind
 	more chan struct{}
 }
 
 func newChanges() *changes { return &changes{more: make(chan struct{}, 1)} }
 
-func (c *changes) add(s renew.Status) {
+func (c *changes) add(e renew.Event) {
 	c.mu.Lock()
-	c.all = append(c.all, s)
+	c.all = append(c.all, e.Kind)
 	c.mu.Unlock()
 	select {
 	case c.more <- struct{}{}:
@@ -161,7 +160,7 @@ func (c *changes) add(s renew.Status) {
 	}
 }
 
-func (c *changes) take() (all []renew.Status) {
+func (c *changes) take() (all []renew.EventKind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all, c.all = c.all, nil
@@ -170,11 +169,10 @@ func (c *changes) take() (all []renew.Status) {
 
 // count counts each change in the metrics, wakes the delivery, and tells systemd. When ctx ends, it first handles the
 // changes that are still in the queue.
-func (k *keeper) count(ctx context.Context, c *changes, source *renew.Source, before renew.Status) {
+func (k *keeper) count(ctx context.Context, c *changes, source *renew.Source) {
 	for ended := false; ; {
-		for _, s := range c.take() {
-			k.delivery.wake(k.metrics.count(before, s))
-			before = s
+		for _, kind := range c.take() {
+			k.delivery.wake(k.metrics.count(kind))
 			k.notify.status(source)
 		}
 		if ended {

@@ -47,7 +47,7 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 			handler := &using{Handler: slog.DiscardHandler, server: server}
 			logger := slog.New(handler)
 			changes := 0
-			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Status) {
+			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Event) {
 				changes++
 				_, _ = handler.source.Load().Token()
 				_ = handler.source.Load().Check(t.Context())

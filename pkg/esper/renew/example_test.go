@@ -22,7 +22,7 @@ func Example_daemon() {
 
 	source, err := renew.Open(ctx, server.URL, renew.Memory(), // renew.File(path), in a daemon
 		renew.WithInitialToken(esper.NewSecret(server.Token())), // used while the store is empty
-		renew.WithOnChange(func(s renew.Status) { fmt.Println("expires", s.ExpiresAt, s.LastError) }))
+		renew.WithOnChange(func(e renew.Event) { fmt.Println(e.Kind, e.Status.ExpiresAt, e.Status.LastError) }))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,10 +11,10 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// recorder keeps each Status that the function of WithOnChange gets.
-type recorder []Status
+// recorder keeps each Event that the function of WithOnChange gets.
+type recorder []Event
 
-func (r *recorder) option() Option { return WithOnChange(func(s Status) { *r = append(*r, s) }) }
+func (r *recorder) option() Option { return WithOnChange(func(e Event) { *r = append(*r, e) }) }
 
 // advisory opens a source whose key is in the advisory window, ten days before its end. If renewal is set, it
 // answers the renewals in place of the server.
@@ -63,7 +63,7 @@ func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 				t.Errorf("wait %d is %v, want %v ± 50 %%", i+1, gap, middle)
 			}
 		}
-		if len(told) != 10 || told[0].LastError == nil || told[0].NextAttempt.IsZero() {
+		if len(told) != 10 || told[0].Kind != Failed || told[0].Status.LastError == nil || told[0].Status.NextAttempt.IsZero() {
 			t.Errorf("the function of WithOnChange was called %d times, want 10: %+v", len(told), told)
 		}
 		if d := stored(t, store); d.Attempt.ID != "" {
@@ -73,8 +73,8 @@ func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 		time.Sleep(12 * time.Hour)
 		wantKey(t, source, "key-1")
 		synctest.Wait() // until the function of WithOnChange was called
-		if status := told[len(told)-1]; status.LastError != nil || source.Status().LastError != nil || len(told) != 11 {
-			t.Errorf("after the renewal: %v", status.LastError)
+		if last := told[len(told)-1]; last.Kind != Renewed || last.Status.LastError != nil || source.Status().LastError != nil || len(told) != 11 {
+			t.Errorf("after the renewal: %+v", last)
 		}
 	})
 }

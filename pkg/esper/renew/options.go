@@ -15,7 +15,7 @@ type settings struct {
 	before   time.Duration
 	client   []esper.Option
 	logger   *slog.Logger
-	onChange func(Status)
+	onChange func(Event)
 	readOnly bool
 	tokens   bool          // renew through personal access tokens
 	lifetime time.Duration // how long new keys live; 0: as long as the key before
@@ -42,10 +42,10 @@ func WithClientOptions(opts ...esper.Option) Option {
 // default, and for nil, nothing is logged. The handler may use the source.
 func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.logger = logger } }
 
-// WithOnChange sets a function that is called after each renewal, adoption and failure, one call at a
-// time. It may use the source. [Source.Close] does not wait for it. While a call for a failure is running, further
-// failures are not reported, since that call may have caused them.
-func WithOnChange(f func(Status)) Option { return func(s *settings) { s.onChange = f } }
+// WithOnChange sets a function that is called for each [Event], one call at a time. It may use the source.
+// [Source.Close] does not wait for it. While a call for a failure is running, further failures are not reported, since
+// that call may have caused them.
+func WithOnChange(f func(Event)) Option { return func(s *settings) { s.onChange = f } }
 
 // ReadOnly makes a source that never writes to the store and never renews. It uses the keys that others save there,
 // within a minute or after a 401. [Source.Renew], [Source.Adopt] and [Source.RenewToken]

@@ -41,21 +41,63 @@ func (s *Source) statusOf(v view) Status {
 	}
 }
 
+// Event is a change that the function of [WithOnChange] is told of. It holds no secret.
+type Event struct {
+	Kind   EventKind
+	Status Status // right after the change
+}
+
+// EventKind says what happened. Of one change, the function of [WithOnChange] is told the first kind that applies.
+type EventKind string
+
+// The kinds of an [Event].
+const (
+	// Renewed: a key that a renewal made, by this process or another one, replaced the key in use. If Status.Saved is
+	// false, the new key could not be saved so far, and is lost if the process ends.
+	Renewed EventKind = "renewed"
+	// Adopted: another key, which a person gave, replaced the key in use.
+	Adopted EventKind = "adopted"
+	// Lost: the key in use is lost, see [ErrKeyLost].
+	Lost EventKind = "lost"
+	// Failed: something that was due failed: a renewal, a save, a read of the store, or a check of the key.
+	// Status.LastError says why. The source tries again.
+	Failed EventKind = "failed"
+	// Recovered: after Lost or Failed, all is well with the same key.
+	Recovered EventKind = "recovered"
+)
+
 // event is a change that is reported to the logger and to WithOnChange.
 type event struct {
+	kind          EventKind
 	before, after policy.State
 	err           error
 	failed        bool
 	accepted      time.Time
 }
 
-func (e event) renewed() bool { return e.before.Doc.Key != e.after.Doc.Key }
+// kindOf returns what kind of change a turn brought; "" if nothing changed. The errors are those of the turn before
+// and of this turn.
+func kindOf(before, after policy.State, was, is error, failed bool) EventKind {
+	switch {
+	case after.Doc.Replaced(before.Doc.Key):
+		return Renewed
+	case after.Doc.Key != before.Doc.Key:
+		return Adopted
+	case after.Lost && !before.Lost:
+		return Lost
+	case failed:
+		return Failed
+	case !after.Lost && is == nil && (before.Lost || was != nil):
+		return Recovered
+	}
+	return ""
+}
 
 // remember keeps e for report. It drops a failure that happens while another failure is being reported: the
 // logger or the function of WithOnChange may have caused it, and would cause one more at each report, for
 // ever. The caller holds mu.
 func (s *Source) remember(e event) {
-	if e.renewed() || e.failed && !s.tellsFailure {
+	if e.kind != "" && (e.kind != Failed || !s.tellsFailure) {
 		s.events = append(s.events, e)
 	}
 }
@@ -70,7 +112,7 @@ func (s *Source) report() {
 			return
 		}
 		e := s.events[0]
-		s.events, s.tells, s.tellsFailure = s.events[1:], true, e.failed
+		s.events, s.tells, s.tellsFailure = s.events[1:], true, e.kind == Failed
 		s.mu.Unlock()
 		s.tell(e)
 		s.mu.Lock()
@@ -81,10 +123,10 @@ func (s *Source) report() {
 
 func (s *Source) tell(e event) {
 	status := s.statusOf(view{state: e.after, failed: e.err, accepted: e.accepted})
-	if e.renewed() {
+	if e.kind == Renewed || e.kind == Adopted {
 		what := "the Esper API key was renewed"
 		switch {
-		case e.after.Doc.Serial == 1:
+		case e.kind == Adopted:
 			what = "another Esper API key was taken into use"
 		case !e.after.Saved() && !s.readOnly:
 			what = "the Esper API key was renewed, and the new one cannot be saved"
@@ -95,8 +137,11 @@ func (s *Source) tell(e event) {
 		s.logger.Error("the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError),
 			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
 	}
+	if e.kind == Recovered {
+		s.logger.Info("the Esper API key works again", slog.Time("expires", status.ExpiresAt))
+	}
 	if s.onChange != nil {
-		s.onChange(status)
+		s.onChange(Event{e.kind, status})
 	}
 }
 

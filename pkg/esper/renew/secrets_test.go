@@ -101,8 +101,8 @@ func TestNoSecretShows(t *testing.T) {
 					checkNoCanary(t, name, err.Error())
 				}
 				synctest.Wait()
-				for _, s := range told {
-					checkStatus(t, s)
+				for _, e := range told {
+					checkStatus(t, e.Status)
 				}
 				if len(told) == 0 || log.Len() == 0 {
 					t.Errorf("%s: nothing was logged, or the function of WithOnChange was not called", name)

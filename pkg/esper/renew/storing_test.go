@@ -54,7 +54,7 @@ func TestStoringFailsForLong(t *testing.T) {
 		if status.Saved || !errors.Is(status.LastError, errDisk) {
 			t.Errorf("Status: %+v", status)
 		}
-		if len(told) != 1 || told[0].Saved || !errors.Is(told[0].LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
+		if len(told) != 1 || told[0].Kind != Renewed || told[0].Status.Saved || !errors.Is(told[0].Status.LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
 			t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

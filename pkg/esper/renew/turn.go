@@ -187,6 +187,7 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	// What would the turn do next if nobody had stopped it?
 	goOn := t
 	goOn.Stop = false
+	was := s.failed
 	switch waits := now.Before(state.Retry); {
 	case last == policy.Rest && t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
 		s.next = now // the turn was stopped early, so the next caller goes on
@@ -198,7 +199,7 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	case last == policy.Rest && !waits:
 		s.failed = nil
 	}
-	s.remember(event{before: before, after: state, err: s.failed, failed: last == policy.Fail, accepted: s.accepted})
+	s.remember(event{kind: kindOf(before, state, was, s.failed, last == policy.Fail), before: before, after: state, err: s.failed, failed: last == policy.Fail, accepted: s.accepted})
 	s.show()
 	s.busy = nil
 	close(busy)

@@ -176,8 +176,8 @@ func TestYear(t *testing.T) {
 			// All other POSTs are renewals that failed, since a key that was renewed is not due for long.
 			t.Logf("seed %d, old key stays %v, %d %% faults: %d POSTs = %d renewals + %d failures, %d losses",
 				seed, server.keepOld, w.often, posts, renewed, w.failed, operator)
-			for _, s := range told {
-				checkStatus(t, s)
+			for _, e := range told {
+				checkStatus(t, e.Status)
 			}
 			checkNoCanary(t, "the log", log.String())
 			server.fault, server.refuse = nil, nil

@@ -92,15 +92,17 @@ func (k *keeper) open(ctx context.Context, path, issued string) *renew.Source {
 		options = append(options, renew.WithPersonalAccessTokens())
 		count = &k.throughTokens
 	}
-	options = append(options, renew.WithOnChange(func(s renew.Status) {
+	options = append(options, renew.WithOnChange(func(e renew.Event) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if s.LastError == nil {
+		if e.Kind == renew.Renewed {
 			*count++
+		}
+		if e.Status.LastError == nil {
 			return
 		}
-		k.found.note(s.LastError)
-		k.told = k.told || errors.Is(s.LastError, esper.ErrNotFound) && strings.Contains(s.LastError.Error(), "WithPersonalAccessTokens")
+		k.found.note(e.Status.LastError)
+		k.told = k.told || errors.Is(e.Status.LastError, esper.ErrNotFound) && strings.Contains(e.Status.LastError.Error(), "WithPersonalAccessTokens")
 	}))
 	for {
 		source, err := renew.Open(ctx, k.server.base, renew.File(path), options...)
