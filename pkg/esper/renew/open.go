@@ -147,7 +147,7 @@ func (s *Source) begin(ctx context.Context, c content) error {
 			s.failed = err
 		}
 	}
-	s.state, s.asked = state, now
+	s.state, s.asked, s.worked = state, now, now
 	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
 	if state.Due(now) {
 		s.next = now

@@ -16,11 +16,13 @@ type Status struct {
 	ExpiresAt   time.Time // when it ends, or is assumed to
 	RenewedAt   time.Time // when the key in use was made by a renewal; zero if a person gave it
 	AcceptedAt  time.Time // when the server last accepted a key or made one, in this process; zero: never
+	WorkedAt    time.Time // when this process last did what was due, with or without success; with Run, every minute
 	NextAttempt time.Time // the earliest time at which the next renewal may begin
 	Saved       bool      // the store holds the key in use; if not, the key is lost when the process ends
 	Lost        bool      // the server refuses the key, and the store has no other; see ErrKeyLost
 	InDoubt     bool      // the outcome of a renewal is unknown, and the server has not accepted the key since
 	Serial      int       // how often the key was renewed since a person gave it, plus one
+	Refused     bool      // the server refused the key when it was last asked about it, by any process
 	LastError   error     // why the last renewal, check, read or save failed; nil if all is well
 }
 
@@ -35,8 +37,8 @@ func (s *Source) statusOf(v view) Status {
 		v.failed = s.lost(v)
 	}
 	return Status{
-		IssuedAt: st.Doc.IssuedAt, ExpiresAt: st.End, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted,
-		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost, InDoubt: st.InDoubt(),
+		IssuedAt: st.Doc.IssuedAt, ExpiresAt: st.End, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted, WorkedAt: v.worked,
+		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost, InDoubt: st.InDoubt(), Refused: !st.Doc.RefusedAt.IsZero(),
 		Serial: st.Doc.Serial, LastError: v.failed,
 	}
 }

@@ -45,6 +45,7 @@ type Source struct {
 	tellsFailure bool                // which is a failure
 	asked        time.Time           // when the server was last asked about the key
 	accepted     time.Time           // when the server last accepted a key, or made one
+	worked       time.Time           // when the last turn ended; with the monotonic clock, which stands still with the machine
 	rejected     time.Time           // when Reject last had the store read
 	answer       *esper.RenewedToken // the last new key of this process, for RenewToken
 
@@ -154,12 +155,13 @@ type view struct {
 	failed   error
 	rejected time.Time
 	accepted time.Time
+	worked   time.Time
 }
 
 func (s *Source) look() view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return view{s.state, s.next, s.busy, s.closed, s.failed, s.rejected, s.accepted}
+	return view{s.state, s.next, s.busy, s.closed, s.failed, s.rejected, s.accepted, s.worked}
 }
 
 func wait(ctx context.Context, ended <-chan struct{}) {

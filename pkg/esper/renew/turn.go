@@ -182,7 +182,7 @@ func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.A
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = state
+	s.state, s.worked = state, now
 	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
 	// What would the turn do next if nobody had stopped it?
 	goOn := t
