@@ -27,7 +27,7 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check soak explore mutations lives tokens stores workspace esper-key esper-key-test
+	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check soak explore mutations lives published tokens stores workspace esper-key esper-key-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -188,9 +188,12 @@ explore: ## every order of events of renewing processes: two of them (a minute),
 mutations: ## change single lines of the policy, and want the exploration to find each (some five minutes)
 	$(GO) test -count=1 -tags mutations -timeout 60m -run '^TestMutations$$' $(POLICY)
 
-lives: ## 300 programs that end while they renew, 200 that are killed, and some that are stopped (some two minutes)
-	ESPER_TEST_LIVES=300 ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow -timeout 20m \
-		-run '^(TestProgramsThatEnd|TestKilledAtRandom|TestProcessesRenewOnce|TestStopped)$$' ./pkg/esper/renew
+lives: ## 200 programs that are killed while they renew, and some that are stopped (some two minutes)
+	ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow -timeout 20m \
+		-run '^(TestKilledAtRandom|TestProcessesRenewOnce|TestStopped)$$' ./pkg/esper/renew
+
+published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some five minutes)
+	ESPER_TEST_LIVES=10 $(GO) test -count=1 -timeout 30m -run '^TestPublished$$' ./pkg/examples
 
 tokens: ## the tests of the renewal once more, through personal access tokens (about a minute)
 	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 -timeout 20m ./pkg/esper/renew ./pkg/esper/renew/storetest

@@ -2,11 +2,13 @@
 // knows of an API key, such as when the key expires, and exchanges a key for a new one without losing it.
 //
 //	client, err := esper.New("foo", esper.APIKey(os.Getenv("ESPER_API_KEY")))
+//	if err != nil {
+//		return err
+//	}
 //	info, err := client.TokenInfo(ctx)
-//	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
-//		EnterpriseID:   info.Enterprise.ID,
-//		DeveloperAppID: info.DeveloperApp.ID,
-//	})
+//
+// [Client.RenewToken] exchanges the key for a new one. The answer is the only copy of the new key: its example shows how
+// a program keeps it, also if the program has to end meanwhile. Package renew does that, and more, by itself.
 //
 // # Errors
 //

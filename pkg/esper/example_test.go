@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -39,11 +42,14 @@ func ExampleClient_TokenInfo() {
 	// [secret]
 }
 
-// Renew a key. Store the new one before anything else.
+// Renew a key by hand. The answer is the only copy of the new key: do not end the call with ctx, and store the key before
+// anything else. Package renew does all that.
 func ExampleClient_RenewToken() {
 	fake := espertest.New()
 	defer fake.Close()
-	ctx, store := context.Background(), func(esper.Secret) error { return nil }
+	store := func(esper.Secret) error { return nil }
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 
 	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()))
 	if err != nil {
@@ -55,7 +61,7 @@ func ExampleClient_RenewToken() {
 		fmt.Println(err)
 		return
 	}
-	renewed, err := client.RenewToken(ctx, esper.RenewRequest{
+	renewed, err := client.RenewToken(context.WithoutCancel(ctx), esper.RenewRequest{
 		EnterpriseID:   info.Enterprise.ID,
 		DeveloperAppID: info.DeveloperApp.ID,
 	})

@@ -50,17 +50,3 @@ func TestPageLinks(t *testing.T) {
 		t.Errorf("only %d tests are linked", tests)
 	}
 }
-
-// TestReadmePrograms: each Go block of the README is in an example program, which another test runs.
-func TestReadmePrograms(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(page(t, "README.md"), -1)
-	programs := []string{"pkg/examples/tokeninfo/main.go", "pkg/examples/daemon/main.go"}
-	if len(blocks) != len(programs) {
-		t.Fatalf("%d blocks, want %d", len(blocks), len(programs))
-	}
-	for i, program := range programs {
-		if !strings.Contains(page(t, program), blocks[i][1]) {
-			t.Errorf("%s has not these lines:\n%s", program, blocks[i][1])
-		}
-	}
-}

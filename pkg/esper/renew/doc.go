@@ -4,13 +4,16 @@
 //
 // # A daemon
 //
-// Run renews the key in the background. When its context ends, it finishes a renewal that has begun:
+// Run renews the key in the background. When its context ends, it finishes a renewal that has begun, and Close waits
+// for that:
 //
 //	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 //	defer stop()
 //	source, err := renew.Open(ctx, "foo", renew.File("/var/lib/myapp/esper-key.json"),
 //		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY")))) // used while the file is empty
-//	if err != nil { … }
+//	if err != nil {
+//		return err
+//	}
 //	defer source.Close()
 //	go source.Run(ctx)
 //	client := source.Client() // or an http.Client with source.Transport, for any endpoint
@@ -21,12 +24,14 @@
 // # A job
 //
 // A job that makes calls and exits needs no Run. When the key is due, the job's first call renews the key and
-// waits for the new one. A job that makes no call, from cron for example, calls RenewIfDue:
+// waits for the new one. A job that makes no call, from cron for example, calls RenewIfDue. A signal ends ctx here too:
 //
-//	source, err := renew.Open(ctx, …)
-//	if err != nil { … }
+//	source, err := renew.Open(ctx, "foo", renew.File("/var/lib/myapp/esper-key.json"))
+//	if err != nil {
+//		return err
+//	}
 //	defer source.Close()
-//	err = source.RenewIfDue(ctx)
+//	return source.RenewIfDue(ctx)
 //
 // Such a job has to run more often than the advisory window is long (see below): 18 days for a 90-day key.
 //

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -17,7 +20,7 @@ import (
 func Example_daemon() {
 	server := espertest.New() // a fake server; for Esper, pass a tenant name such as "foo" instead of its URL
 	defer server.Close()
-	ctx, stop := context.WithCancel(context.Background()) // signal.NotifyContext, in a daemon
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
 	source, err := renew.Open(ctx, server.URL, renew.Memory(), // renew.File(path), in a daemon
@@ -27,6 +30,7 @@ func Example_daemon() {
 		fmt.Println(err)
 		return
 	}
+	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun; Status has the error
 	ended := make(chan error, 1)
 	go func() { ended <- source.Run(ctx) }()
 
@@ -37,11 +41,11 @@ func Example_daemon() {
 	}
 	fmt.Println("key", info.ID, "of", info.User)
 
-	stop()
-	fmt.Println(<-ended, source.Close()) // both wait for a renewal that has begun
+	stop() // SIGTERM does the same
+	fmt.Println(<-ended)
 	// Output:
 	// key 570 of bindya
-	// <nil> <nil>
+	// <nil>
 }
 
 // A job that starts, makes its calls and exits needs no Run: when the key is due, a call renews it. A job
@@ -49,21 +53,17 @@ func Example_daemon() {
 func Example_job() {
 	server := espertest.New()
 	defer server.Close()
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	source, err := renew.Open(ctx, server.URL, renew.Memory(), // renew.File(path), in a job
 		renew.WithInitialToken(esper.NewSecret(server.Token())))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := source.RenewIfDue(ctx); err != nil {
-		fmt.Println(err)
-	}
-	fmt.Println("saved:", source.Status().Saved)
-	fmt.Println(source.Close()) // waits for a renewal that is under way
-	// Output:
-	// saved: true
-	// <nil>
+	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun
+	fmt.Println(source.RenewIfDue(ctx), source.Status().Saved)
+	// Output: <nil> true
 }
 
 // Transport sends the key to any endpoint of the same server, also where this module has no method.
@@ -71,13 +71,14 @@ func ExampleSource_Transport() {
 	devices := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "[]") })
 	server := espertest.New(espertest.WithHandler("/v0/devices/", devices))
 	defer server.Close()
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	source, err := renew.Open(ctx, server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer source.Close() //nolint:errcheck // nothing was begun
+	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun
 
 	client := &http.Client{Transport: source.Transport(nil), Timeout: 30 * time.Second} // not oauth2.NewClient
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/v0/devices/", nil)
@@ -100,13 +101,14 @@ func ExampleSource_Transport() {
 func ExampleSource_Adopt() {
 	server := espertest.New()
 	defer server.Close()
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	source, err := renew.Open(ctx, server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer source.Close() //nolint:errcheck // nothing was begun
+	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun
 
 	server.Revoke()
 	fmt.Println("refused:", errors.Is(source.Check(ctx), esper.ErrUnauthorized))
@@ -123,14 +125,15 @@ func ExampleSource_Adopt() {
 func ExampleWithPersonalAccessTokens() {
 	server := espertest.New(espertest.WithRetired(http.StatusGone)) // a fake server without the endpoint
 	defer server.Close()
-	ctx := context.Background()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	source, err := renew.Open(ctx, server.URL, renew.Memory(),
 		renew.WithInitialToken(esper.NewSecret(server.Token())), renew.WithPersonalAccessTokens())
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer source.Close() //nolint:errcheck // Status has the error
+	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun
 	fmt.Println("can be renewed so:", source.Ways(ctx).PersonalAccessToken == nil)
 	fmt.Println(source.Renew(ctx), source.Status().Saved)
 	// Output:

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,21 +37,22 @@ func run(ctx context.Context) error {
 	}
 	renewed := make(chan error, 1)
 	go func() { renewed <- source.Run(ctx) }()
+	work(ctx, source.Client())
+	return errors.Join(source.Close(), <-renewed) // Close waits for a renewal that has begun, and ends Run
+}
 
-	client := source.Client()
-	for work := time.NewTicker(time.Minute); ctx.Err() == nil; {
-		if info, err := client.TokenInfo(ctx); err == nil { // the daemon's work
+// work is what the daemon is there for: here, one call a minute.
+func work(ctx context.Context, client *esper.Client) {
+	for tick := time.NewTicker(time.Minute); ; {
+		if info, err := client.TokenInfo(ctx); err == nil {
 			fmt.Println("key", info.ID, "expires", info.ExpiresAt)
 		} else if ctx.Err() == nil {
 			slog.Error("the daemon's work", slog.Any("error", err))
 		}
 		select {
-		case <-work.C:
+		case <-tick.C:
 		case <-ctx.Done():
+			return
 		}
 	}
-	if err := <-renewed; err != nil { // Run has finished a renewal that was under way
-		return err
-	}
-	return source.Close()
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -23,7 +24,7 @@ func main() {
 	renew := flag.Bool("renew", false, "renew the key of a real tenant, and write the new one to the file named by -out")
 	out := flag.String("out", "esper-api-key.new", "`file` for the new key of a real tenant; it must not exist")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Stdout, *renew, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -82,8 +83,9 @@ func show(ctx context.Context, w io.Writer, client *esper.Client) (*esper.TokenI
 	return info, nil
 }
 
+// renewKey renews the key. A signal does not cut it off: the answer is the only copy of the new key.
 func renewKey(ctx context.Context, client *esper.Client, info *esper.TokenInfo, key string) (*esper.RenewedToken, error) {
-	return client.RenewToken(ctx, esper.RenewRequest{
+	return client.RenewToken(context.WithoutCancel(ctx), esper.RenewRequest{
 		EnterpriseID:   info.Enterprise.ID,
 		DeveloperAppID: info.DeveloperApp.ID,
 		AccessToken:    esper.NewSecret(key),

@@ -1,0 +1,179 @@
+//go:build unix
+
+package examples_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+	"github.com/esper-go/esper-go/pkg/internal/published"
+)
+
+// livesEnv is the variable that says how often TestPublished ends each program in each way.
+const livesEnv = "ESPER_TEST_LIVES"
+
+// program is one that is published, on a page or as a file.
+type program struct {
+	source string
+	opts   []espertest.Option // of its server
+	args   []string
+	byHand bool // it stores the key alone, and not a document
+	idle   bool // it renews nothing
+}
+
+func programs(t *testing.T) map[string]program {
+	t.Helper()
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.FromSlash(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	const examples, facade = "../esper/renew/example_test.go", "../esper/example_test.go"
+	all := map[string]program{
+		"doc_client":        {source: published.Fragment(t, "../esper/doc.go", ""), idle: true},
+		"doc_daemon":        {source: published.Fragment(t, "../esper/renew/doc.go", "A daemon")},
+		"doc_job":           {source: published.Fragment(t, "../esper/renew/doc.go", "A job")},
+		"example_daemon":    {source: published.Example(t, examples, "Example_daemon")},
+		"example_job":       {source: published.Example(t, examples, "Example_job")},
+		"example_transport": {source: published.Example(t, examples, "ExampleSource_Transport"), opts: []espertest.Option{devices()}},
+		"example_adopt":     {source: published.Example(t, examples, "ExampleSource_Adopt"), idle: true},
+		"example_tokens":    {source: published.Example(t, examples, "ExampleWithPersonalAccessTokens"), opts: []espertest.Option{espertest.WithRetired(http.StatusGone)}},
+		"example_renew":     {source: published.Example(t, facade, "ExampleClient_RenewToken"), byHand: true},
+		"daemon":            {source: read("daemon/main.go")},
+		"job":               {source: read("job/main.go")},
+		"cron":              {source: read("cron/main.go")},
+		"reader":            {source: read("reader/main.go"), idle: true},
+		"quickstart":        {source: read("quickstart/main.go"), args: []string{"-renew", "-out"}, byHand: true},
+	}
+	for i, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read("../../README.md"), -1) {
+		all[fmt.Sprint("readme", i+1)] = program{source: block[1], idle: !strings.Contains(block[1], "renew.")}
+	}
+	return all
+}
+
+func devices() espertest.Option {
+	return espertest.WithHandler("/v0/devices/", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+// TestPublished runs every program and snippet that is published against a slow server, and ends it in the middle of a
+// renewal in each way in which programs end. The key that the store then has is the server's.
+func TestPublished(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
+	all, sources := programs(t), map[string]string{}
+	for name, p := range all {
+		sources[name] = p.source
+	}
+	folder := published.Build(t, sources)
+	lives := 1
+	if n, err := strconv.Atoi(os.Getenv(livesEnv)); err == nil {
+		lives = n
+	}
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 16) // they wait more than they work
+	for name, p := range all {
+		for i := range lives * len(published.Endings()) {
+			ending := published.Endings()[i%len(published.Endings())]
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				t.Run(name+" "+ending, func(t *testing.T) {
+					p.live(t, filepath.Join(folder, name), ending, time.Duration(i/len(published.Endings()))*150*time.Millisecond)
+				})
+			})
+		}
+	}
+	running.Wait()
+}
+
+func (p program) live(t *testing.T, binary, ending string, after time.Duration) {
+	t.Helper()
+	server := espertest.NewServer(t, p.opts...)
+	path := filepath.Join(t.TempDir(), "esper", "key.json")
+	open := func(opts ...renew.Option) *renew.Source {
+		source, err := renew.Open(t.Context(), server.URL, renew.File(path), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return source
+	}
+	args := p.args
+	if p.byHand {
+		path = filepath.Join(t.TempDir(), "key")
+		if len(args) > 0 {
+			args = append(args, path)
+		}
+	} else {
+		source := open(renew.WithInitialToken(esper.NewSecret(server.Token())))
+		if err := source.Close(); err != nil {
+			t.Fatal(err)
+		}
+		due(t, path)
+	}
+	server.Fail(-1, espertest.Fault{Delay: 200 * time.Millisecond})
+	for _, operation := range []string{"renewToken", "renewPersonalAccessToken"} {
+		server.FailOperation(operation, -1, espertest.Fault{Delay: time.Second, Handled: true})
+	}
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(os.Environ(), "ESPER_KEY_FILE="+path)
+	life := published.Life{Server: server, Cmd: cmd, Ending: ending, After: after}
+	out := life.Live(t)
+	stored, renewals := "", processes.Posts(server)
+	if p.byHand {
+		data, err := os.ReadFile(path)
+		if err != nil && renewals > 0 {
+			t.Error(err)
+		}
+		stored = strings.TrimSpace(string(data))
+	} else {
+		source := open(renew.ReadOnly())
+		token, err := source.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = token.AccessToken
+	}
+	switch {
+	case stored != server.Token() && (renewals > 0 || !p.byHand):
+		t.Errorf("%v: the key is lost: after %d renewals the stored key is not the server's\n%s", life, renewals, out)
+	case renewals > 1 || ending == "itself" && p.idle == (renewals == 1):
+		t.Errorf("%v: %d renewals\n%s", life, renewals, out)
+	}
+}
+
+// due edits the document in a file: the key is due, ten minutes before its end.
+func due(t *testing.T, path string) {
+	t.Helper()
+	var d map[string]any
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err == nil {
+		d["issued_at"], d["expires_at"] = time.Now().Add(-80*24*time.Hour), time.Now().Add(10*time.Minute)
+		data, err = json.Marshal(d)
+	}
+	if err == nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
