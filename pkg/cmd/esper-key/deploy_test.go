@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/internal/published"
 )
 
 const deploy = "../../examples/deploy"
@@ -161,24 +162,28 @@ func TestDeployCrontab(t *testing.T) {
 	}
 }
 
-// TestDeployConsumers runs the programs in other languages against a slow server, and consumer.py against a server that
-// refuses the key once.
+// TestDeployConsumers runs the programs in other languages against a slow server, ends them in the middle of a renewal,
+// and has the server refuse the key once. The key that is then stored is the server's.
 func TestDeployConsumers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"consumer.sh", "consumer.py"} {
-		o := adopted(t)
-		o.due(day)
-		o.server.Fail(3, espertest.Fault{Delay: 700 * time.Millisecond})
 		path, err := filepath.Abs(filepath.Join(deploy, name))
 		must(t, err)
-		cmd := o.shell(path)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil || !strings.Contains(string(out), `"user"`) || o.posts() != 1 {
-			t.Errorf("%s: %v: %s%s", name, err, out, &stderr)
+		for _, ending := range []string{"itself", "SIGTERM", "SIGINT", "SIGINT as from a terminal"} {
+			t.Run(name+" "+ending, func(t *testing.T) {
+				o := adopted(t)
+				o.due(day)
+				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second, Handled: true})
+				cmd := o.shell(path)
+				signal, group := strings.CutSuffix(ending, " as from a terminal")
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
+				out := published.Life{Server: o.server, Cmd: cmd, Ending: signal}.Live(t)
+				if o.posts() != 1 || ending == "itself" && !strings.Contains(out, `"user"`) {
+					t.Errorf("%d renewals, want 1: %s", o.posts(), out)
+				}
+				o.token()
+			})
 		}
-		o.remember(stderr.String())
 	}
 	o := adopted(t)
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 401})

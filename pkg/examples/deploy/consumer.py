@@ -12,8 +12,15 @@ import urllib.request
 
 
 def key() -> str:
-    """Return the key in use. If there is none, esper-key says why on standard error."""
-    return subprocess.run(["esper-key", "token"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    """Return the key in use. If there is none, esper-key says why on standard error.
+
+    Do not use subprocess.run for that: at Ctrl-C it kills esper-key, which may be renewing the key.
+    """
+    with subprocess.Popen(["esper-key", "token"], stdout=subprocess.PIPE, text=True) as command:
+        text = command.stdout.read().strip()
+    if command.returncode != 0:
+        raise subprocess.CalledProcessError(command.returncode, command.args)
+    return text
 
 
 def call(path: str) -> bytes:
