@@ -27,6 +27,7 @@ import (
 	kube "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
@@ -84,15 +85,7 @@ func TestCommand(t *testing.T) {
 			store, err = open(address{"sqlite", "file:" + filepath.Join(e.folder, "command.db"), "esper_keys", name}.String())
 		}
 		must(t, err)
-		document, version, err := store.Load(t.Context())
-		must(t, err)
-		var d map[string]any
-		must(t, json.Unmarshal(document, &d))
-		d["issued_at"], d["expires_at"] = time.Now().Add(-80*24*time.Hour), time.Now().Add(24*time.Hour)
-		document, err = json.Marshal(d)
-		must(t, err)
-		_, err = store.Save(t.Context(), document, version)
-		must(t, err)
+		makeDue(t, store)
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
@@ -114,6 +107,21 @@ func TestCommand(t *testing.T) {
 			run("", "check")
 		}
 	})
+}
+
+// makeDue edits the document in a store: the key is due, a day before its end.
+func makeDue(t *testing.T, store renew.Store) {
+	t.Helper()
+	document, version, err := store.Load(t.Context())
+	must(t, err)
+	var d map[string]any
+	must(t, json.Unmarshal(document, &d))
+	d["issued_at"], d["expires_at"] = time.Now().Add(-80*24*time.Hour), time.Now().Add(24*time.Hour)
+	delete(d, "renewed_at")
+	document, err = json.Marshal(d)
+	must(t, err)
+	_, err = store.Save(t.Context(), document, version)
+	must(t, err)
 }
 
 func kubeconfig(t *testing.T, e *engine, namespace, token string) (path string) {

@@ -17,24 +17,33 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
+	"github.com/esper-go/esper-go/pkg/internal/published"
 )
 
-// TestExamples runs each example program against a slow server: first with an empty store, then after another process
-// has renewed the stored key.
+// TestExamples ends each example program in the middle of a renewal, in each way. The store then has the server's key.
 func TestExamples(t *testing.T) {
-	folder := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", folder+"/", "./examples/...").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	read := func(name string) string {
+		data, err := os.ReadFile(name)
+		must(t, err)
+		return string(data)
 	}
+	page := published.Example(t, "../esper/renew/sqlstore/example_test.go", "ExampleNew")
+	folder := published.Build(t, map[string]string{
+		"sql":        read("examples/sql/main.go"),
+		"kubernetes": read("examples/kubernetes/main.go"),
+		"page": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
+			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(page),
+	})
 	t.Run("sql", func(t *testing.T) {
 		e := get(t, "PostgreSQL")
-		a := postgresAt(e, "esper", "fleet", "")
-		db, err := database(a.kind, a.dsn)
-		must(t, err)
-		execute(t, db, "CREATE SCHEMA example", strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "example.esper_keys", 1))
-		a.dsn += "&search_path=example"
-		example(t, filepath.Join(folder, "sql"), a.String(), "DATABASE_URL="+a.dsn)
+		for _, program := range []string{"sql", "page"} {
+			a := postgresAt(e, "esper", "fleet", "")
+			db, err := database(a.kind, a.dsn)
+			must(t, err)
+			execute(t, db, "CREATE SCHEMA "+program, strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", program+".esper_keys", 1))
+			a.dsn += "&search_path=" + program
+			example(t, filepath.Join(folder, program), a.String(), "DATABASE_URL="+a.dsn)
+		}
 	})
 	t.Run("kubernetes", func(t *testing.T) {
 		e := get(t, "Kubernetes")
@@ -49,22 +58,23 @@ func TestExamples(t *testing.T) {
 func example(t *testing.T, program, address string, env ...string) {
 	t.Helper()
 	server := newServer(t)
-	server.Fail(-1, espertest.Fault{Delay: 300 * time.Millisecond})
-	run := func(key string) {
-		t.Helper()
-		c := exec.CommandContext(t.Context(), program)
-		c.Env = append(os.Environ(), append(env, "ESPER_ENVIRONMENT="+server.URL, "ESPER_API_KEY="+key)...)
-		if out, err := c.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "key ") {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	run(server.Token())
 	source, err := openSource(t, server, address)
 	must(t, err)
-	must(t, source.Renew(t.Context()))
-	run("")
-	if n := processes.Posts(server); n != 1 {
-		t.Errorf("%d renewals, want 1", n)
+	must(t, source.Close())
+	store, err := open(address)
+	must(t, err)
+	server.FailOperation("renewToken", -1, espertest.Fault{Delay: time.Second, Handled: true})
+	for i, ending := range published.Endings() {
+		makeDue(t, store)
+		cmd := exec.CommandContext(t.Context(), program)
+		cmd.Env = append(os.Environ(), env...)
+		life := published.Life{Server: server, Cmd: cmd, Ending: ending, Before: i}
+		out := life.Live(t)
+		document, _, err := store.Load(t.Context())
+		must(t, err)
+		if n := processes.Posts(server); n != i+1 || !strings.Contains(string(document), `"`+server.Token()+`"`) {
+			t.Errorf("%v: after %d renewals, want %d, the key is lost\n%s", life, n, i+1, out)
+		}
 	}
 }
 

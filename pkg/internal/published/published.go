@@ -54,7 +54,7 @@ func Example(t *testing.T, file, name string) string {
 			body := string(source[f.Pos()-1 : f.End()-1])
 			for old, replacement := range map[string]string{
 				"espertest.New(": "fakeServer(", "renew.Memory()": "renew.File(keyFile())",
-				"func(esper.Secret) error { return nil }": "saveKey",
+				"func(esper.Secret) error { return nil }": "saveKey", `"foo"`: "fakeServer().URL",
 			} {
 				body = strings.ReplaceAll(body, old, replacement)
 			}
@@ -172,6 +172,7 @@ type Life struct {
 	Server *espertest.Server
 	Cmd    *exec.Cmd // the program; if it has a process group, the whole group gets the signal
 	Ending string
+	Before int           // how many renewals the server has got before
 	After  time.Duration // when it ends: zero is once the server has got the renewal, or else the time from the start
 }
 
@@ -215,7 +216,7 @@ func (l Life) Live(t *testing.T) (printed string) {
 		case <-bound:
 			begun = true
 		}
-		begun = begun || l.After == 0 && processes.Posts(l.Server) > 0
+		begun = begun || l.After == 0 && processes.Posts(l.Server) > l.Before
 	}
 	switch l.Ending {
 	case "SIGTERM":
