@@ -53,8 +53,8 @@ lint: ## check the format, vet for Linux, macOS and Windows, run golangci-lint a
 	$(GO) vet -tags slow,mutations,conformance ./api/... ./pkg/esper/renew/...
 	$(GO) run $(GOLANGCI_LINT) run ./...
 	$(GO) run $(GOLANGCI_LINT) run --build-tags conformance ./api/...
-	cd pkg/faults && for os in linux darwin windows; do GOOS=$$os $(GO) vet ./... || exit 1; done
-	cd pkg/faults && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
+	cd pkg/faults && for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags machines ./... || exit 1; done
+	cd pkg/faults && $(GO) run $(GOLANGCI_LINT) run --build-tags machines --config ../../.golangci.yml ./...
 	bash .github/modules.sh workspace
 	cd pkg/esper/renew/kubestore && for os in linux darwin windows; do GOOS=$$os $(GO) vet ./... || exit 1; done
 	cd pkg/esper/renew/kubestore && $(GO) run $(GOLANGCI_LINT) run --config ../../../../.golangci.yml ./...
@@ -175,6 +175,15 @@ faults: ## put every fault between client and server, and write pkg/esper/FAULTS
 
 faults-check: ## the same, but fail if pkg/esper/FAULTS.md is not what is found
 	cd pkg/faults && $(GO) test -race -count=1 ./...
+
+# What a target needs root for: network namespaces.
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+MACHINES := .build/machines.test
+.PHONY: linger
+linger: ## show over a cut network that a kernel sends nothing of a renewal after its end (needs root; half a minute)
+	@command -v ip >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends iproute2; }
+	cd pkg/faults && $(GO) test -c -tags machines -o $(CURDIR)/$(MACHINES) .
+	cd pkg/faults && $(SUDO) $(CURDIR)/$(MACHINES) -test.v -test.parallel 4 -test.run '^(TestNothingArrivesAfterTheEnd|TestGoodRenewalsOverARealNetwork)$$'
 
 soak: ## keep 64 callers and a renewing source in random faults for SOAK (10m), and judge what is left
 	cd pkg/faults && $(GO) run ./soak -for $(SOAK) $(if $(SEED),-seed $(SEED))

@@ -10,18 +10,17 @@ import (
 // a kernel goes on sending a request for minutes after the process has given the request up, or was killed: if the
 // network breaks and comes back, a renewal arrives whose answer nobody hears.
 //
-// It covers the connection to a proxy, below the TLS to the server. It cannot cover what a proxy goes on sending, nor a
-// connection of the caller's dialer that hides its *net.TCPConn.
+// It covers the connection to a proxy, below the TLS to the server. It covers neither what a proxy goes on sending, nor
+// a connection of the caller's dialer that hides its *net.TCPConn.
 func dropUnsent(t *http.Transport) {
-	switch {
-	case t.DialContext != nil:
-		t.DialContext = lingering(t.DialContext)
-	case t.Dial != nil: //nolint:staticcheck // deprecated, and in use
-		dial := t.Dial //nolint:staticcheck // as above
-		t.DialContext = lingering(func(_ context.Context, network, addr string) (net.Conn, error) { return dial(network, addr) })
-	default:
-		t.DialContext = lingering(new(net.Dialer).DialContext)
+	dial := t.DialContext
+	if old := t.Dial; dial == nil && old != nil { //nolint:staticcheck // deprecated, and in use
+		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
 	}
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	t.DialContext = lingering(dial)
 	if t.DialTLSContext != nil {
 		t.DialTLSContext = lingering(t.DialTLSContext)
 	}

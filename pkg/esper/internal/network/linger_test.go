@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// A connection of Single ends with RST when its request is given up, on each way to a server: a kernel sends RST instead
-// of FIN if SO_LINGER is 0, and then has forgotten what it had still to send.
+// A connection of Single ends with RST when its request is given up, on each way to a server. A kernel sends RST instead
+// of FIN if SO_LINGER is 0, and then it has forgotten what it had still to send.
 func TestSingleDropsUnsent(t *testing.T) {
 	dial := new(net.Dialer).DialContext
 	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the peer is this test
@@ -34,12 +34,7 @@ func TestSingleDropsUnsent(t *testing.T) {
 		"TLS and CONNECT": {"https", true, &http.Transport{TLSClientConfig: trusting}},
 		"DialContext":     {"http", false, &http.Transport{DialContext: dial}},
 		"Dial":            {"http", false, &http.Transport{Dial: net.Dial}}, //nolint:staticcheck // deprecated, and in use
-		"DialTLSContext": {"https", false, &http.Transport{DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return (&tls.Dialer{Config: trusting}).DialContext(ctx, network, addr)
-		}}},
-		"DialTLS": {"https", false, &http.Transport{DialTLS: func(network, addr string) (net.Conn, error) { //nolint:staticcheck // as Dial
-			return tls.Dial(network, addr, trusting)
-		}}},
+		"DialTLSContext":  {"https", false, &http.Transport{DialTLSContext: (&tls.Dialer{Config: trusting}).DialContext}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -96,7 +91,9 @@ func hearEnd(l net.Listener, connect, encrypted bool, heard func()) error {
 			return err
 		}
 		// Without session tickets: a client that has not read one would end its connection with RST anyway.
-		conn = tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true})
+		conn = tls.Server(raw, &tls.Config{
+			Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true,
+		})
 	}
 	if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 		return err
