@@ -1,10 +1,7 @@
 package espertest
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,14 +11,15 @@ import (
 // accessToken is the query parameter with the key to renew.
 const accessToken = "access_token"
 
-// timeLayout is how Django writes a moment in UTC.
-const timeLayout = "2006-01-02T15:04:05.000000Z"
+const (
+	timeLayout = "2006-01-02T15:04:05.000000Z" // how Django writes a moment in UTC
+	user       = "bindya"
+	scopes     = "read write update introspection sdk register"
+	noExpiry   = -1 // the expiry_at of a key without an end
+)
 
-const user = "bindya"
-
-func scopes() []string {
-	return []string{"read", "write", "update", "introspection", "sdk", "register"}
-}
+// never is the end of a key without one.
+func never() time.Time { return time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }
 
 // answer is what the server sends if no fault changes it.
 type answer struct {
@@ -30,56 +28,15 @@ type answer struct {
 	body   []byte
 }
 
-// tokenInfo is schema TokenInfoV1 as the server fills it.
-type tokenInfo struct {
-	ID                 string   `json:"id"`
-	Enterprise         string   `json:"enterprise"`
-	User               string   `json:"user"`
-	DeveloperApp       string   `json:"developer_app"`
-	SourceRefreshToken *string  `json:"source_refresh_token"`
-	Token              string   `json:"token"`
-	ExpiresOn          string   `json:"expires_on"`
-	Scope              []string `json:"scope"`
-	CreatedOn          string   `json:"created_on"`
-	UpdatedOn          string   `json:"updated_on"`
-}
-
-// renewal is schema TokenRenewV0 as the server fills it.
-type renewal struct {
-	ID           int    `json:"id"`
-	User         string `json:"user"`
-	Enterprise   string `json:"enterprise"`
-	DeveloperApp string `json:"developerapp"`
-	Token        string `json:"token"`
-	ExpiresAt    string `json:"expires_at"`
-	Scope        string `json:"scope"`
-	CreatedOn    string `json:"created_on"`
-	UpdatedOn    string `json:"updated_on"`
-}
-
-// errorEnvelope is schema ErrorResponse in its documented form.
-type errorEnvelope struct {
-	Errors  []string `json:"errors"`
-	Message string   `json:"message"`
-	Status  int      `json:"status"`
-}
-
-// answer does what the request asks for, and returns the normal answer.
+// answer does what the request for an operation asks for, and returns the normal answer.
 func (s *Server) answer(c call) answer {
-	if c.route == nil {
-		a := refusal(c.refused, http.StatusText(c.refused))
-		if c.allow != "" {
-			a.header.Set("Allow", c.allow)
-		}
-		return a
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.validKey(c.bearer)
 	if !ok {
 		return unauthorized()
 	}
-	switch c.route.Operation.OperationID {
+	switch c.id {
 	case "getTokenInfo":
 		return encode(c.success(), s.tokenInfo(c.bearer, k))
 	case "renewToken":
@@ -92,24 +49,20 @@ func (s *Server) answer(c call) answer {
 	return refusal(http.StatusNotImplemented, "The fake server does not have this operation.")
 }
 
-func (s *Server) tokenInfo(token string, k key) tokenInfo {
-	return tokenInfo{
-		ID:           strconv.Itoa(k.id),
-		Enterprise:   s.EnterpriseID,
-		User:         user,
-		DeveloperApp: s.DeveloperAppID,
-		Token:        token,
-		ExpiresOn:    k.expires.Format(timeLayout),
-		Scope:        scopes(),
-		CreatedOn:    k.created.Format(timeLayout),
-		UpdatedOn:    k.created.Format(timeLayout),
+// tokenInfo is schema TokenInfoV1 as the server fills it.
+func (s *Server) tokenInfo(token string, k key) object {
+	return object{
+		"id", strconv.Itoa(k.id), "enterprise", s.EnterpriseID, "user", user, "developer_app", s.DeveloperAppID,
+		"source_refresh_token", nil, "token", token, "expires_on", k.expires.Format(timeLayout),
+		"scope", strings.Fields(scopes),
+		"created_on", k.created.Format(timeLayout), "updated_on", k.created.Format(timeLayout),
 	}
 }
 
-// renew makes a new key. The caller holds mu.
+// renew makes a new key, and answers with schema TokenRenewV0 as the server fills it. The caller holds mu.
 func (s *Server) renew(c call) answer {
-	if !strings.EqualFold(c.params["enterprise_id"], s.EnterpriseID) ||
-		!strings.EqualFold(c.params["developerapp_id"], s.DeveloperAppID) {
+	if !strings.EqualFold(c.request.PathValue("enterprise_id"), s.EnterpriseID) ||
+		!strings.EqualFold(c.request.PathValue("developerapp_id"), s.DeveloperAppID) {
 		return refusal(http.StatusForbidden, "You do not have permission to perform this action.")
 	}
 	old := c.query[accessToken]
@@ -121,47 +74,107 @@ func (s *Server) renew(c call) answer {
 		return refusal(http.StatusBadRequest, "Invalid access token")
 	}
 	k := s.replaceKey(before.token, time.Now().UTC().Add(s.config.lifetime))
-	return encode(c.success(), renewal{
-		ID:           k.id,
-		User:         user,
-		Enterprise:   "Esper [" + s.EnterpriseID + "]",
-		DeveloperApp: "DeveloperApp object (" + s.DeveloperAppID + ")",
-		Token:        k.token.key,
-		ExpiresAt:    k.expires.Format(timeLayout),
-		Scope:        strings.Join(scopes(), " "),
-		CreatedOn:    k.created.Format(timeLayout),
-		UpdatedOn:    k.created.Format(timeLayout),
+	return encode(c.success(), object{
+		"id", k.id, "user", user, "enterprise", "Esper [" + s.EnterpriseID + "]",
+		"developerapp", "DeveloperApp object (" + s.DeveloperAppID + ")",
+		"token", k.token.key, "expires_at", k.expires.Format(timeLayout), "scope", scopes,
+		"created_on", k.created.Format(timeLayout), "updated_on", k.created.Format(timeLayout),
 	})
 }
 
-// replaceKey makes a new key for a personal access token. Without KeepOldKey it removes the old one. The caller holds
-// mu.
-func (s *Server) replaceKey(t *personalToken, expires time.Time) key {
-	if !s.config.keepOldKey {
-		maps.DeleteFunc(s.keys, func(_ string, k key) bool { return k.token == t })
+// listTokens lists the personal access tokens that have a key. The caller holds mu.
+func (s *Server) listTokens(c call) answer {
+	list := []object{}
+	for _, t := range s.tokens {
+		if k, ok := s.keys[t.key]; ok {
+			list = append(list, s.personalToken(k))
+		}
 	}
-	s.renewals++
-	return s.addKey(fmt.Sprintf("%s-renewed-%d", s.config.token, s.renewals), t, expires)
+	return encode(c.success(), object{"count", len(list), "personal_access_tokens", list})
+}
+
+// personalToken is schema PersonalAccessToken, as Esper declares it. No answer of the real server has been seen.
+func (s *Server) personalToken(k key) object {
+	const shown = 8
+	t, expiry := k.token, k.expires.Unix()
+	if k.expires.Equal(never()) {
+		expiry = noExpiry
+	}
+	return object{
+		"id", t.id, "name", t.name, "description", "", "prefix", t.key[:min(shown, len(t.key))], "token", t.key,
+		"created_at", t.created.Format(timeLayout), "updated_at", k.created.Format(timeLayout),
+		"expiry_at", expiry, "legacy_token_id", k.id, "legacy_developer_app_id", s.DeveloperAppID,
+	}
+}
+
+// renewPersonalToken gives a personal access token another key. The caller holds mu.
+func (s *Server) renewPersonalToken(c call) answer {
+	for _, t := range s.tokens {
+		old, ok := s.keys[t.key]
+		if !ok || !strings.EqualFold(t.id, c.request.PathValue("personal_access_token_id")) {
+			continue
+		}
+		expires, problem := wantedEnd(c.body)
+		if problem != "" {
+			return refusal(http.StatusBadRequest, problem)
+		}
+		return encode(c.success(), s.personalToken(s.replaceKey(old.token, expires)))
+	}
+	return refusal(http.StatusNotFound, "detail: Not found.")
+}
+
+// wantedEnd reads when a new key is to end, or says what is wrong with the body.
+func wantedEnd(body []byte) (end time.Time, problem string) {
+	var wanted map[string]json.RawMessage
+	err := json.Unmarshal(body, &wanted)
+	text := string(wanted["expiry_at"])
+	seconds, notInteger := strconv.ParseInt(text, 10, 64)
+	switch end = time.Unix(seconds, 0).UTC(); {
+	case err != nil:
+		problem = "The body is no JSON object."
+	case text == "" || text == "null":
+		problem = "expiry_at: This field is required."
+	case notInteger != nil:
+		problem = "expiry_at: Want a whole number of seconds since 1970, or -1 for never."
+	case seconds == noExpiry:
+		end = never()
+	case !end.After(time.Now()):
+		problem = "expiry_at: This is not in the future."
+	case end.After(never()):
+		problem = "expiry_at: This is after the year 9999. The unit is seconds."
+	}
+	return end, problem
 }
 
 func unauthorized() answer {
 	return refusal(http.StatusUnauthorized, "Authorization information is missing or invalid.")
 }
 
+// refusal is schema ErrorResponse in its documented form. Without a reason, the status says it.
 func refusal(status int, reason string) answer {
-	return encode(status, errorEnvelope{
-		Errors:  []string{reason},
-		Message: http.StatusText(status),
-		Status:  status,
-	})
+	if reason == "" {
+		reason = http.StatusText(status)
+	}
+	return encode(status, object{"errors", []string{reason}, "message", http.StatusText(status), "status", status})
 }
 
-func encode(status int, v any) answer {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // as Django writes it
-	_ = enc.Encode(v)        // strings and integers always encode
-	return answer{status: status, header: jsonHeader(), body: bytes.TrimSpace(body.Bytes())}
+// object is a JSON object: a name, its value, the next name, in the order of the real server.
+type object []any
+
+// MarshalJSON keeps the order.
+func (o object) MarshalJSON() ([]byte, error) {
+	var b []byte
+	for i, v := range o {
+		text, _ := json.Marshal(v) // strings, numbers, and lists of them always encode
+		b = append(append(b, ",:"[i%2]), text...)
+	}
+	b[0] = '{'
+	return append(b, '}'), nil
+}
+
+func encode(status int, o object) answer {
+	body, _ := o.MarshalJSON() // never an error
+	return answer{status: status, header: jsonHeader(), body: body}
 }
 
 func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json"}} }

@@ -34,7 +34,10 @@ func TestViolationFailsTheOwningTest(t *testing.T) {
 	if len(tb.errors) != 0 {
 		t.Errorf("a good request failed the test: %q", tb.errors)
 	}
-	wantEnvelope(t, mustSend(t, "GET", s.URL+"/v1/token-info", s.Token()), 405)
+	noSlash := mustSend(t, "GET", s.URL+"/v1/token-info", s.Token())
+	if wantEnvelope(t, noSlash, 405); noSlash.header.Get("Allow") != "GET" {
+		t.Errorf("Allow = %q, want GET", noSlash.header.Get("Allow"))
+	}
 	if len(tb.errors) != 1 || !strings.Contains(tb.errors[0], "trailing slash") {
 		t.Errorf("the errors are %q, want one about the missing slash", tb.errors)
 	}
@@ -63,11 +66,21 @@ func TestViolations(t *testing.T) {
 	query := url.QueryEscape(canary)
 	const renew = "/v0/enterprise/f44373cb-1800-43c6-aab3-c81f8b1f435c/developerapp/5fa87c46-bef7-4c1f-9ca8-ebf022d118b6/renew-token"
 	const template = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token"
+	const tokens = "/authn2/v0/personal-access-token"
+	const token = tokens + "/0d3f8d3a-6f0f-4b8e-9d55-000000000001"
 	for name, c := range map[string]struct {
 		method, target, body string
 		status               int
 		want                 string
 	}{
+		"list, no slash":    {"GET", tokens, "", 405, "GET " + tokens + ": the path lacks its trailing slash"},
+		"token with slash":  {"PUT", token + "/", `{"expiry_at": -1}`, 404, "PUT /api" + tokens + "/…/: there is no such path"},
+		"GET token":         {"GET", token, "", 405, "GET " + tokens + "/{personal_access_token_id}: the path does not have this method"},
+		"dots":              {"GET", "/v1/../v1/token-info/", "", 404, "GET /api/v1/…/v1/token-info/: there is no such path"},
+		"no number":         {"PUT", token, `{"expiry_at": "` + canary + `"}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's type"},
+		"no expiry_at":      {"PUT", token, `{"` + canary + `": 1}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's required"},
+		"no JSON":           {"PUT", token, canary, 400, "PUT " + tokens + "/{personal_access_token_id}: the body cannot be read"},
+		"missing body":      {"PUT", token, "", 400, "PUT " + tokens + "/{personal_access_token_id}: the body is missing"},
 		"no slash":          {"GET", "/v1/token-info", "", 405, "GET /v1/token-info: the path lacks its trailing slash"},
 		"renewal, no slash": {"POST", renew + "?access_token=" + query, "", 405, "POST " + template + ": the path lacks its trailing slash"},
 		"GET renewal":       {"GET", renew + "/?access_token=" + query, "", 405, "GET " + template + "/: the path does not have this method"},
@@ -94,6 +107,7 @@ func TestViolations(t *testing.T) {
 				req.Body = http.NoBody
 			}
 			req.Header.Set("Authorization", "Bearer "+canary)
+			req.Header.Set("Content-Type", "application/json")
 			got, err := do(req)
 			if err != nil {
 				t.Fatal(err)

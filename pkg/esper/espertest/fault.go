@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,19 +51,19 @@ const (
 // now on if n is negative. Faults queue up: those of an earlier call come first, except that a call ends
 // an earlier one with a negative n. With n of 0, the call removes the faults of all earlier calls. If
 // f.Status is out of range, Fail changes nothing and reports a violation.
-func (s *Server) Fail(n int, f Fault) { s.queue("Fail", "", n, f) }
+func (s *Server) Fail(n int, f Fault) { s.queue("", n, f) }
 
 // FailOperation is [Server.Fail] for the requests of one operation. op is its operationId in the API's
 // description ("getTokenInfo"), the name of the client's method ("TokenInfo"), or a pattern that was given
 // to [WithHandler]; in the first two, upper and lower case are the same. Its faults come before those of
 // Fail. An unknown op changes nothing and is reported as a violation.
 func (s *Server) FailOperation(op string, n int, f Fault) {
-	id, ok := s.operationID(op)
+	id, ok := s.ids[strings.ToLower(op)]
 	if !ok {
 		s.violated(fmt.Errorf("FailOperation: there is no operation %q", op))
 		return
 	}
-	s.queue("FailOperation", id, n, f)
+	s.queue(id, n, f)
 }
 
 // queued is a fault that waits for requests.
@@ -72,9 +73,9 @@ type queued struct {
 	fault Fault
 }
 
-func (s *Server) queue(method, op string, n int, f Fault) {
+func (s *Server) queue(op string, n int, f Fault) {
 	if f.Status != 0 && (f.Status < http.StatusOK || f.Status > 999) {
-		s.violated(fmt.Errorf("%s: Fault.Status is %d, want 0 or 200 to 999", method, f.Status))
+		s.violated(fmt.Errorf("Fault.Status is %d, want 0 or 200 to 999", f.Status))
 		return
 	}
 	f.Header = f.Header.Clone()
@@ -88,18 +89,16 @@ func (s *Server) queue(method, op string, n int, f Fault) {
 
 // takeFault returns the fault for a request for op, or the zero Fault if there is none. The caller holds mu.
 func (s *Server) takeFault(op string) Fault {
-	i := slices.IndexFunc(s.faults, func(q queued) bool { return q.op == op })
-	if i < 0 {
-		i = slices.IndexFunc(s.faults, func(q queued) bool { return q.op == "" })
+	for _, wanted := range []string{op, ""} {
+		if i := slices.IndexFunc(s.faults, func(q queued) bool { return q.op == wanted }); i >= 0 {
+			f := s.faults[i].fault
+			if s.faults[i].left--; s.faults[i].left == 0 {
+				s.faults = slices.Delete(s.faults, i, i+1)
+			}
+			return f
+		}
 	}
-	if i < 0 {
-		return Fault{}
-	}
-	f := s.faults[i].fault
-	if s.faults[i].left--; s.faults[i].left == 0 {
-		s.faults = slices.Delete(s.faults, i, i+1)
-	}
-	return f
+	return Fault{}
 }
 
 // normal reports whether the normal answer is sent.
@@ -107,13 +106,8 @@ func (f Fault) normal() bool { return f.Status == 0 && f.Body == "" && f.Reset !
 
 // wait sleeps for the delay. It returns false if the delay ended early.
 func (f Fault) wait(ctx context.Context, done <-chan struct{}) bool {
-	if f.Delay <= 0 {
-		return true
-	}
-	timer := time.NewTimer(f.Delay)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(f.Delay):
 		return true
 	case <-ctx.Done():
 	case <-done:

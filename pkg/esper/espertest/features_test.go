@@ -67,7 +67,7 @@ func TestFailOperationRefusesUnknownNames(t *testing.T) {
 	defer s.Close()
 	s.FailOperation("renew", 1, espertest.Fault{Status: 500})
 	s.FailOperation("renewToken", 1, espertest.Fault{Status: 99})
-	if v := fmt.Sprint(s.Violations()); !strings.Contains(v, `no operation "renew"`) || !strings.Contains(v, "FailOperation: Fault.Status is 99") {
+	if v := fmt.Sprint(s.Violations()); !strings.Contains(v, `no operation "renew"`) || !strings.Contains(v, "Fault.Status is 99") {
 		t.Error(v)
 	}
 	wantStatus(t, mustSend(t, "POST", renewURL(s, s.Token()), s.Token()), 201)

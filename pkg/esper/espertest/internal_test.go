@@ -5,107 +5,97 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/esper-go/esper-go/api"
 )
 
-// newSpec loads the API's description with old replaced.
-func newSpec(t *testing.T, old, replacement string) *spec {
+// ask returns the answer of s to a request for the path of an operation, with the newest key, and checks it against the
+// description.
+func ask(t *testing.T, s *Server, method, template, query, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	if !strings.Contains(string(api.Spec), old) {
-		t.Fatalf("api.Spec has no %q", old)
+	path := strings.NewReplacer("{enterprise_id}", s.EnterpriseID, "{developerapp_id}", s.DeveloperAppID,
+		"{personal_access_token_id}", s.tokens[0].id).Replace(template)
+	r := httptest.NewRequest(method, s.base+path+query, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+s.Token())
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	s.http.Config.Handler.ServeHTTP(w, r)
+	described := s.doc.Paths.Value(template).GetOperation(method).Responses.Status(w.Code)
+	if described == nil {
+		t.Fatalf("%s %s: the description does not have the status %d", method, template, w.Code)
 	}
-	s, err := loadSpec([]byte(strings.ReplaceAll(string(api.Spec), old, replacement)))
-	if err != nil {
+	var answer map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	schema := described.Value.Content.Get(w.Header().Get("Content-Type")).Schema.Value
+	if err := schema.VisitJSON(answer, openapi3.VisitAsResponse()); err != nil {
+		t.Errorf("%s %s %d: %v", method, template, w.Code, err)
+	}
+	want := maps.Clone(schema.Properties)
+	delete(want, "detail") // the other form of an error, from the framework
+	if g, w := slices.Sorted(maps.Keys(answer)), slices.Sorted(maps.Keys(want)); !slices.Equal(g, w) {
+		t.Errorf("%s %s has %v, want %v", method, template, g, w)
+	}
+	return w
 }
 
-// infoCall returns a request for token information with the server's key.
-func infoCall(s *Server) call {
-	r := httptest.NewRequest(http.MethodGet, s.URL+"/v1/token-info/", nil)
-	return call{operation: s.spec.find(r), request: r, bearer: s.Token()}
-}
+const (
+	infoPath   = "/v1/token-info/"
+	renewPath  = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/"
+	tokensPath = "/authn2/v0/personal-access-token/"
+)
 
-func TestOwnAnswersAreChecked(t *testing.T) {
+// Each answer of the server fits the description, and has exactly the properties of its schema.
+func TestAnswersFitTheDescription(t *testing.T) {
 	s := New()
 	defer s.Close()
-	const secret = "cAnArY"
-	c := infoCall(s)
-	for body, want := range map[string]string{
-		`{"id":"570","enterprise":"` + secret + `"}`: "",
-		`{"id":"570"}`: "/enterprise breaks the schema's required",
-		`{"id":"570","enterprise":"x","expires_on":"` + secret + `"}`: "/expires_on breaks the schema's format date-time",
-		`{"id":"570","enterprise":{"` + secret + `":1}}`:              "/enterprise breaks the schema's type",
-		secret: "cannot be read",
+	query := func() string { return "?access_token=" + url.QueryEscape(s.Token()) }
+	for _, c := range []struct {
+		method, path, query, body string
+		want                      int
+	}{
+		{"GET", infoPath, "", "", 200},
+		{"POST", renewPath, query(), "", 201},
+		{"POST", renewPath, "?access_token=other", "", 400},
+		{"GET", tokensPath, "", "", 200},
+		{"PUT", tokensPath + "{personal_access_token_id}", "", `{"expiry_at":-1}`, 200},
+		{"PUT", tokensPath + "{personal_access_token_id}", "", `{"expiry_at":1}`, 400},
 	} {
-		err := s.spec.checkAnswer(c, answer{status: 200, header: jsonHeader(), body: []byte(body)})
-		switch {
-		case want == "" && err != nil:
-			t.Errorf("%s: %v, want it to pass", body, err)
-		case want != "" && (err == nil || err.Error() != "GET /v1/token-info/: own answer 200: "+want):
-			t.Errorf("%s: %v, want %s", body, err, want)
-		case err != nil && strings.Contains(err.Error(), secret):
-			t.Errorf("the error quotes a value: %v", err)
+		if got := ask(t, s, c.method, c.path, c.query, c.body); got.Code != c.want {
+			t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, got.Code, c.want, got.Body)
 		}
 	}
-	s.spec = newSpec(t, "required: [id, enterprise]", "required: [id, enterprise, something]")
-	s.act(infoCall(s))
-	if got := s.Violations(); len(got) != 1 || !strings.HasSuffix(got[0].Error(), "/something breaks the schema's required") {
-		t.Errorf("violations = %v, want one about the answer", got)
+	s.Revoke()
+	if got := ask(t, s, "GET", infoPath, "", ""); got.Code != http.StatusUnauthorized {
+		t.Errorf("status = %d with a revoked key, want 401", got.Code)
 	}
 }
 
-// Each answer has exactly the properties that its schema in the description has.
-func TestAnswersHaveTheDescribedProperties(t *testing.T) {
-	s := New()
-	defer s.Close()
-	for name, v := range map[string]any{"TokenInfoV1": tokenInfo{}, "TokenRenewV0": renewal{}, "ErrorResponse": errorEnvelope{}} {
-		text, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got map[string]any
-		if err := json.Unmarshal(text, &got); err != nil {
-			t.Fatal(err)
-		}
-		want := maps.Clone(s.spec.doc.Components.Schemas[name].Value.Properties)
-		if name == "ErrorResponse" {
-			delete(want, "detail") // the other form, from the framework
-		}
-		if g, w := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)); !slices.Equal(g, w) {
-			t.Errorf("%s has %v, want %v", name, g, w)
-		}
-	}
-}
-
-// The server takes paths and statuses from the description.
+// The server takes paths from the description.
 func TestDescriptionDecides(t *testing.T) {
-	s := New()
-	defer s.Close()
-	s.spec = newSpec(t, "/v1/token-info/:", "/v9/info/:")
-	r := httptest.NewRequest(http.MethodGet, s.URL+"/v9/info/", nil)
-	if a := s.answer(call{operation: s.spec.find(r), request: r, bearer: s.Token()}); a.status != 200 {
-		t.Errorf("status = %d on the moved path, want 200", a.status)
-	}
-	s.spec = newSpec(t, "'200':", "'202':")
-	if a := s.answer(infoCall(s)); a.status != 202 {
-		t.Errorf("status = %d, want the described 202", a.status)
-	}
-	s.spec = newSpec(t, "getTokenInfo\n", "somethingNew\n")
-	if a := s.act(infoCall(s)); a.status != http.StatusNotImplemented {
-		t.Errorf("status = %d for an operation without an answer, want 501", a.status)
-	}
-}
-
-func TestLoadSpec(t *testing.T) {
-	for _, text := range []string{"openapi: [", "openapi: 3.0.3\nservers: [{url: '::'}]"} {
-		if _, err := loadSpec([]byte(text)); err == nil {
-			t.Errorf("loadSpec accepts %q", text)
+	replaced := func(old, replacement string) *Server {
+		if !strings.Contains(string(api.Spec), old) {
+			t.Fatalf("api.Spec has no %q", old)
 		}
+		s := start([]byte(strings.ReplaceAll(string(api.Spec), old, replacement)), nil)
+		t.Cleanup(s.Close)
+		return s
+	}
+	if got := ask(t, replaced("/v1/token-info/:", "/v9/info/:"), "GET", "/v9/info/", "", ""); got.Code != 200 {
+		t.Errorf("status = %d on the moved path, want 200", got.Code)
+	}
+	s := replaced("getTokenInfo\n", "somethingNew\n")
+	if got := s.answer(call{id: "somethingNew", bearer: s.Token()}); got.status != http.StatusNotImplemented {
+		t.Errorf("status = %d for an operation without an answer, want 501", got.status)
+	}
+	if _, _, err := loadSpec([]byte("openapi: [")); err == nil {
+		t.Error("loadSpec accepts what is no YAML")
 	}
 }

@@ -2,64 +2,150 @@ package espertest
 
 import (
 	"bytes"
+	"cmp"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
+
+	"github.com/getkin/kin-openapi/routers"
 
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// maxBody is how much of the body of a request is read at most.
-const maxBody = 1 << 20
+// Request is a request as it arrived. Printing it does not show the keys in Authorization and
+// access_token. A key in any other place, such as the path or another header, is shown, so that a test
+// can find it.
+type Request struct {
+	Method string
+	// Path is the path as it was sent, with percent-encoding, base path and trailing slash.
+	Path string
+	// Query holds the decoded parameters, without access_token.
+	Query url.Values
+	// Header holds the headers, without Authorization.
+	Header http.Header
+	// Key is the bearer key in Authorization; zero if there is none, or more than one.
+	Key wire.Secret
+	// AccessToken is the decoded query parameter access_token, zero if it is missing or empty.
+	AccessToken wire.Secret
+}
 
-// call is a request, the operation that it is for, and the parts of the request that the server needs.
+// Requests returns all requests so far, in the order in which they arrived, with those that got a fault.
+// Their Query and Header are not copied: do not change them.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// call is a request, and what it is for: an operation of the description, a handler of WithHandler, or nothing.
 type call struct {
-	operation
-	other    http.Handler // for a request without an operation, the handler that WithHandler added; or nil
-	id       string       // the operationId, or the pattern of other
 	request  *http.Request
 	query    url.Values
 	queryErr error // why a part of the query could not be parsed
 	body     []byte
 	bearer   string
+
+	id      string         // the operationId, or the pattern of the handler; "" for nothing
+	name    string         // method and path for messages; the path has only parts that are in the description
+	route   *routers.Route // the operation, or nil
+	refused answer         // if the request is for nothing
+	problem string         // and why it is not
 }
 
-// serve is the handler of all requests.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-	if err != nil {
+// routes returns the handler of all requests. Like the real server, it does not redirect.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", s.serveElse)
+	for template, item := range s.doc.Paths.Map() {
+		methods := strings.Join(slices.Sorted(maps.Keys(item.Operations())), ", ")
+		refuse := func(r *http.Request, path, problem string) call {
+			a := refusal(http.StatusMethodNotAllowed, "")
+			a.header.Set("Allow", methods)
+			return call{request: r, name: r.Method + " " + path, problem: problem, refused: a}
+		}
+		for _, o := range item.Operations() {
+			id := strings.ToLower(o.OperationID)
+			s.ids[id], s.ids[strings.TrimPrefix(id, "get")] = o.OperationID, o.OperationID
+		}
+		pattern := s.base + template
+		if short, ok := strings.CutSuffix(template, "/"); ok {
+			pattern += "{$}" // this path alone, and nothing below it
+			mux.HandleFunc(s.base+short, func(w http.ResponseWriter, r *http.Request) {
+				s.serve(w, refuse(r, short, "the path lacks its trailing slash"))
+			})
+		}
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			c := refuse(r, template, "the path does not have this method")
+			if o := item.Operations()[r.Method]; o != nil {
+				route := &routers.Route{Spec: s.doc, Path: template, PathItem: item, Method: r.Method, Operation: o}
+				c = call{request: r, id: o.OperationID, name: c.name, route: route}
+			}
+			s.serve(w, c)
+		})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); path.Clean(p) == strings.TrimSuffix(p, "/") {
+			mux.ServeHTTP(w, r)
+		} else {
+			s.serveElse(w, r) // the mux would redirect it
+		}
+	})
+}
+
+// serveElse serves a request whose path is not in the description.
+func (s *Server) serveElse(w http.ResponseWriter, r *http.Request) {
+	c := call{request: r}
+	if _, c.id = s.others.Handler(r); c.id == "" {
+		c.name, c.problem = r.Method+" "+s.knownParts(r.URL.EscapedPath()), "there is no such path"
+		c.refused = refusal(http.StatusNotFound, "")
+	}
+	s.serve(w, c)
+}
+
+// knownParts replaces each part of the path that is not in the description by "…", since such a part may be a key.
+func (s *Server) knownParts(path string) string {
+	known := strings.Split(s.base+strings.Join(s.doc.Paths.InMatchingOrder(), ""), "/")
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if !slices.Contains(known, part) {
+			parts[i] = "…"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+func (s *Server) serve(w http.ResponseWriter, c call) {
+	var err error
+	if c.body, err = io.ReadAll(io.LimitReader(c.request.Body, 1<<20)); err != nil {
 		panic(http.ErrAbortHandler) // the client is gone
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	c := call{operation: s.spec.find(r), request: r, body: body, bearer: bearerKey(r)}
-	c.query, c.queryErr = url.ParseQuery(r.URL.RawQuery)
-	if c.route != nil {
-		c.id = c.route.Operation.OperationID
-	} else {
-		c.other, c.id = s.otherHandler(r)
+	c.request.Body = io.NopCloser(bytes.NewReader(c.body))
+	c.query, c.queryErr = url.ParseQuery(c.request.URL.RawQuery)
+	if values := c.request.Header.Values("Authorization"); len(values) == 1 {
+		if scheme, key, ok := strings.Cut(values[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+			c.bearer = key
+		}
 	}
 
 	f := s.record(c)
-	if c.other == nil {
-		s.violated(s.spec.checkRequest(c))
+	if c.route != nil || c.id == "" {
+		s.violated(checkRequest(c))
 	}
-
 	var a answer
 	if f.Handled {
 		a = s.act(c)
 	}
-	if !f.wait(r.Context(), s.done) {
+	if !f.wait(c.request.Context(), s.done) {
 		panic(http.ErrAbortHandler)
 	}
 	switch {
 	case !f.normal():
-		a = answer{status: f.Status, header: jsonHeader(), body: []byte(f.Body)}
-		if a.status == 0 {
-			a.status = c.success()
-		}
+		a = answer{status: cmp.Or(f.Status, c.success()), header: jsonHeader(), body: []byte(f.Body)}
 	case !f.Handled:
 		a = s.act(c)
 	}
@@ -85,69 +171,33 @@ func (s *Server) record(c call) Fault {
 	return s.takeFault(c.id)
 }
 
-// otherHandler returns the handler that WithHandler added for r, and its pattern. It compares patterns with
-// the path below the base URL, and then with the whole path.
-func (s *Server) otherHandler(r *http.Request) (http.Handler, string) {
-	below := r.Clone(r.Context())
-	below.URL.Path = strings.TrimPrefix(r.URL.Path, s.spec.base)
-	below.URL.RawPath = strings.TrimPrefix(r.URL.RawPath, s.spec.base)
-	for _, req := range []*http.Request{below, r} {
-		if _, pattern := s.others.Handler(req); pattern != "" {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.others.ServeHTTP(w, req) }), pattern
-		}
-	}
-	return nil, ""
-}
-
-// operationID returns the operationId for a name that a test may give to an operation, or op itself if it is a pattern.
-func (s *Server) operationID(op string) (id string, ok bool) {
-	if slices.Contains(s.config.patterns, op) {
-		return op, true
-	}
-	for _, item := range s.spec.doc.Paths.Map() {
-		for _, operation := range item.Operations() {
-			if id := operation.OperationID; strings.EqualFold(id, op) || strings.EqualFold(id, "get"+op) {
-				return id, true
-			}
-		}
-	}
-	return "", false
-}
-
-// act does what the request asks for, and checks the answer against the description.
+// act does what the request asks for, and returns the normal answer.
 func (s *Server) act(c call) answer {
-	if c.other != nil {
-		return s.ask(c)
+	if c.id == "" {
+		return c.refused
 	}
-	if status := s.retiredAs(c); status != 0 {
-		return refusal(status, "detail: Not found.")
-	}
-	a := s.answer(c)
-	s.violated(s.spec.checkAnswer(c, a))
-	return a
-}
-
-// ask returns the answer of the handler that WithHandler added, or 401 if the key is not valid.
-func (s *Server) ask(c call) answer {
 	s.mu.Lock()
-	_, ok := s.validKey(c.bearer)
+	status := s.retired[c.id]
+	_, valid := s.validKey(c.bearer)
 	s.mu.Unlock()
-	if !ok {
+	switch {
+	case status != 0:
+		return refusal(status, "detail: Not found.")
+	case c.route != nil:
+		return s.answer(c)
+	case !valid:
 		return unauthorized()
 	}
 	w := httptest.NewRecorder()
-	c.other.ServeHTTP(w, c.request)
+	s.others.ServeHTTP(w, c.request)
 	return answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
 }
 
-// bearerKey returns the bearer key in the Authorization header, or "" if there is none, or more than one header.
-func bearerKey(r *http.Request) string {
-	values := r.Header.Values("Authorization")
-	if len(values) != 1 {
-		return ""
+// success returns the status with which the operation succeeds: for renewToken 201, as from the real server, and for
+// renewPersonalAccessToken 200, as Esper declares. A client has to accept both statuses from both.
+func (c call) success() int {
+	if c.id == "renewToken" {
+		return http.StatusCreated
 	}
-	if scheme, key, ok := strings.Cut(values[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return key
-	}
-	return ""
+	return http.StatusOK
 }

@@ -6,31 +6,26 @@
 //	server := espertest.NewServer(t)
 //	client, err := esper.New(server.URL, esper.APIKey(server.Token()))
 //
-// It checks every request, and every answer of its own, against the OpenAPI description in
-// [github.com/esper-go/esper-go/api], and fails the test that owns it when one does not fit. A test
-// can make it fail in the ways that networks and servers do: see [Fault]. The program in the folder
-// fakeesper runs this server for tests in other languages.
+// It checks every request against the OpenAPI description in [github.com/esper-go/esper-go/api], and fails
+// the test that owns it when one does not fit. A test can make it fail in the ways that networks and
+// servers do: see [Fault]. The program in the folder fakeesper runs this server for tests in other languages.
 package espertest
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/esper-go/esper-go/api"
 	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
-	"github.com/esper-go/esper-go/pkg/wire"
-)
-
-// The ids in the examples of Esper's own documentation.
-const (
-	exampleEnterprise   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
-	exampleDeveloperApp = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 )
 
 // Server is a fake Esper server that is listening. Its methods are safe for concurrent use. Make
@@ -43,10 +38,11 @@ type Server struct {
 	EnterpriseID, DeveloperAppID string
 
 	config  config
-	spec    *spec
-	others  *http.ServeMux // what WithHandler added
+	doc     *openapi3.T       // the API's description
+	base    string            // the path of its server URL, without a trailing slash
+	others  *http.ServeMux    // what WithHandler added
+	ids     map[string]string // the id of a call by the name that a test may give it, in lower case
 	http    *httptest.Server
-	tb      testing.TB     // nil for New
 	done    chan struct{}  // closed by Close, ends delays
 	once    sync.Once      // guards done
 	memory  *pipe.Listener // the network in memory that Transport uses
@@ -65,76 +61,112 @@ type Server struct {
 	faults     []queued
 }
 
-// Request is a request as it arrived. Printing it does not show the keys in Authorization and
-// access_token. A key in any other place, such as the path or another header, is shown, so that a test
-// can find it.
-type Request struct {
-	// Method is the HTTP method.
-	Method string
-	// Path is the path as it was sent, with percent-encoding, base path and trailing slash.
-	Path string
-	// Query holds the decoded parameters, without access_token.
-	Query url.Values
-	// Header holds the headers, without Authorization.
-	Header http.Header
-	// Key is the bearer key in Authorization; zero if there is none, or more than one.
-	Key wire.Secret
-	// AccessToken is the decoded query parameter access_token, zero if it is missing or empty.
-	AccessToken wire.Secret
+// Option changes how [New] and [NewServer] set a server up.
+type Option func(*config)
+
+type config struct {
+	token       string
+	lifetime    time.Duration
+	keepOldKey  bool
+	listener    net.Listener
+	patterns    []string
+	handlers    []http.Handler
+	onViolation func(error)
+	retire      []func(*Server)
+}
+
+// WithToken sets the server's first key. Without it, and for the empty string, that key is
+// "fake-esper-key". Later keys begin with the first one, so its special characters are in all of them.
+func WithToken(key string) Option {
+	return func(c *config) {
+		if key != "" {
+			c.token = key
+		}
+	}
+}
+
+// KeepOldKey makes the old key go on working after a renewal, until it expires. Without KeepOldKey,
+// a renewal ends the old key. The real server has been seen to do both.
+func KeepOldKey() Option { return func(c *config) { c.keepOldKey = true } }
+
+// WithLifetime sets how long each key is valid from when it is made; without it, 90 days. A request
+// with an expired key gets 401. Keys with a lifetime of zero or less have expired from the start.
+func WithLifetime(d time.Duration) Option { return func(c *config) { c.lifetime = d } }
+
+// WithListener makes the server listen on l in place of a free loopback port. The server closes l.
+func WithListener(l net.Listener) Option { return func(c *config) { c.listener = l } }
+
+// OnViolation calls f with each error that [Server.Violations] will list, as soon as it happens, from the
+// goroutine of the request. [NewServer] sets an f of its own, which fails the test.
+func OnViolation(f func(error)) Option { return func(c *config) { c.onViolation = f } }
+
+// WithHandler makes the server answer requests that match pattern with h, for a program that calls
+// other endpoints of Esper's API. The pattern has the form of [http.ServeMux], with the path below the
+// base URL: "GET /v0/enterprise/{id}/device/". A request without a valid key gets 401 and does not
+// reach h. A request that reaches h is not checked against the API's description. At most 1 MiB of its
+// body is read, and the answer is sent when h has returned. Paths of the description never reach h,
+// even if the pattern matches. Like [http.ServeMux.Handle], [New] panics if a pattern is malformed or
+// conflicts with another.
+func WithHandler(pattern string, h http.Handler) Option {
+	return func(c *config) {
+		c.patterns, c.handlers = append(c.patterns, pattern), append(c.handlers, h)
+	}
 }
 
 // New starts a server, which the caller has to close. [Server.Violations] says what broke the API's
 // description. In a test, [NewServer] is the better choice. Like [httptest.NewServer], New panics if
 // it cannot listen on a loopback port.
-func New(opts ...Option) *Server { return start(nil, opts) }
+func New(opts ...Option) *Server { return start(api.Spec, opts) }
 
-// NewServer starts a server that is closed when the test tb ends. If a request, or an answer that the
-// server made itself, breaks the API's description, the test fails at once with tb.Errorf. A test that
-// sends such requests on purpose uses [New].
+// NewServer starts a server that is closed when the test tb ends. If a request breaks the API's description,
+// the test fails at once with tb.Errorf. A test that sends such requests on purpose uses [New].
 func NewServer(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
-	s := start(tb, opts)
+	s := New(append(slices.Clone(opts), OnViolation(func(err error) { tb.Errorf("espertest: %v", err) }))...)
 	tb.Cleanup(s.Close)
 	return s
 }
 
-func start(tb testing.TB, opts []Option) *Server {
-	c := config{token: defaultToken, lifetime: defaultLifetime}
+func start(document []byte, opts []Option) *Server {
+	c := config{token: "fake-esper-key", lifetime: 90 * 24 * time.Hour, onViolation: func(error) {}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&c)
 		}
 	}
-	description, err := loadSpec(api.Spec)
+	doc, base, err := loadSpec(document)
 	if err != nil {
 		panic(fmt.Sprintf("espertest: api.Spec: %v", err)) // cannot happen: it is compiled in, and tested
 	}
 	s := &Server{
-		EnterpriseID:   exampleEnterprise,
-		DeveloperAppID: exampleDeveloperApp,
+		EnterpriseID:   "f44373cb-1800-43c6-aab3-c81f8b1f435c", // as in Esper's documentation
+		DeveloperAppID: "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6",
 		config:         c,
-		spec:           description,
-		tb:             tb,
+		doc:            doc,
+		base:           base,
 		others:         http.NewServeMux(),
+		ids:            make(map[string]string),
 		done:           make(chan struct{}),
 		memory:         pipe.Listen(),
 		keys:           make(map[string]key),
 		retired:        make(map[string]int),
 	}
 	for i, pattern := range c.patterns {
-		s.others.Handle(pattern, c.handlers[i])
+		full := strings.Replace(pattern, "/", base+"/", 1)
+		s.others.Handle(full, http.StripPrefix(base, c.handlers[i]))
+		s.ids[strings.ToLower(pattern)] = full
 	}
 	s.addKey(c.token, s.newPersonalToken(), time.Now().UTC().Add(c.lifetime))
+	s.http = httptest.NewUnstartedServer(s.routes())
 	for _, retire := range c.retire {
 		retire(s)
 	}
-	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	if c.listener != nil {
 		_ = s.http.Listener.Close()
 		s.http.Listener = c.listener
 	}
 	s.http.Start()
-	s.URL = s.http.URL + description.base
+	s.URL = s.http.URL + base
 	return s
 }
 
@@ -160,66 +192,15 @@ func (s *Server) Transport() *http.Transport {
 	return s.memory.Transport()
 }
 
-// Token returns the newest key, even if it has expired or was revoked. The first key is the one of
-// [WithToken]; the n-th renewal makes the first key with "-renewed-n" appended.
-func (s *Server) Token() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.newest
-}
-
-// Revoke makes every key so far invalid, as a person does in the console: requests with one get 401.
-// [Server.NewKey] makes another.
-func (s *Server) Revoke() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.keys)
-}
-
-// Expire ends the life of every key so far: requests with one get 401.
-func (s *Server) Expire() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for token, k := range s.keys {
-		k.expires = time.Now().UTC()
-		s.keys[token] = k
-	}
-}
-
-// NewKey makes and returns a valid key, as a person does in the console. Other keys stay what they are.
-func (s *Server) NewKey() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.made++
-	token := fmt.Sprintf("%s-made-%d", s.config.token, s.made)
-	s.addKey(token, s.newPersonalToken(), time.Now().UTC().Add(s.config.lifetime))
-	return token
-}
-
-// Requests returns copies of all requests so far, in the order in which they arrived, with those that
-// got a fault.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := slices.Clone(s.requests)
-	for i := range all {
-		all[i].Query = url.Values(http.Header(all[i].Query).Clone())
-		all[i].Header = all[i].Header.Clone()
-	}
-	return all
-}
-
-// Violations returns an error for each request so far that broke the API's description, and for each
-// such answer that the server made itself, in order. No error text holds a key. The answer that a
-// [Fault] describes is not checked. A wrong call of [Server.Fail], [Server.FailOperation] or
-// [Server.Retire] is in the list too.
+// Violations returns an error for each request so far that broke the API's description, in order. No error
+// text holds a key. A wrong call of [Server.Fail], [Server.FailOperation] or [Server.Retire] is in the list too.
 func (s *Server) Violations() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.violations)
 }
 
-// violated keeps err, if there is one, and fails the test that owns the server.
+// violated keeps and tells err, if there is one.
 func (s *Server) violated(err error) {
 	if err == nil {
 		return
@@ -227,32 +208,5 @@ func (s *Server) violated(err error) {
 	s.mu.Lock()
 	s.violations = append(s.violations, err)
 	s.mu.Unlock()
-	if s.tb != nil { // with the lock released: tb may call back
-		s.tb.Errorf("espertest: %v", err)
-	}
-}
-
-// key is what the server knows about a key.
-type key struct {
-	id               int
-	created, expires time.Time
-	token            *personalToken // the one that the key belongs to
-}
-
-const firstKeyID = 570
-
-// addKey makes token a valid key of t, and the newest. The caller holds mu, or owns s alone.
-func (s *Server) addKey(token string, t *personalToken, expires time.Time) key {
-	now := time.Now().UTC()
-	k := key{id: firstKeyID + s.renewals + s.made, created: now, expires: expires, token: t}
-	t.key, t.updated = token, now
-	s.keys[token] = k
-	s.newest = token
-	return k
-}
-
-// validKey returns the key token, and whether it is valid: known, and not expired. The caller holds mu.
-func (s *Server) validKey(token string) (key, bool) {
-	k, ok := s.keys[token]
-	return k, ok && time.Now().Before(k.expires)
+	s.config.onViolation(err) // with the lock released: it may call back
 }

@@ -62,15 +62,18 @@ func TestRenewalOfTokensIsRefused(t *testing.T) {
 	path := s.URL + "/authn2/v0/personal-access-token/"
 	id := string(listOf(t, s)[0].ID)
 	for _, tc := range []struct {
-		id, body string
-		want     int
+		id, body, says string
+		want           int
 	}{
-		{id, ``, 400},
-		{id, `{}`, 400},
-		{id, `{"expiry_at": 7}`, 400},
-		{id, `{"expiry_at": "soon"}`, 400},
-		{"00000000-0000-0000-0000-000000000000", `{"expiry_at": -1}`, 404},
-		{id, `{"expiry_at": -1}`, 200},
+		{id, ``, "The body is no JSON object", 400},
+		{id, `expiry_at=7`, "The body is no JSON object", 400},
+		{id, `{}`, "expiry_at: This field is required", 400},
+		{id, `{"expiry_at": null}`, "expiry_at: This field is required", 400},
+		{id, `{"expiry_at": 7}`, "expiry_at: This is not in the future", 400},
+		{id, `{"expiry_at": "soon"}`, "expiry_at: Want a whole number of seconds since 1970", 400},
+		{id, `{"expiry_at": 2000000000000}`, "The unit is seconds", 400},
+		{"00000000-0000-0000-0000-000000000000", `{"expiry_at": -1}`, "Not found", 404},
+		{id, `{"expiry_at": -1}`, `"expiry_at":-1`, 200},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, path+tc.id, strings.NewReader(tc.body))
 		if err != nil {
@@ -79,15 +82,15 @@ func TestRenewalOfTokensIsRefused(t *testing.T) {
 		req.Header.Set("Authorization", "Bearer "+s.Token())
 		req.Header.Set("Content-Type", "application/json")
 		got, err := do(req)
-		if err != nil || got.status != tc.want {
-			t.Errorf("%s: %+v, %v; want %d", tc.body, got, err, tc.want)
+		if err != nil || got.status != tc.want || !strings.Contains(got.body, tc.says) {
+			t.Errorf("%s: %+v, %v; want %d with %q", tc.body, got, err, tc.want, tc.says)
 		}
 	}
 	if got := listOf(t, s); got[0].ExpiryAt != "-1" {
 		t.Errorf("%+v", got)
 	}
-	if n := len(s.Violations()); n != 3 { // no body, no expiry_at, an expiry_at that is no number
-		t.Errorf("%d violations, want 3: %v", n, s.Violations())
+	if n := len(s.Violations()); n != 5 { // what is no JSON object, no expiry_at, and an expiry_at that is no number
+		t.Errorf("%d violations, want 5: %v", n, s.Violations())
 	}
 }
 
