@@ -6,10 +6,16 @@ import "github.com/esper-go/esper-go/pkg/internal/keyfile"
 // The file holds one JSON document, which other programs may read: see the package documentation. Beside it
 // lie path.lock, a lock file that need not be removed, and during a save path.next-….
 //
-// The file has mode 0600. A save keeps its owner and group. What root makes anew gets the owner and group of
-// the folder that it is in. A missing folder is made with mode 0700. A folder in which another user could
-// replace the file is refused, unless the folder is sticky; the folders above it are not checked. If path is
-// a symbolic link, the file that it leads to is replaced, and the link stays. A relative path starts at the
+// A new file has mode 0600, and a missing folder is made with mode 0700. A save keeps the file's owner and group, and
+// its mode if that is 0600 or 0640. [Open] warns of a file that other users can read.
+//
+// The file, its lock, its folder and each symbolic link on the way have to belong to root or to this user, in a sticky
+// folder too, and others may not write in the folder. In a volume that others can write to (fsGroup, emptyDir), use a
+// folder of its own below it, such as /data/esper/key.json. Root may act for a service: what it makes gets the owner
+// and group of the folder, and then the folders above count too. What is no regular file is refused, and so is a file
+// that is mounted by itself (docker -v file:file, subPath), since nobody can replace it: mount its folder.
+//
+// If path is a symbolic link, the file that it leads to is replaced, and the link stays. A relative path starts at the
 // working directory at the time of the call. [Open] refuses a path that is empty or a URL, begins with ~, or
 // holds a $, a %VARIABLE% or a control character.
 func File(path string, opts ...FileOption) Store {

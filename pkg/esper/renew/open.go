@@ -49,6 +49,9 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if s.shared, err = esper.New(environment, s, s.settings.client...); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}
+	if err := s.inspect(ctx); err != nil {
+		return nil, err
+	}
 	stored, err := s.first(ctx)
 	if err != nil {
 		return nil, err
@@ -84,6 +87,29 @@ func (s *Source) check(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// inspect lets a store look at where its document lies, if it can: to save it may succeed although others can replace
+// it.
+func (s *Source) inspect(ctx context.Context) error {
+	defer s.tellWarnings()
+	if store, ok := s.store.(interface {
+		Inspect(ctx context.Context, readOnly bool) error
+	}); ok {
+		if err := store.Inspect(ctx, s.readOnly); err != nil {
+			return s.storeError("opening", err)
+		}
+	}
+	return nil
+}
+
+// tellWarnings logs what the store has noticed, once.
+func (s *Source) tellWarnings() {
+	if store, ok := s.store.(interface{ Warnings() []string }); ok {
+		for _, warning := range store.Warnings() {
+			s.logger.Warn(warning)
+		}
+	}
 }
 
 // first reads the store, and saves the initial key if the store is empty.

@@ -143,6 +143,7 @@ func (s *Source) load(ctx context.Context) (content, string, error) {
 }
 
 func (s *Source) save(ctx context.Context, d policy.Document) error {
+	defer s.tellWarnings()
 	data, err := encode(d, s.server.String(), time.Now())
 	if err == nil {
 		var version string

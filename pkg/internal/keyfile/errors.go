@@ -34,24 +34,41 @@ func (e *Error) Permanent() bool { return e.permanent }
 // permanent returns an error of this package that stays until a person acts. explain adds the path.
 func permanent(text string) error { return &Error{text: text, permanent: true} }
 
+// ErrType is the cause of an error about a path that leads to a folder, a pipe or a device.
+var ErrType = errors.New("not a regular file")
+
+// action is what was tried when an error arose.
+type action int
+
+const (
+	writing action = iota
+	reading
+	locking
+)
+
 // explain turns an error of the operating system into one that tells a person what to do.
-func explain(path string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConflict) {
+func explain(path string, doing action, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConflict) {
 		return err
 	}
 	own := (*Error)(nil)
 	if errors.As(err, &own) {
 		return &Error{path, own.text, own.hint, own.err, own.permanent}
 	}
-	locking := (*lockError)(nil)
-	isLock := errors.As(err, &locking)
-	hint, permanent := advice(err, isLock)
 	text := plainText(err)
-	if isLock {
+	if locked := (*lockError)(nil); errors.As(err, &locked) {
+		doing = locking
 		text = "locking it: " + text
 	}
+	hint, permanent := advice(path, doing, err)
 	return &Error{path, text, hint, err, permanent}
 }
+
+// lockError is a failure to lock, for which there is other advice than for other errors.
+type lockError struct{ err error }
+
+func (e *lockError) Error() string { return e.err.Error() }
+func (e *lockError) Unwrap() error { return e.err }
 
 // plainText returns the text of an error without paths, in one line.
 func plainText(err error) string {

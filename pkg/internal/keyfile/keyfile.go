@@ -1,31 +1,31 @@
-// Package keyfile keeps a document in a file, for the processes of one host. A save names the version that it
-// replaces, and fails if the file has another by then.
+// Package keyfile knows how a file that holds a key is read, written and checked. [Store] keeps a document in a file,
+// for the processes of one host. [Write] and [Read] are for a file with the bare key, and [Database] is for a file that
+// a database engine reads and writes.
 //
-// A save writes the new content, completely and durably, to a new file beside the old one. The name of the new
-// file holds short hashes of the old content and of the new. Then the save renames the new file over the old one.
-// If the process dies in between, the name shows that the new file is complete and follows the old content. So
-// Load returns the content of the new file, and the next Save renames that file.
+// Other users of the machine are not trusted, so the file, its lock, its folder and every link on the way have to
+// belong to root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives
+// them what it makes, but only where nobody else can replace a folder on the way.
+//
+// A save of a [Store] names the version that it replaces, and fails if the file has another by then. It writes the new
+// content, completely and durably, to a new file beside the old one. The name of the new file holds short hashes of the
+// old content and of the new. Then the save renames the new file over the old one. If the process dies in between, the
+// name shows that the new file is complete and follows the old content. So Load returns the content of the new file,
+// and the next Save renames that file.
 package keyfile
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
+	"sync"
 )
 
 // ErrConflict is returned by Save if the file holds another version.
 var ErrConflict = errors.New("the stored document was changed by another process")
-
-// maxFile bounds what is read: a document is about 1 KiB, or 1.5 MiB with an answer that could not be read.
-const maxFile = 4 << 20
 
 // Store is a file. It is safe for concurrent use.
 type Store struct {
@@ -35,183 +35,169 @@ type Store struct {
 
 	rename func(from, to string) error // os.Rename, except in tests
 	sync   func(folder string) error   // syncFolder, except in tests
+	unlock func(*os.File) error        // unlockFile, except in tests
+
+	mu    sync.Mutex
+	found []string // all warnings so far
+	told  int      // how many of them Warnings has returned
 }
 
 // New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
-// With groupReadable the file has mode 0640, else 0600.
+// A new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
-	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder}
-	if absolute, err := filepath.Abs(path); err == nil {
-		s.path = absolute
+	return &Store{
+		given: path, path: absolute(path), group: groupReadable,
+		rename: os.Rename, sync: syncFolder, unlock: unlockFile,
 	}
-	return s
+}
+
+func absolute(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return path
 }
 
 // String returns the path.
 func (s *Store) String() string { return s.path }
 
+// Warnings returns what a person should know about the file, and what was not returned before.
+func (s *Store) Warnings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fresh := slices.Clone(s.found[s.told:])
+	s.told = len(s.found)
+	return fresh
+}
+
+func (s *Store) warn(texts ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range texts {
+		if text = s.path + ": " + text; !slices.Contains(s.found, text) {
+			s.found = append(s.found, text)
+		}
+	}
+}
+
+// Inspect looks at the file, its folder and the way there, without a change. Its error is the one that Save would
+// return; with readOnly it judges only what concerns a reader.
+func (s *Store) Inspect(ctx context.Context, readOnly bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p, err := find(s.path)
+	if err == nil && readOnly {
+		if p.file != nil && mounted(p.target) {
+			s.warn("it is mounted by itself, so a renewed key will not be seen here; " + mountFolder)
+		}
+		return nil
+	}
+	if err == nil && p.folder != nil { // else a save makes the folder
+		err = s.judge(p)
+	}
+	return explain(s.path, writing, err)
+}
+
+func (s *Store) judge(p place) error {
+	warnings, err := p.judge(true)
+	s.warn(append(warnings, p.wide()...)...)
+	return err
+}
+
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes
 // nothing.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, "", err
-	}
-	target, err := s.target()
-	if err != nil {
-		return nil, "", explain(s.path, err)
-	}
-	for {
-		current, err := read(ctx, target)
+	for ctx.Err() == nil {
+		p, err := find(s.path)
 		if err != nil {
-			return nil, "", explain(s.path, err)
+			return nil, "", explain(s.path, reading, err)
 		}
-		if next := finished(ctx, target, current); next != nil {
+		current, err := read(ctx, p.target)
+		if err != nil {
+			return nil, "", explain(s.path, reading, err)
+		}
+		if next := p.finished(ctx, current); next != nil {
 			return withoutMark(next), hash(next), nil
 		}
-		// A save may have ended between the two reads. Load must not return older content than it did before.
-		again, err := read(ctx, target)
+		// Meanwhile a save may have ended, and Load must not return older content than it did before; or a link may
+		// lead to another file, as the kubelet changes it for a mounted Secret, and the file here is gone.
+		again, err := read(ctx, p.target)
 		if err != nil {
-			return nil, "", explain(s.path, err)
+			return nil, "", explain(s.path, reading, err)
 		}
-		if bytes.Equal(current, again) && (current == nil) == (again == nil) {
-			return withoutMark(current), hash(current), nil
+		if !bytes.Equal(current, again) || (current == nil) != (again == nil) {
+			continue
 		}
+		if current == nil {
+			if now, err := find(s.path); err != nil || now.target != p.target {
+				continue
+			}
+		}
+		return withoutMark(current), hash(current), nil
 	}
+	return nil, "", ctx.Err()
 }
 
 // Save replaces the content if its version is still version.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
+	for {
+		if newVersion, err = s.save(ctx, document, version); !errors.Is(err, errLockLost) {
+			return newVersion, explain(s.path, writing, err)
+		}
+	}
+}
+
+func (s *Store) save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	target, err := s.target()
+	p, err := find(s.path)
 	if err == nil {
-		err = s.makeFolder(filepath.Dir(target))
+		err = s.prepare(p)
+	}
+	if err == nil {
+		p, err = find(s.path) // what prepare has changed, and nobody else can change any more
+	}
+	if err == nil {
+		err = s.judge(p)
 	}
 	if err != nil {
-		return "", explain(s.path, err)
+		return "", err
 	}
-	unlock, err := lock(ctx, target+".lock")
+	held, err := s.lock(ctx, p)
 	if err != nil {
-		return "", explain(s.path, err)
+		return "", err
 	}
-	defer unlock()
-	current, err := s.complete(ctx, target)
+	defer s.release(held)
+	current, err := s.complete(ctx, p)
 	if err != nil {
-		return "", explain(s.path, err)
+		return "", err
 	}
 	if hash(current) != version {
 		return "", ErrConflict
 	}
-	if err := s.replace(ctx, target, current, document); err != nil {
-		return "", explain(s.path, err)
+	if err := s.replace(ctx, p, held, current, document); err != nil {
+		return "", err
 	}
 	return hash(document), nil
 }
 
-// target returns the file that s.path leads to through links. The file need not exist.
-func (s *Store) target() (string, error) {
-	path := s.path
-	for range 40 {
-		target, err := filepath.EvalSymlinks(path)
-		if err == nil {
-			return target, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		link, err := os.Readlink(path)
-		if err != nil {
-			return path, nil //nolint:nilerr // not a link: a file that does not exist yet
-		}
-		if !filepath.IsAbs(link) {
-			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-			if err != nil {
-				return "", err
-			}
-			link = filepath.Join(folder, link)
-		}
-		path = link
+// prepare makes the folder if it is missing, and narrows it if it is our own and was widened: at each start of a pod
+// with fsGroup, the kubelet lets that group write in each folder of the volume.
+func (s *Store) prepare(p place) error {
+	mode := fs.FileMode(0o700)
+	if s.group {
+		mode = 0o750
 	}
-	return "", errors.New("too many symbolic links")
-}
-
-// read returns the content of a file; nil, and not an empty slice, if there is none.
-func read(ctx context.Context, path string) ([]byte, error) {
-	info, err := os.Stat(path) // before os.Open, which would wait for a writer if it is a pipe
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, permanent("it is a folder; give the path of a file in it")
-	case !info.Mode().IsRegular():
-		return nil, permanent("it is not a regular file")
+	if p.folder == nil {
+		return makeFolder(filepath.Dir(p.target), mode)
 	}
-	content := []byte{}
-	err = patiently(ctx, func() error {
-		in, err := os.Open(path)
-		if err != nil {
+	if p.widened() {
+		if err := narrow(filepath.Dir(p.target)); err != nil {
 			return err
 		}
-		defer in.Close() //nolint:errcheck // it was only read
-		content, err = io.ReadAll(io.LimitReader(in, maxFile+1))
-		return err
-	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case len(content) > maxFile:
-		return nil, permanent("it is larger than any key document")
-	}
-	return content, err
-}
-
-// hash returns the version of a content: a short hash, or "" if there is no file.
-func hash(content []byte) string {
-	if content == nil {
-		return ""
-	}
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:8])
-}
-
-// withoutMark drops the byte order mark that some editors write.
-func withoutMark(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\ufeff")) }
-
-// nextName returns the name of the file with the content to that is to replace target while that has the content from.
-func nextName(target string, from, to []byte) string {
-	return fmt.Sprintf("%s.next-%s-%s", target, orNone(hash(from)), hash(to))
-}
-
-func orNone(version string) string {
-	if version == "" {
-		return "none"
-	}
-	return version
-}
-
-// nexts returns the paths of all files that were to replace target.
-func nexts(target string) (paths []string) {
-	folder, prefix := filepath.Dir(target), filepath.Base(target)+".next-"
-	entries, _ := os.ReadDir(folder) // if the folder cannot be listed, no such file is found
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() {
-			paths = append(paths, filepath.Join(folder, e.Name()))
-		}
-	}
-	return paths
-}
-
-// finished returns the content of a save that is written but not renamed, and that is to replace current; nil if there
-// is none.
-func finished(ctx context.Context, target string, current []byte) []byte {
-	for _, path := range nexts(target) {
-		next, err := read(ctx, path)
-		if err == nil && next != nil && path == nextName(target, current, next) {
-			return next
-		}
+		s.warn("its folder let others write, and was narrowed; in a volume with fsGroup that happens at each start")
 	}
 	return nil
 }

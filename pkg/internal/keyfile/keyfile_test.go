@@ -18,6 +18,16 @@ func fresh(t *testing.T) *Store {
 	return New(filepath.Join(t.TempDir(), "esper", "key.json"), false)
 }
 
+// at returns the place of s.
+func at(t *testing.T, s *Store) place {
+	t.Helper()
+	p, err := find(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // save replaces the content of s.
 func save(t *testing.T, s *Store, document string) {
 	t.Helper()
@@ -107,7 +117,7 @@ func TestCrashes(t *testing.T) {
 			t.Errorf("%s: Save: %v", name, err)
 		}
 		wantLoad(t, s, "after")
-		if left := nexts(s.path); len(left) != 0 {
+		if left := at(t, s).nexts(); len(left) != 0 {
 			t.Errorf("%s: left behind %v", name, left)
 		}
 		if data, _ := os.ReadFile(foreign); string(data) != "a person's" {
@@ -159,7 +169,7 @@ func TestLoadNeverGoesBack(t *testing.T) {
 func TestLockFileRemoved(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
-	unlock, err := lock(t.Context(), s.path+".lock")
+	held, err := s.lock(t.Context(), at(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +188,7 @@ func TestLockFileRemoved(t *testing.T) {
 	if err := os.Remove(s.path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
-	unlock()
+	s.release(held)
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}

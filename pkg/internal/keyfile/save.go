@@ -3,13 +3,12 @@ package keyfile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 const (
@@ -20,43 +19,54 @@ const (
 
 // complete renames the file of a save that ended after it had written the file, removes what other saves have
 // left behind, and returns the content. The caller holds the lock, so no other save is under way.
-func (s *Store) complete(ctx context.Context, target string) (current []byte, err error) {
-	if current, err = read(ctx, target); err != nil {
+func (s *Store) complete(ctx context.Context, p place) (current []byte, err error) {
+	if current, err = read(ctx, p.target); err != nil {
 		return nil, err
 	}
-	if next := finished(ctx, target, current); next != nil {
-		if err := s.install(ctx, nextName(target, current, next), target); err != nil {
+	if next := p.finished(ctx, current); next != nil {
+		if err := s.install(ctx, nextName(p.target, current, next), p.target); err != nil {
 			return nil, err
 		}
 		current = next
 	}
-	for _, path := range nexts(target) {
+	for _, path := range p.nexts() {
 		_ = os.Remove(path) // the file may hold a key; if this fails, the next Save tries again
 	}
 	return current, nil
 }
 
-func (s *Store) replace(ctx context.Context, target string, current, document []byte) error {
-	path := nextName(target, current, document)
-	if err := s.write(target, path, document); err != nil {
+func (s *Store) replace(ctx context.Context, p place, held *os.File, current, document []byte) error {
+	mode := fs.FileMode(0o600)
+	if s.group || p.file != nil && p.file.Mode().Perm() == ours {
+		mode = ours
+	}
+	path := nextName(p.target, current, document)
+	warning, err := p.write(path, document, mode)
+	if err == nil && !isAt(held, lockName(p)) {
+		err = errLockLost
+	}
+	if err != nil {
 		_ = os.Remove(path)
 		return err
 	}
-	return s.install(ctx, path, target)
+	if warning != "" {
+		s.warn(warning)
+	}
+	return s.install(ctx, path, p.target)
 }
 
-// write makes the file at path, with the owner and the group of target, and returns once its content would
+// write makes the file at path, with the owner and the group of the target, and returns once its content would
 // survive a crash.
-func (s *Store) write(target, path string, document []byte) error {
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+func (p place) write(path string, content []byte, mode fs.FileMode) (warning string, err error) {
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
-	err = s.own(target, out)
+	warning, err = p.own(out, mode)
 	if err == nil {
-		_, err = out.Write(document)
+		_, err = out.Write(content)
 	}
-	return errors.Join(err, out.Sync(), out.Close())
+	return warning, errors.Join(err, out.Sync(), out.Close())
 }
 
 // install renames the finished file at path over target. If that fails, the file stays, and Load reads it.
@@ -71,36 +81,72 @@ func (s *Store) install(ctx context.Context, path, target string) error {
 	return s.sync(folder)
 }
 
-// lock waits until it has locked the file at path. It makes sure that the locked file is still at path, since
-// somebody may have removed it meanwhile.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// errLockLost says that somebody removed the lock file while it was locked.
+var errLockLost = errors.New("the lock file was removed while it was locked")
+
+func lockName(p place) string { return p.target + ".lock" }
+
+// lock waits until it has locked the lock file. The file that it has locked is the one at that path: somebody may have
+// removed another one meanwhile.
+func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 	for {
-		lock := flock.New(path, flock.SetPermissions(0o600))
-		if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-			_ = lock.Close()
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+		file, err := p.openLock(lockName(p))
+		if err == nil {
+			var locked bool
+			if locked, err = lockFile(file); locked && isAt(file, lockName(p)) {
+				return file, nil
 			}
+			s.release(file)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody removes it all the time
 			return nil, &lockError{err}
 		}
-		if same(lock, path) {
-			giveToFolder(path)
-			return func() { _ = lock.Close() }, nil
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
-		_ = lock.Close()
 	}
 }
 
-// lockError is a failure to lock, for which there is other advice than for other errors.
-type lockError struct{ err error }
+// openLock opens the lock file, or makes it. It does not wait, whatever lies there.
+func (p place) openLock(path string) (*os.File, error) {
+	made, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		give(made, p.folder)
+		return made, nil
+	}
+	info, statErr := os.Lstat(path)
+	switch {
+	case statErr != nil:
+		return nil, err
+	case regular(info) != nil:
+		return nil, &Error{text: "its lock, the file " + filepath.Base(path) + " beside it, is no regular file", hint: "remove the lock", permanent: true}
+	case !p.isOurs(info):
+		err = fs.ErrPermission
+	default:
+		made, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &Error{
+			text: fmt.Sprintf("its lock, the file %s beside it, belongs to %s", filepath.Base(path), ownerName(info)),
+			hint: "remove the lock, or give it to this user", err: err, permanent: true,
+		}
+	}
+	return made, err
+}
 
-func (e *lockError) Error() string { return "locking it: " + e.err.Error() }
-func (e *lockError) Unwrap() error { return e.err }
+// release unlocks the file. It closes the file in any case, which unlocks it too: not every file system can unlock.
+func (s *Store) release(held *os.File) {
+	_ = s.unlock(held)
+	_ = held.Close()
+}
 
-func same(lock *flock.Flock, path string) bool {
-	held, heldErr := lock.Stat()
-	now, err := os.Stat(path)
-	return heldErr == nil && err == nil && os.SameFile(held, now)
+// isAt reports whether an open file is the one at path.
+func isAt(held *os.File, path string) bool {
+	open, heldErr := held.Stat()
+	now, err := os.Lstat(path)
+	return heldErr == nil && err == nil && os.SameFile(open, now)
 }
 
 // patiently calls f. On Windows it repeats a failed call for a while, since another process may have the file open.

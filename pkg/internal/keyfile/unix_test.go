@@ -6,16 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
-
-const nobody = 65534
 
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
@@ -62,7 +60,11 @@ func TestFolders(t *testing.T) {
 			}
 			continue
 		}
-		wantError(t, s, err, true, "others could replace the file", "a folder of its own")
+		wantError(t, s, err, true, "others could replace the file")
+		if os.Geteuid() == 0 {
+			continue // for root, the folders above count too: see TestRoot
+		}
+		wantError(t, s, err, true, "a folder of its own")
 		own := New(filepath.Join(folder, "own", "key.json"), false) // as the error advises
 		save(t, own, "x")
 		if got := mode(t, filepath.Join(folder, "own")); got != 0o700 {
@@ -87,15 +89,256 @@ func TestCannotRename(t *testing.T) {
 	wantLoad(t, s, "newer")
 }
 
-func TestPipe(t *testing.T) {
-	s := fresh(t)
+// What is no regular file is refused at once, as the file and as its lock, and nothing waits for it.
+func TestTypes(t *testing.T) {
+	for name, place := range map[string]func(path string) error{
+		"a pipe":    func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a socket":  func(path string) error { _, err := net.Listen("unix", path); return err },
+		"a device":  func(path string) error { return os.Symlink("/dev/null", path) },
+		"a folder":  func(path string) error { return os.Mkdir(path, 0o700) },
+		"dead link": func(path string) error { return os.Symlink(filepath.Join(path, "x"), path) },
+	} {
+		folder := t.TempDir()
+		s := New(filepath.Join(folder, "key"), false)
+		if err := place(s.path); err != nil {
+			t.Fatal(err)
+		}
+		_, _, loadErr := s.Load(t.Context())
+		_, saveErr := s.Save(t.Context(), []byte("x"), "")
+		_, readErr := Read(s.path)
+		_, writeErr := Write(s.path, []byte("x"), 0o600)
+		_, checkErr := Check(s.path)
+		_, databaseErr := Database(s.path, false)
+		for _, err := range []error{loadErr, saveErr, readErr, writeErr, checkErr, databaseErr} {
+			if name == "dead link" {
+				wantError(t, s, err, true, "symbolic links")
+				continue
+			}
+			wantError(t, s, err, true, name)
+			if !errors.Is(err, ErrType) {
+				t.Errorf("%s: %v is no ErrType", name, err)
+			}
+		}
+		if left, _ := os.ReadDir(folder); len(left) != 1 {
+			t.Errorf("%s: left behind %v", name, left)
+		}
+		s = New(filepath.Join(folder, "other"), false)
+		if err := place(lockName(at(t, s))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.Save(t.Context(), []byte("x"), "")
+		wantError(t, s, err, true, "its lock", "other.lock", "remove the lock")
+	}
+}
+
+// At each start of a pod with fsGroup, the kubelet gives all of the volume to the group. The folder of its own that the
+// store has made there is narrowed again, and the file too.
+func TestWidened(t *testing.T) {
+	volume := t.TempDir()
+	s := New(filepath.Join(volume, "own", "key.json"), false)
 	save(t, s, "x")
-	_ = os.Remove(s.path)
-	if err := syscall.Mkfifo(s.path, 0o600); err != nil {
+	kubelet := func() {
+		for path, perm := range map[string]fs.FileMode{"own": 0o770 | fs.ModeSetgid, "own/key.json": 0o660, "own/key.json.lock": 0o660} {
+			if err := os.Chmod(filepath.Join(volume, path), perm); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	kubelet()
+	wantLoad(t, s, "x")
+	save(t, s, "y")
+	if file, folder := mode(t, s.path), mode(t, filepath.Dir(s.path)); file != 0o600 || folder != 0o750 {
+		t.Errorf("%#o in %#o after a save", file, folder)
+	}
+	if warned := strings.Join(s.Warnings(), "\n"); !strings.Contains(warned, "narrowed") || !strings.Contains(warned, "mode 0660") {
+		t.Errorf("warned of %s", warned)
+	}
+	kubelet()
+	put(filepath.Join(volume, "own", "theirs"), "")
+	_, version, _ := s.Load(t.Context())
+	_, err := s.Save(t.Context(), []byte("z"), version)
+	wantError(t, s, err, true, "others could replace the file") // it is not a folder of its own
+}
+
+// A file that others can read is told at once. A mode that is as it may be stays, whatever the store would make.
+func TestModeOfOld(t *testing.T) {
+	for perm, want := range map[fs.FileMode]fs.FileMode{0o600: 0o600, 0o640: 0o640, 0o644: 0o600, 0o660: 0o600} {
+		s := fresh(t)
+		save(t, s, "x")
+		if err := os.Chmod(s.path, perm); err != nil {
+			t.Fatal(err)
+		}
+		for _, readOnly := range []bool{true, false, false} { // whoever only reads cannot change it
+			if err := s.Inspect(t.Context(), readOnly); err != nil || readOnly && len(s.Warnings()) > 0 {
+				t.Error(err)
+			}
+		}
+		if warned := s.Warnings(); (len(warned) == 1) != (want != perm) || len(warned) == 1 && !strings.Contains(warned[0], s.path+": other users can read it") {
+			t.Errorf("%#o: warned of %q", perm, warned)
+		}
+		save(t, s, "y")
+		if got := mode(t, s.path); got != want || len(s.Warnings()) > 0 {
+			t.Errorf("%#o became %#o, want %#o", perm, got, want)
+		}
+	}
+}
+
+// A file system that cannot unlock (FUSE, network) does not lock the process out of its own store.
+func TestUnlockFails(t *testing.T) {
+	s := fresh(t)
+	s.unlock = func(*os.File) error { return syscall.ENOSYS }
+	for range 3 {
+		save(t, s, "x")
+	}
+}
+
+// Somebody removes the lock file all the time. Still, of two savers of one version only one wins.
+func TestLockRemovedAllTheTime(t *testing.T) {
+	s := fresh(t)
+	save(t, s, "0")
+	done := make(chan struct{})
+	var removing, saving sync.WaitGroup
+	removing.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = os.Remove(s.path + ".lock")
+			}
+		}
+	})
+	const savers, wins = 2, 40
+	var replaced sync.Map // the versions that a save has replaced
+	for i := range savers {
+		saving.Go(func() {
+			own, won := New(s.path, false), 0
+			for n := 0; won < wins; n++ {
+				_, version, err := own.Load(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err = own.Save(t.Context(), fmt.Append(nil, i, n), version); err != nil {
+					continue
+				}
+				won++
+				if _, twice := replaced.LoadOrStore(version, true); twice {
+					t.Error("two saves have replaced one version")
+				}
+			}
+		})
+	}
+	saving.Wait()
+	close(done)
+	removing.Wait()
+}
+
+// A mounted Secret or ConfigMap is read while the kubelet exchanges it: ..data leads to another folder, and the one
+// before is removed.
+func TestKubeletSwaps(t *testing.T) {
+	volume := t.TempDir()
+	swap := func(n int) {
+		folder, link := filepath.Join(volume, fmt.Sprint("..", n)), filepath.Join(volume, "..data")
+		_ = os.Mkdir(folder, 0o700)
+		put(filepath.Join(folder, "key.json"), "x")
+		if err := errors.Join(os.Symlink(fmt.Sprint("..", n), link+"_tmp"), os.Rename(link+"_tmp", link), os.RemoveAll(filepath.Join(volume, fmt.Sprint("..", n-1)))); err != nil {
+			t.Error(err)
+		}
+	}
+	swap(0)
+	if err := os.Symlink("..data/key.json", filepath.Join(volume, "key.json")); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := s.Load(t.Context())
-	wantError(t, s, err, true, "not a regular file")
+	done := make(chan struct{})
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			default:
+				swap(n)
+			}
+		}
+	})
+	s := New(filepath.Join(volume, "key.json"), false)
+	for range 3000 {
+		if document, _, err := s.Load(t.Context()); string(document) != "x" || err != nil {
+			t.Errorf("%q, %v", document, err)
+			break
+		}
+	}
+	close(done)
+	swapping.Wait()
+}
+
+// The longest name that a save needs is tried by the first one.
+func TestLongName(t *testing.T) {
+	s := New(filepath.Join(t.TempDir(), strings.Repeat("k", 225)), false)
+	_, err := s.Save(t.Context(), []byte("x"), "")
+	wantError(t, s, err, true, "use a shorter one")
+	save(t, New(filepath.Join(t.TempDir(), strings.Repeat("k", 210)), false), "x")
+}
+
+// Write leaves one file, with the mode that was asked for, behind a link too, and removes what a killed Write has left.
+func TestWrite(t *testing.T) {
+	folder := t.TempDir()
+	token, link := filepath.Join(folder, "token"), filepath.Join(folder, "link")
+	if err := os.Symlink("token", link); err != nil {
+		t.Fatal(err)
+	}
+	for n, path := range []string{token, link, token} {
+		put(token+nextMark+"KILLED", "an old key")
+		content := fmt.Sprint("key ", n)
+		if warnings, err := Write(path, []byte(content), 0o644); err != nil || len(warnings) > 0 {
+			t.Error(warnings, err)
+		}
+		if got, err := Read(link); string(got) != content || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if _, err := Check(path); err != nil {
+			t.Error(err)
+		}
+		if entries, _ := os.ReadDir(folder); len(entries) != 2 || mode(t, token) != 0o644 {
+			t.Errorf("%v, %#o", entries, mode(t, token))
+		}
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+	s := New(filepath.Join(folder, "no", "token"), false)
+	_, err := Write(s.path, []byte("x"), 0o600)
+	wantError(t, s, err, true, "its folder does not exist")
+}
+
+// Database makes a file for its user alone, takes it from others, and lets nobody put a journal beside it.
+func TestDatabase(t *testing.T) {
+	s := fresh(t)
+	if _, err := Database(s.path, true); !errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
+		t.Errorf("a reader: %v", err)
+	}
+	for _, test := range [][2]fs.FileMode{{0, 0o600}, {0o640, 0o640}, {0o644, 0o640}, {0o666, 0o640}} {
+		perm, want := test[0], test[1]
+		if perm != 0 {
+			_ = os.Chmod(s.path, perm)
+		}
+		warnings, err := Database(s.path, false)
+		if got := mode(t, s.path); got != want || err != nil || (len(warnings) > 0) != (perm&^ours != 0) {
+			t.Errorf("%#o became %#o: %q, %v", perm, got, warnings, err)
+		}
+	}
+	put(filepath.Join(filepath.Dir(s.path), "theirs"), "")
+	for _, perm := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o770} {
+		_ = os.Chmod(filepath.Dir(s.path), perm)
+		_, err := Database(s.path, false)
+		wantError(t, s, err, true, "others could replace the file")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // A save fails if syncing the folder fails, for example because of a broken disk.
@@ -126,141 +369,10 @@ func TestAdvice(t *testing.T) {
 		{&fs.PathError{Op: "write", Path: s.path, Err: syscall.ENOSPC}, false, "make room"},
 		{&fs.PathError{Op: "write", Path: s.path, Err: syscall.EIO}, false, "input/output"},
 	} {
-		err := explain(s.path, test.err)
+		err := explain(s.path, writing, test.err)
 		wantError(t, s, err, test.permanent, test.part)
 		if !errors.Is(err, errors.Unwrap(test.err)) {
 			t.Errorf("%v does not wrap its cause", err)
 		}
-	}
-}
-
-// TestAsRoot tests owners, users and mounts, which only root can set up. Without root it shows that a user cannot
-// write where the folder belongs to somebody else.
-func TestAsRoot(t *testing.T) {
-	if os.Geteuid() != 0 {
-		s := New("/esper-key-test/key.json", false)
-		_, err := s.Save(t.Context(), []byte("x"), "")
-		wantError(t, s, err, true, "StateDirectory=")
-		return
-	}
-	t.Run("what root makes is the service's", func(t *testing.T) {
-		folder := t.TempDir()
-		if err := os.Chown(folder, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-		s := New(filepath.Join(folder, "made", "key.json"), false)
-		save(t, s, "x")
-		save(t, s, "y")
-		for _, path := range []string{s.path, s.path + ".lock", filepath.Dir(s.path)} {
-			info, err := os.Stat(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if uid, gid, _ := ownerOf(info); uid != nobody || gid != nobody {
-				t.Errorf("%s belongs to %d:%d", path, uid, gid)
-			}
-		}
-		if out, err := asNobody(t, "save", s.path); err != nil {
-			t.Errorf("the service cannot save afterwards: %v\n%s", err, out)
-		}
-	})
-	t.Run("owner and group survive", func(t *testing.T) {
-		s := fresh(t)
-		save(t, s, "x")
-		_ = os.Chown(s.path, 1234, 2345)
-		save(t, s, "y")
-		info, _ := os.Stat(s.path)
-		if uid, gid, _ := ownerOf(info); uid != 1234 || gid != 2345 {
-			t.Errorf("after a save the file belongs to %d:%d, want 1234:2345", uid, gid)
-		}
-	})
-	t.Run("another user", func(t *testing.T) {
-		folder := t.TempDir() // belongs to root, so the user nobody cannot write there
-		openUp(t, folder)
-		if out, err := asNobody(t, "save", filepath.Join(folder, "key.json")); err == nil || !strings.Contains(out, "StateDirectory=") || !strings.Contains(out, "permanent true") {
-			t.Errorf("a folder of another user: %v: %s", err, out)
-		}
-		if out, err := asNobody(t, "load", filepath.Join(folder, "key.json")); err != nil {
-			t.Errorf("Load from a folder that may only be read: %v: %s", err, out)
-		}
-		_ = os.Chown(folder, 1234, 1234)
-		_ = os.Chmod(folder, 0o777|fs.ModeSticky)
-		s := New(filepath.Join(folder, "key.json"), false)
-		save(t, s, "x")
-		if out, err := asNobody(t, "save", s.path); err == nil || !strings.Contains(out, "permanent true") {
-			t.Errorf("another user's file: %v: %s", err, out)
-		}
-	})
-	t.Run("mounts", func(t *testing.T) {
-		if runtime.GOOS != "linux" {
-			return
-		}
-		folder := t.TempDir()
-		file := filepath.Join(folder, "esper", "key.json")
-		save(t, New(file, false), "old")
-		save := fmt.Sprintf("KEYFILE_ROLE=save KEYFILE_PATH=%s %s -test.run='^TestRole$' || true", file, os.Args[0])
-		dir := filepath.Dir(file)
-		script := strings.Join([]string{
-			"set -e", "mount --bind " + file + " " + file, save, "umount " + file,
-			"mount --bind " + dir + " " + dir, "mount -o remount,ro,bind " + dir, save,
-		}, "\n")
-		out, err := exec.CommandContext(t.Context(), "unshare", "-m", "sh", "-c", script).CombinedOutput()
-		if strings.Contains(string(out), "unshare:") || strings.Contains(string(out), "mount:") {
-			t.Logf("no mounts here, see TestCannotRename and TestAdvice: %v, %s", err, out)
-			return
-		}
-		for _, part := range []string{"mount its folder", "mounted read-only"} {
-			if !strings.Contains(string(out), part) {
-				t.Errorf("no %q in %s", part, out)
-			}
-		}
-	})
-}
-
-// openUp lets other users go through folder and the folders above it.
-func openUp(t *testing.T, folder string) {
-	t.Helper()
-	for ; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
-		if err := os.Chmod(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// asNobody runs TestRole with the given role as the user nobody, in another process.
-func asNobody(t *testing.T, role, path string) (out string, err error) {
-	t.Helper()
-	openUp(t, filepath.Dir(filepath.Dir(path)))
-	program := filepath.Join(os.TempDir(), "keyfile-test-"+filepath.Base(t.TempDir()))
-	data, err := os.ReadFile(os.Args[0])
-	if err == nil {
-		err = os.WriteFile(program, data, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(program) //nolint:errcheck // it is in a temporary folder
-	c := exec.CommandContext(t.Context(), program, "-test.run=^TestRole$")
-	c.Env = []string{"KEYFILE_ROLE=" + role, "KEYFILE_PATH=" + path, "HOME=/"}
-	c.Dir = "/"
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	b, err := c.CombinedOutput()
-	return string(b), err
-}
-
-// TestRole is the main program of the processes that TestAsRoot starts.
-func TestRole(t *testing.T) {
-	role, path := os.Getenv("KEYFILE_ROLE"), os.Getenv("KEYFILE_PATH")
-	if role == "" {
-		return
-	}
-	s := New(path, false)
-	_, version, err := s.Load(t.Context())
-	if err == nil && role == "save" {
-		_, err = s.Save(t.Context(), []byte("by another process"), version)
-	}
-	if err != nil {
-		e := (*Error)(nil)
-		t.Fatalf("%v: permanent %v", err, errors.As(err, &e) && e.Permanent())
 	}
 }
