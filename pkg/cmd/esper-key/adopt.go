@@ -17,9 +17,10 @@ import (
 
 const adoptHelp = `Store a key that you made in the Esper Console, once Esper has accepted it.
 
-The key comes from --key-file, from standard input or from ESPER_API_KEY. On a
-terminal, adopt asks for the key, and does not show what you type. The key is
-never an argument, because every user of the machine can see the arguments.
+The key comes from --key-file, else from ESPER_API_KEY, else from standard
+input. On a terminal, adopt asks for the key, and does not show what you type.
+The key is never an argument, because every user of the machine can see the
+arguments.
 
 If the key is stored already, or if a renewal has replaced it since, nothing
 changes: a deployment may adopt the same key each time. Any other key replaces
@@ -31,37 +32,38 @@ func (a *app) adopt() *cobra.Command {
 		Use: "adopt", Short: "Store a key, once Esper has accepted it", Long: adoptHelp,
 		Example: "  esper-key adopt\n  esper-key adopt --key-file /run/secrets/esper-api-key\n  pass show esper/api-key | esper-key adopt",
 		RunE: func(c *cobra.Command, _ []string) error {
-			key, err := givenKey(c, file)
+			key, from, err := givenKey(c, file)
 			if err != nil {
 				return err
 			}
-			return a.adoptKey(c, key)
+			return a.adoptKey(c, key, from)
 		},
 	})
 	c.Flags().StringVar(&file, "key-file", "", "the `file` that holds the key; - is standard input")
 	return c
 }
 
-func (a *app) adoptKey(c *cobra.Command, key esper.Secret) error {
+func (a *app) adoptKey(c *cobra.Command, key esper.Secret, from string) error {
 	// esper.New refuses what people paste by mistake in place of a key.
 	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
 		return err
 	}
-	source, closeSource, err := a.open(c.Context(), key)
+	source, closeSource, err := a.open(c, key)
 	if err == nil {
+		defer during(c, "asking Esper about the key, and storing it", renewTime)()
 		if err = source.Adopt(c.Context(), key); err == nil {
-			return errors.Join(a.tellAdopted(c, source, key), closeSource())
+			return errors.Join(a.tellAdopted(c, source, key, from), closeSource())
 		}
 		err = errors.Join(err, closeSource())
 	}
 	if errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, renew.ErrKeyLost) {
-		return fmt.Errorf("the key was not adopted, and nothing was changed: %w", err)
+		return fmt.Errorf("the key from %s was not adopted, and nothing was changed: %w", from, err)
 	}
 	return err
 }
 
 // tellAdopted prints what is known of a key that has just been stored.
-func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret) error {
+func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secret, from string) error {
 	d, err := a.describe(c.Context(), source)
 	switch {
 	case err != nil && !d.key.IsZero() && d.key != key:
@@ -69,7 +71,7 @@ func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secr
 	case err != nil:
 		return fmt.Errorf("the key is stored, but asking Esper about it failed: %w", err)
 	}
-	first := "The key is stored and in use:"
+	first := "The key is stored and in use; it came from " + from + ":"
 	if d.key != key {
 		first = "The key was replaced by a renewal; its successor is stored and stays in use:"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,32 +45,36 @@ type checkResult struct {
 }
 
 func (a *app) check() *cobra.Command {
-	var warn, critical string
-	var timeout time.Duration
+	var warn, critical, timeout string
 	c := a.withOutput(&cobra.Command{
 		Use: "check", Short: "Say whether all is well, as a monitoring plugin", Long: checkHelp,
 		Example: "  esper-key check\n  esper-key check --warn 15d --critical 5d",
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := model.ParseDuration(warn)
 			k, criticalErr := model.ParseDuration(critical)
-			if err = errors.Join(err, criticalErr); err != nil || w < k || timeout <= 0 {
-				return usage("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout more than 0")
+			if _, notSeconds := strconv.ParseUint(timeout, 10, 31); notSeconds == nil {
+				timeout += "s" // as plugins take it
 			}
-			ctx, cancel := context.WithTimeout(c.Context(), timeout)
+			limit, limitErr := model.ParseDuration(timeout)
+			if errors.Join(err, criticalErr, limitErr) != nil || w < k || limit <= 0 {
+				return usage("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout seconds or a duration, more than 0")
+			}
+			ctx, cancel := context.WithTimeout(c.Context(), time.Duration(limit))
 			defer cancel()
-			return a.result(c, a.examine(ctx, time.Duration(w), time.Duration(k)), time.Duration(w), time.Duration(k))
+			c.SetContext(ctx)
+			return a.result(c, a.examine(c, time.Duration(w), time.Duration(k)), time.Duration(w), time.Duration(k))
 		},
 	})
 	c.Flags().StringVarP(&warn, "warn", "w", "10d", "WARNING if the key ends within this `time`\n")
 	c.Flags().StringVarP(&critical, "critical", "c", "3d", "CRITICAL if the key ends within this `time`\n")
-	c.Flags().DurationVarP(&timeout, "timeout", "t", 10*time.Second, "how long to wait for the store and for Esper\n")
+	c.Flags().StringVarP(&timeout, "timeout", "t", "10s", "how many `seconds` to wait for the store and for\nEsper; also as a duration\n")
 	return c
 }
 
 // examine asks the store and Esper about the key, and returns what check prints.
-func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkResult {
+func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResult {
 	a.readOnly = true
-	source, closeSource, err := a.open(ctx, esper.Secret{})
+	source, closeSource, err := a.open(c, esper.Secret{})
 	if err != nil {
 		if codeOf(err) == exitPerson {
 			return checkResult{Code: stateCritical, Message: oneLine(err)}
@@ -77,7 +82,7 @@ func (a *app) examine(ctx context.Context, warn, critical time.Duration) checkRe
 		return checkResult{Code: stateUnknown, Message: oneLine(err)}
 	}
 	defer func() { _ = closeSource() }() // a read-only source has nothing to save
-	err = source.Check(ctx)
+	err = source.Check(c.Context())
 	status := source.Status()
 	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,11 +55,22 @@ func TestAdoptReads(t *testing.T) {
 		o.run("adopt").wants(0)
 		o.token()
 	})
-	t.Run("the variable and another on standard input", func(t *testing.T) {
+	t.Run("the variable, although there is more on standard input", func(t *testing.T) {
 		o := newOperator(t)
-		o.env = []string{keyVariable + "=" + o.server.Token()}
-		o.input("another-key-that-was-typed", "adopt").wants(exitUsage, "different keys")
-		o.input(o.server.Token(), "adopt", "--key-file", "-").wants(0)
+		o.env = []string{keyVariable + "=\ufeff" + o.server.Token() + " \r"}
+		r, w, err := os.Pipe() // which stays open, as in a script's loop
+		must(t, err)
+		_, err = w.WriteString("of somebody else")
+		must(t, err)
+		cmd := o.command("adopt")
+		cmd.Stdin = r
+		o.end(cmd).wants(0, "it came from ESPER_API_KEY")
+		must(t, w.Close())
+		if left, err := io.ReadAll(r); err != nil || string(left) != "of somebody else" {
+			t.Errorf("%q, %v is left of standard input, want all", left, err)
+		}
+		o.token()
+		o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
 	})
 }
 
@@ -90,7 +102,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}{
 		"nothing":               {"", nil, exitUsage, "standard input is empty"},
 		"blanks":                {" \n", nil, exitUsage, "standard input is empty"},
-		"another tenant's key":  {key, nil, exitPerson, "nothing was changed"},
+		"another tenant's key":  {key, nil, exitPerson, "the key from standard input was not adopted, and nothing was changed"},
 		"a key with its scheme": {"Bearer " + key, nil, exitUsage, "Bearer"},
 		"quotes":                {`"` + key + `"`, nil, exitUsage, "quot"},
 		"a long text":           {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
@@ -148,6 +160,10 @@ func TestShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in")
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Body: strings.ReplaceAll(o.info(), "bindya", `\u001b[31mbindya`)})
+	if r := o.run("show").wants(0, "bindya"); strings.Contains(r.stdout, "\x1b") {
+		t.Errorf("show makes the terminal obey: %q", r.stdout)
+	}
 	fields := o.run("show", "-o", "json").wants(0).decode()
 	for _, name := range []string{"server", "store", "id", "user", "enterprise_id", "developer_app_id", "scopes", "issued_at", "expires_at", "serial"} {
 		if fields[name] == nil {
@@ -283,14 +299,24 @@ func TestUsage(t *testing.T) {
 		{"renew", "--now=perhaps"},
 		{"run", "--log-format", "xml"},
 		{"run", "--listen", "9464"},
+		{"run", "--write-token", o.folder},
 		{"run", "--write-token-mode", "rw"},
+		{"run", "--write-token", "token", "--write-token-mode", "0666"},
+		{"run", "--write-token", "token", "--write-token-mode", "0644"},
+		{"help", "nosuch"},
+		{"help", "show", "nosuch"},
 		{"run", "--on-renew", "no program"},
 	} {
 		o.run(args...).wants(exitUsage).silent()
 	}
-	o.run("token", "--store", o.store+" \n").wants(0)
+	o.run("token", "--store", o.store+" \n", "--environment", o.server.URL+"\r").wants(0)
+	o.env = []string{environmentVariable + "=\ufeff" + o.server.URL + " \r", viaVariable + "=renew-token\r", storeVariable + "=\t" + o.store}
+	o.run("token").wants(0)
+	o.run("help", "show").wants(0, "esper-key show [flags]")
+	o.env = nil
 	o.run("check", "--nonsense").wants(stateUnknown)
 	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
+	o.run("check", "-t", "0").wants(stateUnknown, "--timeout")
 	o.run("exec").wants(execFailed, "no program")
 	if len(o.server.Requests()) != n {
 		t.Error("a request was sent")
@@ -321,7 +347,7 @@ func TestCheck(t *testing.T) {
 	o.server.Fail(1, espertest.Fault{Status: 403})
 	o.run("check").wants(stateCritical, "403")
 	o.server.Fail(10, espertest.Fault{Delay: time.Minute})
-	o.run("check", "-t", "1s").wants(stateUnknown, "cannot be checked", "the key ends on")
+	o.run("check", "-t", "1").wants(stateUnknown, "cannot be checked", "the key ends on")
 	o.server.Close()
 	o.run("check", "-t", "3s").wants(stateUnknown, "cannot be checked")
 	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning, "cannot be checked", "refused")

@@ -4,51 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
-	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
-	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
 const (
 	programTime = time.Minute      // how long the program of --on-renew may run
-	lastTime    = 15 * time.Second // how long it may run when the command ends
-	repeatAfter = time.Second      // the first pause after a failure
-	repeatMost  = time.Minute      // the longest pause after a failure
+	lastTime    = 15 * time.Second // how long a delivery may still take when the command ends
+	mercy       = 5 * time.Second  // how long the program may take to end after SIGTERM
 )
 
-// delivery writes each new key to the file of --write-token, and then starts the program of --on-renew. If one of the
-// two fails, delivery repeats it, with the key that is then in use.
+// delivery hands the key in use to other programs: it writes the file of --write-token, and then runs the program of
+// --on-renew.
 type delivery struct {
-	file, program string
-	mode          fs.FileMode
-	environment   []string
-	log           *slog.Logger
-	metrics       *metrics
-	source        *renew.Source
-	changed       chan struct{}
-
-	owed   atomic.Bool // the program has to be started: there is a new key
-	behind bool        // the last delivery failed
+	file        *keyfile.Store // nil if there is none
+	program     string
+	environment []string
+	log         *logQueue
+	metrics     *metrics
+	source      *renew.Source
+	handed      identity // of the key for which the program was run last, or with which the command began
 }
 
-func newDelivery(f runFlags, a *app, log *slog.Logger, m *metrics) (*delivery, error) {
-	d := &delivery{file: f.tokenFile, log: log, metrics: m, changed: make(chan struct{}, 1)}
-	mode, err := strconv.ParseUint(f.tokenMode, 8, 32)
-	if err != nil || mode&^0o777 != 0 || mode&0o400 == 0 {
-		return nil, usage("--write-token-mode has to be an octal number that lets the owner read, such as 0600 or 0640")
+// identity tells keys apart.
+type identity struct {
+	serial int
+	issued time.Time
+}
+
+func identityOf(s renew.Status) identity { return identity{s.Serial, s.IssuedAt.Round(0)} }
+
+func newDelivery(f runFlags, a *app) (*delivery, error) {
+	d := &delivery{}
+	if info, err := os.Stat(f.tokenFile); err == nil && info.IsDir() {
+		return nil, usage("--write-token names a folder; give the path of a file in it")
 	}
-	d.mode = fs.FileMode(mode)
+	if f.tokenMode != "0600" && f.tokenMode != "0640" {
+		return nil, usage("--write-token-mode is neither 0600 nor 0640, which lets the group read the key")
+	}
+	if f.tokenFile != "" {
+		d.file = keyfile.New(f.tokenFile, f.tokenMode == "0640")
+		if err := d.file.CheckArguments(); err != nil {
+			return nil, usage("--write-token: %w", err)
+		}
+	}
 	if f.onRenew != "" {
+		var err error
 		if d.program, err = exec.LookPath(f.onRenew); err != nil {
 			return nil, usage("the program of --on-renew cannot be run: %w; --on-renew takes one path, without arguments", errors.Unwrap(err))
 		}
@@ -58,154 +64,83 @@ func newDelivery(f runFlags, a *app, log *slog.Logger, m *metrics) (*delivery, e
 	return d, nil
 }
 
-// begin writes the file when the command starts. If a renewal is due, begin only tests whether the file can be written:
-// to ask for the key would begin the renewal, which only the source's Run may do.
-func (d *delivery) begin(ctx context.Context) error {
-	if d.file == "" {
+// begin tests that the file can be written, and writes it. If a renewal is due, it is left at the test: to ask for the key
+// would begin the renewal, which only the source's Run may do.
+func (d *delivery) begin(ctx context.Context, source *renew.Source, log *logQueue, m *metrics) error {
+	d.source, d.log, d.metrics = source, log, m
+	status := source.Status()
+	d.handed = identityOf(status)
+	if d.file == nil {
 		return nil
 	}
-	write := func() error { return probe(d.file) }
-	if status := d.source.Status(); !status.Lost && time.Now().Before(status.NextAttempt) {
-		if token, err := d.source.TokenContext(ctx); err == nil {
-			write = func() error { return writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken)) }
+	err := d.file.Inspect(ctx, false)
+	if err == nil && !status.Lost && time.Now().Before(status.NextAttempt) {
+		if token, _ := source.TokenContext(ctx); token != nil { // else there is nothing to deliver yet
+			err = d.write(ctx, token.AccessToken)
 		}
 	}
-	if err := write(); err != nil {
+	if err != nil {
 		return fmt.Errorf("--write-token: %w", err)
 	}
 	return nil
 }
 
-// probe tests whether writeToken can make its temporary file, and removes that file.
-func probe(path string) error {
-	f, err := temporary(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-func temporary(path string) (*os.File, error) {
-	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
-}
-
-// wake makes loop write the key in use to the file, unless the file holds it. If newKey is true, loop starts the
-// program too.
-func (d *delivery) wake(newKey bool) {
-	if newKey {
-		d.owed.Store(true)
-	}
-	select {
-	case d.changed <- struct{}{}:
-	default:
-	}
-}
-
-// loop delivers after each wake, and again after a failure, until ctx ends.
-func (d *delivery) loop(ctx context.Context) {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = repeatAfter, repeatMost
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.changed:
-		case <-again:
-		}
-		again = nil
-		if d.behind = !d.deliver(ctx, programTime, "esper-key will try again"); d.behind {
-			again = time.After(pause.NextBackOff())
-			continue
-		}
-		pause.Reset()
-	}
-}
-
-// last delivers once more at the end of the command, when no renewal can begin any more.
-func (d *delivery) last() {
-	if d.behind || d.owed.Load() {
-		d.deliver(context.Background(), lastTime, "esper-key ends: see to it by hand")
-	}
-}
-
-// deliver writes the file unless it holds the key, and starts the program if there is a new key. It reports whether
-// both succeeded. If not, it logs the failure, and next: what comes after it.
-func (d *delivery) deliver(ctx context.Context, limit time.Duration, next string) bool {
+// deliver makes the file hold the key in use, and runs the program once for each new key. It is called after each change
+// and once a minute: so it does again what failed, and writes a file again that somebody removed.
+func (d *delivery) deliver(ctx context.Context) {
 	token, err := d.source.TokenContext(ctx)
 	if err != nil {
-		return true // there is no key to deliver; the source will report the next one
+		return // there is no key to deliver
 	}
-	if d.file != "" && !holdsKey(d.file, token.AccessToken) {
-		err := writeToken(d.file, d.mode, esper.NewSecret(token.AccessToken))
-		d.metrics.delivered("file", err)
-		if err != nil {
-			d.log.Error("the file of --write-token cannot be written, and does not hold the key in use; "+next, slog.Any("error", err))
-			return false
+	key := identityOf(d.source.Status())
+	if d.file != nil {
+		if err = d.write(ctx, token.AccessToken); err != nil {
+			err = fmt.Errorf("the file of --write-token does not hold the key in use: %w", err)
 		}
 	}
-	if d.owed.Swap(false) && d.program != "" {
-		err := d.start(ctx, limit)
-		if ctx.Err() == nil { // else the end of the command stopped the program
-			d.metrics.delivered("program", err)
-		}
-		if err != nil {
-			d.owed.Store(true)
-			d.log.Error("the program of --on-renew failed; "+next, slog.String("program", d.program), slog.Any("error", err))
-			return false
+	if err == nil && d.program != "" && key != d.handed {
+		if err = d.run(ctx); err != nil {
+			err = fmt.Errorf("the program of --on-renew failed: %s: %w", d.program, err)
 		}
 	}
-	return true
+	if err == nil {
+		d.handed = key
+	} else {
+		d.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
+	}
+	d.metrics.deliver(err)
 }
 
-// start runs the program to its end. If the program takes longer than limit, or ctx ends, it gets SIGTERM, and SIGKILL
-// five seconds later. On Windows it is killed at once.
-func (d *delivery) start(ctx context.Context, limit time.Duration) error {
-	limited, cancel := context.WithTimeout(ctx, limit)
+// write writes the key to the file, unless the file holds it.
+func (d *delivery) write(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, lastTime)
+	defer cancel()
+	content, version, err := d.file.Load(ctx)
+	if err == nil && string(content) != key {
+		_, err = d.file.Save(ctx, []byte(key), version)
+	}
+	for _, text := range d.file.Warnings() {
+		d.log.Warn(text)
+	}
+	return err
+}
+
+// run runs the program to its end, and ends what it leaves running: at once if it has ended, else with SIGTERM, and SIGKILL
+// after five seconds.
+func (d *delivery) run(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, d.program) //nolint:gosec // the operator names it
-	cmd.Env, cmd.Stderr = d.environment, os.Stderr
-	cmd.Cancel = func() error { return terminate(cmd.Process) }
-	const mercy = 5 * time.Second
-	cmd.WaitDelay = mercy
+	cmd.Env, cmd.Stderr, cmd.WaitDelay = d.environment, os.Stderr, mercy
+	endAll := groupOf(cmd)
+	cmd.Cancel = func() error { return endAll(false) }
 	err := cmd.Run()
+	_ = endAll(true) // fails if nothing is left of it
 	switch {
 	case err == nil || limited.Err() == nil:
 		return err
 	case ctx.Err() != nil:
 		return errors.New("it was stopped, because esper-key ends")
 	}
-	return fmt.Errorf("it did not end within %s", limit)
-}
-
-func holdsKey(path, key string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && string(data) == key
-}
-
-// writeToken writes the key to a temporary file and renames that to path, so that no reader sees half a key.
-func writeToken(path string, mode fs.FileMode, key esper.Secret) (err error) {
-	f, err := temporary(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.WriteString(key.Reveal()); err != nil {
-		return err
-	}
-	if err = f.Chmod(mode); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return fmt.Errorf("it did not end within %s", programTime)
 }

@@ -18,8 +18,10 @@ const (
 	execNotFound  = 127 // there is no such program
 )
 
-const execHelp = `Run a program with the key in the variable ESPER_API_KEY, and the tenant in
-ESPER_ENVIRONMENT. The key is renewed first if it is due.
+const execHelp = `Run a program with the key in the variable ESPER_API_KEY, the tenant in
+ESPER_ENVIRONMENT, and the base URL of its API, such as
+https://foo-api.esper.cloud/api, in ESPER_URL. The key is renewed first if it is
+due.
 
 The program replaces esper-key in its process, so it gets the signals, and the
 exit code is the program's. On Windows, the program is a child process. Exit
@@ -49,11 +51,11 @@ func (a *app) exec() *cobra.Command {
 			if err != nil {
 				return &codeError{execCannotRun, fmt.Errorf("%q cannot be run: %w", args[0], errors.Unwrap(err))}
 			}
-			key, err := a.current(c)
+			key, server, err := a.current(c)
 			if err != nil {
 				return err
 			}
-			return replaceBy(path, args, with(os.Environ(), keyVariable+"="+key.Reveal(), environmentVariable+"="+a.environment))
+			return replaceBy(path, args, with(os.Environ(), keyVariable+"="+key.Reveal(), environmentVariable+"="+a.environment, urlVariable+"="+server))
 		},
 	}
 	c.Flags().SetInterspersed(false)

@@ -17,30 +17,27 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// givenKey reads the key from the named file, from standard input, from ESPER_API_KEY or from the terminal.
-func givenKey(c *cobra.Command, file string) (esper.Secret, error) {
-	fromEnvironment := tidy(os.Getenv(keyVariable))
+// givenKey reads the key from the named file, from ESPER_API_KEY, or from standard input, which may be the terminal: the
+// first that is given. It says which that was. Standard input is left alone otherwise: in a script it may belong to others.
+func givenKey(c *cobra.Command, file string) (key esper.Secret, from string, err error) {
 	switch {
 	case file != "" && file != "-":
-		return unlessStopped(c.Context(), func() (esper.Secret, error) { return keyIn(file) })
+		key, err = unlessStopped(c.Context(), func() (esper.Secret, error) { return keyIn(file) })
+		return key, "--key-file", err
+	case file == "" && setting(keyVariable) != "":
+		return esper.NewSecret(setting(keyVariable)), keyVariable, nil
 	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
-		if fromEnvironment != "" {
-			return esper.NewSecret(fromEnvironment), nil
-		}
-		return askForKey(c.Context(), c.ErrOrStderr())
+		key, err = askForKey(c.Context(), c.ErrOrStderr())
+		return key, "the terminal", err
 	}
-	data, err := unlessStopped(c.Context(), func() (string, error) { return readKey(os.Stdin) })
+	text, err := unlessStopped(c.Context(), func() (string, error) { return readKey(os.Stdin) })
 	switch {
 	case err != nil:
-		return esper.Secret{}, fmt.Errorf("standard input: %w", err)
-	case data == "" && file == "-", data == "" && fromEnvironment == "":
-		return esper.Secret{}, usage("standard input is empty; pass the key there, in --key-file or in %s", keyVariable)
-	case data == "":
-		return esper.NewSecret(fromEnvironment), nil
-	case fromEnvironment != "" && data != fromEnvironment && file != "-":
-		return esper.Secret{}, usage("standard input and %s hold different keys; unset the variable, or give --key-file - for standard input", keyVariable)
+		err = fmt.Errorf("standard input: %w", err)
+	case text == "":
+		err = usage("standard input is empty; pass the key there, in --key-file or in %s", keyVariable)
 	}
-	return esper.NewSecret(data), nil
+	return esper.NewSecret(text), "standard input", err
 }
 
 // askForKey asks for the key on the terminal, which does not show what is typed. The terminal stops showing it before the
@@ -111,8 +108,7 @@ func keyIn(path string) (esper.Secret, error) {
 	return esper.NewSecret(key), nil
 }
 
-// readKey reads a key as editors and shells write it: it decodes UTF-16, and removes a byte order mark, blanks and line
-// ends.
+// readKey reads a key as editors and shells write it, in UTF-16 too.
 func readKey(from io.Reader) (string, error) {
 	const most = 64 << 10
 	data, err := io.ReadAll(io.LimitReader(transform.NewReader(from, unicode.BOMOverride(unicode.UTF8.NewDecoder())), most+1))
@@ -124,5 +120,3 @@ func readKey(from io.Reader) (string, error) {
 	}
 	return tidy(string(data)), nil
 }
-
-func tidy(key string) string { return strings.TrimSpace(key) }

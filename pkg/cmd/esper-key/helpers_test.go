@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -264,6 +265,20 @@ func within(is func() bool) bool {
 		}
 	}
 	return true
+}
+
+// info returns what Esper says about the key.
+func (o *operator) info() string {
+	o.t.Helper()
+	req, err := http.NewRequestWithContext(o.t.Context(), http.MethodGet, o.server.URL+"/v1/token-info/", nil)
+	must(o.t, err)
+	req.Header.Set("Authorization", "Bearer "+o.server.Token())
+	resp, err := http.DefaultClient.Do(req)
+	must(o.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	must(o.t, err)
+	return string(body)
 }
 
 func must(t *testing.T, err error, out ...any) {

@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,19 +22,19 @@ const (
 	exitFailed = 1 // the command failed, and may be tried again
 	exitUsage  = 2
 	exitPerson = 3 // the key is lost, refused or missing, or cannot be renewed: a person has to act
+	// 128 and the number of a signal: the signal ended the command.
 )
 
 func main() {
-	// A signal ends the waits of a command. A renewal that has begun is finished first, even after a second signal.
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr, endSignals()...))
 }
 
-// execute runs the command and returns its exit code.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	a := new(app)
+// execute runs the command and returns its exit code. A signal ends the waits of the command. A renewal that has begun
+// is finished first, even after a second signal.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer, signals ...os.Signal) int {
+	a := &app{stderr: stderr}
+	ctx, stop := a.untilSignal(ctx, signals...)
+	defer stop()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -46,28 +43,20 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	own := ownCodes(command)
-	var coded *codeError
+	code, coded := ownCodes(command)(codeOf(err)), (*codeError)(nil)
 	switch {
 	case errors.As(err, &coded):
-		if coded.err == nil { // the command has printed everything
-			return coded.code
-		}
-		return say(stderr, err, coded.code)
+		code = coded.code
 	case !a.began: // Cobra rejected the arguments
-		return say(stderr, fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath()), own(exitUsage))
+		err = fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath())
+		code = ownCodes(command)(exitUsage)
+	case errors.Is(err, context.Canceled) && signalCode(ctx) != 0:
+		code = signalCode(ctx)
 	}
-	return say(stderr, err, own(codeOf(err)))
-}
-
-func say(stderr io.Writer, err error, code int) int {
-	_, _ = fmt.Fprintln(stderr, "esper-key: "+oneLine(err))
+	if coded == nil || coded.err != nil { // else the command has printed everything
+		a.tell(oneLine(err))
+	}
 	return code
-}
-
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
 }
 
 // codeError is an error with an exit code of its own. If err is nil, the command has printed its result, and no error
@@ -112,15 +101,4 @@ func ownCodes(c *cobra.Command) func(int) int {
 		}
 		return code
 	}
-}
-
-// withoutKeys removes from a text whatever may be a key. A person may have given the key as an argument by mistake.
-func withoutKeys(text string) string {
-	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
-}
-
-// oneLine returns the text of an error on one line, without words that only help a programmer. A context that is
-// canceled was ended by a signal.
-func oneLine(err error) string {
-	return strings.NewReplacer("\n", "; ", "renew: ", "", "esper: ", "", context.Canceled.Error(), "stopped by a signal").Replace(err.Error())
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -13,12 +14,15 @@ import (
 
 // notifier tells systemd the state of the service, if systemd started it.
 type notifier struct {
-	log      *slog.Logger
+	log      *logQueue
 	socket   string        // empty if systemd did not start this process
 	watchdog time.Duration // 0 if there is none
+
+	mu   sync.Mutex
+	conn *net.UnixConn // kept, so that systemd hears of this process even when it has no descriptors left
 }
 
-func newNotifier(log *slog.Logger) *notifier {
+func newNotifier(log *logQueue) *notifier {
 	n := &notifier{log: log, socket: os.Getenv("NOTIFY_SOCKET")}
 	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
 		n.watchdog = d
@@ -34,39 +38,37 @@ func (n *notifier) interval() time.Duration {
 	return time.Minute
 }
 
-func (n *notifier) ready(source *renew.Source) {
-	n.send(daemon.SdNotifyReady + "\nSTATUS=" + statusText(source))
+// status tells systemd the state of the key, after words such as daemon.SdNotifyReady.
+func (n *notifier) status(source *renew.Source, words string) {
+	s := source.Status()
+	text := trouble(s)
+	if text == "" {
+		text = "the key " + ends(s.ExpiresAt)
+	}
+	n.send(words + "\nSTATUS=" + text)
 }
 
-func (n *notifier) status(source *renew.Source) { n.send("STATUS=" + statusText(source)) }
-
-func (n *notifier) alive(source *renew.Source) {
-	n.send(daemon.SdNotifyWatchdog + "\nSTATUS=" + statusText(source))
-}
-
-func (n *notifier) stopping() { n.send(daemon.SdNotifyStopping + "\nSTATUS=finishing what has begun") }
-
-// send does what daemon.SdNotify does, but waits for a second at most: if systemd hangs, the command must go on.
+// send waits for a second at most: if systemd hangs, the command has to go on.
 func (n *notifier) send(state string) {
 	if n.socket == "" {
 		return
 	}
 	const patience = time.Second
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: n.socket, Net: "unixgram"})
-	if err == nil {
-		_ = conn.SetWriteDeadline(time.Now().Add(patience)) // fails only if the connection is closed
-		_, err = conn.Write([]byte(state))
-		_ = conn.Close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var err error
+	for range 2 { // systemd may have made the socket anew
+		if n.conn == nil {
+			if n.conn, err = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: n.socket, Net: "unixgram"}); err != nil {
+				continue
+			}
+		}
+		_ = n.conn.SetWriteDeadline(time.Now().Add(patience)) // fails only if the connection is closed
+		if _, err = n.conn.Write([]byte(state)); err == nil {
+			return
+		}
+		_ = n.conn.Close()
+		n.conn = nil
 	}
-	if err != nil {
-		n.log.Warn("systemd could not be told", slog.Any("error", err))
-	}
-}
-
-func statusText(source *renew.Source) string {
-	s := source.Status()
-	if text := trouble(s); text != "" {
-		return text
-	}
-	return "the key " + ends(s.ExpiresAt)
+	n.log.Warn("systemd could not be told", slog.Any("error", err))
 }

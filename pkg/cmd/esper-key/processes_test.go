@@ -73,25 +73,33 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestSignals sends each command a signal while it renews: it finishes the renewal first.
+// TestSignals sends each command a signal, twice, while it renews: it says at once that it finishes the renewal first, and
+// does so. Its exit code tells whether it did what it was asked.
 func TestSignals(t *testing.T) {
 	hearHangups()
-	for _, args := range [][]string{{"token"}, {"renew"}, {"renew", "--now"}, {"exec", "--", "true"}} {
+	for _, test := range []struct {
+		args []string
+		code int // beside that of the signal
+	}{{[]string{"token"}, 128}, {[]string{"renew"}, 0}, {[]string{"renew", "--now"}, 0}, {[]string{"exec", "--", "true"}, 128}, {[]string{"run"}, 0}} {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 			o := adopted(t)
 			o.due(day)
-			o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 300 * time.Millisecond})
-			cmd := o.command(args...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
+			s := o.begin(test.args...)
 			eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
-			_ = cmd.Process.Signal(signal)
-			if err := cmd.Wait(); err != nil && args[0] == "renew" {
-				t.Errorf("%q, %v: the key was renewed, and the command fails: %v", args, signal, err)
+			for n := range 2 {
+				must(t, s.cmd.Process.Signal(signal))
+				eventually(t, "it says that it finishes the renewal", func() bool { return strings.Count(s.text(), "is finished first") > n })
+			}
+			want := test.code
+			if want > 0 {
+				want += int(signal)
+			}
+			if code := s.end(); code != want {
+				t.Errorf("%q ended with %d after %v, not with %d: %s", test.args, code, signal, want, s.text())
 			}
 			if !strings.Contains(read(o.path()), o.server.Token()) {
-				t.Errorf("%q, %v: the new key is not stored", args, signal)
+				t.Errorf("%q, %v: the new key is not stored", test.args, signal)
 			}
 			o.token()
 		}
@@ -121,7 +129,7 @@ func TestPipeWithoutEnd(t *testing.T) {
 			bound.Stop()
 			code = cmd.ProcessState.ExitCode()
 		}
-		if code != exitFailed || !strings.Contains(printed.String(), "stopped by a signal") {
+		if code != 128+int(syscall.SIGTERM) || !strings.Contains(printed.String(), "stopped by a signal") {
 			t.Errorf("%q ended with %d: %s", args, code, printed.String())
 		}
 	}
@@ -142,7 +150,7 @@ func TestExec(t *testing.T) {
 		t.Errorf("the program prints %q, want its input", r.stdout)
 	}
 	o.env = append(o.env, keyVariable+"=another")
-	if r := o.run("exec", "--", "env"); strings.Count(r.stdout, keyVariable+"=") != 1 || !strings.Contains(r.stdout, keyVariable+"="+o.server.Token()+"\n") ||
+	if r := o.run("exec", "--", "env"); strings.Count(r.stdout, keyVariable+"=") != 1 || !strings.Contains(r.stdout, urlVariable+"="+o.server.URL+"\n") || !strings.Contains(r.stdout, keyVariable+"="+o.server.Token()+"\n") ||
 		!strings.Contains(r.stdout, environmentVariable+"="+o.server.URL+"\n") {
 		t.Errorf("the environment does not have the key and the tenant once: %s", r.stdout)
 	}

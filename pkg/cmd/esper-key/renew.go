@@ -31,11 +31,12 @@ func (a *app) renew() *cobra.Command {
 		Example: "  17 4 * * * esper-key renew        # as a line of a crontab\n  esper-key renew --now",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
-			source, closeSource, err := a.open(ctx, esper.Secret{})
+			source, closeSource, err := a.open(c, esper.Secret{})
 			if err != nil {
 				return err
 			}
 			before := source.Status()
+			defer during(c, "renewing the key", renewTime)()
 			if now {
 				err = source.Renew(ctx)
 			} else {

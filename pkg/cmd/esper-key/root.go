@@ -2,14 +2,15 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,10 +25,29 @@ const (
 	storeVariable       = "ESPER_KEY_STORE"
 	keyVariable         = "ESPER_API_KEY"
 	viaVariable         = "ESPER_KEY_VIA"
+	urlVariable         = "ESPER_URL" // only set, for programs
+)
+
+const (
+	openTime  = 30 * time.Second // to open a store, at most
+	askTime   = time.Minute      // to ask Esper about a key
+	renewTime = 2 * time.Minute  // to renew a key
 )
 
 // The ways to renew a key.
 const viaRenewToken, viaToken = "renew-token", "personal-access-token"
+
+// tell tells a person something that is no result.
+func (a *app) tell(text string) {
+	if log := a.log.Load(); log != nil {
+		log.Warn(text)
+		return
+	}
+	_, _ = fmt.Fprintln(a.stderr, "esper-key: "+text)
+}
+
+// setting reads a variable.
+func setting(name string) string { return tidy(os.Getenv(name)) }
 
 // app has what all commands share.
 type app struct {
@@ -37,6 +57,10 @@ type app struct {
 	via                string // how the key is renewed
 	storeName          string // what the store calls itself, once it is open
 	began              bool   // Cobra accepted the arguments, and the command runs
+
+	source atomic.Pointer[renew.Source] // the open one
+	log    atomic.Pointer[logQueue]     // the log of run
+	stderr io.Writer
 }
 
 const rootHelp = `Keep an Esper API key renewed, and hand it to programs.
@@ -79,16 +103,18 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "esper-key", Short: "Keep an Esper API key renewed, and hand it to programs", Long: rootHelp, Example: rootExample,
 		Version: versionOf().Version, SilenceErrors: true, SilenceUsage: true, Args: noArguments,
-		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
-		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.began, a.environment, a.store, a.via = true, tidy(a.environment), tidy(a.store), tidy(a.via)
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.environment, "environment", os.Getenv(environmentVariable),
+	flags.StringVar(&a.environment, "environment", setting(environmentVariable),
 		"the `tenant` (foo), or a base URL;\nthe default is ESPER_ENVIRONMENT")
 	flags.Lookup("environment").DefValue = ""
-	flags.StringVar(&a.store, "store", os.Getenv(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password in it\nfrom other users")
+	flags.StringVar(&a.store, "store", setting(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password in it\nfrom other users")
 	flags.Lookup("store").DefValue = ""
-	flags.StringVar(&a.via, "via", cmp.Or(os.Getenv(viaVariable), viaRenewToken),
+	flags.StringVar(&a.via, "via", cmp.Or(setting(viaVariable), viaRenewToken),
 		"the `way` to renew: renew-token, or its successor\npersonal-access-token, which is experimental;\nthe default is ESPER_KEY_VIA, or renew-token")
 	flags.Lookup("via").DefValue = ""
 	_ = root.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaRenewToken, viaToken}, cobra.ShellCompDirectiveNoFileComp))
@@ -97,6 +123,14 @@ func (a *app) root() *cobra.Command {
 		if c.Args == nil {
 			c.Args = noArguments
 		}
+	}
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if c, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return noArguments(c, rest)
+		}
+		return nil
 	}
 	return root
 }
@@ -139,13 +173,13 @@ func (a *app) print(c *cobra.Command, v any, lines ...string) error {
 		out.SetIndent("", "  ")
 		return out.Encode(v)
 	}
-	_, err := fmt.Fprintln(c.OutOrStdout(), strings.Join(lines, "\n"))
+	_, err := fmt.Fprintln(c.OutOrStdout(), clean(strings.Join(lines, "\n")))
 	return err
 }
 
 // open opens the store, and a source on it, which begins with the initial key if the store is empty. The returned
 // function closes both. If that function fails, a new key is not saved.
-func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.Option) (*renew.Source, func() error, error) {
+func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Option) (*renew.Source, func() error, error) {
 	if a.environment == "" {
 		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
@@ -166,13 +200,16 @@ func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.O
 		return nil, nil, usage("--via or %s is neither %s nor %s", viaVariable, viaRenewToken, viaToken)
 	}
 	options = append(options, renew.WithClientOptions(a.client()...), renew.WithInitialToken(initial))
-	source, err := renew.Open(ctx, a.environment, store, options...)
+	defer during(c, "reading "+a.storeName, openTime)()
+	source, err := renew.Open(c.Context(), a.environment, store, options...)
 	if err != nil {
 		closeStore()
 		return nil, nil, err
 	}
+	a.source.Store(source)
 	return source, func() error {
 		defer closeStore()
+		defer a.source.Store(nil)
 		return source.Close()
 	}, nil
 }
@@ -180,29 +217,4 @@ func (a *app) open(ctx context.Context, initial esper.Secret, options ...renew.O
 // client returns the options of every client for Esper: its User-Agent names this command.
 func (a *app) client() []esper.Option {
 	return []esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}
-}
-
-// ends says when a key ends.
-func ends(at time.Time) string {
-	left := time.Until(at)
-	if left <= 0 {
-		return "ended on " + stamp(at)
-	}
-	return fmt.Sprintf("ends on %s, in %s", stamp(at), long(left))
-}
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-
-// long returns a duration in words, in the largest unit of which there are two or more.
-func long(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d >= 2*day:
-		return fmt.Sprintf("%d days", d/day)
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%d hours", d/time.Hour)
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%d minutes", d/time.Minute)
-	}
-	return fmt.Sprintf("%d seconds", d/time.Second)
 }

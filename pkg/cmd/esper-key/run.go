@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -27,20 +28,22 @@ the file, the command writes it again within a minute.
 --on-renew starts a program after each renewal and adoption, once that file is
 written. The program gets ESPER_ENVIRONMENT and ESPER_KEY_STORE, but no key and
 no arguments. No shell starts it. It may run for a minute, and its standard
-output is dropped. If it fails, it is started again, which delays no renewal.
-Renewals that were made while esper-key was not running start no program.
+output is dropped. What it leaves running is ended with it. If it fails, it is
+started again within a minute, which delays no renewal. Renewals that were made
+while esper-key was not running start no program.
 
 --key-file names a file with the key to begin with, which is stored if the store
 is empty. After that, the file may be empty or gone. If it holds another key at
 a later start, that key is tried once the stored key is lost.
 
---listen serves /metrics for Prometheus, /healthz (the process works) and
+--listen serves /metrics for Prometheus, /healthz (the renewal comes round) and
 /readyz (the key is neither lost nor past its end). It listens on the loopback
 interface unless the address names another.
 
 If the key is lost, the command logs that, goes on, and uses the next key that
 "esper-key adopt" stores. Under systemd, it reports its state (sd_notify) and
-serves the watchdog.`
+serves the watchdog as long as the renewal comes round. Records of the log that
+nobody reads are dropped, and delay nothing.`
 
 type runFlags struct {
 	keyFile, onRenew, tokenFile, tokenMode, listen, logFormat string
@@ -65,57 +68,137 @@ func (a *app) run() *cobra.Command {
 
 // keeper does what run does beside the renewal: metrics, delivery, systemd and the log.
 type keeper struct {
-	log      *slog.Logger
+	log      *logQueue
 	metrics  *metrics
 	delivery *delivery
 	notify   *notifier
+	source   *renew.Source
+	changed  chan struct{} // something happened to the key; holds one
 }
 
 func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	ctx := c.Context()
-	log, err := newLogger(c.ErrOrStderr(), f.logFormat)
-	if err != nil {
+	k := &keeper{changed: make(chan struct{}, 1)}
+	if k.log, err = newLog(c.ErrOrStderr(), f.logFormat); err != nil {
+		return err
+	}
+	defer k.log.flush()
+	if k.delivery, err = newDelivery(f, a); err != nil {
 		return err
 	}
 	initial, err := initialKey(ctx, f.keyFile)
 	if err != nil {
 		return err
 	}
-	k := &keeper{log: log, metrics: newMetrics(), notify: newNotifier(log)}
-	if k.delivery, err = newDelivery(f, a, log, k.metrics); err != nil {
-		return err
-	}
-	changes := newChanges()
-	source, closeSource, err := a.open(ctx, initial, renew.WithLogger(log), renew.WithOnChange(changes.add))
+	k.metrics, k.notify = newMetrics(k.log), newNotifier(k.log)
+	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeSource()) }()
-	k.metrics.source = source
-	k.delivery.source = source
-	if err := k.delivery.begin(ctx); err != nil {
+	defer func() {
+		if err = errors.Join(err, closeSource()); err != nil { // it goes where nobody has to read it
+			k.log.Error(oneLine(err))
+			err = &codeError{code: codeOf(err)}
+		}
+	}()
+	a.log.Store(k.log)
+	k.source, k.metrics.source = source, source
+	if err := k.delivery.begin(ctx, source, k.log, k.metrics); err != nil {
 		return err
 	}
-	stopServer, err := serve(f.listen, source, k.metrics, log)
+	stopServer, err := k.serve(f.listen)
 	if err != nil {
 		return err
 	}
 	defer stopServer()
-	log.Info("esper-key keeps the key renewed", slog.String("version", versionOf().Version), slog.String("store", a.storeName),
+	k.log.Info("esper-key keeps the key renewed", slog.String("version", versionOf().Version), slog.String("store", a.storeName),
 		slog.Time("expires", source.Status().ExpiresAt))
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	var works sync.WaitGroup
-	works.Go(func() { k.delivery.loop(work) })
-	works.Go(func() { k.watch(work, source) })
-	works.Go(func() { k.count(work, changes, source) })
-	k.notify.ready(source)
+	works.Go(func() { k.deliver(work) })
+	works.Go(func() { k.watch(work) })
+	k.notify.status(source, daemon.SdNotifyReady)
 	err = source.Run(ctx)
-	k.notify.stopping()
-	log.Info("esper-key ends")
+	k.notify.send(daemon.SdNotifyStopping + "\nSTATUS=finishing what has begun")
+	k.log.Info("esper-key ends")
 	stopWork()
 	works.Wait()
-	k.delivery.last()
 	return err
+}
+
+// tell is what the source calls after each change.
+func (k *keeper) tell(e renew.Event) {
+	k.metrics.count(e.Kind)
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// deliver delivers after each change, once a minute or more often, and when ctx ends. It takes lastTime more at most.
+func (k *keeper) deliver(ctx context.Context) {
+	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, stop) })()
+	often := time.NewTicker(k.notify.interval())
+	defer often.Stop()
+	for ended := false; ; {
+		k.notify.status(k.source, "")
+		k.delivery.deliver(lasting)
+		if ended {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-k.changed:
+		case <-often.C:
+		}
+	}
+}
+
+// watch tells systemd again and again that the renewal comes round, while that is so. Once an hour it logs what is wrong
+// with the key, if anything is.
+func (k *keeper) watch(ctx context.Context) {
+	alive := time.NewTicker(k.notify.interval())
+	shout := time.NewTicker(time.Hour)
+	defer alive.Stop()
+	defer shout.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-alive.C:
+			if k.stuck() == "" {
+				k.notify.status(k.source, daemon.SdNotifyWatchdog)
+			}
+		case <-shout.C:
+			if text := trouble(k.source.Status()); text != "" {
+				k.log.Error(text)
+			}
+		}
+	}
+}
+
+// stuck returns why a restart is called for, or "". The renewal looks at the key and its store every minute, and one
+// look, with a renewal in it, takes two minutes at most: a store that hangs or a server that is away does not stop it.
+func (k *keeper) stuck() string {
+	const longest = 5 * time.Minute
+	if d := time.Since(k.source.Status().WorkedAt); d > longest {
+		return fmt.Sprintf("the renewal has not come round for %s", long(d))
+	}
+	return ""
+}
+
+// unusable returns why programs cannot use the key, or "".
+func (k *keeper) unusable() string {
+	switch s := k.source.Status(); {
+	case s.Lost:
+		return "the key is lost"
+	case !time.Now().Before(s.ExpiresAt):
+		return "the key has ended"
+	}
+	return ""
 }
 
 // initialKey reads the key to begin with. If the file is empty or gone, it returns no key, and no error: after the
@@ -129,84 +212,6 @@ func initialKey(ctx context.Context, path string) (esper.Secret, error) {
 		return esper.Secret{}, nil
 	}
 	return key, err
-}
-
-func newLogger(to io.Writer, format string) (*slog.Logger, error) {
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(to, nil)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(to, nil)), nil
-	}
-	return nil, usage("--log-format is neither text nor json")
-}
-
-// changes queues the changes that the source reports, so that the source never waits for metrics, delivery or systemd.
-type changes struct {
-	mu   sync.Mutex
-	all  []renew.EventKind
-	more chan struct{}
-}
-
-func newChanges() *changes { return &changes{more: make(chan struct{}, 1)} }
-
-func (c *changes) add(e renew.Event) {
-	c.mu.Lock()
-	c.all = append(c.all, e.Kind)
-	c.mu.Unlock()
-	select {
-	case c.more <- struct{}{}:
-	default:
-	}
-}
-
-func (c *changes) take() (all []renew.EventKind) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all, c.all = c.all, nil
-	return all
-}
-
-// count counts each change in the metrics, wakes the delivery, and tells systemd. When ctx ends, it first handles the
-// changes that are still in the queue.
-func (k *keeper) count(ctx context.Context, c *changes, source *renew.Source) {
-	for ended := false; ; {
-		for _, kind := range c.take() {
-			k.delivery.wake(k.metrics.count(kind))
-			k.notify.status(source)
-		}
-		if ended {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			ended = true
-		case <-c.more:
-		}
-	}
-}
-
-// watch regularly tells systemd that the process lives, and has the file of --write-token checked. Once an hour it logs
-// what is wrong with the key, if anything is.
-func (k *keeper) watch(ctx context.Context, source *renew.Source) {
-	const hour = time.Hour
-	alive := time.NewTicker(k.notify.interval())
-	shout := time.NewTicker(hour)
-	defer alive.Stop()
-	defer shout.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-alive.C:
-			k.notify.alive(source)
-			k.delivery.wake(false) // somebody may have removed the file
-		case <-shout.C:
-			if text := trouble(source.Status()); text != "" {
-				k.log.Error(text)
-			}
-		}
-	}
 }
 
 // trouble returns what is wrong with the key, or "".

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// service is a process of `esper-key run`.
+// service is a process of esper-key that is watched while it runs.
 type service struct {
 	o   *operator
 	cmd *exec.Cmd
@@ -34,8 +35,12 @@ type service struct {
 }
 
 func (o *operator) start(args ...string) *service {
+	return o.begin(append([]string{"run"}, args...)...)
+}
+
+func (o *operator) begin(args ...string) *service {
 	o.t.Helper()
-	s := &service{o: o, cmd: o.command(append([]string{"run"}, args...)...), eof: make(chan struct{})}
+	s := &service{o: o, cmd: o.command(args...), eof: make(chan struct{})}
 	stderr, err := s.cmd.StderrPipe()
 	if err == nil {
 		err = s.cmd.Start()
@@ -76,6 +81,12 @@ func (s *service) stop(signal syscall.Signal) int {
 	if err := s.cmd.Process.Signal(signal); err != nil {
 		s.o.t.Error(err)
 	}
+	return s.end()
+}
+
+// end waits for the end, and returns the exit code.
+func (s *service) end() int {
+	s.o.t.Helper()
 	<-s.eof
 	err := s.cmd.Wait()
 	var ended *exec.ExitError
@@ -142,9 +153,10 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=200000", "WATCHDOG_PID=", keyVariable+"=a-key-that-nobody-needs")
 	s := o.start("--write-token", file, "--write-token-mode", "0640", "--on-renew", program, "--listen", "127.0.0.1:0")
 	s.says("was renewed")
+	calls := filepath.Join(o.folder, "calls")
 	eventually(t, "the metrics tell that the program has succeeded", func() bool {
 		_, metrics := s.get("/metrics")
-		return strings.Contains(metrics, `esper_key_deliveries_total{result="ok",to="program"} 1`)
+		return strings.Contains(metrics, "\nesper_key_delivered 1\n") && strings.Contains(metrics, `deliveries_total{result="failed"} 1`)
 	})
 	if key := read(file); key != o.server.Token() || key == first || read(filepath.Join(o.folder, "seen")) != key {
 		t.Errorf("the file holds %q, and the program read %q, want the new key", key, read(filepath.Join(o.folder, "seen")))
@@ -152,7 +164,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o640 {
 		t.Errorf("%v, %v, want mode 0640", info.Mode(), err)
 	}
-	if got, want := read(filepath.Join(o.folder, "calls")), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
+	if got, want := read(calls), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
 		t.Errorf("the program was given %q, want two calls without arguments", got)
 	}
 	if env := read(filepath.Join(o.folder, "environment")); strings.Contains(env, keyVariable) || holds(env, first)+holds(env, o.server.Token()) != "" {
@@ -162,7 +174,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	for _, want := range []string{
 		"esper_key_seconds_to_end 7.7", "esper_key_age_seconds ", "esper_key_lost 0", "esper_key_saved 1", "esper_key_build_info{",
 		`esper_key_renewals_total{result="renewed"} 1`, `esper_key_renewals_total{result="failed"} 0`, "esper_key_last_success_timestamp_seconds 1.",
-		`esper_key_deliveries_total{result="failed",to="program"} 1`,
+		`esper_key_deliveries_total{result="failed"} 1`, "esper_key_failing 0", "esper_key_log_records_dropped_total 0",
 	} {
 		if !strings.Contains(metrics, "\n"+want) {
 			t.Errorf("the metrics do not have %s:\n%s", want, metrics)
@@ -333,7 +345,7 @@ func TestRunBegins(t *testing.T) {
 	if code := s.stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("run ended with %d: %s", code, s.text())
 	}
-	o.run("run", "--write-token", filepath.Join(o.folder, "no", "folder", "token")).wants(exitFailed, "--write-token")
+	o.run("run", "--write-token", filepath.Join(os.DevNull, "token")).wants(exitFailed, "--write-token")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -347,40 +359,60 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	s := o.start("--on-renew", o.script("program", "echo >>calls; exec sleep 600"))
+	s := o.start("--on-renew", o.script("program", "sleep 600 & echo $$ $! >pids; touch calls; sleep 600"))
 	eventually(t, "the program runs", func() bool { return exists(filepath.Join(o.folder, "calls")) })
 	begun := time.Now()
 	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
 		t.Errorf("run ended with %d after %v: %s", code, time.Since(begun), s.text())
 	}
-	// The program is started once more at the end, since the key is still not delivered.
-	if _, after, _ := strings.Cut(s.text(), "it was stopped, because esper-key ends"); !strings.Contains(after, "the program of --on-renew failed; esper-key ends") {
-		t.Errorf("run does not say why it stopped the program, or not why it did so again: %s", s.text())
+	if !strings.Contains(s.text(), "it was stopped, because esper-key ends") {
+		t.Errorf("run does not say why it stopped the program: %s", s.text())
+	}
+	for _, pid := range strings.Fields(read(filepath.Join(o.folder, "pids"))) {
+		number, err := strconv.Atoi(pid)
+		must(t, err)
+		eventually(t, "what the program started has ended", func() bool { return syscall.Kill(number, 0) != nil })
 	}
 	o.token()
 }
 
-// TestLogWithoutReader: run goes on when nobody reads its log any more.
+// TestLogWithoutReader: run renews the key and ends although nobody reads its log: the pipe is closed, or full.
 func TestLogWithoutReader(t *testing.T) {
 	t.Parallel()
-	o := adopted(t)
-	o.due(day)
-	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
-	cmd := o.command("run")
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, full := range []bool{false, true} {
+		o := adopted(t)
+		o.due(day)
+		o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
+		r, w, err := os.Pipe()
+		must(t, err)
+		if full {
+			must(t, w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+			for err == nil {
+				_, err = w.Write(make([]byte, 512))
+			}
+		}
+		listen, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		must(t, listen.Close())
+		cmd := o.command("run", "--listen", listen.Addr().String())
+		cmd.Stderr = w
+		must(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
+		_ = w.Close()
+		if !full {
+			_ = r.Close()
+		}
+		eventually(t, "the new key is stored", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
+		resp, err := http.Get("http://" + listen.Addr().String() + "/healthz")
+		must(t, err)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("/healthz: %s", resp.Status)
+		}
+		must(t, cmd.Process.Signal(syscall.SIGTERM))
+		must(t, cmd.Wait())
+		_ = r.Close()
+		o.token()
 	}
-	cmd.Stderr = w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
-	_, _ = w.Close(), r.Close()
-	eventually(t, "the new key is stored", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	o.token()
 }

@@ -10,13 +10,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
+)
 
-	"github.com/esper-go/esper-go/pkg/esper/renew"
+// What a client of --listen may take, who may be anybody that reaches the port. One that is slow loses its connection,
+// and others wait that long.
+const (
+	mostConnections = 32
+	mostHeader      = 4 << 10
+	slowest         = 5 * time.Second
 )
 
 // serve starts the server for metrics and health, and returns the function that stops it. Without an address it starts
 // none.
-func serve(address string, source *renew.Source, m *metrics, log *slog.Logger) (stop func(), err error) {
+func (k *keeper) serve(address string) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
@@ -31,28 +38,16 @@ func serve(address string, source *renew.Source, m *metrics, log *slog.Logger) (
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		s := source.Status()
-		switch {
-		case s.Lost:
-			http.Error(w, "the key is lost", http.StatusServiceUnavailable)
-		case !time.Now().Before(s.ExpiresAt):
-			http.Error(w, "the key has ended", http.StatusServiceUnavailable)
-		default:
-			_, _ = io.WriteString(w, "ok\n")
-		}
-	})
-	const patience = 10 * time.Second
-	server := &http.Server{Handler: mux, ReadTimeout: patience, WriteTimeout: patience, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	server := &http.Server{
+		Handler: k.handler(), ReadTimeout: slowest, WriteTimeout: 2 * slowest, IdleTimeout: slowest, MaxHeaderBytes: mostHeader,
+		ErrorLog: slog.NewLogLogger(k.log.Handler(), slog.LevelWarn),
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.Serve(listener) // Shutdown ends it
+		_ = server.Serve(netutil.LimitListener(listener, mostConnections)) // Shutdown ends it
 	}()
-	log.Info("metrics and health are served", slog.String("address", listener.Addr().String()))
+	k.log.Info("metrics and health are served", slog.String("address", listener.Addr().String()))
 	return func() {
 		const mercy = 2 * time.Second
 		ctx, cancel := context.WithTimeout(context.Background(), mercy)
@@ -62,4 +57,20 @@ func serve(address string, source *renew.Source, m *metrics, log *slog.Logger) (
 		}
 		<-ended
 	}, nil
+}
+
+// handler answers /metrics, /healthz and /readyz.
+func (k *keeper) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(k.metrics.registry, promhttp.HandlerOpts{}))
+	for path, trouble := range map[string]func() string{"/healthz": k.stuck, "/readyz": k.unusable} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			if text := trouble(); text != "" {
+				http.Error(w, text, http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = io.WriteString(w, "ok\n")
+		})
+	}
+	return mux
 }

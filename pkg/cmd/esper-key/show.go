@@ -18,10 +18,11 @@ func (a *app) show() *cobra.Command {
 		Example: "  esper-key show\n  esper-key show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			a.readOnly = true
-			source, closeSource, err := a.open(c.Context(), esper.Secret{})
+			source, closeSource, err := a.open(c, esper.Secret{})
 			if err != nil {
 				return err
 			}
+			defer during(c, "asking Esper about the key", askTime)()
 			d, err := a.describe(c.Context(), source)
 			if err == nil {
 				d.Renewable = d.ways(c.Context(), source)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 )
@@ -19,4 +20,18 @@ func endSignals() []os.Signal {
 	return signals
 }
 
-func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+// groupOf makes a process group of a program and of the programs that it starts. The returned function ends all of them:
+// with SIGKILL if it is to be hard, else with SIGTERM.
+func groupOf(cmd *exec.Cmd) (end func(hard bool) error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return func(hard bool) error {
+		signal := syscall.SIGTERM
+		switch {
+		case cmd.Process == nil:
+			return nil
+		case hard:
+			signal = syscall.SIGKILL
+		}
+		return syscall.Kill(-cmd.Process.Pid, signal)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -9,4 +10,12 @@ import (
 // the console is closed.
 func endSignals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
 
-func terminate(p *os.Process) error { return p.Kill() }
+// groupOf returns a function that ends a program. Windows has no process groups.
+func groupOf(cmd *exec.Cmd) (end func(hard bool) error) {
+	return func(bool) error {
+		if cmd.Process == nil {
+			return nil
+		}
+		return cmd.Process.Kill()
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,12 +29,12 @@ func (a *app) token() *cobra.Command {
 		Example: "  TOKEN=$(esper-key token) || exit\n" +
 			"  esper-key token | sed 's/^/Authorization: Bearer /' |\n    curl -H @- https://foo-api.esper.cloud/api/v1/token-info/",
 		RunE: func(c *cobra.Command, _ []string) error {
-			key, err := a.current(c)
+			key, _, err := a.current(c)
 			if key.IsZero() {
 				return err
 			}
 			if f, ok := c.OutOrStdout().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-				_, _ = fmt.Fprintln(c.ErrOrStderr(), "esper-key: the key is on the screen now, and perhaps in the terminal's history")
+				a.tell("the key is on the screen now, and perhaps in the terminal's history")
 			}
 			_, printErr := fmt.Fprintln(c.OutOrStdout(), key.Reveal())
 			return errors.Join(err, printErr)
@@ -47,30 +48,31 @@ func (a *app) withReadOnly(c *cobra.Command) {
 	c.Flags().BoolVar(&a.readOnly, "read-only", false, "neither write to the store nor renew: for a user or a\nmachine that may only read the store")
 }
 
-// current returns the key in use, renewed if it was due. If it returns both a key and an error, the key is new and
-// could not be saved.
-func (a *app) current(c *cobra.Command) (key esper.Secret, err error) {
+// current returns the key in use, renewed if it was due, and the base URL of its server. If it returns both a key and an
+// error, the key is new and could not be saved.
+func (a *app) current(c *cobra.Command) (key esper.Secret, server string, err error) {
 	ctx := c.Context()
-	source, closeSource, err := a.open(ctx, esper.Secret{})
+	source, closeSource, err := a.open(c, esper.Secret{})
 	if err != nil {
-		return key, err
+		return key, "", err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
+	defer during(c, "renewing the key, if it is due", renewTime)()
 	// A renewal that this process begins is finished, however long it takes. For a renewal by another process, which
 	// may have died, this process does not wait longer than patience.
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	renewErr := source.RenewIfDue(short)
 	token, err := source.TokenContext(ctx)
-	if err != nil {
-		return key, err
+	if err = cmp.Or(err, ctx.Err()); err != nil { // after a signal, exec must not start a program
+		return key, "", err
 	}
 	if renewErr != nil {
 		status, why := source.Status(), oneLine(renewErr)
 		if errors.Is(renewErr, context.DeadlineExceeded) && status.InDoubt {
 			why = "another process has begun to renew it, and has not said how that ended"
 		}
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "esper-key: warning: the key, which %s, was not renewed: %s\n", ends(status.ExpiresAt), why)
+		a.tell(fmt.Sprintf("warning: the key, which %s, was not renewed: %s", ends(status.ExpiresAt), why))
 	}
-	return esper.NewSecret(token.AccessToken), nil
+	return esper.NewSecret(token.AccessToken), source.Server().String(), nil
 }

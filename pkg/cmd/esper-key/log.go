@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	logRecords = 256             // how many records wait at most
+	logEnd     = 5 * time.Second // how long the end of the command waits for the last ones
+)
+
+// logQueue is the log of `esper-key run`. Who logs never waits: behind standard error may be a pipe that nobody reads,
+// and a renewal must not depend on that. Records that find the queue full are dropped and counted.
+type logQueue struct {
+	*slog.Logger
+	dropped atomic.Int64
+	queue   chan func()
+}
+
+func newLog(to io.Writer, format string) (*logQueue, error) {
+	q := &logQueue{queue: make(chan func(), logRecords)}
+	options := &slog.HandlerOptions{ReplaceAttr: attrInWords}
+	record := writerFunc(func(text []byte) {
+		text = bytes.Clone(text)
+		q.add(func() { _, _ = to.Write(text) }) // nobody could be told of an error
+	})
+	switch format {
+	case "text":
+		q.Logger = slog.New(slog.NewTextHandler(record, options))
+	case "json":
+		q.Logger = slog.New(slog.NewJSONHandler(record, options))
+	default:
+		return nil, usage("--log-format is neither text nor json")
+	}
+	go func() {
+		told := int64(0)
+		for write := range q.queue {
+			write()
+			if n := q.dropped.Load(); n > told {
+				q.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
+				told = n
+			}
+		}
+	}()
+	return q, nil
+}
+
+func (q *logQueue) add(f func()) {
+	select {
+	case q.queue <- f:
+	default:
+		q.dropped.Add(1)
+	}
+}
+
+// flush waits until the records are written, but not for long.
+func (q *logQueue) flush() {
+	written := make(chan struct{})
+	over := time.After(logEnd)
+	select {
+	case q.queue <- func() { close(written) }:
+	case <-over:
+		return
+	}
+	select {
+	case <-written:
+	case <-over:
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(text []byte) (int, error) { f(text); return len(text), nil }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// stopped is why the context of a command ended: a signal.
+type stopped struct{ signal os.Signal }
+
+func (s stopped) Error() string { return "stopped by a signal" }
+
+// untilSignal returns a context that ends at the first signal. At each signal a command that may be renewing the key says
+// what it waits for.
+func (a *app) untilSignal(ctx context.Context, signals ...os.Signal) (context.Context, func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, signals...)
+	go func() {
+		for s := range came {
+			end(stopped{s})
+			if a.source.Load() != nil && !a.readOnly {
+				a.tell("stopping; a renewal that has begun is finished first, which takes two minutes at most: do not kill esper-key, or the new key may be lost")
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(came); close(came); end(nil) }
+}
+
+// signalCode returns the exit code of a command that a signal ended, as a shell has it; 0 if none did.
+func signalCode(ctx context.Context) int {
+	const base = 128
+	if s, ok := context.Cause(ctx).(stopped); ok {
+		if number, ok := s.signal.(syscall.Signal); ok {
+			return base + int(number)
+		}
+	}
+	return 0
+}
+
+// during says on a terminal what the command does, if that takes longer than two seconds. The caller calls end after it.
+func during(c *cobra.Command, what string, limit time.Duration) (end func()) {
+	const soon = 2 * time.Second
+	f, ok := c.ErrOrStderr().(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func() {}
+	}
+	until := time.Now().Add(limit)
+	timer := time.AfterFunc(soon, func() {
+		_, _ = fmt.Fprintf(f, "esper-key: %s, until %s at the latest\n", what, until.Format(time.TimeOnly))
+	})
+	return func() { timer.Stop() }
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// inWords replaces what only helps a Go programmer in texts of the library by what an operator can do.
+func inWords(text string) string {
+	return strings.NewReplacer(
+		"renew: ", "", "esper: ", "", context.Canceled.Error(), "stopped by a signal", "context deadline exceeded", "it took too long",
+		"give it (WithInitialToken, esper-key adopt)", "give it to `esper-key adopt`",
+		"(WithInitialToken, esper-key adopt)", "with `esper-key adopt`", "(Source.Adopt, esper-key adopt)", "with `esper-key adopt`",
+		"the key given with WithInitialToken", "the key of --key-file",
+		" (WithTimeout limits an attempt)", "", " (or WithInsecureHTTP, for a test network)", "",
+		"add that to the system's or to RootCAs in WithTransport's TLSClientConfig", "name a file that has that authority too in SSL_CERT_FILE",
+		", and MinVersion and certificates in WithTransport's TLSClientConfig", "",
+		"is used with WithPersonalAccessTokens (esper-key: --via personal-access-token)", "is used with --via personal-access-token",
+		"TokenInfo: ", "asking about the key: ", "RenewToken: ", "renewing the key: ",
+		"ListPersonalAccessTokens: ", "asking for the personal access tokens: ", "RenewPersonalAccessToken: ", "renewing the personal access token: ",
+		"the path given to File", "the path in the store's URL", "; use os.UserHomeDir", "", "; use os.ExpandEnv, or write the path out", "; write the path out",
+	).Replace(text)
+}
+
+// oneLine returns the text of an error for a person, on one line.
+func oneLine(err error) string { return clean(inWords(strings.ReplaceAll(err.Error(), "\n", "; "))) }
+
+// clean replaces what a terminal would obey instead of showing it. A server or a store may have sent the text.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.C, r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+// attrInWords makes the log speak as errors do; see slog.HandlerOptions.
+func attrInWords(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case error:
+		a.Value = slog.StringValue(oneLine(v))
+	case string:
+		a.Value = slog.StringValue(inWords(v))
+	}
+	return a
+}
+
+// withoutKeys removes from a text whatever may be a key. A person may have given the key as an argument by mistake.
+func withoutKeys(text string) string {
+	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// tidy removes what editors, shells and files from Windows leave around a value.
+func tidy(value string) string {
+	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
+}
+
+// ends says when a key ends.
+func ends(at time.Time) string {
+	left := time.Until(at)
+	if left <= 0 {
+		return "ended on " + stamp(at)
+	}
+	return fmt.Sprintf("ends on %s, in %s", stamp(at), long(left))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// long returns a duration in words, in the largest unit of which there are two or more.
+func long(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return fmt.Sprintf("%d seconds", d/time.Second)
+}
