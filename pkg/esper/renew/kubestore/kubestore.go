@@ -25,7 +25,8 @@
 // # What a Secret holds
 //
 // A Secret holds 1 MiB, and the document is usually about 2 KiB. A document that keeps an answer from Esper that could
-// not be parsed is larger, and may not fit: then the error of Save says so. An immutable Secret cannot be used.
+// not be parsed is larger, and may not fit: then the error of Save says so. Save refuses a Secret that is immutable or
+// is being deleted.
 //
 // Secrets are plain text in etcd unless the cluster encrypts them. Whoever may get the Secret can read the key. Errors
 // of this package quote no part of the document and wrap no error of the API.
@@ -112,7 +113,7 @@ func (s *store) get(ctx context.Context) (*corev1.Secret, error) {
 		return nil, nil //nolint:nilnil // nil is not an error here: there is no Secret
 	}
 	if err != nil {
-		return nil, s.failure(ctx, "get", err, nil)
+		return nil, s.failure(ctx, "get", err)
 	}
 	return secret, nil
 }
@@ -141,10 +142,12 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Type: corev1.SecretTypeOpaque}
 	case version == "" && len(secret.Data[s.key]) > 0, version != "" && version != secret.ResourceVersion:
 		return "", renew.ErrConflict
+	case secret.DeletionTimestamp != nil:
+		return "", &failure{text: fmt.Sprintf("it is being deleted, and a key in it would vanish with it; wait until its finalizers (%s) have let it go, then create it again", strings.Join(secret.Finalizers, ", ")), permanent: true}
 	case secret.Immutable != nil && *secret.Immutable:
 		return "", &failure{text: "it is immutable; delete it, and create an empty one that is not immutable", permanent: true}
 	}
-	size := len(document)
+	old, size := secret.Data[s.key], len(document)
 	for key, value := range secret.Data {
 		if key != s.key {
 			size += len(value)
@@ -171,5 +174,5 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), doing == "update" && apierrors.IsNotFound(err):
 		return "", renew.ErrConflict
 	}
-	return "", s.failure(ctx, doing, err, document)
+	return "", s.failure(ctx, doing, err, document, old)
 }

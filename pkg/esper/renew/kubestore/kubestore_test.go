@@ -27,6 +27,9 @@ import (
 // The tests in pkg/stores use a real API server. The tests here use a fake one, for answers that a real one rarely
 // gives.
 
+// stored is the document in the Secret of the fake API server.
+const stored = "stored, with a SecretSecretSecretSecret"
+
 // on returns a store on a fake API server. The server's answer to a request is what the function answer returns. If
 // that is nil, the server answers with a Secret that holds a document.
 func on(t *testing.T, answer func(r *http.Request) *metav1.Status, opts ...Option) renew.Store {
@@ -35,7 +38,7 @@ func on(t *testing.T, answer func(r *http.Request) *metav1.Status, opts ...Optio
 		var body any = &corev1.Secret{
 			TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
 			ObjectMeta: metav1.ObjectMeta{Name: "esper-key", ResourceVersion: "7"},
-			Data:       map[string][]byte{"key.json": []byte("stored")},
+			Data:       map[string][]byte{"key.json": []byte(stored)},
 		}
 		status := http.StatusOK
 		if s := answer(r); s != nil {
@@ -71,7 +74,8 @@ func TestAnswers(t *testing.T) {
 	}{
 		"conflict":          {status(409, metav1.StatusReasonConflict, "modified"), "conflict", "modified", false},
 		"deleted meanwhile": {status(404, metav1.StatusReasonNotFound, "not found"), "conflict", "", false},
-		"forbidden":         {status(403, metav1.StatusReasonForbidden, "cannot"), "update: cannot; the role needs", "get: cannot; the role needs get", true},
+		"no right":          {status(403, metav1.StatusReasonForbidden, `secrets "x" is forbidden: User "u" cannot update resource "secrets"`), "to renew, the role needs get and update", "the role needs get and, to renew, update", true},
+		"a policy's reason": {status(403, metav1.StatusReasonForbidden, "exceeded quota"), "update: exceeded quota", "get: exceeded quota", true},
 		"no such user":      {status(401, metav1.StatusReasonUnauthorized, "Unauthorized"), "does not know the account's token", "does not know the account's token", false},
 		"gone":              {status(410, metav1.StatusReasonExpired, "too old"), "update: too old", "get: too old", false},
 		"invalid":           {status(422, metav1.StatusReasonInvalid, "Secret is invalid"), "update: Secret is invalid", "get: Secret is invalid", true},
@@ -85,6 +89,9 @@ func TestAnswers(t *testing.T) {
 			return test.answer
 		})
 		_, err := writing.Save(t.Context(), []byte("next"), "7")
+		if strings.Contains(fmt.Sprint(err), "role") != (name == "no right") {
+			t.Errorf("%s: only who lacks a right needs another role: %v", name, err)
+		}
 		if conflict := errors.Is(err, renew.ErrConflict); conflict != (test.writes == "conflict") || !conflict && !strings.Contains(err.Error(), test.writes) {
 			t.Errorf("%s: Save: %v, want %q", name, err, test.writes)
 		}
@@ -115,13 +122,13 @@ func TestTooManyRequests(t *testing.T) {
 		}
 		return nil
 	})
-	if document, version, err := s.Load(t.Context()); err != nil || string(document) != "stored" || version != "7" {
+	if document, version, err := s.Load(t.Context()); err != nil || string(document) != stored || version != "7" {
 		t.Errorf("Load returned %q, %q, %v", document, version, err)
 	}
 	n.Store(-1000)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if _, _, err := s.Load(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := s.Load(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "429 Too Many Requests") {
 		t.Errorf("Load with a context that ends before Retry-After: %v", err)
 	}
 }
@@ -131,7 +138,7 @@ func TestNoSecrets(t *testing.T) {
 	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
 	document := []byte(`{"key": "` + canary + `"}`)
 	for name, form := range map[string]string{
-		"raw": string(document), "base64": base64.StdEncoding.EncodeToString(document), "quoted": fmt.Sprintf("%q", document), "a part": canary[:25],
+		"raw": string(document), "what was there": base64.StdEncoding.EncodeToString([]byte(stored)), "base64": base64.StdEncoding.EncodeToString(document), "quoted": fmt.Sprintf("%q", document), "a part": canary[:25],
 	} {
 		sent := ""
 		s := on(t, func(r *http.Request) *metav1.Status {
@@ -147,7 +154,7 @@ func TestNoSecrets(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-			for _, secret := range []string{canary[:20], base64.StdEncoding.EncodeToString(document)[:20], base64.StdEncoding.EncodeToString([]byte(canary))[:20]} {
+			for _, secret := range []string{canary[:20], base64.StdEncoding.EncodeToString(document)[:20], base64.StdEncoding.EncodeToString([]byte(canary))[:20], base64.StdEncoding.EncodeToString([]byte(stored))[:20]} {
 				if strings.Contains(printed, secret) {
 					t.Errorf("%s: the error holds the key: %s", name, printed)
 				}
