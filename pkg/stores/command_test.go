@@ -31,22 +31,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// esperKey builds esper-key.
-func esperKey(t *testing.T) (program string) {
-	t.Helper()
-	program = filepath.Join(t.TempDir(), "esper-key")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir = "../cmd/esper-key"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
 // TestCommand runs esper-key with the URL of a store in each engine. Twenty processes at the same time make one
 // renewal.
 func TestCommand(t *testing.T) {
-	program := esperKey(t)
+	program, err := program()
+	must(t, err)
 	on(t, func(t *testing.T, e *engine) {
 		server := newServer(t)
 		name := newName()
@@ -56,9 +45,8 @@ func TestCommand(t *testing.T) {
 		case "PostgreSQL":
 			url = "postgres://" + e.listens + "/postgres?sslmode=disable&name=" + name
 			env = append(env, "PGUSER=esper") // what the URL leaves out comes from the driver's own variables
-		case "MariaDB":
-			db, err := database("mysql", mariadbAt(e, "root", "mysql", "", "").dsn)
-			must(t, err)
+		case "MariaDB", "MySQL":
+			db, _ := admin(t, e)
 			execute(t, db, "CREATE USER operator IDENTIFIED BY 'a word'", "GRANT SELECT, INSERT, UPDATE ON mysql.esper_keys TO operator")
 			url = "mysql://operator@" + e.listens + "/mysql?name=" + name
 			env = append(env, "MYSQL_PWD=a word")
@@ -102,7 +90,7 @@ func TestCommand(t *testing.T) {
 			t.Errorf("show prints the key: %s", out)
 		}
 		run("", "check")
-		if e.name == "MariaDB" { // the password may be in the URL instead
+		if strings.HasPrefix(url, "mysql:") { // the password may be in the URL instead
 			env = append(env, "MYSQL_PWD=", "ESPER_KEY_STORE="+strings.Replace(url, "operator@", "operator:a%20word@", 1))
 			run("", "check")
 		}
@@ -201,7 +189,8 @@ func TestManifests(t *testing.T) {
 		env = append(env, v.Name+"="+strings.Replace(v.Value, "foo", server.URL, 1))
 	}
 	replace := strings.NewReplacer("/first/", first+"/", "0.0.0.0:9464", "127.0.0.1:0")
-	program := esperKey(t)
+	program, err := program()
+	must(t, err)
 	service := exec.CommandContext(ctx, program)
 	for _, arg := range pod.Containers[0].Args {
 		service.Args = append(service.Args, replace.Replace(arg))

@@ -5,8 +5,6 @@ package stores
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,46 +17,6 @@ import (
 
 // TestCost waits for warmUp, because sources read the store less regularly at first. Then it counts for measured.
 const warmUp, measured = time.Minute, 90 * time.Second
-
-// meter relays connections to an engine, and counts the bytes.
-type meter struct {
-	net.Listener
-	bytes atomic.Int64
-}
-
-func meterTo(t *testing.T, address string) *meter {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	m := &meter{Listener: l}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			to, err := net.Dial("tcp", address)
-			if err != nil {
-				_ = from.Close()
-				continue
-			}
-			go m.copy(to, from)
-			go m.copy(from, to)
-		}
-	}()
-	return m
-}
-
-func (m *meter) copy(to, from net.Conn) {
-	_, _ = io.Copy(io.MultiWriter(to, m), from)
-	_ = to.Close()
-}
-
-func (m *meter) Write(p []byte) (int, error) {
-	m.bytes.Add(int64(len(p)))
-	return len(p), nil
-}
 
 // counting is a store that counts its calls.
 type counting struct {
@@ -91,7 +49,7 @@ func TestCost(t *testing.T) {
 }
 
 func cost(t *testing.T, e *engine, number int) {
-	server, m := newServer(t), meterTo(t, e.listens)
+	server, m := newServer(t), wireTo(t, e.listens, nil)
 	var loads, saves atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -105,7 +63,7 @@ func cost(t *testing.T, e *engine, number int) {
 		must(t, err)
 		all.Go(func() { _ = sources[i].Run(ctx) })
 	}
-	read := func() (int64, int64) { return loads.Load() + saves.Load(), m.bytes.Load() }
+	read := func() (int64, int64) { return loads.Load() + saves.Load(), int64(len(m.sent())) }
 	<-time.After(warmUp)
 	calls, bytes := read()
 	<-time.After(measured)

@@ -5,12 +5,15 @@ package stores
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -27,6 +30,7 @@ type engine struct {
 	version string
 	// listens is the address at which its clients connect; "" for SQLite, which has none.
 	listens  string
+	socket   string // the same for a socket, or its folder
 	services []*service
 	folder   string // the folder of an engine without services
 	// at returns the address of the row or Secret with this name, for open. If via is not "", the address leads through
@@ -108,7 +112,7 @@ func (e *engine) start(t testing.TB) {
 	}
 }
 
-// postgres starts a PostgreSQL server.
+// postgres starts a PostgreSQL server. Its user tlsonly has to use TLS, and its user secretive has a password.
 func postgres() (*engine, error) {
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(programs) == 0 {
@@ -123,11 +127,21 @@ func postgres() (*engine, error) {
 	if err := runOnce("postgres", bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions"); err != nil {
 		return nil, err
 	}
+	hba, err := os.ReadFile(data + "/pg_hba.conf")
+	if err == nil {
+		rules := "hostnossl all tlsonly all reject\nhost all secretive all scram-sha-256\n"
+		err = os.WriteFile(data+"/pg_hba.conf", append([]byte(rules), hba...), 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
 	s.args = []string{
-		bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1",
+		bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "ssl=on",
+		"-c", "ssl_cert_file=" + s.folder + "/server.pem", "-c", "ssl_key_file=" + s.folder + "/key.pem",
 		"-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300",
 	}
-	e := &engine{name: "PostgreSQL", listens: "127.0.0.1:" + port, services: []*service{s}}
+	s.stop = syscall.SIGINT // SIGTERM would wait for the clients to go
+	e := &engine{name: "PostgreSQL", listens: "127.0.0.1:" + port, socket: s.folder, services: []*service{s}}
 	e.at = func(name, via string) string { return postgresAt(e, "esper", name, via).String() }
 	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn, sqlstore.PostgreSQL, "SHOW server_version")
 }
@@ -149,16 +163,44 @@ func mariadb() (*engine, error) {
 	if err := runOnce("mysql", "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"); err != nil {
 		return nil, err
 	}
-	s.args = []string{
-		"mariadbd", "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + port,
-		"--socket=" + filepath.Join(s.folder, "s"), "--max-connections=300", "--skip-name-resolve",
-	}
-	e := &engine{name: "MariaDB", listens: "127.0.0.1:" + port, services: []*service{s}}
-	e.at = func(name, via string) string { return mariadbAt(e, "root", "mysql", name, via).String() }
-	return e, e.prepare("mysql", mariadbAt(e, "root", "mysql", "", "").dsn, sqlstore.MySQL, "SELECT version()")
+	s.args = []string{"mariadbd", "--no-defaults", "--datadir=" + data}
+	return mysqlEngine("MariaDB", s, port)
 }
 
-func mariadbAt(e *engine, account, schema, name, via string) address {
+// mysqld starts a MySQL server.
+func mysqld() (*engine, error) {
+	s, port, err := newService("mysqld", "mysql")
+	if err != nil {
+		return nil, err
+	}
+	data, users := filepath.Join(s.folder, "data"), filepath.Join(s.folder, "users.sql")
+	s.args = []string{s.folder + "/bin/mysqld", "--no-defaults", "--basedir=" + s.folder, "--lc-messages-dir=" + s.folder + "/share", "--datadir=" + data, "--mysqlx=OFF"}
+	program, err := filepath.Abs(".build/mysql.tar.gz")
+	if err == nil {
+		err = runOnce("", "tar", "xzf", program, "--no-same-owner", "-C", s.folder)
+	}
+	if err == nil {
+		err = os.WriteFile(users, []byte("CREATE USER root@'127.0.0.1';\nGRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"), 0o644)
+	}
+	if err == nil {
+		err = runOnce("mysql", append(slices.Clone(s.args), "--initialize-insecure", "--init-file="+users)...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return mysqlEngine("MySQL", s, port)
+}
+
+// mysqlEngine starts a server that speaks MySQL's protocol.
+func mysqlEngine(name string, s *service, port string) (*engine, error) {
+	e := &engine{name: name, listens: "127.0.0.1:" + port, socket: filepath.Join(s.folder, "s"), services: []*service{s}}
+	s.args = append(s.args, "--bind-address=127.0.0.1", "--port="+port, "--socket="+e.socket, "--max-connections=300", "--skip-name-resolve",
+		"--ssl-ca="+s.folder+"/ca.pem", "--ssl-cert="+s.folder+"/server.pem", "--ssl-key="+s.folder+"/key.pem")
+	e.at = func(name, via string) string { return mysqlAt(e, "root", "mysql", name, via).String() }
+	return e, e.prepare("mysql", mysqlAt(e, "root", "mysql", "", "").dsn, sqlstore.MySQL, "SELECT version()")
+}
+
+func mysqlAt(e *engine, account, schema, name, via string) address {
 	if via == "" {
 		via = e.listens
 	}
@@ -185,7 +227,7 @@ func newService(name, account string) (s *service, port string, err error) {
 		return nil, "", err
 	}
 	n, err := freePort()
-	return &service{name: name, account: account, folder: folder}, fmt.Sprint(n), err
+	return &service{name: name, account: account, folder: folder, stop: syscall.SIGTERM}, fmt.Sprint(n), errors.Join(err, certificates(folder, account))
 }
 
 // prepare starts a SQL engine, creates the table and asks for the engine's version.
@@ -213,7 +255,7 @@ var started struct {
 }
 
 func kinds() map[string]func() (*engine, error) {
-	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "SQLite": sqlite, "Kubernetes": kubernetes}
+	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite, "Kubernetes": kubernetes}
 }
 
 // on runs a test on every engine.
@@ -261,5 +303,6 @@ func TestMain(m *testing.M) {
 			s.remove()
 		}
 	}
+	_ = os.RemoveAll(built)
 	os.Exit(code)
 }

@@ -39,11 +39,11 @@ func admin(t *testing.T, e *engine) (db *sql.DB, as func(account, table, name st
 			return a.String()
 		}
 	}
-	a := mariadbAt(e, "root", "mysql", "", "")
+	a := mysqlAt(e, "root", "mysql", "", "")
 	db, err := database(a.kind, a.dsn)
 	must(t, err)
 	return db, func(account, table, name string) string {
-		a := mariadbAt(e, account, "", name, "")
+		a := mysqlAt(e, account, "", name, "")
 		a.table = table
 		return a.String()
 	}
@@ -74,27 +74,28 @@ func openSource(t *testing.T, server *espertest.Server, address string, opts ...
 
 // TestRights opens a Source as users with more and more rights.
 func TestRights(t *testing.T) {
-	for _, name := range []string{"PostgreSQL", "MariaDB"} {
+	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
 		t.Run(name, func(t *testing.T) {
 			e := get(t, name)
 			db, as := admin(t, e)
 			table, quoted, user := `o'ps."the? keys"`, `"o'ps"."""the? keys"""`, func(s string) string { return s }
 			dialect := sqlstore.PostgreSQL
-			if name == "MariaDB" {
+			if name != "PostgreSQL" {
 				quoted, user, dialect = "`o'ps`.`\"the? keys\"`", func(s string) string { return s + "@'%'" }, sqlstore.MySQL
 			}
 			schema, _, _ := strings.Cut(quoted, ".")
 			execute(t, db, "CREATE SCHEMA "+schema)
-			for account, rights := range accounts {
-				execute(t, db, map[string]string{"PostgreSQL": "CREATE ROLE " + account + " LOGIN", "MariaDB": "CREATE USER " + user(account)}[name])
-				if name == "PostgreSQL" && rights != "" {
-					execute(t, db, "GRANT USAGE ON SCHEMA "+schema+" TO "+account)
+			for account := range accounts {
+				create := "CREATE USER " + user(account)
+				if name == "PostgreSQL" {
+					create += "; GRANT USAGE ON SCHEMA " + schema + " TO " + account
 				}
+				execute(t, db, create)
 			}
 			server := espertest.NewServer(t)
 
-			_, err := openSource(t, server, as(map[string]string{"PostgreSQL": "esper", "MariaDB": "root"}[name], table, "x"))
-			fails(t, "without the table", err, "CREATE TABLE IF NOT EXISTS "+quoted)
+			_, err := openSource(t, server, as(map[bool]string{true: "esper", false: "root"}[name == "PostgreSQL"], table, "x"))
+			fails(t, "without the table", err, "if the table is in another schema or database, write its name as schema.table; if it does not exist, or has other columns, create it with: CREATE TABLE IF NOT EXISTS "+quoted)
 
 			execute(t, db, sqlstore.Schema(dialect, sqlstore.WithTable(table)))
 			for account, rights := range accounts {
@@ -104,7 +105,7 @@ func TestRights(t *testing.T) {
 			}
 			for _, account := range []string{"nobody", "reader", "writer"} {
 				_, err := openSource(t, server, as(account, table, "the fleet's \"key\" ` ? $1"))
-				fails(t, account+", on an empty table", err, "SELECT, INSERT and UPDATE on "+quoted)
+				fails(t, account+", on an empty table", err, "INSERT and UPDATE on "+quoted)
 			}
 			source, err := openSource(t, server, as("owner", table, "the fleet's \"key\" ` ? $1"))
 			must(t, err)
@@ -172,7 +173,7 @@ func TestUnfit(t *testing.T) {
 
 // TestLocked: while another session locks the row, a call ends with its context. It works once the row is free.
 func TestLocked(t *testing.T) {
-	for name, lock := range map[string]string{"PostgreSQL": "UPDATE esper_keys SET document = document", "MariaDB": "UPDATE esper_keys SET version = 'x'", "SQLite": "UPDATE esper_keys SET version = 'x'"} {
+	for name, lock := range map[string]string{"PostgreSQL": "UPDATE esper_keys SET document = document", "MariaDB": "UPDATE esper_keys SET version = 'x'", "MySQL": "UPDATE esper_keys SET version = 'x'", "SQLite": "UPDATE esper_keys SET version = 'x'"} {
 		t.Run(name, func(t *testing.T) {
 			text := get(t, name).fresh(t)
 			store, err := open(text)

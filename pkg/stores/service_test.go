@@ -30,6 +30,7 @@ type service struct {
 	account string // the account that it runs as, if the tests run as root
 	folder  string
 	ready   func(ctx context.Context) error
+	stop    syscall.Signal // with which it ends in an orderly way, and soon
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd

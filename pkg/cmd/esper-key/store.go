@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -27,6 +30,7 @@ func openStore(address string, readOnly bool) (store renew.Store, closeStore fun
 	if strings.ContainsAny(address, `"'`) {
 		return nil, nil, usage("the URL of the store holds a quote; remove it, or write it as %%22 or %%27 if it belongs to the URL")
 	}
+	address = socketAsParameter(address)
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, nil, usage("the URL of the store cannot be read; in a password, write characters such as @, / and %% as %%40, %%2F and %%25")
@@ -61,10 +65,18 @@ func options(u *url.URL, names ...string) (map[string]string, url.Values, error)
 }
 
 func nothingElse(u *url.URL, rest url.Values) error {
-	if len(rest) > 0 {
-		return usage("the store's URL (%s) has an unknown parameter; `esper-key --help` lists the parameters", u.Scheme+":")
+	for _, name := range slices.Sorted(maps.Keys(rest)) {
+		return unknown(u, name)
 	}
 	return nil
+}
+
+// unknown refuses a parameter. What is no plain word may be a part of a password, and is not repeated.
+func unknown(u *url.URL, name string) error {
+	if !regexp.MustCompile(`^[A-Za-z_-]{1,40}$`).MatchString(name) {
+		name = "whose name is no plain word"
+	}
+	return usage("the store's URL (%s:) has an unknown parameter, %s; `esper-key --help` lists the parameters", u.Scheme, name)
 }
 
 // filePath returns the path of a file: or sqlite: URL.

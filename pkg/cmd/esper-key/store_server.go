@@ -1,54 +1,210 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 )
 
-func postgresStore(u *url.URL) (renew.Store, func(), error) {
-	own, rest, err := options(u, "table", "name")
+// onServer is a store in a database server. Its name in errors has the server's address.
+type onServer struct {
+	renew.Store
+	address string
+}
+
+func (s onServer) String() string { return fmt.Sprintf("%s on %s", s.Store, s.address) }
+
+// socketAsParameter moves a socket from the place of the host, postgres://%2Frun%2Fpostgresql/database, to a parameter:
+// package url takes no slash in a host, however it is written.
+func socketAsParameter(address string) string {
+	found := regexp.MustCompile(`(?i)^((?:postgres|postgresql|mysql)://(?:[^/?#]*@)?)(%2F[^/?#:]*)((?::\d+)?(?:/[^?#]*)?)(\?.*)?$`).FindStringSubmatch(address)
+	if found == nil {
+		return address
+	}
+	return found[1] + "localhost" + found[3] + "?socket=" + found[2] + strings.Replace(found[4], "?", "&", 1)
+}
+
+// connector opens connections. Its errors say what to do if the server offers no TLS.
+type connector struct {
+	driver.Connector
+}
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	connection, err := c.Connector.Connect(ctx)
+	if err != nil && (errors.Is(err, mysql.ErrNoTLS) || strings.Contains(err.Error(), "server refused TLS connection")) {
+		err = fmt.Errorf("%w; the server offers no TLS: turn it on there, or add sslmode=disable to the store's URL if nobody can listen on the way to it", err)
+	}
+	return connection, err
+}
+
+// server opens the store in a database server. address is the server's, for errors.
+func server(c driver.Connector, d sqlstore.Dialect, own map[string]string, address string) (renew.Store, func(), error) {
+	store, closeStore, err := sqlStore(sql.OpenDB(connector{c}), d, own, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	plain := *u
-	plain.RawQuery = rest.Encode()
-	config, err := pgx.ParseConfig(plain.String())
-	if err != nil { // not wrapped, because it quotes the URL
+	return onServer{store, address}, closeStore, nil
+}
+
+// serverOptions splits the parameters of the URL of a database server.
+func serverOptions(u *url.URL) (own map[string]string, query url.Values, s security, err error) {
+	if own, query, err = options(u, "table", "name", "socket"); err == nil {
+		s, err = takeSecurity(query)
+	}
+	if host := u.Hostname(); err == nil && own["socket"] != "" && host != "" && host != "localhost" {
+		err = usage("the URL of the store names a host and a socket; keep one")
+	}
+	return own, query, s, err
+}
+
+// postgres opens connections to PostgreSQL. It reads the files with certificates again for each connection: they may
+// come late, or change.
+type postgres struct{ url, ca string }
+
+func (postgres) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
+
+func (p postgres) Connect(ctx context.Context) (driver.Conn, error) {
+	if p.ca != "" && p.ca != "system" {
+		if _, err := authorities(p.ca); err != nil {
+			return nil, err
+		}
+	}
+	config, err := pgx.ParseConfig(p.url)
+	if err != nil { // it quotes the URL, which may hold a password
+		return nil, errors.Join(errors.New("the settings of the PostgreSQL store cannot be used"), errors.Unwrap(err))
+	}
+	return stdlib.GetConnector(*config).Connect(ctx)
+}
+
+func postgresStore(u *url.URL) (renew.Store, func(), error) {
+	own, query, security, err := serverOptions(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	set := func(name, value string) {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	set("sslmode", security.mode)
+	set("sslrootcert", security.ca)
+	if !query.Has("default_query_exec_mode") {
+		query.Set("default_query_exec_mode", "exec") // a named prepared statement fails behind a pooler
+	}
+	if folder, port, ok := strings.Cut(own["socket"], "/.s.PGSQL."); ok { // the socket's file, not its folder
+		set("host", folder)
+		set("port", port)
+	} else {
+		set("host", folder)
+	}
+	plain, written := *u, security.mode != "" || os.Getenv("PGSSLMODE") != ""
+	config, err := pgx.ParseConfig(withoutFiles(plain, query))
+	if err != nil {
 		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
 	}
-	return sqlStore(stdlib.OpenDB(*config), sqlstore.PostgreSQL, own, false)
+	hosts := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	var addresses []string
+	for i, h := range hosts {
+		_, address := pgconn.NetworkAddress(h.Host, h.Port)
+		if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		} else if !written && h.TLSConfig == nil && hosts[i-1].TLSConfig != nil && !local(h.Host) { // pgx would fall back to plain text
+			query.Set("sslmode", "require")
+		}
+	}
+	plain.RawQuery = encoded(query)
+	return server(postgres{plain.String(), cmp.Or(security.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, own, strings.Join(addresses, ","))
+}
+
+// withoutFiles returns the URL without the files that it names: they may be missing for now.
+func withoutFiles(u url.URL, query url.Values) string {
+	query = maps.Clone(query)
+	for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		query.Set(file, "")
+	}
+	u.RawQuery = encoded(query)
+	return u.String()
+}
+
+// encoded writes parameters for pgx, for which a + is no blank.
+func encoded(query url.Values) string { return strings.ReplaceAll(query.Encode(), "+", "%20") }
+
+// mysqlParameters are the parameters of the driver that a URL may have. The driver would send any other one to the
+// server as a variable to be set.
+func mysqlParameters() []string {
+	return strings.Fields("allowCleartextPasswords allowNativePasswords allowOldPasswords charset collation compress connectionAttributes " +
+		"loc maxAllowedPacket parseTime readTimeout rejectReadOnly timeout writeTimeout")
 }
 
 func mysqlStore(u *url.URL) (renew.Store, func(), error) {
-	own, rest, err := options(u, "table", "name")
+	own, query, security, err := serverOptions(u)
 	if err != nil {
 		return nil, nil, err
 	}
-	config, err := mysql.ParseDSN("/?" + rest.Encode())
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(mysqlParameters(), name) {
+			return nil, nil, unknown(u, name)
+		}
+	}
+	config, err := mysql.ParseDSN("/?" + query.Encode())
 	if err != nil {
 		return nil, nil, usage("the parameters of the MySQL store's URL cannot be used")
 	}
-	config.User, config.DBName, config.Net, config.Addr = u.User.Username(), strings.TrimPrefix(u.Path, "/"), "tcp", u.Host
+	config.User, config.DBName = u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	config.Passwd = os.Getenv("MYSQL_PWD")
 	if password, ok := u.User.Password(); ok {
 		config.Passwd = password
 	}
-	if u.Port() == "" {
-		config.Addr = u.Host + ":3306"
+	host := u.Hostname()
+	config.Net, config.Addr = "tcp", net.JoinHostPort(host, "3306")
+	switch {
+	case own["socket"] != "":
+		config.Net, config.Addr = "unix", own["socket"]
+	case u.Port() != "":
+		config.Addr = u.Host
+	}
+	switch {
+	case security.mode != "":
+	case config.Net == "unix":
+		security.mode = "disable"
+	case local(host):
+		security.mode = "prefer"
+	default:
+		security.mode = "require"
 	}
 	config.Logger = new(mysql.NopLogger)
-	connector, err := mysql.NewConnector(config)
-	if err != nil || u.Hostname() == "" || config.DBName == "" {
-		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database")
+	_ = config.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) (err error) {
+		c.TLS, err = security.config(host)
+		c.AllowFallbackToPlaintext = security.mode == "prefer" || security.mode == "allow"
+		return err
+	}))
+	c, err := mysql.NewConnector(config)
+	if err != nil || host == "" && own["socket"] == "" || config.DBName == "" {
+		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database, or mysql://user@/database?socket=/run/mysqld/mysqld.sock")
 	}
-	return sqlStore(sql.OpenDB(connector), sqlstore.MySQL, own, false)
+	return server(c, sqlstore.MySQL, own, config.Addr)
+}
+
+// local reports whether a host is this machine: a loopback address, or a folder with a socket.
+func local(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback() || filepath.IsAbs(host)
 }

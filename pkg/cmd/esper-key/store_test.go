@@ -27,7 +27,14 @@ func TestStoreURLs(t *testing.T) {
 		"postgres://u@127.0.0.1:1/db?sslmode=disable":    `the row "default"`,
 		"postgresql://u:secret-password@h/db?table=keys": `the table "keys"`,
 		"mysql://u:secret-password@h/db?name=fleet":      `the row "fleet"`,
-		"mysql://u@h:3307/db?tls=true":                   `the row "default"`,
+		"mysql://u@h:3307/db?tls=true":                   `on h:3307`,
+		"mysql://u@h/db?useSSL=true&parseTime=true":      `on h:3306`,
+		"mysql://u@[::1]/db":                             `on [::1]:3306`,
+		"mysql://u@%2Frun%2Fs/db":                        `on /run/s`,
+		"mysql://u@/db?socket=/run/s":                    `on /run/s`,
+		"postgres://a:1,b:2/db?target_session_attrs=any": `on a:1,b:2`,
+		"postgres://u@%2Frun%2Fpg:6432/db?name=x":        `the row "x" of the table "esper_keys" on /run/pg/.s.PGSQL.6432`,
+		"postgres:///db?socket=/run/pg/.s.PGSQL.5433":    `on /run/pg/.s.PGSQL.5433`,
 		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
 		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
 	} {
@@ -54,7 +61,8 @@ func TestBadStoreURLs(t *testing.T) {
 		"redis://secret", "postgres://u:sec%ret@h/db", "postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=secret", "postgres://u:secret@h/db?connect_timeout=secret",
 		"mysql://u:secret@h", "mysql://u:secret@/db", "mysql://u:secret@h/db?parseTime=secret", "sqlite://host/secret.db", "sqlite:secret.db", "sqlite:///secret.db?_pragma=x",
 		"kubernetes://fleet", "kubernetes:///secret", "kubernetes://fleet/secret/more", "kubernetes://fleet/secret", "kubernetes://fleet/secret?namespace=x",
-		"postgres://u:secret@h/db#fragment", "file:///secret#x",
+		"postgres://u:secret@h/db#fragment", "file:///secret#x", "mysql://u:12?secret/db", "mysql://u@h/db?socket=/s", "postgres://u@h/db?socket=/s",
+		"mysql://u@h/db?tls=secret", "postgres://u@h/db?useSSL=secret", "mysql://u@h/db?interpolateParams=true", "mysql://u@h/db?tls=true&useSSL=false",
 	} {
 		_, _, err := openStore(address, false)
 		switch {
@@ -62,6 +70,15 @@ func TestBadStoreURLs(t *testing.T) {
 			t.Errorf("%s is accepted", address)
 		case strings.Contains(err.Error(), "secret"), strings.Contains(err.Error(), "\n"):
 			t.Errorf("%s: the error repeats the URL, or has two lines: %v", address, err)
+		}
+	}
+}
+
+// TestUnknownParameter: a parameter that is not known is refused by name.
+func TestUnknownParameter(t *testing.T) {
+	for _, address := range []string{"mysql://u@h/db?ssl-certs=x", "file:///k?ssl-certs=0640", "kubernetes://n/s?ssl-certs=x"} {
+		if _, _, err := openStore(address, false); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
+			t.Errorf("%s: %v", address, err)
 		}
 	}
 }

@@ -49,15 +49,17 @@ func (s *store) unfit(found string) *failure {
 	return &failure{text: text, permanent: found != "replica"}
 }
 
-// failure turns an error of a driver into a failure. document is what the statement sent, or nil.
+// failure turns an error of a driver into a failure. document is what the statement writes, or nil if it reads.
 func (s *store) failure(ctx context.Context, err error, document []byte) *failure {
-	f := &failure{code: code(err)}
+	f := new(failure)
 	for _, known := range []error{context.Canceled, context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone} {
 		if errors.Is(err, known) || ctx.Err() != nil && errors.Is(ctx.Err(), known) {
 			f.is = append(f.is, known)
 		}
 	}
-	text := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "?")
+	var text string
+	f.code, text = serverError(err)
+	text = strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "?")
 	if quotes(text, document) {
 		text = "the driver's message is not shown, because it quotes the document"
 		if f.code != "" {
@@ -67,18 +69,30 @@ func (s *store) failure(ctx context.Context, err error, document []byte) *failur
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	f.text = text
+	table := s.dialect.quoteTable(s.options.table)
 	switch kind(s.dialect, f.code, text) {
 	case busy:
 		f.busy = true
 	case noTable:
 		f.permanent = true
-		f.text += "; the table is missing, or has other columns; create it with: " +
+		f.text += "; if the table is in another schema or database, write its name as schema.table; if it does not exist, or has other columns, create it with: " +
 			strings.Join(strings.Fields(Schema(s.dialect, WithTable(s.options.table))), " ")
 	case denied:
 		f.permanent = true
-		f.text += fmt.Sprintf("; grant the database user SELECT, INSERT and UPDATE on %s", s.dialect.quoteTable(s.options.table))
+		rights := "SELECT and, to renew, INSERT and UPDATE"
+		if document != nil {
+			rights = "SELECT, INSERT and UPDATE"
+		}
+		f.text += fmt.Sprintf("; grant the database user %s on %s", rights, table)
+		if s.dialect == PostgreSQL {
+			f.text += ", and if the table has row-level security, a policy that allows them"
+		}
 	case readOnly:
 		f.text += "; connect to the primary, as a user who may write"
+	case login:
+		f.text += "; check the user's name and password, and whether the server wants TLS from this user"
+	case hidden:
+		f.text += "; the row exists, but a policy for row-level security hides it from this user"
 	}
 	return f
 }
@@ -91,6 +105,8 @@ const (
 	noTable
 	denied
 	readOnly
+	login
+	hidden // of a row that cannot be made, because it exists, and cannot be read either
 )
 
 // kind classifies an error by its code. The codes are from the engines' manuals. For SQLite it looks at the error's
@@ -100,6 +116,7 @@ func kind(d Dialect, code, text string) class {
 		"40001": busy, "40P01": busy, "55P03": busy, "1213": busy, "1205": busy, "1020": busy,
 		"42P01": noTable, "42703": noTable, "3F000": noTable, "1146": noTable, "1054": noTable, "1049": noTable,
 		"42501": denied, "1142": denied, "1143": denied, "1044": denied,
+		"28000": login, "28P01": login, "1045": login, "1698": login, "23505": hidden,
 		"25006": readOnly, "1290": readOnly, "1792": readOnly, "1836": readOnly,
 	}
 	if d != SQLite {
@@ -120,16 +137,21 @@ func kind(d Dialect, code, text string) class {
 // inText finds the number in an error of go-sql-driver/mysql.
 var inText = regexp.MustCompile(`Error (\d{4})\b`)
 
-// code returns the SQLSTATE of an error from a PostgreSQL driver, or the number in the text of one from a MySQL driver.
-func code(err error) string {
-	var state interface{ SQLState() string }
+// serverError returns the SQLSTATE of an error from a PostgreSQL driver, or the number in the text of one from a MySQL
+// driver, and the text. What the server said stands alone: a driver may have tried before to connect in another way, and
+// begin its text with that.
+func serverError(err error) (code, text string) {
+	var state interface {
+		error
+		SQLState() string
+	}
 	if errors.As(err, &state) {
-		return state.SQLState()
+		return state.SQLState(), state.Error()
 	}
 	if found := inText.FindStringSubmatch(err.Error()); found != nil {
-		return found[1]
+		return found[1], err.Error()
 	}
-	return ""
+	return "", err.Error()
 }
 
 // quotes reports whether a text quotes a document as it is, in hex or as Go prints bytes. It compares the text in

@@ -28,6 +28,14 @@
 // libpq all hosts and target_session_attrs=read-write, and give a MySQL driver the writer's address. If a proxy splits
 // reads from writes, exempt this database from that rule.
 //
+// # TLS and poolers
+//
+// The driver decides about TLS, and by default neither pgx nor go-sql-driver/mysql insists on it: pgx falls back to plain
+// text, and the other one never uses TLS. Write sslmode=verify-full or tls=true into the DSN.
+//
+// The statements need no session of their own, and no named prepared statement, so that they work through PgBouncer in
+// transaction mode. Pgx prepares statements by itself: write default_query_exec_mode=exec into its DSN.
+//
 // # Secrets
 //
 // The document holds the key in plain text: keep the table and its backups as secret as the key. The store sends the
@@ -185,6 +193,8 @@ func (s *store) save(ctx context.Context, document []byte, version, newVersion s
 	switch {
 	case err == nil && rows == 1:
 		return nil
+	case err == nil && rows == 0:
+		err = &failure{text: "the server changed no row, and gave no error; a policy for row-level security has to let this user UPDATE the row", permanent: true}
 	case err == nil:
 		err = s.plainFailure(fmt.Sprintf("the statement changed %d rows, want one; is the column name the table's primary key?", rows))
 	default:

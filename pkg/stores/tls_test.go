@@ -1,0 +1,160 @@
+//go:build linux
+
+package stores
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// built is the folder in which program built esper-key, or "".
+var built string
+
+// program builds esper-key, once.
+var program = sync.OnceValues(func() (path string, err error) {
+	if built, err = newFolder(""); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(built, "esper-key"), ".")
+	build.Dir = "../cmd/esper-key"
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return filepath.Join(built, "esper-key"), nil
+})
+
+// esperKey runs esper-key on a store, and returns what it printed, and its exit code. Only token may print the key.
+func esperKey(t *testing.T, server *espertest.Server, url string, env []string, args ...string) (printed string, code int) {
+	t.Helper()
+	path, err := program()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(append(os.Environ(), "ESPER_ENVIRONMENT="+server.URL, "ESPER_KEY_STORE="+url), env...)
+	if args[0] == "adopt" {
+		cmd.Stdin = strings.NewReader(server.Token())
+	}
+	out, err := cmd.CombinedOutput()
+	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
+		t.Fatal(err)
+	}
+	if args[0] != "token" && holds(string(out), server.Token()) {
+		t.Errorf("%q prints the key: %s", args, out)
+	}
+	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
+}
+
+// holds reports whether a text has a key, or most of it, as it is or in hex.
+func holds(text, key string) bool {
+	part := key[:len(key)-4]
+	return strings.Contains(text, part) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(part)))
+}
+
+// serverURL is the URL of a database server for esper-key. Host is where it is, account who asks.
+func serverURL(e *engine, account, host, parameters string) string {
+	if e.name == "PostgreSQL" {
+		return "postgres://" + account + "@" + host + "/postgres?" + parameters
+	}
+	return "mysql://" + account + "@" + host + "/mysql?" + parameters
+}
+
+func root(e *engine) string { return map[bool]string{true: "esper", false: "root"}[e.name == "PostgreSQL"] }
+
+const encrypted, readable = "TLS", "plain text"
+
+// TestTLS reads what esper-key sends to a database, over a wire that leads to a server with TLS, or to one without. The
+// address 0.0.0.0 leads to this machine, although it is no loopback address.
+func TestTLS(t *testing.T) {
+	files := t.TempDir()
+	must(t, certificates(files, ""))
+	const far, near = "0.0.0.0", "127.0.0.1"
+	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
+		e := get(t, name)
+		for _, row := range []struct {
+			host, parameters string
+			offered          bool   // the server offers TLS
+			want             string // or a part of the error
+			code             int
+		}{
+			{far, "", true, encrypted, 0},
+			{far, "", false, "the server offers no TLS", 1},
+			{near, "", true, encrypted, 0},
+			{near, "", false, readable, 0},
+			{far, "sslmode=prefer", true, encrypted, 0},
+			{far, "sslmode=prefer", false, readable, 0},
+			{far, "ssl-mode=PREFERRED", false, readable, 0},
+			{far, "tls=preferred", false, readable, 0},
+			{far, "sslmode=disable", true, readable, 0},
+			{far, "ssl-mode=DISABLED", true, readable, 0},
+			{far, "useSSL=false", true, readable, 0},
+			{far, "tls=false", true, readable, 0},
+			{near, "sslmode=require", false, "the server offers no TLS", 1},
+			{near, "ssl-mode=REQUIRED", false, "the server offers no TLS", 1},
+			{near, "useSSL=true", false, "the server offers no TLS", 1},
+			{near, "tls=skip-verify", true, encrypted, 0},
+			{far, "tls=true", true, "unknown authority", 1},
+			{far, "sslmode=verify-full", true, "unknown authority", 1},
+			{far, "ssl-ca=FILES/ca.pem", true, encrypted, 0},
+			{far, "ssl-ca=FILES/ca.pem", false, "the server offers no TLS", 1},
+			{far, "ssl-ca=FILES/stranger.pem", true, "unknown authority", 1},
+			{far, "tls=true&ssl-ca=FILES/ca.pem", true, encrypted, 0},
+			{"ip6-localhost", "ssl-mode=VERIFY_IDENTITY&sslrootcert=FILES/ca.pem", true, "ip6-localhost", 1}, // another name
+			{far, "sslrootcert=FILES/missing.pem", true, "FILES/missing.pem: no such file", 1},
+			{far, "ssl-ca=FILES/not.pem", true, "FILES/not.pem has no certificate", 1},
+			{far, "useSSL=perhaps", true, "the parameter useSSL of the store's URL is none of 0, 1, false, true", 2},
+			{far, "sslmode=require&tls=false", true, "disagree about TLS", 2},
+		} {
+			server := newServer(t)
+			without := withoutTLS(name)
+			if row.offered {
+				without = nil
+			}
+			w := wireTo(t, e.listens, without)
+			_, port, _ := strings.Cut(w.Addr().String(), ":")
+			parameters := "name=" + newName() + "&" + strings.ReplaceAll(row.parameters, "FILES", files)
+			printed, code := esperKey(t, server, serverURL(e, root(e), row.host+":"+port, parameters), nil, "adopt")
+			got := printed
+			switch {
+			case code == 0 && holds(w.sent(), server.Token()):
+				got = readable
+			case code == 0:
+				got = encrypted
+			case holds(w.sent(), server.Token()):
+				got += ", and the key in plain text"
+			}
+			if want := strings.ReplaceAll(row.want, "FILES", files); code != row.code || !strings.Contains(got, want) {
+				t.Errorf("%s, TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", name, row.offered, row.host, row.parameters, code, got, row.code, want)
+			}
+		}
+	}
+}
+
+// TestSockets has esper-key reach a server by its socket, in each way in which a URL can name one.
+func TestSockets(t *testing.T) {
+	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
+		e, server := get(t, name), newServer(t)
+		key := "name=" + newName()
+		escaped, tail := strings.ReplaceAll(e.socket, "/", "%2F"), ""
+		if name == "PostgreSQL" {
+			_, port, _ := strings.Cut(e.listens, ":")
+			escaped, tail = escaped+":"+port, "/.s.PGSQL."+port
+		}
+		for i, url := range []string{
+			serverURL(e, root(e), "", key+"&socket="+e.socket+tail),
+			serverURL(e, root(e), "localhost", key+"&socket="+e.socket+tail),
+			serverURL(e, root(e), escaped, key),
+		} {
+			if printed, code := esperKey(t, server, url, nil, []string{"adopt", "renew", "check"}[i]); code != 0 {
+				t.Errorf("%s: %d, %s", url, code, printed)
+			}
+		}
+	}
+}
