@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,14 +33,16 @@ type client struct {
 	Snippet  string   `json:"snippet"`
 	Nightly  bool     `json:"nightly"`
 	About    string   `json:"about"`
+	Once     string   `json:"once"` // the setting without which the client may send a renewal more than once
 	// Operations are the operations that the client has; not in client.json if it has all.
 	Operations []string `json:"operations"`
 
-	name  string // the name of the folder, and of the description if that is not openapi.yaml
-	dir   string
-	spec  string
-	work  string    // the copy of the folder in which the client is built
-	found []finding // what the client got wrong; nil if it was not tried, empty if all is well
+	name   string // the name of the folder, and of the description if that is not openapi.yaml
+	dir    string
+	spec   string
+	work   string    // the copy of the folder in which the client is built
+	found  []finding // what the client got wrong; nil if it was not tried, empty if all is well
+	habits []habit   // what it does by itself where no answer comes
 }
 
 // findClients reads each client.json, and returns a client for each description that it names.
@@ -76,6 +79,7 @@ func findClients() ([]*client, error) {
 			found = append(found, &one)
 		}
 	}
+	slices.SortStableFunc(found, func(a, b *client) int { return cmp.Compare(a.Language, b.Language) })
 	return found, nil
 }
 
@@ -94,6 +98,18 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 			continue
 		}
 		t.Run(s.Name+" "+s.operation, func(t *testing.T) {
+			if s.Broken != "" {
+				got, arrived := c.provoke(t, &p, s, false)
+				if problem := s.judgeBroken(got, arrived); problem != "" {
+					t.Logf("%s; the client says %+v", problem, got)
+					found = append(found, finding{problem, s})
+				}
+				if c.Once != "" && c.spec == c.Specs[0] {
+					_, arrived = c.provoke(t, &p, s, true)
+				}
+				c.note(s, arrived)
+				return
+			}
 			var options []espertest.Option
 			if s.Key != "" {
 				options = append(options, espertest.WithToken(s.Key))
@@ -102,12 +118,10 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 			if !s.Own {
 				server.Fail(-1, espertest.Fault{Status: s.Answer.Status, Header: s.header(), Body: s.answer()})
 			}
-			got, err := p.ask(command{s.operation, server.URL, server.Token(), server.EnterpriseID, server.DeveloperAppID, tokenID, expiryAt})
-			if err != nil {
-				p.kill()
-				p = c.start(t)
-				got = reply{Failure: err.Error()}
-			}
+			got := c.ask(t, &p, command{
+				Operation: s.operation, URL: server.URL, Key: server.Token(), EnterpriseID: server.EnterpriseID,
+				DeveloperAppID: server.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt, Timeout: timeout,
+			})
 			if problem := s.judge(got); problem != "" {
 				t.Logf("%s; the client says %+v", problem, got)
 				found = append(found, finding{problem, s})
@@ -118,6 +132,18 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 		t.Error(err)
 	}
 	c.found = found
+}
+
+// ask has the program make a call. If it fails, its failure is the answer, and it is started anew.
+func (c *client) ask(t *testing.T, p **program, cmd command) reply {
+	t.Helper()
+	got, err := (*p).ask(cmd)
+	if err != nil {
+		(*p).kill()
+		*p = c.start(t)
+		got = reply{Failure: err.Error()}
+	}
+	return got
 }
 
 // build generates and builds the client in a copy of its folder. Files of an earlier build stay there, for tools that

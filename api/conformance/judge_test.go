@@ -85,6 +85,23 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s, %s: %q, want %q", tc.scenario, tc.reply, problem, tc.want)
 		}
 	}
+	for _, tc := range []struct {
+		reply   string
+		arrived int
+		want    string
+	}{
+		{`{"status": 0, "failure": "reset"}`, 1, ""},
+		{`{"status": 201, "failure": "cut off"}`, 1, ""},
+		{`{"status": 0, "failure": "reset"}`, 2, "the renewal is sent 2 times"},
+		{`{"status": 0, "failure": "no such operation"}`, 0, "the renewal is not sent"},
+		{`{"status": 201, "value": {"token": "example-new-key"}}`, 1, "it is shown as a success"},
+	} {
+		s := named(t, "answer cut off", "renewToken")
+		got, err := readReply([]byte(tc.reply))
+		if problem := s.judgeBroken(got, tc.arrived); err != nil || problem != tc.want {
+			t.Errorf("%s, sent %d times: %q, %v; want %q", tc.reply, tc.arrived, problem, err, tc.want)
+		}
+	}
 	for _, line := range []string{`{"status": "201"}`, `{"state": 1}`, `{} {}`, `hello`} {
 		if _, err := readReply([]byte(line)); err == nil {
 			t.Errorf("readReply accepts %s", line)

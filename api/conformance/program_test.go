@@ -22,8 +22,11 @@ type command struct {
 	Key            string `json:"key"`
 	EnterpriseID   string `json:"enterprise_id"`
 	DeveloperAppID string `json:"developerapp_id"`
-	TokenID        string `json:"token_id"`  // the id of the personal access token to renew
-	ExpiryAt       int64  `json:"expiry_at"` // when its next key is to end, in seconds since 1970
+	TokenID        string `json:"token_id"`   // the id of the personal access token to renew
+	ExpiryAt       int64  `json:"expiry_at"`  // when its next key is to end, in seconds since 1970
+	Timeout        int    `json:"timeout"`    // how many seconds the client is to wait for an answer
+	InfoFirst      bool   `json:"info_first"` // call getTokenInfo first, with the same client
+	ByItself       bool   `json:"by_itself"`  // leave out the setting against repetition
 }
 
 // These are sent to every program for the renewal of a personal access token.

@@ -32,7 +32,7 @@ func (c *client) row() string {
 	if len(problems) == 0 {
 		problems = []string{"all well"}
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", c.Title, c.Language, c.from(), strings.Join(problems, "<br>"))
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", c.Language, c.Title, c.from(), strings.Join(problems, "<br>"))
 }
 
 func (c *client) from() string {
@@ -51,8 +51,9 @@ func results(clients []*client, scenarios int) string {
 		"Each client calls a server with the answers of the real one, in the %d scenarios of `scenarios.json`: all operations, with\n"+
 		"every shape of their answers, every error, and what proxies send. Nobody here has seen an answer about personal access\n"+
 		"tokens: the scenarios have what Esper declares, and other shapes. \"All well\" means that the client showed everything that was\n"+
-		"sent. Else the scenarios stand here in which it did not. Made by `make conformance-all`; not to be edited.\n\n"+
-		"| client | language | made from | result |\n|---|---|---|---|\n", scenarios)
+		"sent, and sent no renewal twice. Else the scenarios stand here in which it did not. Made by `make conformance-all`; not to\n"+
+		"be edited.\n\n"+
+		"| language | client | made from | result |\n|---|---|---|---|\n", scenarios)
 	for _, c := range clients {
 		b.WriteString(c.row())
 	}
@@ -62,13 +63,28 @@ func results(clients []*client, scenarios int) string {
 			fmt.Fprintf(&b, "%s (%s) is asked for %s only.\n", c.Title, c.from(), strings.Join(c.Operations, " and "))
 		}
 	}
+	b.WriteString("\n## Renewals that got no answer\n\n" +
+		"A renewal whose connection breaks may have replaced the key. A second one then fails, or replaces the new key, and either way\n" +
+		"nobody has the key that counts. Many HTTP libraries send a request again by themselves, PUT above all. This is what each client\n" +
+		"does as it comes, and the setting that makes it send a renewal once. The programs here have the setting.\n\n" +
+		"| language | client | as it comes | setting |\n|---|---|---|---|\n")
+	for _, c := range clients {
+		if c.spec == c.Specs[0] {
+			b.WriteString(c.repeats())
+		}
+	}
 	b.WriteString("\nEsper's own command line client, espercli 0.0.17, configures itself, shows the token, renews it, and is refused with the old\n" +
 		"one (`TestVendorCLI`).\n\n## How they are made\n")
+	language := ""
 	for _, c := range clients {
 		if c.spec != c.Specs[0] {
 			continue
 		}
-		fmt.Fprintf(&b, "\n**%s** (%s): %s.", c.Title, c.Language, c.Versions)
+		if language != c.Language {
+			language = c.Language
+			fmt.Fprintf(&b, "\n### %s\n", language)
+		}
+		fmt.Fprintf(&b, "\n**%s**: %s.", c.Title, c.Versions)
 		if c.About != "" {
 			b.WriteString(" " + c.About)
 		}

@@ -38,6 +38,9 @@ type scenario struct {
 		Text       string          `json:"text"`
 		Body       json.RawMessage `json:"body"`
 	} `json:"answer"`
+	// Broken is how the connection of a renewal breaks, so that no answer comes: "closed", "reset", "cut" (in the middle
+	// of the answer), "late" (later than the client waits), "kept" (closed, after it has served a call before).
+	Broken string `json:"broken"`
 	// Undeclared is the value of an additional property of the body, which a client need not show.
 	Undeclared json.RawMessage `json:"undeclared"`
 
@@ -95,6 +98,19 @@ func (s *scenario) answer() string {
 		body = fmt.Sprintf(`{"undeclared": %s, %s`, s.Undeclared, strings.TrimPrefix(body, "{"))
 	}
 	return body + s.Answer.Text
+}
+
+// judgeBroken is judge for a renewal without an answer, of which some number arrived at the server.
+func (s *scenario) judgeBroken(got reply, arrived int) string {
+	switch {
+	case arrived == 0:
+		return "the renewal is not sent"
+	case arrived > 1:
+		return fmt.Sprintf("the renewal is sent %d times", arrived)
+	case got.Value != nil:
+		return "it is shown as a success"
+	}
+	return ""
 }
 
 // judge returns in a few words what a client got wrong, or "" if nothing is wrong.

@@ -18,11 +18,13 @@ def answer(call: dict[str, Any]) -> dict[str, object]:
     api = esperclient.TokenApi(client)
     # end of snippet
     try:
+        if call["info_first"]:
+            api.get_token_info()
         if call["operation"] == "getTokenInfo":
             value, status, _ = api.get_token_info_with_http_info()
         else:
             value, status, _ = api.renew_token_with_http_info(
-                call["enterprise_id"], call["developerapp_id"], call["key"]
+                call["enterprise_id"], call["developerapp_id"], call["key"], _request_timeout=call["timeout"]
             )
     except ApiException as refusal:
         if not refusal.status:  # no answer, or one that it could not read

@@ -21,6 +21,8 @@ interface Call {
   developerapp_id: string;
   token_id: string;
   expiry_at: number;
+  timeout: number;
+  info_first: boolean;
 }
 
 interface Answer {
@@ -33,7 +35,9 @@ interface Answer {
 
 async function answer(call: Call): Promise<Answer> {
   // snippet
-  const client = createClient({ baseUrl: call.url, auth: call.key });
+  const signal = AbortSignal.timeout(call.timeout * 1000);
+  const client = createClient({ baseUrl: call.url, auth: call.key, signal });
+  if (call.info_first) await getTokenInfo({ client });
   switch (call.operation) {
     case "getTokenInfo":
       return told(await getTokenInfo({ client }));

@@ -17,9 +17,6 @@ import (
 	"ogenclient/client"
 )
 
-// timeout is how long a call may take.
-const timeout = 20 * time.Second
-
 type command struct {
 	Operation      string    `json:"operation"`
 	URL            string    `json:"url"`
@@ -28,6 +25,8 @@ type command struct {
 	DeveloperAppID uuid.UUID `json:"developerapp_id"`
 	TokenID        uuid.UUID `json:"token_id"`
 	ExpiryAt       int64     `json:"expiry_at"`
+	Timeout        int       `json:"timeout"`
+	InfoFirst      bool      `json:"info_first"`
 }
 
 type answer struct {
@@ -72,13 +71,16 @@ func (b bearer) ApiKey(context.Context, client.OperationName) (client.ApiKey, er
 }
 
 func call(c command) (answer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Timeout)*time.Second)
 	defer cancel()
 	var head head
 	// snippet
 	api, err := client.NewClient(c.URL, bearer(c.Key), client.WithClient(&head))
 	if err != nil {
 		return answer{}, err
+	}
+	if c.InfoFirst {
+		_, _ = api.GetTokenInfo(ctx)
 	}
 	var res any
 	switch c.Operation {

@@ -13,6 +13,8 @@ interface Call {
   developerapp_id: string;
   token_id: string;
   expiry_at: number;
+  timeout: number;
+  info_first: boolean;
 }
 
 interface Answer {
@@ -25,7 +27,9 @@ interface Answer {
 
 async function answer(call: Call): Promise<Answer> {
   // snippet
-  const client = createClient<paths>({ baseUrl: call.url, headers: { Authorization: `Bearer ${call.key}` } });
+  const signal = AbortSignal.timeout(call.timeout * 1000);
+  const client = createClient<paths>({ baseUrl: call.url, headers: { Authorization: `Bearer ${call.key}` }, signal });
+  if (call.info_first) await client.GET("/v1/token-info/");
   switch (call.operation) {
     case "getTokenInfo": {
       const { data, error, response } = await client.GET("/v1/token-info/");

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"program/esper"
 )
@@ -20,6 +21,8 @@ type command struct {
 	DeveloperAppID string `json:"developerapp_id"`
 	TokenID        string `json:"token_id"`
 	ExpiryAt       int64  `json:"expiry_at"`
+	Timeout        int    `json:"timeout"`
+	InfoFirst      bool   `json:"info_first"`
 }
 
 type answer struct {
@@ -49,9 +52,13 @@ func call(c command) (a answer) {
 	// snippet
 	config := esper.NewConfiguration()
 	config.Servers = esper.ServerConfigurations{{URL: c.URL}}
+	config.HTTPClient = &http.Client{Timeout: time.Duration(c.Timeout) * time.Second}
 	client := esper.NewAPIClient(config)
 	ctx := context.WithValue(context.Background(), esper.ContextAccessToken, c.Key)
 
+	if c.InfoFirst {
+		_, _, _ = client.TokenAPI.GetTokenInfo(ctx).Execute()
+	}
 	var value any
 	var response *http.Response
 	var err error

@@ -19,14 +19,18 @@ function answer(object $call): array
 {
     // snippet
     $config = (new Configuration())->setHost($call->url)->setAccessToken($call->key);
-    $api = new TokenApi(new GuzzleHttp\Client(), $config);
+    // A connection of its own: curl would send a request again by itself if a kept one broke, and a renewal must be sent once.
+    $http = new GuzzleHttp\Client(['timeout' => $call->timeout, 'curl' => [CURLOPT_FRESH_CONNECT => true]]);
+    $http = $call->by_itself ? new GuzzleHttp\Client(['timeout' => $call->timeout]) : $http;
+    $api = new TokenApi($http, $config);
     try {
+        $call->info_first && $api->getTokenInfo();
         [$value, $status] = match ($call->operation) {
             'getTokenInfo' => $api->getTokenInfoWithHttpInfo(),
             'renewToken' => $api->renewTokenWithHttpInfo($call->enterprise_id, $call->developerapp_id, $call->key),
     // end of snippet
-            'listPersonalAccessTokens' => (new PersonalAccessTokenApi(null, $config))->listPersonalAccessTokensWithHttpInfo(),
-            'renewPersonalAccessToken' => (new PersonalAccessTokenApi(null, $config))->renewPersonalAccessTokenWithHttpInfo(
+            'listPersonalAccessTokens' => (new PersonalAccessTokenApi($http, $config))->listPersonalAccessTokensWithHttpInfo(),
+            'renewPersonalAccessToken' => (new PersonalAccessTokenApi($http, $config))->renewPersonalAccessTokenWithHttpInfo(
                 $call->token_id,
                 new PersonalAccessTokenRenewal(['expiry_at' => $call->expiry_at])
             ),

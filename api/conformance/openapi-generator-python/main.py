@@ -12,10 +12,13 @@ from pydantic import SecretStr
 
 def answer(call: dict[str, Any]) -> dict[str, object]:
     # snippet
-    configuration = esper.Configuration(host=call["url"], access_token=call["key"])
+    # retries=False: urllib3 would send a PUT again by itself, and a renewal must be sent once.
+    configuration = esper.Configuration(host=call["url"], access_token=call["key"], retries=False)
+    if call["by_itself"]: configuration.retries = None
     with esper.ApiClient(configuration) as client:
         api = esper.TokenApi(client)
         try:
+            if call["info_first"]: api.get_token_info()
             if call["operation"] == "getTokenInfo":
                 response = api.get_token_info_with_http_info()
             elif call["operation"] == "renewToken":
@@ -23,6 +26,7 @@ def answer(call: dict[str, Any]) -> dict[str, object]:
                     enterprise_id=UUID(call["enterprise_id"]),
                     developerapp_id=UUID(call["developerapp_id"]),
                     access_token=call["key"],
+                    _request_timeout=call["timeout"],
     # end of snippet
                 )
             elif call["operation"] == "listPersonalAccessTokens":
@@ -31,6 +35,7 @@ def answer(call: dict[str, Any]) -> dict[str, object]:
                 response = esper.PersonalAccessTokenApi(client).renew_personal_access_token_with_http_info(
                     personal_access_token_id=UUID(call["token_id"]),
                     personal_access_token_renewal=esper.PersonalAccessTokenRenewal(expiry_at=call["expiry_at"]),
+                    _request_timeout=call["timeout"],
                 )
         except esper.ApiException as refusal:
             return {

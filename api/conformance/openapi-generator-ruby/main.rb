@@ -14,9 +14,14 @@ def answer(call)
     c.base_path = uri.path
     c.access_token = call["key"]
     c.server_index = nil
+    c.timeout = call["timeout"]
   end
+  # A connection of its own: curl would send a request again by itself if a kept one broke, and a renewal must be sent once.
+  Typhoeus.before { |request| request.options[:fresh_connect] = true }
+  Typhoeus.before.clear if call["by_itself"]
   client = OpenapiClient::ApiClient.new(config)
   api = OpenapiClient::TokenApi.new(client)
+  api.get_token_info if call["info_first"]
   value, status =
     case call["operation"]
     when "getTokenInfo"

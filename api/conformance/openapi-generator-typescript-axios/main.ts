@@ -11,15 +11,22 @@ interface Call {
   developerapp_id: string;
   token_id: string;
   expiry_at: number;
+  timeout: number;
+  info_first: boolean;
 }
 
 async function answer(call: Call): Promise<object> {
   // snippet
-  const config = new Configuration({ basePath: call.url, accessToken: call.key });
+  const config = new Configuration({
+    basePath: call.url,
+    accessToken: call.key,
+    baseOptions: { timeout: call.timeout * 1000 },
+  });
   const api = new TokenApi(config);
   // end of snippet
   const personal = new PersonalAccessTokenApi(config);
   try {
+    if (call.info_first) await api.getTokenInfo();
     const { status, data } = await {
       getTokenInfo: () => api.getTokenInfo(),
       renewToken: () => api.renewToken(call.enterprise_id, call.developerapp_id, call.key),

@@ -16,11 +16,13 @@ from esper.models import (
     TokenInfoV1,
     TokenRenewV0,
 )
+from httpx import Timeout
 
 
 def answer(call: dict[str, Any]) -> dict[str, object]:
     # snippet
-    with AuthenticatedClient(base_url=call["url"], token=call["key"]) as client:
+    with AuthenticatedClient(base_url=call["url"], token=call["key"], timeout=Timeout(call["timeout"])) as client:
+        if call["info_first"]: get_token_info.sync_detailed(client=client)
         if call["operation"] == "getTokenInfo":
             response = get_token_info.sync_detailed(client=client)
         elif call["operation"] == "renewToken":

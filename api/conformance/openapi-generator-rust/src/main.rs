@@ -11,9 +11,6 @@ use reqwest_middleware::{ClientBuilder, Middleware, Next};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Bounds a call.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 #[derive(Deserialize)]
 struct Command {
     operation: String,
@@ -23,6 +20,8 @@ struct Command {
     developerapp_id: String,
     token_id: String,
     expiry_at: i64,
+    timeout: u64,
+    info_first: bool,
 }
 
 /// Notes the answer's status and Retry-After: the generated client hides which 2xx it got, and all headers.
@@ -66,13 +65,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn call(c: &Command) -> Result<Value, Box<dyn std::error::Error>> {
     let head = Head::default();
     // snippet
-    let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(c.timeout))
+        .build()?;
     let config = Configuration {
         base_path: c.url.clone(),
         client: ClientBuilder::new(http).with(head.clone()).build(),
         bearer_access_token: Some(c.key.clone()),
         ..Configuration::default()
     };
+    if c.info_first { let _ = token_api::get_token_info(&config).await; }
     let decoded = match c.operation.as_str() {
         "getTokenInfo" => show(token_api::get_token_info(&config).await),
         "renewToken" => show(

@@ -15,14 +15,18 @@ struct Call {
     developerapp_id: uuid::Uuid,
     token_id: uuid::Uuid,
     expiry_at: i64,
+    timeout: u64,
+    info_first: bool,
 }
 
 async fn answer(call: &Call) -> Result<Value, Box<dyn std::error::Error>> {
     // snippet
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("Authorization", format!("Bearer {}", call.key).parse()?);
-    let http = reqwest::Client::builder().default_headers(headers).build()?;
+    let timeout = std::time::Duration::from_secs(call.timeout);
+    let http = reqwest::Client::builder().default_headers(headers).timeout(timeout).build()?;
     let client = Client::new_with_client(&call.url, http);
+    if call.info_first { let _ = client.get_token_info().await; }
     if call.operation == "getTokenInfo" {
         return show(client.get_token_info().await);
     // end of snippet

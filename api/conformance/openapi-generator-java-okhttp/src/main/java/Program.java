@@ -20,7 +20,8 @@ import org.openapitools.client.model.PersonalAccessTokenRenewal;
 /** Calls the API as each line of standard input says, with the generated client, and answers with a line of JSON. */
 final class Program {
   private record Command(
-      String operation, String url, String key, UUID enterprise_id, UUID developerapp_id, UUID token_id, long expiry_at) {}
+      String operation, String url, String key, UUID enterprise_id, UUID developerapp_id, UUID token_id, long expiry_at,
+      int timeout, boolean info_first, boolean by_itself) {}
 
   public static void main(String[] args) throws IOException {
     var in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -35,7 +36,12 @@ final class Program {
     var client = new ApiClient();
     client.setBasePath(command.url());
     client.setBearerToken(command.key());
+    // OkHttp would send a request again by itself, and a renewal must be sent once.
+    client.setHttpClient(client.getHttpClient().newBuilder().retryOnConnectionFailure(false).build());
+    if (command.by_itself()) client.setHttpClient(client.getHttpClient().newBuilder().retryOnConnectionFailure(true).build());
+    client.setReadTimeout(command.timeout() * 1000);
     var api = new TokenApi(client);
+    if (command.info_first()) api.getTokenInfo();
     return switch (command.operation()) {
       case "getTokenInfo" -> api.getTokenInfoWithHttpInfo();
       case "renewToken" -> api.renewTokenWithHttpInfo(command.enterprise_id(), command.developerapp_id(), command.key());

@@ -18,9 +18,6 @@ import org.openapitools.client.model.PersonalAccessTokenRenewal;
 
 /** Calls the API as each line of standard input says, with the generated client, and answers with a line of JSON. */
 final class Program {
-  /** Bounds a call. */
-  private static final Duration TIMEOUT = Duration.ofSeconds(20);
-
   /** Reads the commands, and writes down what the generated types hold. */
   private static final ObjectMapper JSON = ApiClient.createDefaultObjectMapper();
 
@@ -31,7 +28,9 @@ final class Program {
       UUID enterprise_id,
       UUID developerapp_id,
       UUID token_id,
-      long expiry_at) {}
+      long expiry_at,
+      int timeout,
+      boolean info_first) {}
 
   public static void main(String[] args) throws IOException {
     var in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -74,11 +73,12 @@ final class Program {
     // snippet
     var client = new ApiClient();
     client.updateBaseUri(command.url());
-    client.setConnectTimeout(TIMEOUT);
-    client.setReadTimeout(TIMEOUT);
+    client.setConnectTimeout(Duration.ofSeconds(command.timeout()));
+    client.setReadTimeout(Duration.ofSeconds(command.timeout()));
     client.setRequestInterceptor(
         request -> request.header("Authorization", "Bearer " + command.key()));
     var api = new TokenApi(client);
+    if (command.info_first()) api.getTokenInfo();
     return switch (command.operation()) {
       case "getTokenInfo" -> api.getTokenInfoWithHttpInfo();
       case "renewToken" ->

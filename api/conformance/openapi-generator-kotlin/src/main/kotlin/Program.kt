@@ -2,6 +2,8 @@
 import com.squareup.moshi.Moshi
 import com.squareup.moshi.adapter
 import java.util.UUID
+import java.util.concurrent.TimeUnit
+import okhttp3.OkHttpClient
 import org.openapitools.client.apis.PersonalAccessTokenApi
 import org.openapitools.client.apis.TokenApi
 import org.openapitools.client.infrastructure.ApiClient
@@ -13,25 +15,34 @@ import org.openapitools.client.infrastructure.Success
 import org.openapitools.client.models.ErrorResponse
 import org.openapitools.client.models.PersonalAccessTokenRenewal
 
-fun call(c: Map<String, String>): ApiResponse<out Any?> {
+fun Map<String, Any>.text(name: String) = getValue(name) as String
+
+fun Map<String, Any>.number(name: String) = (getValue(name) as Double).toLong()
+
+fun call(c: Map<String, Any>): ApiResponse<out Any?> {
     // snippet
-    ApiClient.accessToken = c.getValue("key")
-    val api = TokenApi(c.getValue("url"))
+    // OkHttp would send a request again by itself, and a renewal must be sent once.
+    val http = OkHttpClient.Builder().retryOnConnectionFailure(false).readTimeout(c.number("timeout"), TimeUnit.SECONDS)
+    if (c["by_itself"] == true) http.retryOnConnectionFailure(true)
+    val client = http.build()
+    ApiClient.accessToken = c.text("key")
+    val api = TokenApi(c.text("url"), client)
+    if (c["info_first"] == true) api.getTokenInfo()
     return when (c["operation"]) {
         "getTokenInfo" -> api.getTokenInfoWithHttpInfo()
         "renewToken" -> api.renewTokenWithHttpInfo(
-            UUID.fromString(c["enterprise_id"]), UUID.fromString(c["developerapp_id"]), c.getValue("key"))
+            UUID.fromString(c.text("enterprise_id")), UUID.fromString(c.text("developerapp_id")), c.text("key"))
     // end of snippet
-        "listPersonalAccessTokens" -> PersonalAccessTokenApi(c.getValue("url")).listPersonalAccessTokensWithHttpInfo()
-        "renewPersonalAccessToken" -> PersonalAccessTokenApi(c.getValue("url")).renewPersonalAccessTokenWithHttpInfo(
-            UUID.fromString(c["token_id"]), PersonalAccessTokenRenewal(c.getValue("expiry_at").toLong()))
+        "listPersonalAccessTokens" -> PersonalAccessTokenApi(c.text("url"), client).listPersonalAccessTokensWithHttpInfo()
+        "renewPersonalAccessToken" -> PersonalAccessTokenApi(c.text("url"), client).renewPersonalAccessTokenWithHttpInfo(
+            UUID.fromString(c.text("token_id")), PersonalAccessTokenRenewal(c.number("expiry_at")))
         else -> throw IllegalArgumentException("no such operation: ${c["operation"]}")
     }
 }
 
 val json: Moshi = Serializer.moshi
 
-fun answer(c: Map<String, String>): Map<String, Any?> {
+fun answer(c: Map<String, Any>): Map<String, Any?> {
     try {
         val response = call(c)
         val result = mutableMapOf<String, Any?>("status" to response.statusCode)
@@ -55,7 +66,7 @@ fun read(body: Any?): ErrorResponse? =
 @OptIn(ExperimentalStdlibApi::class)
 fun main() {
     for (line in generateSequence(::readLine)) {
-        val result = answer(json.adapter<Map<String, String>>().fromJson(line)!!)
+        val result = answer(json.adapter<Map<String, Any>>().fromJson(line)!!)
         val value = result["value"]
         val parts = result.filterKeys { it != "value" && it != "error" }.mapNotNull { (k, v) -> v?.let { "\"$k\":${json.adapter(Any::class.java).toJson(it)}" } }.toMutableList()
         if (value != null) parts += "\"value\":" + json.adapter(value.javaClass).toJson(value)
