@@ -12,109 +12,111 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/later"
-	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// operation describes one operation of the API: how to build its request, and when to send the request again.
+// operation describes one operation of the API.
 type operation struct {
-	name         string
-	method       string
-	relativePath string // relative to the base URL and without ids, for the log
-	request      func(server string, key Secret) (*http.Request, error)
-	retryable    func(r result) bool
-	repeatable   bool // may be sent again with another key, after a 401
+	name    string
+	path    string // relative to the base URL and without ids, for the log
+	renewal bool   // the answer holds a new key
+	// request builds the request with the generated code. Key is that of the call.
+	request func(server string, key Secret) (*http.Request, error)
 }
 
-// result is how an attempt ended.
+// result is how a call, or one attempt of it, ended.
 type result struct {
-	status     int    // 0 without an answer
-	body       []byte // what was read of the answer, also if err is set
-	err        error  // nil if the answer is 2xx and was read to its end
-	maybeSent  bool   // a server may have got the request
-	permanent  bool   // trying again cannot help
-	attempts   int    // that the call has made so far
-	credential *credential
-	token      *oauth2.Token // the source's token, from which credential was made
-	key        Secret        // the new key, in an answer to a renewal
-	secrets    *redact.Matcher
+	answer
+	err       error // nil if the answer is 2xx and was read to its end
+	maybeSent bool  // a server may have got the request
+	attempts  int   // that the call has made so far
+	token     *oauth2.Token
+	secrets   []string // of the attempt, for texts of the answer
 }
 
 func (r result) success() bool { return r.status/100 == 2 }
 
-var errNilContext = invalid("the context is nil")
-
 // call makes attempts until one succeeds, another one is not allowed, or ctx ends.
-func (c *Client) call(ctx context.Context, op operation) result {
+func (c *Client) call(ctx context.Context, op operation) (r result) {
 	if ctx == nil {
-		return result{err: errNilContext, permanent: true}
+		return result{err: errNilContext}
 	}
 	var (
-		waits  *backoff.ExponentialBackOff
-		next   *oauth2.Token // for the next attempt; nil to ask the source
-		asked  bool          // whether Reject has been called
-		alone  bool          // the next attempt uses a new connection, because the last one brought no whole answer
-		result result
+		waits *backoff.ExponentialBackOff
+		next  *oauth2.Token // for the next attempt; nil to ask the source
+		asked bool          // whether Reject has been called
+		alone bool          // the next attempt uses a new connection, because the last one brought no whole answer
 	)
 	for n := 1; ; n++ {
-		result = c.attempt(ctx, op, next, alone, n)
-		alone = !alone && (result.status == 0 || result.success())
-		if result.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
+		token, err := next, error(nil)
+		if token == nil {
+			if token, err = c.source.get(ctx); err != nil {
+				return result{err: err}
+			}
+		}
+		r = c.attempt(ctx, op, token, alone, n)
+		alone = !alone && (r.status == 0 || r.success())
+		if r.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
-			if next = c.reject(ctx, op, &result); next != nil {
+			if next, err = c.source.reject(ctx, token); err != nil {
+				r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
+				return r
+			}
+			if !op.renewal && next != nil && next.AccessToken != token.AccessToken {
 				continue
 			}
 		}
-		if result.err == nil || result.permanent || n >= c.retry.MaxAttempts || ctx.Err() != nil || !op.retryable(result) {
-			return result
+		if next = nil; r.err == nil || n >= c.retry.MaxAttempts || ctx.Err() != nil || !op.retryable(r) {
+			return r
 		}
 		if waits == nil {
 			waits = c.retry.waits()
 		}
 		wait := waits.NextBackOff()
-		if api := (*APIError)(nil); errors.As(result.err, &api) && api.RetryAfter > 0 {
+		if api := (*APIError)(nil); errors.As(r.err, &api) && api.RetryAfter > 0 {
 			wait = api.RetryAfter
 		}
 		if wait > c.retry.MaxWait {
-			return result
+			return r
 		}
 		if err := sleep(ctx, wait); err != nil {
-			result.err = &callError{operation: op.name, err: &stoppedError{err, result.err}}
-			return result
+			r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
+			return r
 		}
 	}
 }
 
-// reject tells the source that the server refused its token. It returns another token to try, if there is one and
-// op may be repeated.
-func (c *Client) reject(ctx context.Context, op operation, r *result) *oauth2.Token {
-	token, err := c.source.reject(ctx, r.token)
-	if err != nil {
-		r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
-		r.permanent = true
-		return nil
+// retryable reports whether another attempt may help, and can do no harm.
+func (op operation) retryable(r result) bool {
+	transport := (*transportError)(nil)
+	switch {
+	case errors.As(r.err, &transport) && transport.permanent:
+		return false
+	case op.renewal:
+		return r.status == 0 && !r.maybeSent || r.status == http.StatusTooManyRequests
+	case r.success():
+		return !errors.Is(r.err, ErrResponseTooLarge)
 	}
-	if !op.repeatable || token == nil || token.AccessToken == "" || token.AccessToken == r.token.AccessToken {
-		return nil
+	switch r.status {
+	case 0, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
 	}
-	return token
+	return errors.Is(r.err, ErrGateway)
 }
-
-// stoppedError holds the error that stopped a call, and the error of its last attempt.
-type stoppedError struct{ stop, last error }
-
-func (e *stoppedError) Error() string   { return reasonOf(e.stop) + ", after: " + reasonOf(e.last) }
-func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
 
 // waits returns a backoff with full jitter. Its intervals are half the bound, and vary by 100 %: a wait is then between 0
 // and the bound.
 func (r Retry) waits() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2}
+	return &backoff.ExponentialBackOff{
+		InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2,
+	}
 }
 
 // sleep waits for d. It returns an error when ctx ends, and at once if the deadline of ctx comes before d is over.
 func sleep(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline", context.DeadlineExceeded, d.Round(time.Millisecond))
+		return fmt.Errorf("%w: the wait of %v for another attempt would outlast the call's deadline",
+			context.DeadlineExceeded, d.Round(time.Millisecond))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -122,21 +124,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w while waiting to try again", ctx.Err())
+		return fmt.Errorf("%w while waiting to try again", context.Cause(ctx))
 	}
 }
 
-// attempt sends op's request once, with the token next, or with a token of the source if next is nil.
-func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, alone bool, n int) result {
-	r := result{permanent: true, attempts: n}
+// attempt sends op's request once, with token.
+func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
+	r := result{attempts: n, token: token}
 	if err := ctx.Err(); err != nil {
-		r.err = &callError{op.name, n - 1, err}
+		r.err = &callError{op.name, n - 1, context.Cause(ctx)}
 		return r
 	}
-	if r.credential, r.token, r.err = c.source.get(ctx, next); r.err != nil {
-		return r
-	}
-	req, err := op.request(c.generated.Server, r.credential.key)
+	key := NewSecret(token.AccessToken)
+	req, err := op.request(c.generated.Server, key)
 	if err == nil {
 		err = c.describe(ctx, req)
 	}
@@ -145,38 +145,27 @@ func (c *Client) attempt(ctx context.Context, op operation, next *oauth2.Token, 
 		return r
 	}
 	start := time.Now()
-	a := c.newAttempt(ctx, r.credential, req)
-	defer a.end()
+	a := newAttempt(ctx, c.timeout, key, req, op.renewal)
+	defer a.cancel()
 	a.alone = alone
-	answer, err := a.send(c.chain)
-	r.maybeSent, r.permanent = a.maybeSent.Load(), false
-	if err != nil {
-		transport := (*transportError)(nil)
-		r.permanent = errors.As(err, &transport) && transport.permanent
+	got, err := a.send(c.chain)
+	r.maybeSent, r.secrets = a.maybeSent.Load(), a.secrets()
+	if got != nil {
+		r.answer, err = *got, got.err
+	}
+	switch {
+	case got != nil && !r.success():
+		r.err = newAPIError(op.name, n, got, r.secrets)
+	case err != nil:
 		r.err = &callError{op.name, n, err}
 	}
-	if answer != nil {
-		r.status, r.body, r.key, r.secrets = answer.status, answer.body, answer.key, answer.secrets
-		r.err = answer.asError(op.name, n, err)
-	}
-	c.log(ctx, op, r.status, n, start)
-	return r
-}
-
-func (c *Client) log(ctx context.Context, op operation, status, attempt int, start time.Time) {
-	if !c.logger.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	took := time.Since(start)
-	later.Do(ctx, func() {
-		_ = guarded(func() { // a handler that panics must not cost the answer
-			c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call",
-				slog.String("operation", op.name),
-				slog.String("method", op.method),
-				slog.String("path", op.relativePath),
-				slog.Int("status", status),
-				slog.Duration("duration", took),
-				slog.Int("attempt", attempt))
+	if c.logger.Enabled(ctx, slog.LevelDebug) {
+		took := time.Since(start)
+		later.Do(ctx, func() {
+			c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call", slog.String("operation", op.name),
+				slog.String("method", a.method), slog.String("path", op.path), slog.Int("status", r.status),
+				slog.Duration("duration", took), slog.Int("attempt", n))
 		})
-	})
+	}
+	return r
 }

@@ -1,21 +1,17 @@
 package esper
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/gen"
-	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/network"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
@@ -25,18 +21,13 @@ import (
 type Client struct {
 	generated gen.Client
 	base      *url.URL
-	source    *source
-	chain     http.RoundTripper // the middleware around authTransport
-	hop       *authTransport
+	source    source
+	chain     http.RoundTripper // the middleware around hop
+	hop       *hop
 	userAgent string
 	timeout   time.Duration // of one attempt
 	retry     Retry
 	logger    *slog.Logger
-
-	tokenInfo                     *http.Request // copied for each attempt, which sets header and context
-	tokenInfoPath, renewTokenPath string        // relative to the base URL, for the log
-	tokenInfoFields               body.Fields
-	tokens                        tokensAPI
 }
 
 // New returns a client for environment, which is a tenant name ("foo") or a base URL
@@ -54,7 +45,8 @@ type Client struct {
 //   - Server() *url.URL returns the base URL that the source's key belongs to. New refuses any other
 //     environment. Nil allows every environment.
 //   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called when
-//     [Client.RenewToken] is to renew the source's own key. [Client.Generated] refuses to renew it.
+//     [Client.RenewToken] is to renew the source's own key. [Client.Generated] refuses
+//     requests with an access_token.
 //
 // New returns [ErrInvalidArgument] for an argument that cannot work. The text of the error never
 // repeats an argument, which might be a key.
@@ -71,12 +63,11 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	if err != nil {
 		return nil, err
 	}
-	pooled := network.Pooled(s.transport, noteProxy)
-	hop := &authTransport{base: base, pooled: pooled, single: network.Single(pooled)}
+	pooled := network.Pooled(s.transport)
+	last := &hop{base: base, pooled: pooled, single: network.Single(pooled)}
 	c := &Client{
-		base: base, source: source, chain: hop, hop: hop,
+		base: base, source: source, chain: last, hop: last,
 		userAgent: s.userAgent, timeout: s.timeout, retry: s.retry, logger: s.logger,
-		tokenInfoFields: body.FieldsOf(TokenInfo{}),
 	}
 	for _, wrap := range slices.Backward(s.middleware) {
 		if c.chain = wrap(c.chain); c.chain == nil {
@@ -88,27 +79,7 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 		return nil, err
 	}
 	c.generated = *generated
-	if c.tokenInfo, err = gen.NewGetTokenInfoRequest(c.generated.Server); err != nil {
-		return nil, err
-	}
-	if c.tokens, err = newTokensAPI(c.generated.Server); err != nil {
-		return nil, err
-	}
-	return c, c.setRelativePaths()
-}
-
-// setRelativePaths asks the generated code for the paths of the two operations.
-func (c *Client) setRelativePaths() error {
-	tokenInfo, err := gen.NewGetTokenInfoRequest("")
-	if err != nil {
-		return err
-	}
-	renewToken, err := gen.NewRenewTokenRequest("", "{enterprise_id}", "{developerapp_id}", &gen.RenewTokenParams{})
-	if err != nil {
-		return err
-	}
-	c.tokenInfoPath, c.renewTokenPath = "/"+strings.TrimLeft(tokenInfo.URL.Path, "./"), "/"+strings.TrimLeft(renewToken.URL.Path, "./")
-	return nil
+	return c, nil
 }
 
 // NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in
@@ -129,7 +100,7 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	if _, err := origin.Parse(os.Getenv(environment), s.insecure); err != nil {
-		return nil, &variableError{environment, invalid("%v", err)}
+		return nil, invalid("%v (in %s)", err, environment)
 	}
 	return New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
 }
@@ -139,6 +110,10 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 // adds the key, hides secrets, limits time and size, and follows no redirect. It does not retry; the
 // caller checks the status and closes the body. The response has only the header fields that a
 // middleware may see: see [WithMiddleware].
+//
+// A request whose method is not safe (RFC 9110, section 9.2.1), such as POST, is sent once and over a connection of its
+// own, as a renewal is. A parameter access_token is a secret. If the client's token source has a RenewToken method (see
+// [New]), a request with that parameter is [ErrInvalidArgument].
 func (c *Client) Generated() *gen.Client {
 	generated := c.generated
 	return &generated
@@ -164,52 +139,3 @@ func (c *Client) describe(_ context.Context, req *http.Request) error {
 	req.Header["Accept"], req.Header["User-Agent"] = values[:1:1], values[1:]
 	return nil
 }
-
-// generatedDoer sends the requests of the generated client.
-type generatedDoer struct{ client *Client }
-
-func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
-	const name = "Generated"
-	source := d.client.source
-	cred, token, err := source.get(req.Context(), nil)
-	if err != nil {
-		return nil, err
-	}
-	a := d.client.newAttempt(req.Context(), cred, req)
-	defer a.end()
-	if source.renew != nil && a.renewal && (a.accessToken.IsZero() || a.accessToken == cred.key) {
-		return nil, errOwnRenewal
-	}
-	got, err := a.send(d.client.chain)
-	if got == nil {
-		return nil, &callError{name, 1, err}
-	}
-	if got.status == http.StatusUnauthorized && source.reject != nil {
-		_, _ = source.reject(req.Context(), token) // the caller gets the 401, whatever Reject returns
-	}
-	resp := &http.Response{
-		Status: statusLine("", got.status), StatusCode: got.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: got.header, ContentLength: int64(len(got.body)), Request: a.request,
-	}
-	if got.up != nil {
-		resp.Proto, resp.ProtoMajor, resp.ProtoMinor = got.up.Proto, got.up.ProtoMajor, got.up.ProtoMinor
-	}
-	rest := bytes.NewReader(got.body)
-	resp.Body = bodyFunc(func(p []byte) (int, error) {
-		n, err := rest.Read(p)
-		if err == io.EOF && got.err != nil {
-			err = got.err
-		}
-		return n, err
-	})
-	if got.err != nil {
-		resp.ContentLength = -1
-	}
-	return resp, nil
-}
-
-// bodyFunc is a body that is a func, because fmt prints only the address of a func and so no key.
-type bodyFunc func(p []byte) (int, error)
-
-func (f bodyFunc) Read(p []byte) (int, error) { return f(p) }
-func (bodyFunc) Close() error                 { return nil }

@@ -1,25 +1,35 @@
 package esper
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/network"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
 // The kinds of an [*APIError], by its status, for errors.Is.
 var (
 	ErrBadRequest   = errors.New("esper: bad request")                   // 400
-	ErrUnauthorized = errors.New("esper: the key is missing or invalid") // 401
-	ErrForbidden    = errors.New("esper: the key has no permission")     // 403
+	ErrUnauthorized = errors.New("esper: the key is missing or invalid") // 401, from Esper itself
+	ErrForbidden    = errors.New("esper: the key has no permission")     // 403, from Esper itself
 	ErrNotFound     = errors.New("esper: not found")                     // 404, 410
 	ErrRateLimited  = errors.New("esper: rate limit exceeded")           // 429
 	ErrServer       = errors.New("esper: the server failed")             // 5xx
 	ErrRedirect     = errors.New("esper: redirects are not followed")    // 3xx
 
 	// ErrGateway is a 401 or 403 that something in front of Esper answered: a proxy, a firewall, a login page. Such an
-	// answer says nothing about the key, and is neither ErrUnauthorized nor ErrForbidden.
+	// answer says nothing about the key, and is neither ErrUnauthorized nor ErrForbidden. It is recognised by what it
+	// lacks: the JSON object with errors, with detail, or with message and status, in which Esper refuses.
 	ErrGateway = errors.New("esper: something in front of Esper refused the request")
 )
 
@@ -37,15 +47,6 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalidArgument, fmt.Sprintf(format, args...))
 }
 
-// variableError is ErrInvalidArgument for a value that came from an environment variable.
-type variableError struct {
-	name string
-	err  error
-}
-
-func (e *variableError) Error() string { return e.err.Error() + " (in " + e.name + ")" }
-func (e *variableError) Unwrap() error { return e.err }
-
 // callError is a call that ended without an answer, or with one that cannot be used.
 type callError struct {
 	operation string
@@ -54,11 +55,10 @@ type callError struct {
 }
 
 // Error says which operation failed, why, and after how many attempts if there was more than one.
-func (e *callError) Error() string { return "esper: " + e.operation + ": " + e.reason() }
-func (e *callError) Unwrap() error { return e.err }
-func (e *callError) reason() string {
-	return reasonOf(e.err) + afterAttempts(e.attempts)
+func (e *callError) Error() string {
+	return "esper: " + e.operation + ": " + bare(e.err, e.operation) + afterAttempts(e.attempts)
 }
+func (e *callError) Unwrap() error { return e.err }
 
 // Timeout is there for os.IsTimeout, which does not unwrap errors.
 func (e *callError) Timeout() bool { return timeout(e.err) }
@@ -68,12 +68,9 @@ func timeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// reasonOf returns err's text without the operation's name, which the error around err has already.
-func reasonOf(err error) string {
-	if inner, ok := err.(interface{ reason() string }); ok {
-		return inner.reason()
-	}
-	return strings.TrimPrefix(err.Error(), "esper: ")
+// bare returns err's text without the names with which the error around it begins.
+func bare(err error, operation string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "esper: "), operation+": ")
 }
 
 func afterAttempts(n int) string {
@@ -81,4 +78,207 @@ func afterAttempts(n int) string {
 		return ""
 	}
 	return fmt.Sprintf(" (%d attempts)", n)
+}
+
+// stoppedError holds the error that stopped a call, and the error of its last attempt.
+type stoppedError struct{ stop, last error }
+
+func (e *stoppedError) Error() string {
+	return bare(e.stop, "") + ", after: " + strings.TrimPrefix(e.last.Error(), "esper: ")
+}
+func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
+
+// transportError says that a request could not be sent, or its answer not be read. Its text shows no key, and err, which
+// errors.Is and errors.As find, quotes no answer.
+type transportError struct {
+	text      string
+	err       error
+	permanent bool // another attempt would fail in the same way
+}
+
+func (e *transportError) Error() string { return e.text }
+func (e *transportError) Unwrap() error { return e.err }
+func (e *transportError) Timeout() bool { return timeout(e.err) }
+
+// newTransportError wraps an error of net/http, or of a middleware, which may quote the answer, and so a key.
+func (a *attempt) newTransportError(what string, err error) error {
+	hint, permanent, kind := network.Kind(err)
+	// A GET after ErrHTTP2 is tried again, because the next attempt goes over the pool, which can speak HTTP/2.
+	permanent = permanent && (a.once || !errors.Is(kind, network.ErrHTTP2))
+	shown := err
+	if kind != nil {
+		shown = kind
+	}
+	if a.Err() != nil {
+		if end := endOf(a); kind == nil {
+			kind, shown = end, end
+		} else if !errors.Is(kind, end) {
+			kind = fmt.Errorf("%w: %w", end, kind)
+			shown = kind
+		}
+	}
+	text := what + ": " + redact.Text(shown.Error(), a.secrets()...)
+	if hint != "" {
+		text += "; " + hint
+	}
+	if a.timedOut() {
+		text += " (WithTimeout limits an attempt)"
+	}
+	return &transportError{text: text, err: kind, permanent: permanent}
+}
+
+// endOf returns why a context ended, and its cause if that says more.
+func endOf(ctx context.Context) error {
+	end, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(end, cause) {
+		return end
+	}
+	if errors.Is(cause, end) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", end, cause)
+}
+
+// APIError is an answer whose status is not 2xx. Message, Details and RequestID come from the server. Each text is one
+// line of at most 1 KiB, in Details of at most 256 bytes. A text that repeats the key, or eight characters in a row of
+// it, is replaced by a note that says so. In other texts a run of 20 or more characters that could be a key becomes "…".
+type APIError struct {
+	Operation  string        // the method of Client: "TokenInfo"
+	StatusCode int           // of the HTTP answer, whatever the body claims
+	Message    string        // the server's message or detail, or the title of an HTML page
+	Details    []string      // the faults that the body lists, 32 at most
+	RequestID  string        // the X-Request-Id header
+	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
+	Attempts   int           // how many requests the call made
+	Body       []byte        `json:"-"` // decompressed, up to 1 MiB; may repeat a key, so printing the error does not show it
+
+	gateway bool   // the error is ErrGateway
+	front   string // how the gateway shows itself, or that a middleware answered
+}
+
+func newAPIError(operation string, attempts int, a *answer, secrets []string) *APIError {
+	message, details := body.Faults(a.body)
+	secrets = append(secrets, a.key.Reveal())
+	e := &APIError{
+		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...), RequestID: a.requestID,
+		RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body, front: a.front,
+	}
+	for _, text := range details {
+		e.Details = append(e.Details, redact.Detail(text, secrets...))
+	}
+	refused := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	e.gateway = refused && (a.err != nil || !body.IsRefusal(a.body))
+	return e
+}
+
+// Error says which operation failed, with what status, the server's reason and what can be done.
+func (e *APIError) Error() string {
+	status := strings.TrimSpace(fmt.Sprint(e.StatusCode, " ", http.StatusText(e.StatusCode)))
+	text := "esper: " + e.Operation + ": " + status
+	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
+		text += ": " + e.Message
+	}
+	more := slices.DeleteFunc(slices.Clone(e.Details), func(detail string) bool { return detail == e.Message })
+	if more = slices.Compact(more); len(more) > 0 {
+		text += " (" + strings.Join(more, "; ") + ")"
+	}
+	if e.RequestID != "" {
+		text += ", request " + e.RequestID
+	}
+	text += afterAttempts(e.Attempts)
+	if hint := e.hint(); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+// hint says what the caller can do.
+func (e *APIError) hint() string {
+	renewal := strings.HasPrefix(e.Operation, "Renew")
+	unavailable := []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	switch code := e.StatusCode; {
+	case e.gateway:
+		front := ""
+		if e.front != "" {
+			front = " (" + e.front + ")"
+		}
+		return "this is not Esper's refusal, but that of something in front of it" + front + ": a proxy, a firewall or a login page; " +
+			"it says nothing about the key, so keep the key, and ask those who run the network, or check the base URL"
+	case e.Is(ErrRedirect):
+		return "redirects are not followed, since they would hand over the key; check the base URL"
+	case code == http.StatusProxyAuthRequired:
+		return "the proxy wants a user name and a password; write them into HTTPS_PROXY, or into the transport's Proxy"
+	case e.RetryAfter > 0 && (code == http.StatusTooManyRequests || code >= 500):
+		return "wait " + max(time.Second, e.RetryAfter.Round(time.Second)).String()
+	case code == http.StatusTooManyRequests:
+		return "wait a moment and try again"
+	case body.IsHTML(e.Body):
+		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login page), " +
+			"or the base URL leads elsewhere"
+	case code == http.StatusBadRequest && slices.Contains(append(e.Details, e.Message), redact.Withheld):
+		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and the newest"
+	case code == http.StatusUnauthorized && e.front != "":
+		return e.front
+	case code == http.StatusUnauthorized:
+		return "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another " +
+			"machine; if no newer one is stored, make one in the Esper Console"
+	case code == http.StatusGone:
+		return "the server says that this endpoint is gone for good; its successor is personal access tokens"
+	case renewal && (code == http.StatusForbidden || code == http.StatusNotFound):
+		return "check the tenant or the base URL, and compare the ids of the renewal with what TokenInfo says, " +
+			"or ListPersonalAccessTokens"
+	case code == http.StatusForbidden:
+		return "the key is unknown, or may not do this; check the tenant, and the key's scopes in the Esper Console"
+	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound:
+		return "check the tenant, or the base URL, which ends in /api on the Esper cloud"
+	case slices.Contains(unavailable, code):
+		return "the server cannot be reached from what stands in front of it; try again later"
+	}
+	return ""
+}
+
+// Is reports whether target is the Err variable for e's status, such as ErrNotFound for 404.
+func (e *APIError) Is(target error) bool {
+	switch code := e.StatusCode; target {
+	case ErrBadRequest:
+		return code == http.StatusBadRequest
+	case ErrUnauthorized:
+		return code == http.StatusUnauthorized && !e.gateway
+	case ErrForbidden:
+		return code == http.StatusForbidden && !e.gateway
+	case ErrGateway:
+		return e.gateway
+	case ErrNotFound:
+		return code == http.StatusNotFound || code == http.StatusGone
+	case ErrRateLimited:
+		return code == http.StatusTooManyRequests
+	case ErrServer:
+		return code >= 500 && code <= 599
+	case ErrRedirect:
+		return code >= 300 && code <= 399
+	}
+	return false
+}
+
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is
+// a value so that APIError and *APIError are both covered.
+func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+
+// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything
+// else, for a date in the past, and for seconds that do not fit a Duration.
+func retryAfter(value string, now time.Time) time.Duration {
+	if value == "" { // the usual case: saves the parsers below, which would allocate an error each
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		if seconds > math.MaxInt64/uint64(time.Second) {
+			return 0
+		}
+		return time.Duration(seconds) * time.Second
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, date.Sub(now))
 }

@@ -20,10 +20,15 @@ import (
 func TestStatusToSentinel(t *testing.T) {
 	sentinels := []error{
 		esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden, esper.ErrNotFound, esper.ErrRateLimited,
-		esper.ErrServer, esper.ErrRedirect, esper.ErrInvalidArgument, esper.ErrInvalidResponse, esper.ErrResponseTooLarge,
+		esper.ErrServer, esper.ErrRedirect, esper.ErrGateway, esper.ErrInvalidArgument, esper.ErrInvalidResponse, esper.ErrResponseTooLarge,
 	}
 	status := 0
-	p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		if status == 401 || status == 403 {
+			_, _ = io.WriteString(w, `{"errors": ["no"], "message": "no", "status": 1}`)
+		}
+	})
 	c := clientFor(t, p.URL, "key", esper.WithRetry(esper.Retry{MaxAttempts: 1}))
 	for code, want := range map[int]error{
 		300: esper.ErrRedirect, 301: esper.ErrRedirect, 399: esper.ErrRedirect,
@@ -73,7 +78,7 @@ func TestErrorEnvelopes(t *testing.T) {
 		"html":                {"<html><body>Bad gateway</body></html>", "", nil},
 		"empty":               {"", "", nil},
 		"a string":            {`"a"`, "", nil},
-		"a list":              {`["a"]`, "", nil},
+		"a list":              {`["Enter a valid UUID."]`, "", []string{"Enter a valid UUID."}},
 		"cut short":           {`{"message":"m","errors":["a`, "", nil},
 		"garbage":             {"\x00\xff\xfe", "", nil},
 		"lines":               {`{"message":"a\nb\r\nc\u2028d\u0000e\u001b[31m","errors":["f\ng"]}`, "a b  c d e [31m", []string{"f g"}},
@@ -87,13 +92,13 @@ func TestErrorEnvelopes(t *testing.T) {
 				w.Header()["Content-Type"] = []string{contentType}[:min(1, len(contentType))]
 				w.Header().Set("X-Request-Id", "r-1")
 				w.Header().Set("Retry-After", "7")
-				w.WriteHeader(http.StatusForbidden)
+				w.WriteHeader(http.StatusBadRequest)
 				_, _ = io.WriteString(w, tc.body)
 			})
 			each(t, clientFor(t, p.URL, "key"), "key", func(t *testing.T, do func(context.Context) error) {
 				err := do(t.Context())
 				var api *esper.APIError
-				if !errors.As(err, &api) || !errors.Is(err, esper.ErrForbidden) {
+				if !errors.As(err, &api) || !errors.Is(err, esper.ErrBadRequest) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				if api.Message != tc.message || !reflect.DeepEqual(api.Details, tc.details) {
@@ -103,7 +108,7 @@ func TestErrorEnvelopes(t *testing.T) {
 					t.Errorf("%s: body %q, request %q, wait %v", name, api.Body, api.RequestID, api.RetryAfter)
 				}
 				text := err.Error()
-				for _, part := range append([]string{"403 Forbidden", "request r-1", tc.message}, tc.details...) {
+				for _, part := range append([]string{"400 Bad Request", "request r-1", tc.message}, tc.details...) {
 					if !strings.Contains(text, part) {
 						t.Errorf("%s: %q lacks %q", name, text, part)
 					}
@@ -130,7 +135,7 @@ func TestErrorTextsAreBounded(t *testing.T) {
 	p = newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Request-Id", strings.Repeat("r", 5000))
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, `{"errors":["`+strings.Repeat(strings.Repeat("x", 2000)+`","`, 400)+`"]}`)
+		_, _ = io.WriteString(w, `{"errors":["`+strings.Repeat(strings.Repeat("x", 1500)+`","`, 40)+`"]}`)
 	})
 	_, err = clientFor(t, p.URL, "key").TokenInfo(t.Context())
 	if !errors.As(err, &api) || len(api.RequestID) > 1100 || len(api.Details) != 32 || len(api.Details[0]) > 1100 || len(err.Error()) > 40<<10 {

@@ -3,6 +3,7 @@ package esper
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,8 +27,10 @@ func FuzzErrorBody(f *testing.F) {
 		f.Add(503, body, "a request")
 	}
 	f.Fuzz(func(t *testing.T, status int, body, requestID string) {
-		answered := &answer{status: status, header: http.Header{"X-Request-Id": {requestID}}, body: []byte(body), secrets: redact.New(NewSecret(canary))}
-		err := newAPIError("TokenInfo", answered)
+		a := newAttempt(t.Context(), time.Minute, NewSecret(canary), httptest.NewRequest(http.MethodGet, "/", nil), false)
+		defer a.cancel()
+		answered := a.newAnswer(&http.Response{StatusCode: status, Header: http.Header{"X-Request-Id": {requestID}}}, []byte(body), nil)
+		err := newAPIError("TokenInfo", 1, answered, a.secrets())
 		if err.StatusCode != status || string(err.Body) != body || len(err.Details) > 32 {
 			t.Errorf("%#v", err)
 		}

@@ -60,27 +60,6 @@ func TestMiddlewareMayHedge(t *testing.T) {
 	}
 }
 
-// TokenInfo reads the answer that the middleware returns, not the answer that came last.
-func TestMiddlewareMayChooseAnAnswer(t *testing.T) {
-	var n atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"enterprise": "e", "id": %d}`, n.Add(1))
-	}))
-	defer server.Close()
-	firstOfTwo := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		first, err := next.RoundTrip(req.Clone(req.Context()))
-		if err != nil {
-			return nil, err
-		}
-		_, err = next.RoundTrip(req.Clone(req.Context()))
-		return first, err
-	}
-	info, err := clientFor(t, server.URL, oldKey, around(firstOfTwo), quickRetry(1)).TokenInfo(t.Context())
-	if err != nil || info.ID != "1" {
-		t.Errorf("%+v %v", info, err)
-	}
-}
-
 func TestMiddlewareCannotHedgeARenewal(t *testing.T) {
 	var posts atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -25,6 +25,7 @@ const (
 	enterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	developerAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
 	infoAnswer     = `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c","token":"info-token"}`
+	refusal        = `{"errors":["no"],"message":"no","status":403}` // in Esper's envelope
 	renewalAnswer  = `{"id":571,"enterprise":"Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]","token":"new-token"}`
 )
 

@@ -3,11 +3,8 @@ package esper_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,47 +13,6 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
-
-// A function of the caller that never returns, ends its goroutine or panics cannot delay the call beyond
-// its time limit, and cannot lose a key that has arrived.
-func TestFunctionsThatDoNotReturn(t *testing.T) {
-	release := make(chan struct{})
-	defer close(release)
-	for name, f := range map[string]func(){"blocks": func() { <-release }, "ends its goroutine": runtime.Goexit, "panics": func() { panic("no") }} {
-		t.Run(name, func(t *testing.T) {
-			base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodGet {
-					answerWell(w, r)
-					return
-				}
-				answer(201, "application/json", realRenewal)(w, r)
-			})
-			proxy := esper.WithTransport(&http.Transport{Proxy: func(*http.Request) (*url.URL, error) { f(); return nil, nil }}) //nolint:nilnil // no proxy
-			each(t, clientFor(t, base, oldKey, proxy, quickRetry(1), esper.WithTimeout(100*time.Millisecond)), oldKey, func(t *testing.T, do func(context.Context) error) {
-				if err := do(t.Context()); err == nil {
-					t.Error("no error")
-				}
-			})
-			wantCount(t, "requests", posts.Load(), 0)
-			closing := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-				resp, err := next.RoundTrip(req)
-				if err == nil {
-					resp.Body = closeFunc{resp.Body, f}
-				}
-				return resp, err
-			})
-			renewed, err := clientFor(t, base, oldKey, closing, esper.WithTimeout(300*time.Millisecond)).RenewToken(t.Context(), renewal(oldKey))
-			wantRenewed(t, renewed, err)
-		})
-	}
-}
-
-type closeFunc struct {
-	io.Reader
-	close func()
-}
-
-func (c closeFunc) Close() error { c.close(); return nil }
 
 // A middleware that hedges and repeats a renewal while connections fail still sends only one, and gets
 // its answer.

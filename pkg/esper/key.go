@@ -44,7 +44,8 @@ func checkKey(key, name string) error {
 	case !utf8.ValidString(key):
 		return invalid("%s is not UTF-8 text", name)
 	case strings.ContainsFunc(key, invisible):
-		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file or the mark at its beginning", name)
+		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file "+
+			"or the mark at its beginning", name)
 	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
 		return invalid("%s begins with Bearer, which is added here; pass the key alone", name)
 	case key[0] == ' ' || key[len(key)-1] == ' ':

@@ -206,6 +206,7 @@ func TestRenewToken_UnrulyMiddlewareAndAServerThatFails(t *testing.T) {
 					}
 					time.Sleep(30 * time.Millisecond)
 					w.WriteHeader(status)
+					_, _ = io.WriteString(w, refusal)
 				})
 				client := clientFor(t, p.URL, oldKey, around(middleware), esper.WithTimeout(300*time.Millisecond), quickRetry(4))
 				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))

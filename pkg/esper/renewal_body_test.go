@@ -1,6 +1,7 @@
 package esper_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -30,7 +31,6 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		scope   = `"read write update introspection sdk register"`
 		scopes  = "read,write,update,introspection,sdk,register"
 		noTimes = " expires=" + noDate + " scope= created=" + noDate + " updated=" + noDate
-		upToKey = "id=571 user=bindya enterprise=" + enterpriseID + " app=" + developerAppID + noTimes
 		onlyKey = "id= user= enterprise= app=" + noTimes
 	)
 	tests := []struct{ name, old, new, wantOld, wantNew string }{
@@ -70,7 +70,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"unknown fields", `{"id"`, `{"extra": {"token": "nested"}, "list": [{"token": "nested"}], "id"`, "", ""},
 		{"huge field before", `{"id"`, `{"big": "` + strings.Repeat("x", 900<<10) + `", "id"`, "", ""},
 		{"huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 900<<10) + `", "expires_at"`, "", ""},
-		{"too huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 2<<20) + `", "expires_at"`, realFields, upToKey},
+		{"too huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 2<<20) + `", "expires_at"`, "", ""},
 		{"deeply nested field", `{"id"`, `{"deep": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `, "id"`, "", ""},
 		{"token twice", token, `"token": "first", ` + token, "", ""},
 		{"token null and then real", token, `"token": null, ` + token, "", ""},
@@ -94,7 +94,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"garbage after", realRenewal, realRenewal + "<!-- proxy -->", "", ""},
 		{"second document after", realRenewal, realRenewal + `{"token": "other"}`, "", ""},
 		{"brace missing", `Z"}`, `Z"`, "", ""},
-		{"value without a name", `{"id"`, `{{"token": "nested"}, "id"`, "", ""},
+		{"blanks around the key", `"` + newKey + `"`, `" ` + newKey + `\r\n"`, "", ""},
 		{"only the key", realRenewal, "{" + token + "}", realFields, onlyKey},
 	}
 	var body string
@@ -112,6 +112,9 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 			}
 			if tt.wantOld != "" {
 				want = strings.Replace(want, tt.wantOld, tt.wantNew, 1)
+			}
+			if !json.Valid([]byte(strings.TrimPrefix(body, "\ufeff"))) || len(body) > mebibyte {
+				want = onlyKey // only the key is promised of a broken document
 			}
 			posts.Store(0)
 			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
@@ -172,7 +175,9 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 		"cut in a number":           `{"token": 1234567890`,
 		"no token":                  strings.Replace(realRenewal, `"token"`, `"tokens"`, 1),
 		"only nested":               `{"data": ` + realRenewal + `}`,
-		"only nested, malformed":    `{"data": [` + realRenewal + `, NaN}`,
+		"two tokens, malformed":     `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
+		"the old key, malformed":    `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
+		"cut in a nested token":     `{"data": {"token": "` + newKey + `"`,
 		"token null":                token(`null`),
 		"token empty":               token(`""`),
 		"token an object":           token(`{"token": "` + newKey + `"}`),

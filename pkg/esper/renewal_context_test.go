@@ -94,9 +94,7 @@ func TestRenewToken_CancelledAfterTheKeyArrived(t *testing.T) {
 		})
 		client := clientFor(t, "http://127.0.0.1", oldKey, esper.WithTransport(transport))
 		renewed, err := client.RenewToken(ctx, renewal(oldKey))
-		if wantRenewed(t, renewed, err); renewed.ID != "571" || !renewed.ExpiresAt.IsZero() {
-			t.Errorf("got %+v", renewed)
-		}
+		wantRenewed(t, renewed, err)
 		wantCount(t, "connections", dialled.Load(), 1)
 	})
 }

@@ -37,9 +37,11 @@ func (o Outcome) meaning() string {
 	case OutcomeNotRenewed:
 		return "nothing was renewed"
 	case OutcomeUnreadable:
-		return "the answer was 2xx, so the key was probably renewed, but no new key can be read from it; keep RenewalError.Body, which is what arrived, and ask TokenInfo whether the old key still works"
+		return "the answer was 2xx, so the key was probably renewed, but no new key can be read from it; " +
+			"keep RenewalError.Body, which is what arrived, and ask TokenInfo whether the old key still works"
 	default:
-		return "it is unknown whether the key was renewed; do not repeat the renewal, ask TokenInfo whether the old key still works"
+		return "it is unknown whether the key was renewed; " +
+			"do not repeat the renewal, ask TokenInfo whether the old key still works"
 	}
 }
 
@@ -47,17 +49,19 @@ func (o Outcome) meaning() string {
 // errors.As finds an [*APIError] and errors.Is a sentinel or a context's error through it.
 type RenewalError struct {
 	Outcome Outcome
-	Body    []byte `json:"-"` // what was read of an answer, up to 1 MiB; it may hold the new key, so printing the error does not show it
-	Err     error  // the cause; never nil in an error of this package
+	// Body is what was read of an answer, up to 1 MiB. It may hold the new key, so printing the error does not show it.
+	Body []byte `json:"-"`
+	Err  error  // the cause; never nil in an error of this package
 
 	operation string // "" means RenewToken
 }
 
 // Error says what happened, what it means for the key and what to do.
 func (e *RenewalError) Error() string {
-	text := "esper: " + cmp.Or(e.operation, "RenewToken") + ": " + e.Outcome.meaning()
+	name := cmp.Or(e.operation, "RenewToken")
+	text := "esper: " + name + ": " + e.Outcome.meaning()
 	if e.Err != nil {
-		text += ": " + reasonOf(e.Err)
+		text += ": " + bare(e.Err, name)
 	}
 	return text
 }

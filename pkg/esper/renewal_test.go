@@ -41,9 +41,10 @@ func TestRenewToken_OutcomeByStatus(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
 			// The body holds a key, which does not count because the status is not 2xx.
-			base, posts := counted(t, answer(tt.status, "application/json", realRenewal))
+			body := strings.Replace(realRenewal, "{", `{"message": "no", "status": 1, `, 1)
+			base, posts := counted(t, answer(tt.status, "application/json", body))
 			renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
-			wantLost(t, renewed, err, tt.outcome, realRenewal)
+			wantLost(t, renewed, err, tt.outcome, body)
 			var api *esper.APIError
 			if !errors.As(err, &api) || api.StatusCode != tt.status || api.Operation != "RenewToken" {
 				t.Errorf("no APIError with %d in %v", tt.status, err)

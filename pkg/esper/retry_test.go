@@ -74,7 +74,10 @@ func TestTokenInfo_WhatIsTriedAgain(t *testing.T) {
 		tests[fmt.Sprint(status)] = row{step(status, "not now"), true}
 	}
 	for _, status := range []int{301, 400, 401, 403, 404, 405, 408, 409, 501, 505} {
-		tests[fmt.Sprint(status)] = row{step(status, "never"), false}
+		tests[fmt.Sprint(status)] = row{step(status, refusal), false}
+	}
+	for _, status := range []int{401, 403} {
+		tests[fmt.Sprint(status, " of a gateway")] = row{step(status, "never"), true}
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

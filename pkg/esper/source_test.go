@@ -3,6 +3,7 @@ package esper_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -52,6 +53,7 @@ func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+key {
 			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, refusal)
 			return
 		}
 		answerWell(w, r)
@@ -113,7 +115,7 @@ func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
 		t.Errorf("%v, %v", resp, err)
 	}
 	renewed, err := client.RenewToken(t.Context(), renewal("a-key-of-somebody-else"))
-	wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
+	wantLost(t, renewed, err, esper.OutcomeNotRenewed, refusal)
 	if !slices.Equal(source.rejected, []string{"old-key", "old-key"}) || len(p.keys()) != 2 {
 		t.Errorf("rejected %v, sent %v", source.rejected, p.keys())
 	}

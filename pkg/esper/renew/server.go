@@ -102,7 +102,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	case !errors.As(err, &failed) || failed.Outcome == esper.OutcomeNotRenewed:
 		o.Rejected = true
 		o.Refused = errors.Is(err, esper.ErrUnauthorized) || o.Forbidden && !o.Began.Before(state.End)
-	case failed.Outcome == esper.OutcomeUnreadable || len(body.Tokens(nil, failed.Body, 1)) > 0:
+	case failed.Outcome == esper.OutcomeUnreadable || !body.Key(failed.Body, state.Doc.Key).IsZero():
 		o.Answer = esper.NewSecret(string(failed.Body)) // it may hold the new key
 	}
 }

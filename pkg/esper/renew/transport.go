@@ -109,7 +109,7 @@ func (s *Source) authorization(token *oauth2.Token) string {
 func (t *transport) clean(err error, token *oauth2.Token) error {
 	_, _, kind := network.Kind(err)
 	_, standard := t.base.(*http.Transport)
-	echoes := redact.New(esper.NewSecret(token.AccessToken)).In(err.Error())
+	echoes := redact.Repeats(err.Error(), token.AccessToken)
 	switch {
 	case !echoes && (kind != nil || !standard):
 		return err

@@ -1,5 +1,5 @@
-// Package body reads the bodies of answers. It limits their size, whatever the header says, and reads what
-// it can of a malformed document.
+// Package body reads the bodies of answers. It limits their size, whatever the header says, finds the new key in a
+// document that is cut short or malformed, and the reason in that of an error.
 package body
 
 import (
@@ -14,8 +14,13 @@ import (
 // ErrTooLarge is a body over MaxSize.
 var ErrTooLarge = errors.New("esper: response larger than 1 MiB; perhaps the base URL leads to something else")
 
-// MaxSize bounds what is read of one answer, on the wire and after decompression.
-const MaxSize = 1 << 20
+const (
+	// MaxSize bounds what is read of one answer, on the wire and after decompression.
+	MaxSize = 1 << 20
+	// MaxDocument bounds what is decoded of an answer that is about one key, or of an error. Real ones have less than
+	// 2 KiB. It keeps the time that a hostile answer costs near the time of reading it.
+	MaxDocument = 64 << 10
+)
 
 // Read reads and closes the body of an answer. What was read before an error is returned with it.
 // Gzip is recognised by its first bytes, whatever Content-Encoding says: a wrong header must not

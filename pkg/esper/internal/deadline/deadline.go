@@ -1,6 +1,6 @@
-// Package deadline limits the time of a request whose answer must not be lost. When a stopped process goes on
-// (after SIGSTOP, in a debugger, on an overloaded machine), the limit may have passed while the answer is already
-// in its buffers. With context.WithTimeout, the request would then fail.
+// Package deadline limits the time of a request whose answer must not be lost. When a stopped process goes on (after
+// SIGSTOP, in a debugger, on a suspended machine), the limit may have passed while the whole answer lies in its buffers.
+// With context.WithTimeout, the request would then fail.
 package deadline
 
 import (
@@ -10,21 +10,24 @@ import (
 )
 
 const (
-	late  = time.Second     // if the timer fires later than this, the process was stopped
-	grace = 5 * time.Second // to read an answer that has already arrived
+	tick  = 100 * time.Millisecond // how often the process looks whether it was stopped
+	late  = 100 * time.Millisecond // a look that comes later than this shows a stop
+	grace = 5 * time.Second        // to read, after a stop, an answer that has already arrived
 )
 
-// WithTimeout is context.WithTimeout, except that a process that was stopped while the limit passed gets
-// five more seconds.
+// WithTimeout is context.WithTimeout, except that a process that was stopped has at least five more seconds when it goes
+// on. It gets them once.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	c := &limited{Context: parent, at: time.Now().Add(d), done: make(chan struct{})}
+	now := time.Now()
+	c := &limited{Context: parent, at: now.Add(d), done: make(chan struct{})}
 	if err := parent.Err(); err != nil {
 		c.end(err)
 		return c, func() {}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(d, c.passed)
+	c.next = now.Add(min(tick, d))
+	c.timer = time.AfterFunc(min(tick, d), c.look)
 	stop := context.AfterFunc(parent, func() { c.end(parent.Err()) })
 	return c, func() {
 		stop()
@@ -34,16 +37,19 @@ func WithTimeout(parent context.Context, d time.Duration) (context.Context, cont
 
 type limited struct {
 	context.Context
-	at   time.Time
 	done chan struct{}
 
 	mu       sync.Mutex // guards what follows
+	at       time.Time  // when c ends
+	next     time.Time  // when look is due
 	timer    *time.Timer
 	extended bool
 	err      error
 }
 
 func (c *limited) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if at, ok := c.Context.Deadline(); ok && at.Before(c.at) {
 		return at, true
 	}
@@ -58,16 +64,20 @@ func (c *limited) Err() error {
 	return c.err
 }
 
-// passed is called when the limit has passed, and when grace has.
-func (c *limited) passed() {
+// look ends c if its time is over, unless the process was stopped since the last look.
+func (c *limited) look() {
 	c.mu.Lock()
-	again := time.Since(c.at) > late && !c.extended && c.err == nil
-	if again {
-		c.extended = true
-		c.timer.Reset(grace)
+	now := time.Now()
+	if now.Sub(c.next) > late && c.at.Sub(now) < grace && !c.extended {
+		c.at, c.extended = now.Add(grace), true
+	}
+	left := c.at.Sub(now)
+	if left > 0 && c.err == nil {
+		c.next = now.Add(min(tick, left))
+		c.timer.Reset(min(tick, left))
 	}
 	c.mu.Unlock()
-	if !again {
+	if left <= 0 {
 		c.end(context.DeadlineExceeded)
 	}
 }

@@ -29,12 +29,16 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		op        *net.OpError
 		errno     syscall.Errno
 		corrupt   flate.CorruptInputError
+		roots     x509.SystemRootsError
 	)
 	switch {
 	case errors.As(err, &proxy):
 		return "", proxy.permanent, proxy
+	case errors.As(err, &cert) && (errors.As(cert, &roots) || errors.As(cert, &authority) && noRoots()):
+		return "this machine has no CA certificates; install them (ca-certificates), or name a file of them in SSL_CERT_FILE", true, cert
 	case errors.As(err, &cert) && errors.As(cert, &authority):
-		return "if a company's proxy or a test server signs with an authority of its own, add that to the system's or to RootCAs in WithTransport's TLSClientConfig", true, cert
+		return "if a company's proxy or a test server signs with an authority of its own, add that to the system's, " +
+			"or to RootCAs in WithTransport's TLSClientConfig", true, cert
 	case errors.As(err, &cert) && errors.As(cert, &name):
 		return "check the base URL; or something in between answers in the server's place", true, cert
 	case errors.As(err, &cert):
@@ -45,13 +49,17 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		}
 		return "check the base URL's port", true, record
 	case errors.As(err, &alert):
-		return "the two sides agree on no way to speak TLS; check the base URL, and MinVersion and certificates in WithTransport's TLSClientConfig", true, alert
+		return "the two sides agree on no way to speak TLS; check the base URL, and MinVersion and certificates in " +
+			"WithTransport's TLSClientConfig", true, alert
+	case errors.As(err, &op) && op.Op == "proxyconnect" && errors.As(err, &dns):
+		return "this is the name of the proxy, not of Esper; check HTTP_PROXY and HTTPS_PROXY, in which special characters " +
+			"of a password are percent-encoded (%23 for #)", false, op
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return "the proxy does not answer; check HTTP_PROXY and HTTPS_PROXY", false, op
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "check the tenant or the base URL, and this machine's network", false, dns
 	case errors.As(err, &dns):
 		return "", false, dns
-	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return "the proxy does not answer; check HTTP_PROXY and HTTPS_PROXY", false, op
 	case errors.As(err, &op):
 		return "", false, op
 	case errors.As(err, &errno):
@@ -73,6 +81,12 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		return "", false, err
 	}
 	return "", false, nil
+}
+
+// noRoots reports whether the system has no CA certificate at all, as an empty container.
+func noRoots() bool {
+	pool, err := x509.SystemCertPool()
+	return err != nil || pool.Equal(x509.NewCertPool())
 }
 
 // proxyError says that a proxy could not be chosen, or that the proxy refused to connect to the server.

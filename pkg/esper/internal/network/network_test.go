@@ -11,7 +11,6 @@ import (
 
 // Pooled keeps the caller's settings that are within the limits, and does not change the caller's transport.
 func TestPooledSettings(t *testing.T) {
-	none := func(context.Context, string) {}
 	mine := &http.Transport{MaxResponseHeaderBytes: 1 << 10, MaxIdleConns: 7, HTTP2: &http.HTTP2Config{SendPingTimeout: time.Hour}}
 	wide := &http.Transport{MaxResponseHeaderBytes: 1 << 30}
 	for name, tc := range map[string]struct {
@@ -24,7 +23,7 @@ func TestPooledSettings(t *testing.T) {
 		"mine":   {mine, 1 << 10, time.Hour, 7},
 		"widest": {wide, maxHeader, pingAfter, 0},
 	} {
-		got := Pooled(tc.transport, none)
+		got := Pooled(tc.transport)
 		if got.MaxResponseHeaderBytes != tc.header || got.HTTP2.SendPingTimeout != tc.ping || got.HTTP2.PingTimeout != pingTimeout || got.MaxIdleConns != tc.idle || !got.DisableCompression {
 			t.Errorf("%s: header %d, ping %v and %v, %d idle", name, got.MaxResponseHeaderBytes, got.HTTP2.SendPingTimeout, got.HTTP2.PingTimeout, got.MaxIdleConns)
 		}
@@ -41,7 +40,7 @@ func TestPooledSettings(t *testing.T) {
 func TestDialErrorsHaveAKind(t *testing.T) {
 	boom := errors.New("boom")
 	dial := func(context.Context, string, string) (net.Conn, error) { return nil, boom }
-	_, err := Pooled(&http.Transport{DialContext: dial}, func(context.Context, string) {}).DialContext(t.Context(), "tcp", "127.0.0.1:1")
+	_, err := Pooled(&http.Transport{DialContext: dial}).DialContext(t.Context(), "tcp", "127.0.0.1:1")
 	if _, _, kind := Kind(err); kind == nil || !errors.Is(kind, boom) {
 		t.Errorf("%v is of kind %v", err, kind)
 	}

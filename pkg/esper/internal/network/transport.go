@@ -39,9 +39,9 @@ func newTransport() *http.Transport {
 	}
 }
 
-// Pooled clones t, or this package's own transport if t is nil. The clone limits the header of an answer, and
-// its Proxy function sees no key. Through is called with the host of the proxy that a request goes through.
-func Pooled(t *http.Transport, through func(ctx context.Context, proxy string)) *http.Transport {
+// Pooled clones t, or this package's own transport if t is nil. The clone limits the header of an answer, and its Proxy
+// function sees no key.
+func Pooled(t *http.Transport) *http.Transport {
 	own := t == nil
 	if own {
 		t = newTransport()
@@ -61,7 +61,7 @@ func Pooled(t *http.Transport, through func(ctx context.Context, proxy string)) 
 		pooled.HTTP2.PingTimeout = pingTimeout
 	}
 	if choose := pooled.Proxy; choose != nil {
-		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, through, req) }
+		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, req) }
 	}
 	pooled.DialContext = namedDial(pooled.DialContext)
 	pooled.DialTLSContext = namedDial(pooled.DialTLSContext)
@@ -77,8 +77,6 @@ func Pooled(t *http.Transport, through func(ctx context.Context, proxy string)) 
 	}
 	return pooled
 }
-
-type proxyFunc = func(*http.Request) (*url.URL, error)
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -102,51 +100,24 @@ func namedDial(dial dialFunc) dialFunc {
 
 // chooseProxy calls a Proxy function. Only net/http's own function gets the request itself; a caller's function
 // gets one without secrets.
-func chooseProxy(choose proxyFunc, own bool, through func(context.Context, string), req *http.Request) (*url.URL, error) {
-	var proxy *url.URL
-	var err error
-	if own {
-		proxy, err = choose(req)
-	} else {
-		proxy, err = ask(choose, req)
+func chooseProxy(choose func(*http.Request) (*url.URL, error), own bool, req *http.Request) (*url.URL, error) {
+	if !own {
+		req = withoutSecrets(req)
 	}
+	proxy, err := choose(req)
 	switch {
 	case err != nil && req.Context().Err() != nil:
 		return nil, err
-	case err != nil:
-		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check HTTP_PROXY and HTTPS_PROXY, or the function", err), true}
+	case err != nil: // its text may hold the proxy's password
+		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check HTTP_PROXY and HTTPS_PROXY, in which "+
+			"special characters of a password are percent-encoded, or the function", err), true}
 	case proxy == nil:
 		return nil, nil //nolint:nilnil // no proxy
 	case proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme):
-		return nil, &proxyError{"the proxy's URL has no host, or none of the schemes http, https, socks5 and socks5h; check HTTP_PROXY and HTTPS_PROXY", true}
+		return nil, &proxyError{"the proxy's URL has no host, or none of the schemes http, https, socks5 and socks5h; " +
+			"check HTTP_PROXY and HTTPS_PROXY, in which special characters of a password are percent-encoded", true}
 	}
-	through(req.Context(), proxy.Host)
 	return proxy, nil
-}
-
-// ask calls a caller's Proxy function. It copes with one that never returns, ends its goroutine or panics.
-func ask(choose proxyFunc, req *http.Request) (*url.URL, error) {
-	type answer struct {
-		proxy *url.URL
-		err   error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		a := answer{err: errors.New("it did not return")}
-		defer func() {
-			if p := recover(); p != nil {
-				a.err = fmt.Errorf("it panicked: %v", p)
-			}
-			answers <- a
-		}()
-		a.proxy, a.err = choose(withoutSecrets(req))
-	}()
-	select {
-	case a := <-answers:
-		return a.proxy, a.err
-	case <-req.Context().Done():
-		return nil, context.Cause(req.Context())
-	}
 }
 
 // withoutSecrets returns the request that a caller's Proxy function gets, which has no headers and no query.
@@ -164,7 +135,8 @@ func connectRefused(proxy *url.URL, status int) error {
 	case http.StatusOK:
 		return nil
 	case http.StatusProxyAuthRequired:
-		return &proxyError{fmt.Sprintf("the proxy %s wants a user name and a password (407 %s); write them into HTTPS_PROXY, or into the transport's Proxy", proxy.Host, http.StatusText(status)), true}
+		return &proxyError{fmt.Sprintf("the proxy %s wants a user name and a password (407 %s); write them into HTTPS_PROXY, "+
+			"or into the transport's Proxy", proxy.Host, http.StatusText(status)), true}
 	}
 	forbidden, advice := status == http.StatusForbidden, ""
 	if forbidden {
@@ -205,7 +177,8 @@ func Single(pooled *http.Transport) *http.Transport {
 }
 
 // ErrHTTP2 says that the caller's TLS dialer returned a connection that speaks HTTP/2.
-var ErrHTTP2 = errors.New("DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, so offer only that or leave DialTLSContext unset")
+var ErrHTTP2 = errors.New("DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, " +
+	"so offer only that or leave DialTLSContext unset")
 
 // http1Only closes and refuses a connection of the caller's TLS dialer that speaks HTTP/2, because Single writes
 // HTTP/1.1.

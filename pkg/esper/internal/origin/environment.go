@@ -17,13 +17,15 @@ import (
 const maxTenant = 59
 
 // Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without
-// a trailing slash. No error repeats the input: it may hold a password, or be a key in the wrong place.
+// a trailing slash. It ignores white space around the environment, and a byte order mark before it, which files and
+// variables often bring along. No error repeats the input: it may hold a password, or be a key in the wrong place.
 func Parse(environment string, insecure bool) (*url.URL, error) {
+	environment = Trim(environment)
 	if environment == "" {
 		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
 	}
 	if !strings.Contains(environment, "://") {
-		if advice := pasted(environment); advice != "" {
+		if advice := pasted(environment, false); advice != "" {
 			return nil, errors.New("the environment " + advice)
 		}
 		if strings.HasSuffix(strings.TrimRight(environment, "./"), cloud) {
@@ -36,7 +38,7 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if !strings.Contains(environment, "://") {
 		return nil, errors.New(`the environment is neither a tenant name ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
 	}
-	if strings.ContainsAny(environment, " \\") {
+	if strings.ContainsAny(environment, " \t\r\n\\") {
 		return nil, errors.New("the base URL holds a space or a backslash")
 	}
 	u, err := url.Parse(environment)
@@ -60,17 +62,22 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	return u, nil
 }
 
-// cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description.
-const cloud = ".esper.cloud"
+// Trim cuts off what files and variables bring along: white space, carriage returns and a byte order mark.
+func Trim(text string) string {
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
+}
 
 const versioned = `/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`
+
+// cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description.
+const cloud = ".esper.cloud"
 
 // checkCloud refuses addresses of the Esper cloud that people paste although they are not the API's base URL.
 func checkCloud(u *url.URL) error {
 	host, path := u.Hostname(), strings.TrimRight(u.Path, "/")
 	name, isCloud := strings.CutSuffix(host, cloud)
 	switch {
-	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Contains(name, ".")), "."+host == cloud:
+	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Contains(name, ".")), "."+host == cloud, strings.HasSuffix("."+host, ".esper.io"):
 		return fmt.Errorf("the base URL is not that of the API, but perhaps of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
 	case strings.Contains(path, "/api/v") && regexp.MustCompile(versioned).MatchString(path):
 		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, so let it end in /api")

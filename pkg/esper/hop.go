@@ -1,0 +1,329 @@
+package esper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/internal/body"
+	"github.com/esper-go/esper-go/pkg/esper/internal/deadline"
+	"github.com/esper-go/esper-go/pkg/esper/internal/network"
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
+	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+)
+
+const (
+	accessTokenParam = "access_token"
+	// sealed stands in a URL for the access token, which only the last hop puts there.
+	sealed = accessTokenParam + "=sealed"
+)
+
+// attempt is one attempt to send a request. It is also the context of the request: in this way the secrets get past the
+// middleware to the last hop, and the answer gets back.
+type attempt struct {
+	context.Context // with the time limit of one attempt
+	cancel          context.CancelFunc
+	parent          context.Context // the context of the call, without that limit
+	request         *http.Request   // without secrets
+	method, path    string          // of request, which a middleware may change
+	key             Secret          // for Authorization
+	accessToken     Secret          // the parameter of this name; zero if the request has none
+	param           Secret          // the parameter with its name, as it was encoded
+	once            bool            // the request renews a key, or changes something else: it is sent once
+	alone           bool            // send over a new connection, not over the pool
+	maybeSent       atomic.Bool     // a server may have got the request
+
+	mu      sync.Mutex // guards what follows; held while a request is sent that is sent once
+	over    bool       // that request was sent, or the middleware has returned: none may begin any more
+	renewed *answer    // the server's answer to that request
+	failed  error      // why that request has no answer, although it may have arrived
+	answers []*answer  // to all other requests
+}
+
+type attemptKey struct{}
+
+// Value finds the attempt itself under attemptKey, also through contexts derived from it.
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+// String returns a fixed text, so that printing the context shows no secret.
+func (*attempt) String() string { return "esper call" }
+
+// Format prints a.String() for every verb: under some verbs, fmt would print the fields.
+func (a *attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
+
+// newAttempt prepares an attempt to send req. The caller has to call cancel.
+func newAttempt(ctx context.Context, limit time.Duration, key Secret, req *http.Request, once bool) *attempt {
+	a := &attempt{parent: ctx, key: key, once: once, method: req.Method, path: req.URL.Path}
+	withTimeout := context.WithTimeout
+	if once { // the answer must not be lost
+		withTimeout = deadline.WithTimeout
+	}
+	a.Context, a.cancel = withTimeout(ctx, limit)
+	a.request = req.WithContext(a)
+	a.request.URL = a.seal(req.URL)
+	return a
+}
+
+// seal returns u with sealed in place of the access token, which it keeps in a. The other parameters stay as they are.
+func (a *attempt) seal(u *url.URL) *url.URL {
+	if u.RawQuery == "" {
+		return u
+	}
+	params := strings.Split(u.RawQuery, "&")
+	for i, param := range params {
+		name, value, _ := strings.Cut(param, "=")
+		if decoded, err := url.QueryUnescape(name); err != nil || decoded != accessTokenParam {
+			continue
+		}
+		token, err := url.QueryUnescape(value)
+		if err != nil {
+			token = value // malformed, but a secret all the same
+		}
+		a.accessToken, a.param = NewSecret(token), NewSecret(param)
+		params[i] = sealed
+	}
+	out := *u
+	out.RawQuery = strings.Join(params, "&")
+	return &out
+}
+
+// secrets returns what the server's texts must not show.
+func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessToken.Reveal()} }
+
+// timedOut reports whether the time limit of the attempt ended a, and not the context of the call.
+func (a *attempt) timedOut() bool { return a.Err() != nil && a.parent.Err() == nil }
+
+// send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
+// that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that the
+// middleware returned, or the middleware's own response if there is none.
+func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
+	resp, err := roundTrip(chain, a.request)
+	a.mu.Lock() // waits for a request that has begun
+	a.over = true
+	got, failed := a.renewed, a.failed
+	if resp != nil && got == nil && failed == nil {
+		got = a.newest(resp.StatusCode)
+	}
+	a.mu.Unlock()
+	if resp != nil && (got != nil || failed != nil) {
+		discard(resp)
+	}
+	switch {
+	case failed != nil:
+		return nil, failed
+	case got != nil:
+		return got, nil
+	case err != nil && redact.Repeats(err.Error(), a.secrets()...): // nobody is to read a key, not even in a middleware's error
+		return nil, a.newTransportError("a middleware failed", err)
+	case err != nil:
+		return nil, err
+	}
+	text, err := body.Read(resp)
+	got = a.newAnswer(resp, text, err)
+	got.front = "a middleware answered it; one that sends has to call the next, because the key joins the request below"
+	return got, nil
+}
+
+// discard closes a body that a middleware such as otelhttp may have wrapped. A panic there does not cost an answer.
+func discard(resp *http.Response) {
+	defer func() { _ = recover() }()
+	_ = resp.Body.Close()
+}
+
+// roundTrip calls the middleware, and turns a panic or a nil response into an error, so that no answer that has arrived
+// is lost.
+func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, &transportError{text: redact.Text(fmt.Sprintf("a middleware panicked: %v", p)), permanent: true}
+		}
+	}()
+	resp, err = chain.RoundTrip(req)
+	switch {
+	case err != nil:
+		_ = err.Error() // panics if a nil pointer was returned as an error
+		return nil, err
+	case resp == nil:
+		return nil, &transportError{text: "a middleware returned neither a response nor an error", permanent: true}
+	case resp.Body == nil: // http.Client accepts this too
+		resp.Body = http.NoBody
+	}
+	return resp, nil
+}
+
+// hop is the innermost transport, below all middleware. It adds the key to a request, sends the request, reads the whole
+// answer, and passes on to the middleware what cannot hold a key.
+type hop struct {
+	base   *url.URL        // the only server that may get the key
+	pooled *http.Transport // for requests that may arrive twice
+	single *http.Transport // a new HTTP/1.1 connection each time
+	silent atomic.Bool     // a request over pooled has timed out: its connection may be dead without a sign
+}
+
+func (h *hop) RoundTrip(req *http.Request) (*http.Response, error) {
+	a, ok := req.Context().Value(attemptKey{}).(*attempt)
+	if !ok {
+		return refuse(req, "a middleware replaced the request's context; derive it from the request's own", nil)
+	}
+	if err := origin.Check(h.base, req); err != nil {
+		return refuse(req, err.Error()+"; a middleware or a request editor changed it", err)
+	}
+	if a.once && !isSafe(req.Method) {
+		return h.sendOnce(a, req)
+	}
+	a.maybeSent.CompareAndSwap(false, !a.once)
+	ctx := req.Context()
+	if ctx.Done() == nil { // a middleware removed the end of the context
+		ctx = detached{a, ctx}
+	}
+	transport, alone := h.pooled, a.alone || h.silent.Load()
+	if alone {
+		transport = h.single
+	}
+	got, resp, err := a.exchange(transport, req, a.authorize(ctx, req))
+	switch {
+	case alone && h.silent.CompareAndSwap(true, false):
+		h.pooled.CloseIdleConnections()
+	case !alone && errors.Is(err, context.DeadlineExceeded):
+		h.silent.Store(true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	a.answers = append(a.answers, got)
+	a.mu.Unlock()
+	return resp, nil
+}
+
+// sendOnce sends a request that must not arrive twice. It ends with the attempt, and not when a middleware gives up,
+// because its answer must not be lost.
+func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch err := req.Context().Err(); {
+	case a.over:
+		return refuse(req, "a middleware repeated a renewal, whose first sending may have been processed", nil)
+	case req.Method != a.method || req.URL.Path != a.path || !a.param.IsZero() && unsealed(req.URL, "") == nil:
+		return refuse(req, "a middleware changed a renewal, or sent another request that is not safe (RFC 9110)", nil)
+	case err != nil: // a middleware gave up before
+		return refuse(req, err.Error(), err)
+	}
+	a.over = true
+	ctx := httptrace.WithClientTrace(detached{a, req.Context()}, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
+	})
+	out := a.authorize(ctx, req)
+	out.Close, out.Cancel = true, nil //nolint:staticcheck // an http.Client inside a middleware sets Cancel for its timeout
+	out.Body, out.ContentLength, out.TransferEncoding = nil, a.request.ContentLength, nil
+	closeBody(req)
+	if a.request.GetBody != nil { // a middleware may have read the first copy
+		out.Body, _ = a.request.GetBody()
+	}
+	got, resp, err := a.exchange(h.single, req, out)
+	if err != nil {
+		h.single.CloseIdleConnections() // ends the dial, which net/http would otherwise go on with
+		if a.over = a.maybeSent.Load(); a.over {
+			a.failed = err
+		}
+		return nil, err
+	}
+	a.renewed = got
+	return resp, nil
+}
+
+// isSafe reports whether a request with this method changes nothing (RFC 9110, section 9.2.1).
+func isSafe(method string) bool {
+	switch method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+// detached ends with the attempt, and has the values of another context.
+type detached struct {
+	*attempt
+	values context.Context
+}
+
+func (d detached) Value(key any) any { return d.values.Value(key) }
+
+// refuse closes the request's body, as a RoundTripper must, and returns an error that another attempt cannot cure.
+func refuse(req *http.Request, text string, err error) (*http.Response, error) {
+	closeBody(req)
+	return nil, &transportError{text: text, err: err, permanent: true}
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// unsealed returns u with param in place of sealed, or nil if u does not hold it.
+func unsealed(u *url.URL, param string) *url.URL {
+	params := strings.Split(u.RawQuery, "&")
+	for i := range params {
+		if params[i] == sealed {
+			out := *u
+			params[i] = param
+			out.RawQuery = strings.Join(params, "&")
+			return &out
+		}
+	}
+	return nil
+}
+
+// authorize returns a copy of req with the secrets in it. A trace of the caller's does not see them.
+func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
+	out := req.WithContext(network.RedactTrace(ctx, a.key.String(), a.request.URL.RequestURI(), a.once))
+	out.Header = make(http.Header, len(req.Header)+1)
+	for name, values := range req.Header {
+		switch http.CanonicalHeaderKey(name) { // in any case: net/http would send them all
+		case "Authorization":
+		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http send a POST again by itself
+			if !a.once {
+				out.Header[name] = values
+			}
+		default:
+			out.Header[name] = values
+		}
+	}
+	out.Header["Authorization"] = []string{"Bearer " + a.key.Reveal()}
+	if req.Method == a.method && !a.param.IsZero() {
+		if u := unsealed(req.URL, a.param.Reveal()); u != nil {
+			out.URL = u
+		}
+	}
+	return out
+}
+
+// exchange sends out and reads the whole answer. The response that it returns is for the middleware, which sent req.
+func (a *attempt) exchange(transport *http.Transport, req, out *http.Request) (*answer, *http.Response, error) {
+	resp, err := transport.RoundTrip(out)
+	if err != nil {
+		return nil, nil, a.newTransportError("no answer from "+req.URL.Host, err)
+	}
+	text, err := body.Read(resp)
+	got := a.newAnswer(resp, text, err)
+	got.own = req.Method == a.method && req.URL.Path == a.path
+	return got, &http.Response{
+		Status: fmt.Sprintf("%d %s", got.status, http.StatusText(got.status)), StatusCode: got.status,
+		Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
+		Header: got.header, Body: http.NoBody, ContentLength: -1, Request: req,
+	}, nil
+}

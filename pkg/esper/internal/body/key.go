@@ -1,0 +1,124 @@
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// Trim drops white space around a document, and a byte order mark before it.
+func Trim(body []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
+}
+
+// Decode decodes a JSON document of at most MaxDocument.
+func Decode(body []byte, into any) error {
+	b := Trim(body)
+	if len(b) > MaxDocument {
+		return ErrTooLarge
+	}
+	return json.Unmarshal(b, into)
+}
+
+// Key returns the new key in the answer to a renewal: the top-level token, without blanks around it. A document that is
+// cut short is read as far as it arrived. In one that is malformed, Key searches for a token, and takes it if all that it
+// finds are the same text, and not the old key. It returns the zero Secret if there is no key.
+func Key(body []byte, old wire.Secret) (key wire.Secret) {
+	b := Trim(body)
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if start, _ := dec.Token(); start != json.Delim('{') {
+		return wire.Secret{}
+	}
+	exact := false // whether key stood under "token", and not under another case of it, which encoding/json takes too
+	for dec.More() {
+		var value json.RawMessage
+		name, err := dec.Token()
+		if err == nil {
+			err = dec.Decode(&value)
+		}
+		if next := bytes.TrimSpace(b[dec.InputOffset():]); err == nil && value[len(value)-1] != '"' {
+			switch { // where a number ends, only what follows tells
+			case len(next) == 0:
+				err = io.ErrUnexpectedEOF
+			case next[0] != ',' && next[0] != '}':
+				err = errMalformed
+			}
+		}
+		if err != nil {
+			return keyBefore(err, b, key, exact, old)
+		}
+		n, _ := name.(string)
+		if found := keyOf(value); strings.EqualFold(n, "token") && (n == "token" || !exact) && !found.IsZero() {
+			key, exact = found, n == "token"
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return keyBefore(err, b, key, exact, old)
+	}
+	return key
+}
+
+var errMalformed = errors.New("malformed")
+
+// keyBefore returns the key of a document in which err ended the reading, after key was found.
+func keyBefore(err error, body []byte, key wire.Secret, exact bool, old wire.Secret) wire.Secret {
+	switch {
+	case exact:
+		return key
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return wire.Secret{} // the token might have followed
+	}
+	return search(body, old)
+}
+
+//nolint:gochecknoglobals // compiled once, never changed
+var token = regexp.MustCompile(`"token"\s*:\s*("(?:[^"\\]|\\.)*")`)
+
+// search finds the token of a malformed document.
+func search(body []byte, old wire.Secret) (key wire.Secret) {
+	for _, found := range token.FindAllSubmatch(body, -1) {
+		switch next := keyOf(found[1]); {
+		case next.IsZero() || next == old:
+		case !key.IsZero() && next != key:
+			return wire.Secret{} // more than one: which of them is the key, nobody can tell
+		default:
+			key = next
+		}
+	}
+	return key
+}
+
+// keyOf returns the key that a JSON value holds. A text that no header can hold is no key.
+func keyOf(value []byte) wire.Secret {
+	var s wire.Secret
+	if !json.Valid(value) || s.UnmarshalJSON(value) != nil {
+		return wire.Secret{}
+	}
+	text := strings.TrimSpace(s.Reveal())
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
+		return wire.Secret{}
+	}
+	return wire.NewSecret(text)
+}
+
+// What says what a 2xx body is that lacks what the operation has to return, or "" if it is a whole JSON object.
+func What(body []byte) string {
+	switch b := Trim(body); {
+	case len(b) == 0:
+		return "the body is empty"
+	case IsHTML(b):
+		return "the body is an HTML page; perhaps the base URL leads to something else, or a login page stands in front"
+	case b[0] != '{':
+		return "the body is no JSON object; perhaps the base URL leads to something else"
+	case len(b) <= MaxDocument && !json.Valid(b):
+		return "the body is malformed or cut short"
+	}
+	return ""
+}
