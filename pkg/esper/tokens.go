@@ -197,9 +197,13 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 	var found struct { // tells a list that is empty from one that is not there
 		List json.RawMessage `json:"personal_access_tokens"`
 	}
-	list := []PersonalAccessToken{}
-	if json.Unmarshal(r.body, &found) != nil || found.List == nil || json.Unmarshal(found.List, &list) != nil {
+	var items []json.RawMessage
+	if json.Unmarshal(r.body, &found) != nil || found.List == nil || json.Unmarshal(found.List, &items) != nil {
 		return nil, &callError{name, r.attempts, r.unreadable("no list of personal access tokens")}
+	}
+	list := make([]PersonalAccessToken, len(items))
+	for i, item := range items {
+		_ = json.Unmarshal(item, &list[i]) // one that cannot be read does not spoil the others
 	}
 	return list, nil
 }

@@ -20,7 +20,8 @@ type Fault struct {
 	// Header is added to the answer's headers and replaces those of the same name. Without Header, the
 	// answer has Content-Type: application/json. A nil value removes a header: {"Content-Type": nil}.
 	Header http.Header
-	// Body is the answer's body, sent as it is.
+	// Body is the answer's body, sent as it is. A Status of 401 or 403 with neither Body nor Header is Esper's own
+	// refusal, in its error envelope; with any other Body it is that of a gateway (esper.ErrGateway).
 	Body string
 	// Delay is the wait before anything is sent. It ends early, without an answer, when the client
 	// goes away or the server is closed. The server acts on a request after the delay, or before it

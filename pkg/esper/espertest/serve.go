@@ -146,6 +146,9 @@ func (s *Server) serve(w http.ResponseWriter, c call) {
 	switch {
 	case !f.normal():
 		a = answer{status: cmp.Or(f.Status, c.success()), header: jsonHeader(), body: []byte(f.Body)}
+		if (f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden) && f.Body == "" && f.Header == nil {
+			a = refusal(f.Status, "")
+		}
 	case !f.Handled:
 		a = s.act(c)
 	}

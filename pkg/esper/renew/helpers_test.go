@@ -231,6 +231,9 @@ func jsonTime(t time.Time) string {
 }
 
 func reply(status int, body string) *http.Response {
+	if (status == 401 || status == 403) && len(body) < 3 { // Esper's own refusal has this form
+		body = fmt.Sprintf(`{"errors": ["no"], "message": "no", "status": %d}`, status)
+	}
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}
 }
 

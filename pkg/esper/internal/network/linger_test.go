@@ -46,7 +46,7 @@ func TestSingleDropsUnsent(t *testing.T) {
 			if way.connect {
 				way.transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: l.Addr().String()})
 			}
-			single := Single(Pooled(way.transport, func(context.Context, string) {}))
+			single := Single(Pooled(way.transport))
 			ctx, giveUp := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- hearEnd(l, way.connect, way.scheme == "https", giveUp) }()
