@@ -70,7 +70,7 @@ func TestCommand(t *testing.T) {
 		run(server.Token(), "adopt")
 		store, err := open(e.at(name, ""))
 		if e.name == "SQLite" {
-			store, err = open(address{"sqlite", "file:" + filepath.Join(e.folder, "command.db"), "esper_keys", name}.String())
+			store, err = open(address{"sqlite", "file:" + filepath.Join(e.folder, "command.db") + "?_pragma=busy_timeout(1000)&_pragma=synchronous(extra)", "esper_keys", name}.String())
 		}
 		must(t, err)
 		makeDue(t, store)

@@ -215,7 +215,7 @@ func sqlite() (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	dsn := "file:" + filepath.Join(folder, "keys.db") + "?_pragma=busy_timeout(1000)&_pragma=journal_mode(wal)"
+	dsn := "file:" + filepath.Join(folder, "keys.db") + "?_pragma=busy_timeout(1000)&_pragma=journal_mode(delete)&_pragma=synchronous(extra)"
 	e := &engine{name: "SQLite", folder: folder}
 	e.at = func(name, _ string) string { return address{"sqlite", dsn, "esper_keys", name}.String() }
 	return e, e.prepare("sqlite", dsn, sqlstore.SQLite, "SELECT sqlite_version()")

@@ -150,8 +150,9 @@ func wants(t *testing.T, source *renew.Source, key string) {
 func TestUnfit(t *testing.T) {
 	for name, test := range map[string]struct{ address, want string }{
 		"autocommit is off":  {strings.Replace(get(t, "MariaDB").fresh(t), "/mysql", "/mysql?autocommit=0", 1), "autocommit is off"},
-		"synchronous=off":    {strings.Replace(get(t, "SQLite").fresh(t), "?_pragma", "?_pragma=synchronous(off)&_pragma", 1), "synchronous=FULL"},
-		"synchronous=normal": {strings.Replace(get(t, "SQLite").fresh(t), "?_pragma", "?_pragma=synchronous(normal)&_pragma", 1), "synchronous=FULL"},
+		"synchronous=normal": {strings.Replace(get(t, "SQLite").fresh(t), "synchronous(extra)", "synchronous(normal)", 1), "synchronous=EXTRA"},
+		"synchronous=full":   {strings.Replace(get(t, "SQLite").fresh(t), "synchronous(extra)", "synchronous(full)", 1), "synchronous=EXTRA"},
+		"journal_mode=off":   {strings.Replace(get(t, "SQLite").fresh(t), "journal_mode(delete)", "journal_mode(off)", 1), "journal_mode=DELETE"},
 	} {
 		store, err := open(test.address)
 		must(t, err)

@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
 // openStore opens the store that a URL names. With readOnly it makes no file and no table. No error repeats the URL,
@@ -136,18 +137,20 @@ func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 	if err := errors.Join(err, queryErr, nothingElse(u, rest)); err != nil {
 		return nil, nil, err
 	}
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)"}
-	_, err = os.Stat(path)
-	switch missing := errors.Is(err, os.ErrNotExist); {
-	case missing && readOnly:
+	_, err = keyfile.Database(path, readOnly) // it warns of nothing that renew.Open does not warn of again
+	if readOnly && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s does not exist; `esper-key adopt` makes it", renew.ErrNoKey, path)
-	case missing: // SQLite would make a file that every user can read
-		const mine = 0o700
-		_ = os.MkdirAll(filepath.Dir(path), mine) // if it fails, SQLite says so
-		if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
-			_ = f.Close()
-		}
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	query := "_pragma=busy_timeout(10000)&_pragma=synchronous(extra)&" // extra: see package sqlstore
+	if readOnly {
+		query += "mode=ro"
+	} else {
+		query += "_pragma=journal_mode(delete)"
+	}
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, nil, usage("the URL of the SQLite store cannot be used")

@@ -45,7 +45,7 @@ func read(ctx context.Context, path string) (content []byte, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case len(content) > maxFile:
-		return nil, permanent("it is larger than any key document")
+		return nil, permanent("it is larger than any key document", "give the path of the key's file")
 	case err != nil:
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (p place) nexts() (paths []string) {
 func (p place) finished(ctx context.Context, current []byte) []byte {
 	for _, path := range p.nexts() {
 		info, err := os.Lstat(path)
-		if err != nil || !p.isOurs(info) {
+		if err != nil || !p.trusts(info) && !isUnknown(info) {
 			continue
 		}
 		if next, err := read(ctx, path); err == nil && next != nil && path == nextName(p.target, current, next) {

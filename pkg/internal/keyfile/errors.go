@@ -3,10 +3,13 @@ package keyfile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 )
 
@@ -32,10 +35,7 @@ func (e *Error) Unwrap() error { return e.err }
 func (e *Error) Permanent() bool { return e.permanent }
 
 // permanent returns an error of this package that stays until a person acts. explain adds the path.
-func permanent(text string) error { return &Error{text: text, permanent: true} }
-
-// ErrType is the cause of an error about a path that leads to a folder, a pipe or a device.
-var ErrType = errors.New("not a regular file")
+func permanent(text, hint string) *Error { return &Error{text: text, hint: hint, permanent: true} }
 
 // action is what was tried when an error arose.
 type action int
@@ -48,27 +48,52 @@ const (
 
 // explain turns an error of the operating system into one that tells a person what to do.
 func explain(path string, doing action, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrConflict) {
-		return err
-	}
 	own := (*Error)(nil)
-	if errors.As(err, &own) {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrConflict):
+		return err
+	case errors.As(err, &own):
 		return &Error{path, own.text, own.hint, own.err, own.permanent}
 	}
 	text := plainText(err)
-	if locked := (*lockError)(nil); errors.As(err, &locked) {
-		doing = locking
+	if doing == locking {
 		text = "locking it: " + text
 	}
 	hint, permanent := advice(path, doing, err)
 	return &Error{path, text, hint, err, permanent}
 }
 
-// lockError is a failure to lock, for which there is other advice than for other errors.
-type lockError struct{ err error }
+// advice says what to do about an error of the operating system, and whether the error stays until somebody acts.
+func advice(path string, doing action, err error) (hint string, permanent bool) {
+	me := os.Geteuid()
+	switch {
+	case doing == locking && is(err, syscall.ENOLCK, syscall.ENOSYS, syscall.ENOTSUP, syscall.EOPNOTSUPP):
+		return "this file system, perhaps NFS, has no locks: use a folder on a local disk, or a store for several machines", true
+	case is(err, syscall.EROFS):
+		return "the file system is mounted read-only: mount it writable, or open the store read-only where nothing is renewed", true
+	case is(err, syscall.EBUSY, syscall.EXDEV):
+		return "a file that is mounted by itself cannot be replaced: " + mountFolder, true
+	case is(err, syscall.ELOOP):
+		return "a link on the way leads back to itself: mend it", true
+	case is(err, syscall.ENAMETOOLONG):
+		return "a save needs up to 39 bytes beside the file's name: use a shorter one", true
+	case is(err, syscall.ENOSPC, syscall.EDQUOT):
+		return "make room on the disk", false
+	case !errors.Is(err, fs.ErrPermission):
+		return "", false
+	case !hasModes:
+		return "this user has to be able to use the file and its folder, and no other program may keep the file open", false
+	case restored(path):
+		return fmt.Sprintf("it belongs to another user, perhaps since it was restored: give it to this one (chown %d), who owns the folder", me), true
+	case doing == reading:
+		return fmt.Sprintf("this user (%d) may not read it: keep it with mode 0640 in a folder with mode 0750, and let this user join their group", me), true
+	}
+	return fmt.Sprintf("this user (%d) has to be able to write in the folder: for a systemd unit set StateDirectory=, for a pod fsGroup, and elsewhere change the folder's owner", me), true
+}
 
-func (e *lockError) Error() string { return e.err.Error() }
-func (e *lockError) Unwrap() error { return e.err }
+func is(err error, causes ...syscall.Errno) bool {
+	return slices.ContainsFunc(causes, func(cause syscall.Errno) bool { return errors.Is(err, cause) })
+}
 
 // plainText returns the text of an error without paths, in one line.
 func plainText(err error) string {

@@ -1,10 +1,9 @@
 // Package keyfile knows how a file that holds a key is read, written and checked. [Store] keeps a document in a file,
-// for the processes of one host. [Write] and [Read] are for a file with the bare key, and [Database] is for a file that
-// a database engine reads and writes.
+// for the processes of one host. [Database] checks the file that a database engine reads and writes.
 //
-// Other users of the machine are not trusted, so the file, its lock, its folder and every link on the way have to
-// belong to root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives
-// them what it makes, but only where nobody else can replace a folder on the way.
+// Other users of the machine are not trusted: the file, its lock, its folder and every link on the way have to belong to
+// root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives them what
+// it makes, but only where nobody else can replace a folder on the way.
 //
 // A save of a [Store] names the version that it replaces, and fails if the file has another by then. It writes the new
 // content, completely and durably, to a new file beside the old one. The name of the new file holds short hashes of the
@@ -45,123 +44,97 @@ type Store struct {
 // New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
 // A new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
-	return &Store{
-		given: path, path: absolute(path), group: groupReadable,
-		rename: os.Rename, sync: syncFolder, unlock: unlockFile,
-	}
-}
-
-func absolute(path string) string {
+	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder, unlock: unlockFile}
 	if absolute, err := filepath.Abs(path); err == nil {
-		return absolute
+		s.path = absolute
 	}
-	return path
+	return s
 }
 
 // String returns the path.
 func (s *Store) String() string { return s.path }
 
 // Warnings returns what a person should know about the file, and what was not returned before.
-func (s *Store) Warnings() []string {
+func (s *Store) Warnings() (fresh []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fresh := slices.Clone(s.found[s.told:])
-	s.told = len(s.found)
+	fresh, s.told = s.found[s.told:], len(s.found)
 	return fresh
 }
 
-func (s *Store) warn(texts ...string) {
+func (s *Store) warn(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, text := range texts {
-		if text = s.path + ": " + text; !slices.Contains(s.found, text) {
-			s.found = append(s.found, text)
-		}
+	if text = s.path + ": " + text; !slices.Contains(s.found, text) {
+		s.found = append(s.found, text)
 	}
 }
 
 // Inspect looks at the file, its folder and the way there, without a change. Its error is the one that Save would
-// return; with readOnly it judges only what concerns a reader.
-func (s *Store) Inspect(ctx context.Context, readOnly bool) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+// return. With readOnly it only warns.
+func (s *Store) Inspect(_ context.Context, readOnly bool) error {
 	p, err := find(s.path)
-	if err == nil && readOnly {
-		if p.file != nil && mounted(p.target) {
-			s.warn("it is mounted by itself, so a renewed key will not be seen here; " + mountFolder)
-		}
-		return nil
-	}
-	if err == nil && p.folder != nil { // else a save makes the folder
-		err = s.judge(p)
+	switch {
+	case err != nil:
+	case readOnly && p.file != nil && mounted(p.target):
+		s.warn("it is mounted by itself, so a renewed key will not be seen here; " + mountFolder)
+	case !readOnly && p.folder != nil: // else a save makes the folder
+		err = p.judge(true, s.warn)
 	}
 	return explain(s.path, writing, err)
-}
-
-func (s *Store) judge(p place) error {
-	warnings, err := p.judge(true)
-	s.warn(append(warnings, p.wide()...)...)
-	return err
 }
 
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes
 // nothing.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
-	for ctx.Err() == nil {
-		p, err := find(s.path)
+	for err = ctx.Err(); err == nil; err = ctx.Err() {
+		content, settled, err := s.look(ctx)
 		if err != nil {
 			return nil, "", explain(s.path, reading, err)
 		}
-		current, err := read(ctx, p.target)
-		if err != nil {
-			return nil, "", explain(s.path, reading, err)
+		if settled {
+			return withoutMark(content), hash(content), nil
 		}
-		if next := p.finished(ctx, current); next != nil {
-			return withoutMark(next), hash(next), nil
-		}
-		// Meanwhile a save may have ended, and Load must not return older content than it did before; or a link may
-		// lead to another file, as the kubelet changes it for a mounted Secret, and the file here is gone.
-		again, err := read(ctx, p.target)
-		if err != nil {
-			return nil, "", explain(s.path, reading, err)
-		}
-		if !bytes.Equal(current, again) || (current == nil) != (again == nil) {
-			continue
-		}
-		if current == nil {
-			if now, err := find(s.path); err != nil || now.target != p.target {
-				continue
-			}
-		}
-		return withoutMark(current), hash(current), nil
 	}
-	return nil, "", ctx.Err()
+	return nil, "", err
+}
+
+// look reads the file once. If the result is not settled, something changed meanwhile: a save ended, and Load must not
+// return older content than it did before; or a link leads to another file, as the kubelet changes it for a mounted
+// Secret, and the file here is gone.
+func (s *Store) look(ctx context.Context) (content []byte, settled bool, err error) {
+	p, err := find(s.path)
+	if err == nil {
+		content, err = read(ctx, p.target)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if next := p.finished(ctx, content); next != nil {
+		return next, true, nil
+	}
+	again, err := read(ctx, p.target)
+	settled = bytes.Equal(content, again) && (content == nil) == (again == nil)
+	if err == nil && settled && content == nil {
+		now, findErr := find(s.path)
+		settled = findErr == nil && now.target == p.target
+	}
+	return content, settled, err
 }
 
 // Save replaces the content if its version is still version.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
-	for {
-		if newVersion, err = s.save(ctx, document, version); !errors.Is(err, errLockLost) {
-			return newVersion, explain(s.path, writing, err)
-		}
+	for err = errLockLost; errors.Is(err, errLockLost); {
+		newVersion, err = s.save(ctx, document, version)
 	}
+	return newVersion, explain(s.path, writing, err)
 }
 
 func (s *Store) save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	p, err := find(s.path)
-	if err == nil {
-		err = s.prepare(p)
-	}
-	if err == nil {
-		p, err = find(s.path) // what prepare has changed, and nobody else can change any more
-	}
-	if err == nil {
-		err = s.judge(p)
-	}
+	p, err := s.prepare(true)
 	if err != nil {
 		return "", err
 	}
@@ -171,33 +144,40 @@ func (s *Store) save(ctx context.Context, document []byte, version string) (newV
 	}
 	defer s.release(held)
 	current, err := s.complete(ctx, p)
+	if err == nil && hash(current) != version {
+		err = ErrConflict
+	}
+	if err == nil {
+		err = s.replace(ctx, p, held, current, document)
+	}
 	if err != nil {
-		return "", err
-	}
-	if hash(current) != version {
-		return "", ErrConflict
-	}
-	if err := s.replace(ctx, p, held, current, document); err != nil {
 		return "", err
 	}
 	return hash(document), nil
 }
 
 // prepare makes the folder if it is missing, and narrows it if it is our own and was widened: at each start of a pod
-// with fsGroup, the kubelet lets that group write in each folder of the volume.
-func (s *Store) prepare(p place) error {
-	mode := fs.FileMode(0o700)
-	if s.group {
-		mode = 0o750
-	}
-	if p.folder == nil {
-		return makeFolder(filepath.Dir(p.target), mode)
-	}
-	if p.widened() {
-		if err := narrow(filepath.Dir(p.target)); err != nil {
-			return err
+// with fsGroup, the kubelet lets that group write in each folder of the volume. Then it judges the place.
+func (s *Store) prepare(sticky bool) (place, error) {
+	p, err := find(s.path)
+	switch {
+	case err != nil:
+		return p, err
+	case p.folder == nil:
+		mode := fs.FileMode(0o700)
+		if s.group {
+			mode = 0o750
 		}
+		err = makeFolder(filepath.Dir(p.target), mode)
+	case p.widened():
 		s.warn("its folder let others write, and was narrowed; in a volume with fsGroup that happens at each start")
+		err = narrow(filepath.Dir(p.target))
 	}
-	return nil
+	if err == nil {
+		p, err = find(s.path) // nobody else can change it any more
+	}
+	if err == nil {
+		err = p.judge(sticky, s.warn)
+	}
+	return p, err
 }

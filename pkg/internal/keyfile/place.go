@@ -2,16 +2,13 @@ package keyfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 )
-
-// othersWrite are the bits of a mode that let others write, and ours are those that a file with a key may have.
-const othersWrite, ours = 0o022, 0o640
 
 // place is where a path leads.
 type place struct {
@@ -27,29 +24,29 @@ type step struct {
 }
 
 // find follows a path through all links, as the operating system does.
-func find(path string) (place, error) {
-	const most = 40 // as of Linux
-	volume := filepath.VolumeName(path)
-	top := volume + string(filepath.Separator)
-	at, rest := top, parts(path[len(volume):])
-	var p place
-	for links := 0; len(rest) > 0; {
-		next := filepath.Join(at, rest[0])
+func find(path string) (p place, err error) {
+	const most = 40 // links, as of Linux
+	top := filepath.VolumeName(path) + string(filepath.Separator)
+	p.target = top
+	for links, rest := 0, parts(path); len(rest) > 0; {
+		next := filepath.Join(p.target, rest[0])
 		rest = rest[1:]
+		if p.file != nil {
+			p.way = append(p.way, step{p.target, p.file})
+		}
 		info, err := os.Lstat(next)
 		if errors.Is(err, fs.ErrNotExist) {
-			p.target = filepath.Join(append([]string{next}, rest...)...)
-			err = p.statFolder()
-			return p, err
+			p.file, p.target = nil, filepath.Join(append([]string{next}, rest...)...)
+			break
 		}
 		if err != nil {
 			return p, err
 		}
-		p.way = append(p.way, step{next, info})
 		if info.Mode()&fs.ModeSymlink == 0 {
-			at = next
+			p.target, p.file = next, info
 			continue
 		}
+		p.way, p.file = append(p.way, step{next, info}), nil
 		to, err := os.Readlink(next)
 		if links++; err == nil && links > most {
 			err = &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
@@ -57,104 +54,33 @@ func find(path string) (place, error) {
 		if err != nil {
 			return p, err
 		}
-		if own := filepath.VolumeName(to); own != "" {
-			top, to = own+string(filepath.Separator), to[len(own):]
+		if volume := filepath.VolumeName(to); volume != "" {
+			top = volume + string(filepath.Separator)
 		}
-		if to != "" && os.IsPathSeparator(to[0]) {
-			at = top
+		if filepath.IsAbs(to) || to != "" && os.IsPathSeparator(to[0]) {
+			p.target = top
 		}
 		rest = append(parts(to), rest...)
 	}
-	p.target = at
-	if len(p.way) > 0 {
-		p.file = p.way[len(p.way)-1].info
-		p.way = p.way[:len(p.way)-1]
-	}
-	err := p.statFolder()
-	return p, err
-}
-
-func (p *place) statFolder() (err error) {
 	if p.folder, err = os.Stat(filepath.Dir(p.target)); errors.Is(err, fs.ErrNotExist) {
 		p.folder, err = nil, nil
 	}
-	return err
+	return p, err
 }
 
+// parts returns the names in a path.
 func parts(path string) []string {
-	return strings.FieldsFunc(filepath.ToSlash(path), func(r rune) bool { return r == '/' })
-}
-
-// judge returns an error for a place where another user could replace or read the file, or lead this program to
-// another one, and warnings about what is not as it should be. With sticky it accepts a folder in which others can make
-// files, but not remove this one.
-func (p place) judge(sticky bool) (warnings []string, err error) {
-	if p.folder != nil && !p.folder.IsDir() {
-		return nil, permanent(filepath.Dir(p.target) + " is not a folder")
-	}
-	if err := p.judgeFile(); err != nil {
-		return nil, err
-	}
-	return p.judgeOwners(sticky)
-}
-
-// judgeFile is the part of judge about the file alone.
-func (p place) judgeFile() error {
-	if p.file == nil {
-		return nil
-	}
-	if err := regular(p.file); err != nil {
-		return err
-	}
-	if mounted(p.target) {
-		return &Error{text: "it is mounted by itself, so it can be neither replaced nor seen when another process replaces it", hint: mountFolder, permanent: true}
-	}
-	return nil
-}
-
-const mountFolder = "mount its folder instead (docker -v folder:folder, a volume without subPath)"
-
-// wide warns of a file that others can read or write.
-func (p place) wide() []string {
-	if p.file == nil || !hasModes || p.file.Mode().Perm()&^ours == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("other users can read it: it has mode %#o; chmod 600 it, or 640 for programs of its group; the next save does so", p.file.Mode().Perm())}
-}
-
-// regular returns an error for what is not a regular file, such as a pipe or a device.
-func regular(info fs.FileInfo) error {
-	switch {
-	case info.IsDir():
-		return &Error{text: "it is a folder; give the path of a file in it", err: ErrType, permanent: true}
-	case !info.Mode().IsRegular():
-		return &Error{text: "it is not a regular file, but " + kind(info.Mode()), hint: "give the path of a file", err: ErrType, permanent: true}
-	}
-	return nil
-}
-
-func kind(mode fs.FileMode) string {
-	switch {
-	case mode&fs.ModeNamedPipe != 0:
-		return "a pipe (FIFO)"
-	case mode&fs.ModeDevice != 0:
-		return "a device"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "something else"
+	path = filepath.ToSlash(path[len(filepath.VolumeName(path)):])
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
 
 // mounted reports whether a file or folder is a mount point of its own. Only Linux has such files.
 func mounted(path string) bool {
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return false
-	}
-	escaped := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(path)
+	table, _ := os.ReadFile("/proc/self/mountinfo") // elsewhere there is none
+	path = strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(path)
 	for line := range strings.Lines(string(table)) {
 		const point = 4
-		if fields := strings.Fields(line); len(fields) > point && fields[point] == escaped {
+		if fields := strings.Fields(line); len(fields) > point && fields[point] == path {
 			return true
 		}
 	}
@@ -166,23 +92,49 @@ func makeFolder(folder string, mode fs.FileMode) error {
 	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := makeFolder(filepath.Dir(folder), 0o700); err != nil {
+	above := filepath.Dir(folder)
+	if err := makeFolder(above, 0o700); err != nil {
 		return err
 	}
 	if err := os.Mkdir(folder, mode); err != nil {
-		if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return withFolder(folder, func(made *os.File) error {
+		info, err := os.Stat(above)
+		if err == nil {
+			give(made, info)
+		}
+		return err
+	})
+}
+
+// narrow takes the right to write in a folder from others. Whoever exchanges the folder meanwhile gains nothing.
+func narrow(folder string) error {
+	return withFolder(folder, func(dir *os.File) error {
+		info, err := dir.Stat()
+		if err != nil {
+			return err
+		}
+		return dir.Chmod(info.Mode() &^ othersWrite)
+	})
+}
+
+func withFolder(path string, do func(*os.File) error) error {
+	dir, err := os.OpenFile(path, os.O_RDONLY|folderOnly|noFollow, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(dir), dir.Close())
+}
+
+// syncFolder makes a rename durable. It ignores the error of a file system that cannot sync a folder, as Windows, which
+// keeps a journal of renames.
+func syncFolder(folder string) error {
+	return withFolder(folder, func(dir *os.File) error {
+		err := dir.Sync()
+		if runtime.GOOS == "windows" || is(err, syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF) {
 			return nil
 		}
 		return err
-	}
-	above, err := os.Stat(filepath.Dir(folder))
-	if err != nil {
-		return err
-	}
-	made, err := openFolder(folder)
-	if err != nil {
-		return err
-	}
-	give(made, above)
-	return made.Close()
+	})
 }

@@ -3,7 +3,6 @@ package keyfile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,7 +40,7 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 		mode = ours
 	}
 	path := nextName(p.target, current, document)
-	warning, err := p.write(path, document, mode)
+	err := p.write(path, document, mode, s.warn)
 	if err == nil && !isAt(held, lockName(p)) {
 		err = errLockLost
 	}
@@ -49,24 +48,21 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 		_ = os.Remove(path)
 		return err
 	}
-	if warning != "" {
-		s.warn(warning)
-	}
 	return s.install(ctx, path, p.target)
 }
 
 // write makes the file at path, with the owner and the group of the target, and returns once its content would
 // survive a crash.
-func (p place) write(path string, content []byte, mode fs.FileMode) (warning string, err error) {
+func (p place) write(path string, content []byte, mode fs.FileMode, warn func(string)) error {
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", err
+		return err
 	}
-	warning, err = p.own(out, mode)
+	err = p.own(out, mode, warn)
 	if err == nil {
 		_, err = out.Write(content)
 	}
-	return warning, errors.Join(err, out.Sync(), out.Close())
+	return errors.Join(err, out.Sync(), out.Close())
 }
 
 // install renames the finished file at path over target. If that fails, the file stays, and Load reads it.
@@ -99,7 +95,7 @@ func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 			s.release(file)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody removes it all the time
-			return nil, &lockError{err}
+			return nil, explain(s.path, locking, err)
 		}
 		select {
 		case <-time.After(lockPoll):
@@ -117,23 +113,18 @@ func (p place) openLock(path string) (*os.File, error) {
 		return made, nil
 	}
 	info, statErr := os.Lstat(path)
+	name := "its lock, the file " + filepath.Base(path) + " beside it, "
 	switch {
 	case statErr != nil:
 		return nil, err
 	case regular(info) != nil:
-		return nil, &Error{text: "its lock, the file " + filepath.Base(path) + " beside it, is no regular file", hint: "remove the lock", permanent: true}
-	case !p.isOurs(info):
-		err = fs.ErrPermission
-	default:
-		made, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0)
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, &Error{
-			text: fmt.Sprintf("its lock, the file %s beside it, belongs to %s", filepath.Base(path), ownerName(info)),
-			hint: "remove the lock, or give it to this user", err: err, permanent: true,
+		return nil, permanent(name+"is not a regular file", "remove the lock")
+	case p.trusts(info) || isUnknown(info):
+		if made, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0); !errors.Is(err, fs.ErrPermission) {
+			return made, err
 		}
 	}
-	return made, err
+	return nil, permanent(name+"belongs to "+another(info), "remove the lock, or give it to this user")
 }
 
 // release unlocks the file. It closes the file in any case, which unlocks it too: not every file system can unlock.

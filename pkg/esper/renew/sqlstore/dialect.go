@@ -62,7 +62,10 @@ func (d Dialect) check() string {
 		return "CASE WHEN @@session.autocommit = 0 THEN 'autocommit'" +
 			" WHEN CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') OR @@global.innodb_read_only = 1 THEN 'replica' ELSE '' END"
 	default:
-		return "CASE WHEN (SELECT synchronous FROM pragma_synchronous) < 2 THEN 'synchronous' ELSE '' END"
+		// Without EXTRA, a power cut can bring back the journal of a save, which then undoes the save.
+		const mode, file = "(SELECT journal_mode FROM pragma_journal_mode)", "(SELECT max(file) FROM pragma_database_list WHERE name = 'main')"
+		return "CASE WHEN " + file + " = '' THEN '' WHEN " + mode + " IN ('off', 'memory') THEN 'journal'" +
+			" WHEN (SELECT synchronous FROM pragma_synchronous) < CASE " + mode + " WHEN 'delete' THEN 3 ELSE 2 END THEN 'synchronous' ELSE '' END"
 	}
 }
 

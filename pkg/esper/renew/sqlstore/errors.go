@@ -44,7 +44,8 @@ func (s *store) unfit(found string) *failure {
 	text := map[string]string{
 		"replica":     "the server is read-only: it is a replica, or has read_only set; connect to the primary",
 		"autocommit":  "autocommit is off, so nothing would be saved; turn it on for the connections of this store",
-		"synchronous": "the database has synchronous below FULL, so a power cut can undo a save; open it with synchronous=FULL",
+		"synchronous": "the database has synchronous below EXTRA (with WAL, below FULL), so a power cut can undo a save; open it with synchronous=EXTRA",
+		"journal":     "the database has no journal on the disk, so a program that is killed can destroy it; open it with journal_mode=DELETE",
 	}[found]
 	return &failure{text: text, permanent: found != "replica"}
 }
@@ -87,6 +88,8 @@ func (s *store) failure(ctx context.Context, err error, document []byte) *failur
 		if s.dialect == PostgreSQL {
 			f.text += ", and if the table has row-level security, a policy that allows them"
 		}
+	case ofFile:
+		s.fileAdvice(f, text, document != nil)
 	case readOnly:
 		f.text += "; connect to the primary, as a user who may write"
 	case login:
@@ -107,6 +110,7 @@ const (
 	readOnly
 	login
 	hidden // of a row that cannot be made, because it exists, and cannot be read either
+	ofFile // SQLite cannot open or write a file
 )
 
 // kind classifies an error by its code. The codes are from the engines' manuals. For SQLite it looks at the error's
@@ -125,7 +129,7 @@ func kind(d Dialect, code, text string) class {
 	for words, is := range map[string]class{
 		"database is locked": busy, "table is locked": busy, "SQLITE_BUSY": busy, "SQLITE_LOCKED": busy,
 		"no such table": noTable, "no such column": noTable, "has no column": noTable,
-		"readonly database": readOnly,
+		"readonly database": ofFile, "unable to open database file": ofFile,
 	} {
 		if strings.Contains(text, words) {
 			return is

@@ -15,7 +15,8 @@
 //
 //   - PostgreSQL needs no setting. Each write of the store waits for the disk, even with synchronous_commit=off.
 //   - MySQL and MariaDB: leave innodb_flush_log_at_trx_commit at 1. With 0 or 2, a power cut undoes the last second.
-//   - SQLite: open the database with synchronous=FULL, which is its default. The store refuses less.
+//   - SQLite: open the database with journal_mode=DELETE, its default, and synchronous=EXTRA, which is not. With
+//     journal_mode=WAL synchronous=FULL is enough. The store refuses less.
 //   - If a standby may take over, the commit must wait for the standby (synchronous_standby_names, semi-synchronous
 //     replication, Group Replication). Otherwise a failover can undo a confirmed save.
 //
@@ -36,6 +37,13 @@
 // The statements need no session of their own, and no named prepared statement, so that they work through PgBouncer in
 // transaction mode. Pgx prepares statements by itself: write default_query_exec_mode=exec into its DSN.
 //
+// # SQLite's file
+//
+// Renew.Open looks at the file of a SQLite database as it does at that of renew.File, and refuses it where other users
+// can replace it or put a journal beside it. Make the file before SQLite does, with mode 0600 (or 0640, for readers of
+// its group), since SQLite lets every user read it. Readers open it with mode=ro, which works on a read-only mount too,
+// unless the file is in WAL mode. A file that is mounted by itself is refused, because its journal would be missing there.
+//
 // # Secrets
 //
 // The document holds the key in plain text: keep the table and its backups as secret as the key. The store sends the
@@ -52,6 +60,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -128,11 +137,18 @@ type store struct {
 	dialect Dialect
 	options options
 	sql     statements
+
+	file     atomic.Pointer[string]   // of a SQLite database, once Inspect knows it
+	warnings atomic.Pointer[[]string] // that Warnings has not returned yet
 }
 
 // String names the store in errors.
 func (s *store) String() string {
-	return fmt.Sprintf("the row %q of the table %s", s.options.name, s.dialect.quoteTable(s.options.table))
+	name := fmt.Sprintf("the row %q of the table %s", s.options.name, s.dialect.quoteTable(s.options.table))
+	if path := s.file.Load(); path != nil {
+		name += " in " + *path
+	}
+	return name
 }
 
 // Load implements [renew.Store].

@@ -166,7 +166,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestUnfit(t *testing.T) {
-	for unfit, want := range map[string]string{"replica": "primary", "autocommit": "autocommit is off", "synchronous": "synchronous=FULL"} {
+	for unfit, want := range map[string]string{"replica": "primary", "autocommit": "autocommit is off", "synchronous": "synchronous=EXTRA", "journal": "journal_mode=DELETE"} {
 		s := newStore(t, &fakeDB{unfit: unfit}, MySQL)
 		if _, _, err := s.Load(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", unfit, err)

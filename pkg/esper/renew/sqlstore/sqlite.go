@@ -1,0 +1,73 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
+)
+
+// Inspect looks at the file of a SQLite database, its folder and the way there, as renew.File does with its file.
+// renew.Open calls it.
+func (s *store) Inspect(ctx context.Context, readOnly bool) error {
+	if s.dialect != SQLite {
+		return nil
+	}
+	schema, _, found := strings.Cut(s.options.table, ".")
+	if !found {
+		schema = "main"
+	}
+	var path string // empty if the database is in memory
+	err := s.persist(ctx, func() error {
+		err := s.db.QueryRowContext(ctx, "SELECT coalesce(max(file), '') FROM pragma_database_list WHERE name = ?", schema).Scan(&path)
+		if err != nil {
+			return s.failure(ctx, err, nil)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	s.file.Store(&path)
+	warnings, err := keyfile.Database(path, readOnly)
+	s.warnings.Store(&warnings)
+	if err != nil || readOnly {
+		return err
+	}
+	return keyfile.Narrow(path)
+}
+
+// Warnings returns what Inspect has found, once.
+func (s *store) Warnings() []string {
+	if warnings := s.warnings.Swap(nil); warnings != nil {
+		return *warnings
+	}
+	return nil
+}
+
+// fileAdvice is for an error that SQLite gives if it cannot open a file, or cannot write. A reader gets it if a writer
+// was killed in the middle of a save: SQLite must then undo that in the file before anybody can read it.
+func (s *store) fileAdvice(f *failure, text string, writes bool) {
+	path := s.file.Load()
+	if path != nil {
+		f.text = *path + ": " + f.text
+	}
+	if strings.Contains(text, "readonly database") && !writes {
+		f.text += "; a save was interrupted, and only a program that may write can clear that up: let one open the store first"
+		return
+	}
+	f.permanent = true
+	if path != nil {
+		if _, err := keyfile.Database(*path, !writes); err != nil {
+			f.text += ": " + err.Error()
+			return
+		}
+	}
+	f.text += "; this user has to be able to read the file, and to save, also to write it and in its folder, where its journal lies"
+}
