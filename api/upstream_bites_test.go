@@ -73,7 +73,7 @@ func TestUpstreamSeesAnyChange(t *testing.T) {
 		{"enum", "", renewsAt + "/properties/token/enum", []any{"a"}, renewsAt + "/properties/token/enum/a ("},
 		{"read only", "", renewsAt + "/properties/token/readOnly", true, renewsAt + "/properties/token/readOnly ("},
 		{"closed object", "", infoAt + "/additionalProperties", false, infoAt + "/additionalProperties ("},
-		{"a union", "", "/components/schemas/KeyId/oneOf", []any{text, object{"type": "integer"}}, infoAt + "/properties/id/oneOf/0/type ("},
+		{"a union", "", infoAt + "/properties/id/oneOf", []any{text, object{"type": "integer"}}, infoAt + "/properties/id/oneOf/0/type ("},
 		{"schema that nothing uses", "", "/components/schemas/More", text, "/components/schemas/More ("},
 		{"parameter that nothing uses", "", "/components/parameters/More", text, "/components/parameters/More ("},
 		{"OpenAPI's version", "", "/openapi", "3.1.0", "/openapi ("},

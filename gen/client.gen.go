@@ -37,11 +37,6 @@ func NewServerURLTenant(tenant ServerURLTenantTenantVariable) (string, error) {
 	return u, nil
 }
 
-// ErrorDetails Single faults, as a list of texts or objects, as an object of lists by parameter, as one text, or null.
-//
-// Example: ["Invalid access token"]
-type ErrorDetails = any
-
 // ErrorResponse What went wrong. If `status` differs from the HTTP status, the HTTP status is right. Any text
 // in here may repeat a key that was sent.
 type ErrorResponse struct {
@@ -54,7 +49,7 @@ type ErrorResponse struct {
 	//
 	//
 	// Example: ["Invalid access token"]
-	Errors ErrorDetails `json:"errors,omitempty"`
+	Errors any `json:"errors,omitempty"`
 
 	// Message What went wrong, for a person to read.
 	//
@@ -64,33 +59,17 @@ type ErrorResponse struct {
 	// Status The HTTP status once more, as an integer or a string, or null.
 	//
 	// Example: 400
-	Status ErrorStatus `json:"status,omitempty"`
+	Status wire.Scalar `json:"status,omitempty"`
 }
-
-// ErrorStatus The HTTP status once more, as an integer or a string, or null.
-//
-// Example: 400
-type ErrorStatus = wire.Scalar
-
-// ExpiryAt When the key ends: a number whose unit Esper does not say, or -1 for never. `expires_on` of
-// `getTokenInfo` tells the same of the same key as a date, and so the unit.
-//
-// Example: 1888272000
-type ExpiryAt = wire.Scalar
-
-// KeyID The key's number in the server's database, as a string or an integer.
-//
-// Example: 570
-type KeyID = wire.Scalar
 
 // PersonalAccessToken A personal access token: a name that stays, and a key that is replaced. Skip properties that
 // are not listed here. None is required, so that no client loses the key because another one is
 // missing.
 type PersonalAccessToken struct {
-	// CreatedAt A moment. Esper declares a string, in no form that it names; a number is accepted too.
+	// CreatedAt When the token was made. Esper declares a string, in no form that it names; a number is accepted too.
 	//
 	// Example: 2023-04-04T04:29:53.906020Z
-	CreatedAt Timestamp `json:"created_at,omitempty"`
+	CreatedAt wire.Time `json:"created_at,omitempty"`
 
 	// Description What it is for, as its user says.
 	//
@@ -102,7 +81,7 @@ type PersonalAccessToken struct {
 	//
 	//
 	// Example: 1888272000
-	ExpiryAt ExpiryAt `json:"expiry_at,omitempty"`
+	ExpiryAt wire.Scalar `json:"expiry_at,omitempty"`
 
 	// ID The token's id, a UUID, which stays when its key is replaced.
 	//
@@ -114,10 +93,10 @@ type PersonalAccessToken struct {
 	// Example: 5fa87c46-bef7-4c1f-9ca8-ebf022d118b6
 	LegacyDeveloperAppID wire.Ref `json:"legacy_developer_app_id,omitempty"`
 
-	// LegacyTokenID The key's number in the server's database, as a string or an integer.
+	// LegacyTokenID The key's number, as a string or an integer; `id` of `getTokenInfo`.
 	//
 	// Example: 570
-	LegacyTokenID KeyID `json:"legacy_token_id,omitempty"`
+	LegacyTokenID wire.Scalar `json:"legacy_token_id,omitempty"`
 
 	// Name The name that its user gave it.
 	//
@@ -134,10 +113,10 @@ type PersonalAccessToken struct {
 	// Example: example-key
 	Token wire.Secret `json:"token,omitempty"`
 
-	// UpdatedAt A moment. Esper declares a string, in no form that it names; a number is accepted too.
+	// UpdatedAt When its key was last replaced. Esper declares a string, in no form that it names; a number is accepted too.
 	//
 	// Example: 2023-04-04T04:29:53.906020Z
-	UpdatedAt Timestamp `json:"updated_at,omitempty"`
+	UpdatedAt wire.Time `json:"updated_at,omitempty"`
 }
 
 // PersonalAccessTokenList The personal access tokens of a user. Skip properties that are not listed here.
@@ -168,20 +147,10 @@ type PersonalAccessTokenRenewal struct {
 // Example: [{"id":"0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21","legacy_token_id":570,"prefix":"example-"}]
 type PersonalAccessTokens = []PersonalAccessToken
 
-// RefreshTokenID The refresh token that the key came from, as a string or a number, or null. A secret.
-//
-// Example: 12
-type RefreshTokenID = wire.Secret
-
 // ScopeList What the key may do. `renewToken` sends one string with spaces.
 //
 // Example: ["read","write","update","introspection","sdk","register"]
 type ScopeList = wire.Scopes
-
-// Timestamp A moment. Esper declares a string, in no form that it names; a number is accepted too.
-//
-// Example: 2023-04-04T04:29:53.906020Z
-type Timestamp = wire.Time
 
 // TokenInfoV1 The key that made the call. Skip properties that are not listed here.
 type TokenInfoV1 struct {
@@ -212,7 +181,7 @@ type TokenInfoV1 struct {
 	// ID The key's number in the server's database, as a string or an integer.
 	//
 	// Example: 570
-	ID KeyID `json:"id"`
+	ID wire.Scalar `json:"id"`
 
 	// Scope What the key may do. `renewToken` sends one string with spaces.
 	//
@@ -222,7 +191,7 @@ type TokenInfoV1 struct {
 	// SourceRefreshToken The refresh token that the key came from, as a string or a number, or null. A secret.
 	//
 	// Example: 12
-	SourceRefreshToken RefreshTokenID `json:"source_refresh_token,omitempty"`
+	SourceRefreshToken wire.Secret `json:"source_refresh_token,omitempty"`
 
 	// Token The key itself. A secret.
 	//
@@ -237,7 +206,7 @@ type TokenInfoV1 struct {
 	// User The user who made the key, as a name or a number, or null.
 	//
 	// Example: bindya
-	User UserName `json:"user,omitempty"`
+	User wire.Scalar `json:"user,omitempty"`
 }
 
 // TokenRenewV0 The new key. Only `token` is certain. Skip properties that are not listed here.
@@ -272,7 +241,7 @@ type TokenRenewV0 struct {
 	// ID The key's number in the server's database, as a string or an integer.
 	//
 	// Example: 570
-	ID KeyID `json:"id,omitempty"`
+	ID wire.Scalar `json:"id,omitempty"`
 
 	// Scope What the key may do, separated by spaces. `getTokenInfo` sends an array.
 	//
@@ -292,13 +261,8 @@ type TokenRenewV0 struct {
 	// User The user who made the key, as a name or a number, or null.
 	//
 	// Example: bindya
-	User UserName `json:"user,omitempty"`
+	User wire.Scalar `json:"user,omitempty"`
 }
-
-// UserName The user who made the key, as a name or a number, or null.
-//
-// Example: bindya
-type UserName = wire.Scalar
 
 // AccessToken defines model for AccessToken.
 type AccessToken = string

@@ -66,7 +66,7 @@ const breaks = [
 		(d.components.examples.TokenRenewal.value.token = 1)],
 	["an example of a body that does not fit", spectral, "oas3-valid-media-example", (d) =>
 		(d.components.examples.TokenRenewal.value.token = 1)],
-	["null for a schema without a type", redocly, "nullable-type-sibling", (d) => (d.components.schemas.KeyId.nullable = true)],
+	["null for a schema without a type", redocly, "nullable-type-sibling", (d) => (d.components.schemas.TokenInfoV1.properties.id.nullable = true)],
 	["an example of a schema that does not fit", redocly, "no-invalid-schema-examples", (d) =>
 		(d.components.schemas.TokenRenewV0.properties.token.example = 1)],
 	["an example of a body that lacks what is required", validation, "invalid example", (d) =>

@@ -73,10 +73,13 @@ func validate(spec []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, schema := range doc.Components.Schemas {
-		if schema.Value.Type == nil { // any value, null included; kin-openapi takes null only where this is set
-			schema.Value.Nullable = true
-		}
+	err = doc.WalkSchemas(func(_ string, s *openapi3.SchemaRef) error {
+		// Without a type it is any value, null included; kin-openapi takes null only where this is set.
+		s.Value.Nullable = s.Value.Nullable || s.Value.Type == nil
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return doc.Validate(context.Background(), openapi3.EnableExamplesValidation())
 }

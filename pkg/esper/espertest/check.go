@@ -15,11 +15,6 @@ func loadSpec(document []byte) (doc *openapi3.T, base string, err error) {
 	if doc, err = openapi3.NewLoader().LoadFromData(document); err != nil {
 		return nil, "", err
 	}
-	for _, schema := range doc.Components.Schemas {
-		if schema.Value.Type == nil { // allows any value; kin-openapi accepts null only if this is set
-			schema.Value.Nullable = true
-		}
-	}
 	base, err = doc.Servers.BasePath()
 	return doc, strings.TrimSuffix(base, "/"), err
 }
