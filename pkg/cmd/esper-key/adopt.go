@@ -135,7 +135,7 @@ func (d keyDescription) ways(ctx context.Context, source *renew.Source) map[stri
 	ways := source.Ways(ctx)
 	texts := map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
 	if d.retired && ways.RenewToken == nil {
-		texts[viaRenewToken] = "unknown: Esper has no TokenInfo any more, and perhaps no renew-token"
+		texts[viaRenewToken] = "unknown: Esper tells nothing about keys any more, and perhaps does not renew them so"
 	}
 	return texts
 }

@@ -194,7 +194,7 @@ func TestTokenOffline(t *testing.T) {
 		t.Errorf("token prints %q, %q, want the key alone", r.stdout, r.stderr)
 	}
 	o.due(day)
-	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed"); r.stdout != key+"\n" {
+	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed or checked"); r.stdout != key+"\n" {
 		t.Errorf("token prints %q, want the old key", r.stdout)
 	}
 	o.edit(func(d map[string]any) {
@@ -217,6 +217,29 @@ func TestTokenRenews(t *testing.T) {
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
 	if key := o.token(); key == first {
 		t.Error("the old key was printed")
+	}
+}
+
+// TestTokenAsksFirst: if the store says that Esper refused the key, token and exec ask Esper first, and hand out no key that
+// it refuses again.
+func TestTokenAsksFirst(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"refused_at"} {
+		o := adopted(t)
+		note := func() { o.edit(func(d map[string]any) { d[field] = time.Now().Add(-time.Second) }) }
+		note()
+		o.token()
+		note()
+		o.run("exec", "--", "true").wants(0)
+		o.server.Revoke()
+		for _, args := range [][]string{{"token"}, {"token", "--read-only"}, {"exec", "--", "env"}} {
+			note()
+			code := exitPerson
+			if args[0] == "exec" {
+				code = execFailed
+			}
+			o.run(args...).wants(code, "401").silent()
+		}
 	}
 }
 

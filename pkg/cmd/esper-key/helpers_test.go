@@ -46,7 +46,7 @@ type operator struct {
 }
 
 // newOperator returns an operator with a new server, and an empty store in a file. At the end, the test fails if
-// commands printed a key.
+// commands printed a key, or a name of Go.
 func newOperator(t *testing.T, opts ...espertest.Option) *operator {
 	t.Helper()
 	o := &operator{t: t, folder: t.TempDir(), server: espertest.NewServer(t, opts...)}
@@ -167,7 +167,7 @@ func (r *result) decode() (fields map[string]any) {
 	return fields
 }
 
-// lookForKeys fails the test if a key is in what commands printed.
+// lookForKeys fails the test if a key, or a name of Go, is in what commands printed.
 func (o *operator) lookForKeys() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -175,6 +175,9 @@ func (o *operator) lookForKeys() {
 		if form := holds(o.printed.String(), key); form != "" {
 			o.t.Errorf("the key was printed, as %q:\n%s", form, o.printed.String())
 		}
+	}
+	if name := namesOfGo().FindString(o.printed.String()); name != "" {
+		o.t.Errorf("commands printed %q, a name of Go:\n%s", name, o.printed.String())
 	}
 }
 

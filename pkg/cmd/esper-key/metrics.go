@@ -49,7 +49,7 @@ func newMetrics(log *logQueue) *metrics {
 		m.gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
 		m.gauge("esper_key_saved", "1 if the store holds the key in use; if 0, the key is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
 		m.gauge("esper_key_failing", "1 if the last renewal, save, read or check failed; the log says why.", func(s renew.Status) float64 { return number(s.LastError != nil) }),
-		m.gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return unix(s.AcceptedAt) }),
+		m.gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return seconds(s.AcceptedAt) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "esper_key_log_records_dropped_total", Help: "Records of the log that were dropped, because nobody read it.",
 		}, func() float64 { return float64(log.dropped.Load()) }),
@@ -87,7 +87,7 @@ func number(b bool) float64 {
 	return 0
 }
 
-func unix(t time.Time) float64 {
+func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
 	}

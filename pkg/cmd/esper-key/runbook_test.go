@@ -85,6 +85,20 @@ func TestRunbook(t *testing.T) {
 			},
 			over: func(o *operator, _ string) { o.store = "sqlite://" + filepath.Join(o.folder, "shared.db") },
 		},
+		"esper-key is not running": {arises: func(o *operator) { o.due(day) }},
+		"The key is not delivered": {
+			arises: func(o *operator) {
+				file := filepath.Join(o.folder, "token")
+				o.env = append(o.env, "WATCHDOG_USEC=400000", "WATCHDOG_PID=") // it tries again soon
+				s := o.start("--write-token", file)
+				s.says("keeps the key renewed")
+				must(o.t, os.Remove(file))
+				must(o.t, os.Mkdir(file, 0o700))
+				s.says("the key in use is not delivered")
+				must(o.t, os.Remove(file)) // a person mends it
+				eventually(o.t, "the key is delivered", func() bool { return read(file) == o.server.Token() })
+			},
+		},
 		"The disk was restored from a backup": {
 			arises: func(o *operator) {
 				backup := read(o.path())

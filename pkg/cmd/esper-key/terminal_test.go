@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
 // TestAdoptOnATerminal: adopt asks for the key on a terminal, and does not show it.
@@ -30,6 +32,17 @@ func TestAdoptOnATerminal(t *testing.T) {
 		shown := o.onTerminal(o.command("adopt"), "API key", typed)
 		if !strings.Contains(shown, "no key was typed") || strings.Contains(shown, "stored") {
 			t.Errorf("%q: %s", typed, shown)
+		}
+	}
+	// What takes longer than two seconds says so.
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Delay: 3 * time.Second})
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 3 * time.Second})
+	for _, test := range [][]string{{"show", "asking Esper about the key, until "}, {"renew", "renewing the key, until "}} {
+		if test[0] == "renew" {
+			o.due(day)
+		}
+		if shown := o.onTerminal(o.command(test[0]), "", ""); !strings.Contains(shown, test[1]) {
+			t.Errorf("%s does not say %q: %s", test[0], test[1], shown)
 		}
 	}
 	// A key that is typed as soon as the question appears is not shown either.

@@ -21,7 +21,8 @@ const tokenHelp = `Print the key in use, and a line end.
 If the key is due, it is renewed first: one process renews it, and the others
 wait. If the renewal fails, or another process takes longer than ten seconds,
 the old key is printed with a warning, as long as it is valid. While the key is
-not due, nothing is sent to Esper.`
+not due, nothing is sent to Esper, unless the store says that Esper refused the
+key: then Esper is asked first, and no key is printed that it refuses again.`
 
 func (a *app) token() *cobra.Command {
 	c := &cobra.Command{
@@ -62,7 +63,15 @@ func (a *app) current(c *cobra.Command) (key esper.Secret, server string, err er
 	// may have died, this process does not wait longer than patience.
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	renewErr := source.RenewIfDue(short)
+	var renewErr error
+	if s := source.Status(); s.Refused || s.Lost { // by what the store says; meanwhile all may be well
+		if renewErr = source.Check(short); codeOf(renewErr) == exitPerson {
+			return key, "", renewErr
+		}
+	}
+	if s := source.Status(); s.InDoubt || !time.Now().Before(s.NextAttempt) {
+		renewErr = source.RenewIfDue(short)
+	}
 	token, err := source.TokenContext(ctx)
 	if err = cmp.Or(err, ctx.Err()); err != nil { // after a signal, exec must not start a program
 		return key, "", err
@@ -72,7 +81,7 @@ func (a *app) current(c *cobra.Command) (key esper.Secret, server string, err er
 		if errors.Is(renewErr, context.DeadlineExceeded) && status.InDoubt {
 			why = "another process has begun to renew it, and has not said how that ended"
 		}
-		a.tell(fmt.Sprintf("warning: the key, which %s, was not renewed: %s", ends(status.ExpiresAt), why))
+		a.tell(fmt.Sprintf("warning: the key, which %s, was not renewed or checked: %s", ends(status.ExpiresAt), why))
 	}
 	return esper.NewSecret(token.AccessToken), source.Server().String(), nil
 }

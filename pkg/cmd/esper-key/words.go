@@ -10,21 +10,25 @@ import (
 	"unicode"
 )
 
-// inWords replaces what only helps a Go programmer in texts of the library by what an operator can do.
+// inWords turns a text of the library, which is written for Go programmers, into one for operators: what they can do about
+// it stands here in words of this command, and any other clause that names something of Go is left out.
 func inWords(text string) string {
-	return strings.NewReplacer(
-		"renew: ", "", "esper: ", "", context.Canceled.Error(), "stopped by a signal", "context deadline exceeded", "it took too long",
+	text = strings.NewReplacer(
+		"renew: ", "", "esper: ", "", context.Canceled.Error(), "stopped by a signal", context.DeadlineExceeded.Error(), "it took too long",
 		"give it (WithInitialToken, esper-key adopt)", "give it to `esper-key adopt`",
 		"(WithInitialToken, esper-key adopt)", "with `esper-key adopt`", "(Source.Adopt, esper-key adopt)", "with `esper-key adopt`",
 		"the key given with WithInitialToken", "the key of --key-file",
-		" (WithTimeout limits an attempt)", "", " (or WithInsecureHTTP, for a test network)", "",
-		"add that to the system's or to RootCAs in WithTransport's TLSClientConfig", "name a file that has that authority too in SSL_CERT_FILE",
-		", and MinVersion and certificates in WithTransport's TLSClientConfig", "",
-		"is used with WithPersonalAccessTokens (esper-key: --via personal-access-token)", "is used with --via personal-access-token",
+		"to the system's or to RootCAs in WithTransport's TLSClientConfig", "to the system's, or name it in SSL_CERT_FILE",
+		"WithPersonalAccessTokens (esper-key --via personal-access-token)", "--via personal-access-token",
+		"keep RenewalError.Body, which is what arrived, and ask TokenInfo whether", "the store keeps what arrived; `esper-key check` tells whether",
+		"ask TokenInfo whether", "`esper-key check` tells whether",
+		"compare EnterpriseID and DeveloperAppID with what TokenInfo says", "`esper-key show` tells its enterprise and its app",
 		"TokenInfo: ", "asking about the key: ", "RenewToken: ", "renewing the key: ",
 		"ListPersonalAccessTokens: ", "asking for the personal access tokens: ", "RenewPersonalAccessToken: ", "renewing the personal access token: ",
-		"the path given to File", "the path in the store's URL", "; use os.UserHomeDir", "", "; use os.ExpandEnv, or write the path out", "; write the path out",
+		"strconv.ParseBool: ", "", "the path given to File", "the path", "; use os.ExpandEnv, or write", "; write",
 	).Replace(text)
+	const ofGo = `\b(With[A-Z]|(Source|Client|Retry|RenewalError|os)\.[A-Z]|TokenInfo\b|RenewToken\b|\w+PersonalAccessToken)`
+	return regexp.MustCompile(` ?\([^()]*`+ofGo+`[^()]*\)|[;,] [^;:,]*`+ofGo+`[^;:]*`).ReplaceAllString(text, "")
 }
 
 // oneLine returns the text of an error for a person, on one line.
