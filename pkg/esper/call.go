@@ -124,7 +124,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w while waiting to try again", context.Cause(ctx))
+		return fmt.Errorf("%w while waiting to try again", join(ctx.Err(), context.Cause(ctx)))
 	}
 }
 
@@ -132,7 +132,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
 	r := result{attempts: n, token: token}
 	if err := ctx.Err(); err != nil {
-		r.err = &callError{op.name, n - 1, context.Cause(ctx)}
+		r.err = &callError{op.name, n - 1, join(err, context.Cause(ctx))}
 		return r
 	}
 	key := NewSecret(token.AccessToken)

@@ -1,7 +1,11 @@
 package esper
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -139,3 +143,36 @@ func (c *Client) describe(_ context.Context, req *http.Request) error {
 	req.Header["Accept"], req.Header["User-Agent"] = values[:1:1], values[1:]
 	return nil
 }
+
+// generatedDoer sends the requests of the generated client.
+type generatedDoer struct{ client *Client }
+
+func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
+	source := d.client.source
+	token, err := source.get(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	a := newAttempt(req.Context(), d.client.timeout, NewSecret(token.AccessToken), req, !isSafe(req.Method))
+	defer a.cancel()
+	if source.renew != nil && !a.param.IsZero() {
+		return nil, errOwnRenewal
+	}
+	got, err := a.send(d.client.chain)
+	if err != nil {
+		return nil, &callError{"Generated", 1, err}
+	}
+	if got.status == http.StatusUnauthorized && source.reject != nil {
+		_, _ = source.reject(req.Context(), token) // the caller gets the 401, whatever Reject returns
+	}
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", got.status, http.StatusText(got.status)), StatusCode: got.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: got.header, ContentLength: int64(len(got.body)), Request: a.request,
+		Body: io.NopCloser(io.MultiReader(bytes.NewReader(got.body), ending{got.err})),
+	}, nil
+}
+
+// ending is a reader that returns an error, or io.EOF.
+type ending struct{ err error }
+
+func (e ending) Read([]byte) (int, error) { return 0, cmp.Or(e.err, io.EOF) }

@@ -105,38 +105,32 @@ func (a *attempt) newTransportError(what string, err error) error {
 	hint, permanent, kind := network.Kind(err)
 	// A GET after ErrHTTP2 is tried again, because the next attempt goes over the pool, which can speak HTTP/2.
 	permanent = permanent && (a.once || !errors.Is(kind, network.ErrHTTP2))
-	shown := err
-	if kind != nil {
-		shown = kind
+	if end := a.Err(); end != nil {
+		kind = join(join(end, context.Cause(a)), kind)
 	}
-	if a.Err() != nil {
-		if end := endOf(a); kind == nil {
-			kind, shown = end, end
-		} else if !errors.Is(kind, end) {
-			kind = fmt.Errorf("%w: %w", end, kind)
-			shown = kind
-		}
+	shown := kind
+	if kind == nil {
+		shown = err
 	}
 	text := what + ": " + redact.Text(shown.Error(), a.secrets()...)
 	if hint != "" {
 		text += "; " + hint
 	}
-	if a.timedOut() {
+	if a.Err() != nil && a.parent.Err() == nil {
 		text += " (WithTimeout limits an attempt)"
 	}
 	return &transportError{text: text, err: kind, permanent: permanent}
 }
 
-// endOf returns why a context ended, and its cause if that says more.
-func endOf(ctx context.Context) error {
-	end, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(end, cause) {
-		return end
+// join wraps two errors, of which the first may be the second already, or the other way round.
+func join(first, second error) error {
+	switch {
+	case second == nil, errors.Is(first, second):
+		return first
+	case errors.Is(second, first):
+		return second
 	}
-	if errors.Is(cause, end) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", end, cause)
+	return fmt.Errorf("%w: %w", first, second)
 }
 
 // APIError is an answer whose status is not 2xx. Message, Details and RequestID come from the server. Each text is one

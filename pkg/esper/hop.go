@@ -22,8 +22,7 @@ import (
 
 const (
 	accessTokenParam = "access_token"
-	// sealed stands in a URL for the access token, which only the last hop puts there.
-	sealed = accessTokenParam + "=sealed"
+	sealed           = accessTokenParam + "=sealed" // stands in a URL until the last hop puts the access token there
 )
 
 // attempt is one attempt to send a request. It is also the context of the request: in this way the secrets get past the
@@ -39,7 +38,7 @@ type attempt struct {
 	param           Secret          // the parameter with its name, as it was encoded
 	once            bool            // the request renews a key, or changes something else: it is sent once
 	alone           bool            // send over a new connection, not over the pool
-	maybeSent       atomic.Bool     // a server may have got the request
+	maybeSent       atomic.Bool     // a server may have got the request that is sent once
 
 	mu      sync.Mutex // guards what follows; held while a request is sent that is sent once
 	over    bool       // that request was sent, or the middleware has returned: none may begin any more
@@ -58,11 +57,8 @@ func (a *attempt) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// String returns a fixed text, so that printing the context shows no secret.
-func (*attempt) String() string { return "esper call" }
-
-// Format prints a.String() for every verb: under some verbs, fmt would print the fields.
-func (a *attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
+// Format prints a fixed text for every verb, because fmt would print the fields.
+func (*attempt) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "esper call") }
 
 // newAttempt prepares an attempt to send req. The caller has to call cancel.
 func newAttempt(ctx context.Context, limit time.Duration, key Secret, req *http.Request, once bool) *attempt {
@@ -103,9 +99,6 @@ func (a *attempt) seal(u *url.URL) *url.URL {
 // secrets returns what the server's texts must not show.
 func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessToken.Reveal()} }
 
-// timedOut reports whether the time limit of the attempt ended a, and not the context of the call.
-func (a *attempt) timedOut() bool { return a.Err() != nil && a.parent.Err() == nil }
-
 // send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
 // that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that the
 // middleware returned, or the middleware's own response if there is none.
@@ -126,7 +119,7 @@ func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
 		return nil, failed
 	case got != nil:
 		return got, nil
-	case err != nil && redact.Repeats(err.Error(), a.secrets()...): // nobody is to read a key, not even in a middleware's error
+	case err != nil && redact.Repeats(err.Error(), a.secrets()...):
 		return nil, a.newTransportError("a middleware failed", err)
 	case err != nil:
 		return nil, err
@@ -184,10 +177,9 @@ func (h *hop) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.once && !isSafe(req.Method) {
 		return h.sendOnce(a, req)
 	}
-	a.maybeSent.CompareAndSwap(false, !a.once)
 	ctx := req.Context()
-	if ctx.Done() == nil { // a middleware removed the end of the context
-		ctx = detached{a, ctx}
+	if ctx.Done() == nil {
+		ctx = detached{a, ctx} // a middleware removed the end of the context
 	}
 	transport, alone := h.pooled, a.alone || h.silent.Load()
 	if alone {
@@ -217,7 +209,7 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	switch err := req.Context().Err(); {
 	case a.over:
 		return refuse(req, "a middleware repeated a renewal, whose first sending may have been processed", nil)
-	case req.Method != a.method || req.URL.Path != a.path || !a.param.IsZero() && unsealed(req.URL, "") == nil:
+	case req.Method != a.method || req.URL.Path != a.path || !a.param.IsZero() && !strings.Contains(req.URL.RawQuery, sealed):
 		return refuse(req, "a middleware changed a renewal, or sent another request that is not safe (RFC 9110)", nil)
 	case err != nil: // a middleware gave up before
 		return refuse(req, err.Error(), err)
@@ -228,10 +220,10 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	})
 	out := a.authorize(ctx, req)
 	out.Close, out.Cancel = true, nil //nolint:staticcheck // an http.Client inside a middleware sets Cancel for its timeout
-	out.Body, out.ContentLength, out.TransferEncoding = nil, a.request.ContentLength, nil
-	closeBody(req)
-	if a.request.GetBody != nil { // a middleware may have read the first copy
+	if a.request.GetBody != nil {     // a middleware may have read the first copy
+		closeBody(req)
 		out.Body, _ = a.request.GetBody()
+		out.ContentLength, out.TransferEncoding = a.request.ContentLength, nil
 	}
 	got, resp, err := a.exchange(h.single, req, out)
 	if err != nil {
@@ -247,11 +239,8 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 
 // isSafe reports whether a request with this method changes nothing (RFC 9110, section 9.2.1).
 func isSafe(method string) bool {
-	switch method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
+	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions ||
+		method == http.MethodTrace
 }
 
 // detached ends with the attempt, and has the values of another context.
@@ -274,40 +263,22 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// unsealed returns u with param in place of sealed, or nil if u does not hold it.
-func unsealed(u *url.URL, param string) *url.URL {
-	params := strings.Split(u.RawQuery, "&")
-	for i := range params {
-		if params[i] == sealed {
-			out := *u
-			params[i] = param
-			out.RawQuery = strings.Join(params, "&")
-			return &out
-		}
-	}
-	return nil
-}
-
 // authorize returns a copy of req with the secrets in it. A trace of the caller's does not see them.
 func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Request {
-	out := req.WithContext(network.RedactTrace(ctx, a.key.String(), a.request.URL.RequestURI(), a.once))
+	out := req.WithContext(network.RedactTrace(ctx))
 	out.Header = make(http.Header, len(req.Header)+1)
 	for name, values := range req.Header {
 		switch http.CanonicalHeaderKey(name) { // in any case: net/http would send them all
-		case "Authorization":
-		case "Idempotency-Key", "X-Idempotency-Key": // either makes net/http send a POST again by itself
-			if !a.once {
-				out.Header[name] = values
-			}
+		case "Authorization", "Idempotency-Key", "X-Idempotency-Key": // the last two make net/http repeat a POST by itself
 		default:
 			out.Header[name] = values
 		}
 	}
 	out.Header["Authorization"] = []string{"Bearer " + a.key.Reveal()}
 	if req.Method == a.method && !a.param.IsZero() {
-		if u := unsealed(req.URL, a.param.Reveal()); u != nil {
-			out.URL = u
-		}
+		u := *req.URL
+		u.RawQuery = strings.Replace(u.RawQuery, sealed, a.param.Reveal(), 1)
+		out.URL = &u
 	}
 	return out
 }

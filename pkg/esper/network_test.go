@@ -152,7 +152,7 @@ func TestNetworkErrors(t *testing.T) {
 		"unknown authority": {secure.URL, nil, []string{"unknown authority", "RootCAs"}, 1},
 		"another name":      {secure.URL, esper.WithTransport(named), []string{"another.example", "check the base URL"}, 1},
 		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, []string{"speaks http, not https"}, 1},
-		"proxy, 407":        {"foo", esper.WithTransport(proxied), []string{"the proxy " + strings.TrimPrefix(refusal.URL, "http://") + " wants a user name", "407"}, 1},
+		"proxy, 407":        {"foo", esper.WithTransport(proxied), []string{"the proxy " + strings.TrimPrefix(refusal.URL, "http://") + " answered CONNECT with 407", "a user name"}, 1},
 		"proxy function":    {"foo", esper.WithTransport(badProxy), []string{"Proxy function failed", "HTTPS_PROXY"}, 1},
 		"a bad header":      {plain.URL, badHeader, []string{"invalid header"}, 1},
 		"a long header":     {long, nil, []string{"no answer from", "headers exceeded 65536 bytes"}, 3},

@@ -1,12 +1,12 @@
 package esper
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper/internal/body"
@@ -50,7 +50,7 @@ func (r result) unreadable(lacking string) error {
 	if what == "" {
 		what = "the body has " + lacking
 	}
-	if message := body.Message(r.body); message != "" {
+	if message, _ := body.Faults(r.body); message != "" {
 		what += "; its message is: " + redact.Text(message, r.secrets...)
 	}
 	return fmt.Errorf("%w: %s (%d bytes)", ErrInvalidResponse, what, len(r.body))
@@ -69,20 +69,12 @@ type RenewRequest struct {
 // [Client.TokenInfo] with the new key.
 type RenewedToken = gen.TokenRenewV0
 
-func (r RenewRequest) check() error {
-	err := also(checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"), checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"))
-	if r.AccessToken.IsZero() {
-		return err
+func (r RenewRequest) check() (err error) {
+	if !r.AccessToken.IsZero() {
+		err = checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken")
 	}
-	return also(err, checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken"))
-}
-
-// also puts two errors into one line.
-func also(first, second error) error {
-	if first == nil || second == nil {
-		return errors.Join(first, second)
-	}
-	return fmt.Errorf("%w; %s", first, strings.TrimPrefix(second.Error(), ErrInvalidArgument.Error()+": "))
+	return cmp.Or(checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"),
+		checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"), err)
 }
 
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
@@ -145,20 +137,13 @@ func (c *Client) renew(ctx context.Context, op operation, answer any) (Secret, e
 		if r.err == nil {
 			failed.Err = &callError{op.name, r.attempts, r.unreadable("no usable token")}
 		}
-	case r.refused():
+	// Neither a redirect shows that nothing was renewed, because frameworks often redirect after a POST that they have
+	// processed, nor 408, which gateways send when a server did not answer in time, nor any other answer of a gateway.
+	case r.status == 0 && !r.maybeSent,
+		r.status/100 == 4 && r.status != http.StatusRequestTimeout && !errors.Is(r.err, ErrGateway):
 		failed.Outcome = OutcomeNotRenewed
 	}
 	return Secret{}, failed
-}
-
-// refused reports whether a renewal without a 2xx answer certainly changed nothing. A redirect does not show that,
-// because frameworks often redirect after a POST that they have processed; nor does 408, which gateways send when a
-// server did not answer in time, nor any other answer of a gateway in Esper's place.
-func (r result) refused() bool {
-	if r.status == 0 {
-		return !r.maybeSent
-	}
-	return r.status/100 == 4 && r.status != http.StatusRequestTimeout && !errors.Is(r.err, ErrGateway)
 }
 
 // PersonalAccessToken is a key with an ID and a name. A renewal replaces the key; ID and name stay. Esper declares

@@ -25,7 +25,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/esper-go/esper-go/api"
-	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
+	"github.com/esper-go/esper-go/pkg/internal/pipe"
 )
 
 // Server is a fake Esper server that is listening. Its methods are safe for concurrent use. Make

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/internal/pipe"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/internal/pipe"
 )
 
 const (

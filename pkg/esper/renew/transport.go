@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/network"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
@@ -76,7 +75,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadCloser) (*http.Response, error) {
 	ctx := req.Context()
 	if httptrace.ContextClientTrace(ctx) != nil {
-		ctx = network.RedactTrace(ctx, esper.NewSecret(token.AccessToken).String(), req.URL.RequestURI(), false)
+		ctx = network.RedactTrace(ctx)
 	}
 	out := req.WithContext(ctx)
 	out.Body = body

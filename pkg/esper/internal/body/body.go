@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 )
 
 // ErrTooLarge is a body over MaxSize.
@@ -30,7 +29,7 @@ func Read(resp *http.Response) ([]byte, error) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil, nil // the body is the connection, and reading it would outlast every timeout
 	}
-	sent, err := readLimited(resp.Body, resp.ContentLength)
+	sent, err := readLimited(resp.Body)
 	if !bytes.HasPrefix(sent, []byte{0x1f, 0x8b}) {
 		return sent, err
 	}
@@ -38,31 +37,18 @@ func Read(resp *http.Response) ([]byte, error) {
 	if gzipErr != nil {
 		return sent, err // it only begins like gzip
 	}
-	text, gzipErr := readLimited(gunzip, -1)
+	text, gzipErr := readLimited(gunzip)
 	if err == nil {
 		err = gzipErr
 	}
 	return text, err
 }
 
-// readLimited reads MaxSize bytes at most; size is how many are expected, negative if unknown.
-func readLimited(r io.Reader, size int64) ([]byte, error) {
-	if size < 0 {
-		size = 511
+// readLimited reads MaxSize bytes at most.
+func readLimited(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	if len(text) > MaxSize {
+		return text[:MaxSize], ErrTooLarge
 	}
-	buf := make([]byte, 0, min(size, MaxSize)+1) // one byte more, so that the end is found without growing
-	for {
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		switch {
-		case len(buf) > MaxSize:
-			return buf[:MaxSize], ErrTooLarge
-		case err == io.EOF:
-			return buf, nil
-		case err != nil:
-			return buf, err
-		case len(buf) == cap(buf):
-			buf = slices.Grow(buf, min(len(buf), MaxSize+1-len(buf)))
-		}
-	}
+	return text, err
 }

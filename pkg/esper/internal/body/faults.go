@@ -48,40 +48,24 @@ func Faults(body []byte) (message string, details []string) {
 	if list := []any(nil); Decode(body, &list) == nil {
 		return "", flatten(nil, "", list, 0)
 	}
-	message, details, others := envelope(body)
-	if message != "" || len(details) > 0 {
-		return message, details
-	}
-	for _, name := range slices.Sorted(maps.Keys(others)) {
-		text, isText := others[name].(string)
-		_, isList := others[name].([]any)
-		// Any other text without a space is not taken for a fault, because it may be a key.
-		if isList || isText && (strings.Contains(text, " ") || name == "error" || name == "error_description") {
-			details = flatten(details, name, others[name], 1)
-		}
-	}
-	return "", details
-}
-
-// Message returns the message in the API's error envelope, or else its first detail. It is for a 2xx answer, in which
-// other members may hold a key: unlike Faults, it does not look at them.
-func Message(body []byte) string {
-	message, details, _ := envelope(body)
-	if message == "" && len(details) > 0 {
-		return details[0]
-	}
-	return message
-}
-
-// envelope reads the members of the API's error envelope, and returns all members besides.
-func envelope(body []byte) (message string, details []string, all map[string]any) {
-	all = members(body)
+	all := members(body)
 	for _, name := range []string{"detail", "message"} {
 		if text, ok := all[name].(string); ok && text != "" {
 			message = withoutField(text)
 		}
 	}
-	return message, flatten(nil, "", all["errors"], 0), all
+	if details = flatten(nil, "", all["errors"], 0); message != "" || len(details) > 0 {
+		return message, details
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		text, isText := all[name].(string)
+		_, isList := all[name].([]any)
+		// Any other text without a space is not taken for a fault, because it may be a key.
+		if isList || isText && (strings.Contains(text, " ") || name == "error" || name == "error_description") {
+			details = flatten(details, name, all[name], 1)
+		}
+	}
+	return "", details
 }
 
 // withoutField removes the names that Django REST puts before a fault that belongs to no field, and spaces.

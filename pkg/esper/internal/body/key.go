@@ -37,46 +37,39 @@ func Key(body []byte, old wire.Secret) (key wire.Secret) {
 		return wire.Secret{}
 	}
 	exact := false // whether key stood under "token", and not under another case of it, which encoding/json takes too
-	for dec.More() {
+	var err error
+	for err == nil && dec.More() {
 		var value json.RawMessage
-		name, err := dec.Token()
-		if err == nil {
+		var name json.Token
+		if name, err = dec.Token(); err == nil {
 			err = dec.Decode(&value)
 		}
 		if next := bytes.TrimSpace(b[dec.InputOffset():]); err == nil && value[len(value)-1] != '"' {
 			switch { // where a number ends, only what follows tells
 			case len(next) == 0:
-				err = io.ErrUnexpectedEOF
+				err = io.EOF
 			case next[0] != ',' && next[0] != '}':
 				err = errMalformed
 			}
 		}
-		if err != nil {
-			return keyBefore(err, b, key, exact, old)
-		}
 		n, _ := name.(string)
-		if found := keyOf(value); strings.EqualFold(n, "token") && (n == "token" || !exact) && !found.IsZero() {
+		if found := keyOf(value); err == nil && strings.EqualFold(n, "token") && (n == "token" || !exact) && !found.IsZero() {
 			key, exact = found, n == "token"
 		}
 	}
-	if _, err := dec.Token(); err != nil {
-		return keyBefore(err, b, key, exact, old)
+	if err == nil {
+		_, err = dec.Token()
 	}
-	return key
-}
-
-var errMalformed = errors.New("malformed")
-
-// keyBefore returns the key of a document in which err ended the reading, after key was found.
-func keyBefore(err error, body []byte, key wire.Secret, exact bool, old wire.Secret) wire.Secret {
 	switch {
-	case exact:
+	case err == nil, exact:
 		return key
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return wire.Secret{} // the token might have followed
 	}
-	return search(body, old)
+	return search(b, old)
 }
+
+var errMalformed = errors.New("malformed")
 
 //nolint:gochecknoglobals // compiled once, never changed
 var token = regexp.MustCompile(`"token"\s*:\s*("(?:[^"\\]|\\.)*")`)

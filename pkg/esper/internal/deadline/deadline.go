@@ -19,14 +19,9 @@ const (
 // on. It gets them once.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	now := time.Now()
-	c := &limited{Context: parent, at: now.Add(d), done: make(chan struct{})}
-	if err := parent.Err(); err != nil {
-		c.end(err)
-		return c, func() {}
-	}
+	c := &limited{Context: parent, at: now.Add(d), next: now.Add(min(tick, d)), done: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.next = now.Add(min(tick, d))
 	c.timer = time.AfterFunc(min(tick, d), c.look)
 	stop := context.AfterFunc(parent, func() { c.end(parent.Err()) })
 	return c, func() {
@@ -85,12 +80,9 @@ func (c *limited) look() {
 func (c *limited) end(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
-		return
-	}
-	c.err = err
-	if c.timer != nil {
+	if c.err == nil {
+		c.err = err
 		c.timer.Stop()
+		close(c.done)
 	}
-	close(c.done)
 }

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"compress/flate"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -12,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 )
 
 // Kind looks into an error of net/http. It returns what the caller can do, whether another attempt would fail in
@@ -27,8 +25,6 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		alert     tls.AlertError
 		dns       *net.DNSError
 		op        *net.OpError
-		errno     syscall.Errno
-		corrupt   flate.CorruptInputError
 		roots     x509.SystemRootsError
 	)
 	switch {
@@ -62,22 +58,19 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		return "", false, dns
 	case errors.As(err, &op):
 		return "", false, op
-	case errors.As(err, &errno):
-		return "", false, errno
-	case errors.As(err, &corrupt):
-		return "", false, corrupt
+	case errors.Is(err, ErrHTTP2):
+		return "", true, ErrHTTP2
+	case strings.HasPrefix(err.Error(), "net/http: invalid "): // a field that a middleware added
+		return "", true, err
 	}
 	for _, known := range []error{
-		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded, gzip.ErrHeader, gzip.ErrChecksum, ErrHTTP2,
+		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded, gzip.ErrHeader, gzip.ErrChecksum,
 	} {
 		if errors.Is(err, known) {
-			return "", errors.Is(known, ErrHTTP2), known
+			return "", false, known
 		}
 	}
-	switch text := err.Error(); {
-	case strings.HasPrefix(text, "net/http: invalid "): // a field that a middleware added
-		return "", true, err
-	case strings.HasPrefix(text, "net/http: ") && isTimeout(err):
+	if t := (interface{ Timeout() bool })(nil); errors.As(err, &t) && t.Timeout() {
 		return "", false, err
 	}
 	return "", false, nil
@@ -96,8 +89,3 @@ type proxyError struct {
 }
 
 func (e *proxyError) Error() string { return e.text }
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
-}

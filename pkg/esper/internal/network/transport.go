@@ -2,6 +2,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -51,29 +52,24 @@ func Pooled(t *http.Transport) *http.Transport {
 	if pooled.MaxResponseHeaderBytes <= 0 || pooled.MaxResponseHeaderBytes > maxHeader {
 		pooled.MaxResponseHeaderBytes = maxHeader
 	}
-	if pooled.HTTP2 == nil {
-		pooled.HTTP2 = new(http.HTTP2Config)
+	pings := http.HTTP2Config{}
+	if pooled.HTTP2 != nil {
+		pings = *pooled.HTTP2
 	}
-	if pooled.HTTP2.SendPingTimeout == 0 {
-		pooled.HTTP2.SendPingTimeout = pingAfter
-	}
-	if pooled.HTTP2.PingTimeout == 0 {
-		pooled.HTTP2.PingTimeout = pingTimeout
-	}
+	pings.SendPingTimeout = cmp.Or(pings.SendPingTimeout, pingAfter)
+	pings.PingTimeout = cmp.Or(pings.PingTimeout, pingTimeout)
+	pooled.HTTP2 = &pings
 	if choose := pooled.Proxy; choose != nil {
 		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, req) }
 	}
 	pooled.DialContext = namedDial(pooled.DialContext)
 	pooled.DialTLSContext = namedDial(pooled.DialTLSContext)
 	answered := pooled.OnProxyConnectResponse
-	pooled.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
-		if err := connectRefused(proxy, resp.StatusCode); err != nil {
+	pooled.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, r *http.Request, resp *http.Response) error {
+		if err := connectRefused(proxy, resp.StatusCode); err != nil || answered == nil {
 			return err
 		}
-		if answered != nil {
-			return answered(ctx, proxy, req, resp)
-		}
-		return nil
+		return answered(ctx, proxy, r, resp)
 	}
 	return pooled
 }
@@ -102,7 +98,8 @@ func namedDial(dial dialFunc) dialFunc {
 // gets one without secrets.
 func chooseProxy(choose func(*http.Request) (*url.URL, error), own bool, req *http.Request) (*url.URL, error) {
 	if !own {
-		req = withoutSecrets(req)
+		shown := &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}
+		req = (&http.Request{Method: req.Method, URL: shown, Host: req.Host, Header: http.Header{}}).WithContext(req.Context())
 	}
 	proxy, err := choose(req)
 	switch {
@@ -120,29 +117,19 @@ func chooseProxy(choose func(*http.Request) (*url.URL, error), own bool, req *ht
 	return proxy, nil
 }
 
-// withoutSecrets returns the request that a caller's Proxy function gets, which has no headers and no query.
-func withoutSecrets(req *http.Request) *http.Request {
-	shown := &http.Request{
-		Method: req.Method, URL: &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path, RawPath: req.URL.RawPath},
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header), Host: req.Host,
-	}
-	return shown.WithContext(req.Context())
-}
-
 // connectRefused returns the error for a proxy's answer to CONNECT, or nil if the proxy has connected.
 func connectRefused(proxy *url.URL, status int) error {
+	advice := ""
 	switch status {
 	case http.StatusOK:
 		return nil
 	case http.StatusProxyAuthRequired:
-		return &proxyError{fmt.Sprintf("the proxy %s wants a user name and a password (407 %s); write them into HTTPS_PROXY, "+
-			"or into the transport's Proxy", proxy.Host, http.StatusText(status)), true}
-	}
-	forbidden, advice := status == http.StatusForbidden, ""
-	if forbidden {
+		advice = "; it wants a user name and a password: write them into HTTPS_PROXY, or into the transport's Proxy"
+	case http.StatusForbidden:
 		advice = "; it does not allow this host"
 	}
-	return &proxyError{fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice), forbidden}
+	text := fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice)
+	return &proxyError{text, advice != ""}
 }
 
 // Single clones what Pooled returned into a transport that dials for each request and speaks HTTP/1.1. On a
@@ -152,8 +139,8 @@ func connectRefused(proxy *url.URL, status int) error {
 func Single(pooled *http.Transport) *http.Transport {
 	single := pooled.Clone()
 	single.DisableKeepAlives = true
-	if dial := single.DialTLS; dial != nil && single.DialTLSContext == nil { //nolint:staticcheck // deprecated, and in use
-		single.DialTLSContext = func(_ context.Context, network, addr string) (net.Conn, error) { return dial(network, addr) }
+	if old := single.DialTLS; old != nil && single.DialTLSContext == nil { //nolint:staticcheck // deprecated, and in use
+		single.DialTLSContext = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
 	}
 	if dial := single.DialTLSContext; dial != nil {
 		single.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

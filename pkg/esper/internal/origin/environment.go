@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -28,15 +29,14 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 		if advice := pasted(environment, false); advice != "" {
 			return nil, errors.New("the environment " + advice)
 		}
-		if strings.HasSuffix(strings.TrimRight(environment, "./"), cloud) {
-			return nil, errors.New(`the environment is a host name of the Esper cloud, neither a tenant name alone ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
+		if !strings.ContainsAny(environment, ":/.?#@") {
+			return tenantURL(environment)
 		}
-	}
-	if !strings.ContainsAny(environment, ":/.?#@") {
-		return tenantURL(environment)
-	}
-	if !strings.Contains(environment, "://") {
-		return nil, errors.New(`the environment is neither a tenant name ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
+		what := "the environment is neither "
+		if strings.HasSuffix(strings.TrimRight(environment, "./"), cloud) {
+			what = "the environment is a host name of the Esper cloud, neither "
+		}
+		return nil, errors.New(what + `a tenant name alone ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
 	}
 	if strings.ContainsAny(environment, " \t\r\n\\") {
 		return nil, errors.New("the base URL holds a space or a backslash")
@@ -67,20 +67,30 @@ func Trim(text string) string {
 	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
 }
 
-const versioned = `/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`
+//nolint:gochecknoglobals // compiled once, never changed
+var (
+	versioned = regexp.MustCompile(`/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`)
+	dots      = regexp.MustCompile(`(^|/)\.\.?(/|$)`)
+	tenants   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+	// hostNames have the labels of RFC 1123, and underscores, which are in use on private networks. A name in another
+	// script has to be punycode.
+	hostNames = regexp.MustCompile(`^(\w([\w-]{0,61}\w)?\.)*\w([\w-]{0,61}\w)?$`)
+)
 
-// cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description.
-const cloud = ".esper.cloud"
+// cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description, console that of its Console.
+const cloud, console = ".esper.cloud", ".esper.io"
 
 // checkCloud refuses addresses of the Esper cloud that people paste although they are not the API's base URL.
 func checkCloud(u *url.URL) error {
-	host, path := u.Hostname(), strings.TrimRight(u.Path, "/")
+	host, path := "."+u.Hostname(), strings.TrimRight(u.Path, "/")
 	name, isCloud := strings.CutSuffix(host, cloud)
 	switch {
-	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Contains(name, ".")), "."+host == cloud, strings.HasSuffix("."+host, ".esper.io"):
-		return fmt.Errorf("the base URL is not that of the API, but perhaps of the Esper Console; the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
-	case strings.Contains(path, "/api/v") && regexp.MustCompile(versioned).MatchString(path):
-		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, so let it end in /api")
+	case isCloud && (!strings.HasSuffix(name, "-api") || strings.Count(name, ".") > 1), strings.HasSuffix(host, console):
+		return fmt.Errorf("the base URL is not that of the API, but perhaps of the Esper Console; "+
+			"the API's is https://TENANT-api%s/api, or pass the tenant name alone", cloud)
+	case versioned.MatchString(path):
+		return errors.New("the base URL goes on behind /api; the version and what follows belong to each operation, " +
+			"so let it end in /api")
 	case isCloud && path != "/api":
 		return errors.New("the base URL of the Esper cloud has the path /api, and nothing behind it")
 	}
@@ -91,14 +101,15 @@ func tenantURL(tenant string) (*url.URL, error) {
 	if len(tenant) > maxTenant {
 		return nil, fmt.Errorf("the tenant name has %d characters, at most %d fit into a host name", len(tenant), maxTenant)
 	}
-	if !validLabel(tenant) || strings.Contains(tenant, "_") {
+	if !tenants.MatchString(tenant) {
 		return nil, errors.New("the tenant name may hold only letters, digits and, between them, hyphens")
 	}
 	if looksLikeKey(tenant) {
 		return nil, errors.New("the tenant name looks like an API key; are environment and key swapped?")
 	}
 	if strings.HasSuffix(strings.ToLower(tenant), "-api") {
-		return nil, errors.New("the tenant name ends in -api, which is part of the host name and added here; leave it out, or pass the whole base URL if the tenant is really called so")
+		return nil, errors.New("the tenant name ends in -api, which is part of the host name and added here; leave it out, " +
+			"or pass the whole base URL if the tenant is really called so")
 	}
 	base, err := gen.NewServerURLTenant(gen.ServerURLTenantTenantVariable(strings.ToLower(tenant)))
 	if err != nil {
@@ -110,74 +121,41 @@ func tenantURL(tenant string) (*url.URL, error) {
 // looksLikeKey recognises Esper's keys, which have 30 letters and digits. A key that is passed as the tenant
 // would become part of a host name, and the DNS lookup would show it to a name server.
 func looksLikeKey(tenant string) bool {
-	return len(tenant) >= shortKey && strings.ContainsFunc(tenant, unicode.IsUpper) && strings.ContainsFunc(tenant, unicode.IsLower) && strings.ContainsFunc(tenant, unicode.IsDigit)
+	has := func(kind func(rune) bool) bool { return strings.ContainsFunc(tenant, kind) }
+	return len(tenant) >= shortKey && has(unicode.IsUpper) && has(unicode.IsLower) && has(unicode.IsDigit)
 }
 
 func checkBaseURL(u *url.URL, insecure bool) error {
 	host := u.Hostname()
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), "443"), 10, 16)
 	switch {
 	case u.Opaque != "" || host == "":
 		return errors.New("the base URL has no host")
 	case u.User != nil:
 		return errors.New("the base URL holds a user name; remove it, the key is the only credential")
 	case !validHost(host):
-		return errors.New("the base URL's host is neither a host name nor an IP address; check for an unset or unexpanded variable")
-	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !validPort(u.Port()):
+		return errors.New("the base URL's host is neither a host name nor an IP address; " +
+			"check for an unset or unexpanded variable")
+	case strings.HasSuffix(u.Host, ":") || err != nil || port == 0:
 		return errors.New("the base URL's port is not a number from 1 to 65535")
-	case dotSegments(u.Path):
+	case dots.MatchString(u.Path):
 		return errors.New("the base URL's path has a segment of dots")
 	case u.Scheme == "https", u.Scheme == "http" && (insecure || loopback(host)):
 		return nil
 	case u.Scheme == "http":
-		return errors.New("the base URL is http, which shows the key to the network; use https (or WithInsecureHTTP, for a test network)")
+		return errors.New("the base URL is http, which shows the key to the network; " +
+			"use https (or WithInsecureHTTP, for a test network)")
 	}
 	return errors.New("the base URL's scheme must be https")
 }
 
-// validHost accepts an IP address without a zone, or a name with the labels of RFC 1123. It also accepts
-// underscores, which are in use on private networks. A name in another script has to be punycode. Normalize
-// has removed a trailing dot.
+// validHost accepts an IP address without a zone, or a host name. Normalize has removed a trailing dot.
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == ""
 	}
-	if len(host) > 253 || strings.Contains(host, ":") {
-		return false
-	}
-	last := ""
-	for label := range strings.SplitSeq(host, ".") {
-		if !validLabel(label) {
-			return false
-		}
-		last = label
-	}
-	return strings.Trim(last, "0123456789") != "" // otherwise it is a malformed IP address
-}
-
-func validLabel(label string) bool {
-	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-		return false
-	}
-	for _, c := range []byte(label) {
-		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return false
-		}
-	}
-	return true
-}
-
-func validPort(port string) bool {
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
-}
-
-func dotSegments(path string) bool {
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
+	last := host[strings.LastIndexByte(host, '.')+1:] // of digits alone in a malformed IP address
+	return len(host) <= 253 && hostNames.MatchString(host) && strings.Trim(last, "0123456789") != ""
 }
 
 // loopback reports whether host can only be this machine. A name that merely resolves to a

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -39,17 +38,11 @@ func Check(base *url.URL, req *http.Request) error {
 // host normalizes a host with or without a port. A malformed host stays as it is.
 func host(scheme, h string) string {
 	u := url.URL{Host: strings.ToLower(h)}
-	name, port := strings.TrimSuffix(u.Hostname(), "."), u.Port()
-	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
-		port = strconv.FormatUint(n, 10)
-	}
-	if scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		port = ""
-	}
+	name, port := strings.TrimSuffix(u.Hostname(), "."), strings.TrimLeft(u.Port(), "0")
 	switch {
-	case name == "" || strings.HasSuffix(h, ":"):
+	case name == "" || strings.HasSuffix(h, ":") || port == "" && u.Port() != "":
 		return h
-	case port != "":
+	case port != "" && scheme+port != "https443" && scheme+port != "http80":
 		return net.JoinHostPort(name, port)
 	case strings.Contains(name, ":"):
 		return "[" + name + "]"

@@ -55,37 +55,29 @@ func shown(text string, most int, keys []string) string {
 	if Repeats(searched, keys...) {
 		return Withheld
 	}
-	if len(text) < long && !strings.ContainsFunc(text, unprintable) {
-		return text
-	}
-	searched = run.ReplaceAllStringFunc(strings.ToValidUTF8(searched, "\uFFFD"), hideIn)
-	searched = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unprintable(r) {
+	searched = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r
-	}, searched))
+	}, searched)
+	if searched = strings.TrimSpace(searched); len(searched) >= long {
+		searched = run.ReplaceAllStringFunc(searched, hideIn)
+	}
 	if len(searched) > most || len(text) > most+maxKey {
 		return strings.ToValidUTF8(searched[:min(len(searched), most)], "") + "…"
 	}
 	return searched
 }
 
-func unprintable(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar
-}
-
-// hideIn replaces in a run what may be a key.
+// hideIn replaces in a run what may be a key, and leaves the known parts.
 func hideIn(run string) string {
-	var out strings.Builder
-	for {
-		found := known.FindStringIndex(run)
-		if found == nil {
-			return out.String() + hide(run)
-		}
-		out.WriteString(hide(run[:found[0]]) + run[found[0]:found[1]])
-		run = run[found[1]:]
+	out, begin := "", 0
+	for _, found := range append(known.FindAllStringIndex(run, -1), []int{len(run), len(run)}) {
+		out += hide(run[begin:found[0]]) + run[found[0]:found[1]]
+		begin = found[1]
 	}
+	return out
 }
 
 func hide(run string) string {
