@@ -65,7 +65,7 @@ func (b *bench) run(ctx context.Context, out string) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	b.url = s.URL
 	began := time.Now()
-	for _, step := range []func(context.Context) error{b.calls, b.transport, b.source, b.hostile, b.memory} {
+	for _, step := range []func(context.Context) error{b.calls, b.transport, b.source, b.hostile, b.memory, b.command} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -22,13 +22,12 @@ const (
 // delivery hands the key in use to other programs: it writes the file of --write-token, and then runs the program of
 // --on-renew.
 type delivery struct {
-	file        *keyfile.Store // nil if there is none
-	program     string
-	environment []string
-	log         *logQueue
-	metrics     *metrics
-	source      *renew.Source
-	handed      identity // of the key for which the program was run last, or with which the command began
+	file    *keyfile.Store // nil if there is none
+	program string
+	log     *logQueue
+	metrics *metrics
+	source  *renew.Source
+	handed  identity // of the key for which the program was run last, or with which the command began
 }
 
 // identity tells keys apart.
@@ -59,9 +58,8 @@ func newDelivery(f runFlags, a *app) (*delivery, error) {
 			return nil, usage("the program of --on-renew cannot be run: %w; --on-renew takes one path, without arguments", errors.Unwrap(err))
 		}
 	}
-	d.environment = with(os.Environ(), environmentVariable+"="+a.environment, storeVariable+"="+a.store, keyVariable+"=")
-	d.environment = d.environment[:len(d.environment)-1] // removes the key's variable, which with has put last
-	return d, nil
+	// What the program finds in its environment.
+	return d, errors.Join(os.Setenv(environmentVariable, a.environment), os.Setenv(storeVariable, a.store), os.Unsetenv(keyVariable))
 }
 
 // begin tests that the file can be written, and writes it. If a renewal is due, it is left at the test: to ask for the key
@@ -108,7 +106,7 @@ func (d *delivery) deliver(ctx context.Context) {
 	} else {
 		d.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
 	}
-	d.metrics.deliver(err)
+	d.metrics.delivered.Set(number(err == nil))
 }
 
 // write writes the key to the file, unless the file holds it.
@@ -131,7 +129,7 @@ func (d *delivery) run(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, d.program) //nolint:gosec // the operator names it
-	cmd.Env, cmd.Stderr, cmd.WaitDelay = d.environment, os.Stderr, mercy
+	cmd.Stderr, cmd.WaitDelay = os.Stderr, mercy
 	endAll := groupOf(cmd)
 	cmd.Cancel = func() error { return endAll(false) }
 	err := cmd.Run()

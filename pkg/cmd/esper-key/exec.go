@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -55,27 +54,15 @@ func (a *app) exec() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return replaceBy(path, args, with(os.Environ(), keyVariable+"="+key.Reveal(), environmentVariable+"="+a.environment, urlVariable+"="+server))
+			for name, value := range map[string]string{keyVariable: key.Reveal(), environmentVariable: a.environment, urlVariable: server} {
+				if err := os.Setenv(name, value); err != nil {
+					return err
+				}
+			}
+			return replaceBy(path, args)
 		},
 	}
 	c.Flags().SetInterspersed(false)
 	a.withReadOnly(c)
 	return c
-}
-
-// with returns the environment with the variables in set at its end. They replace variables of the same name.
-func with(environment []string, set ...string) (out []string) {
-	for _, entry := range environment {
-		name, _, _ := strings.Cut(entry, "=")
-		keep := true
-		for _, s := range set {
-			if other, _, _ := strings.Cut(s, "="); name == other {
-				keep = false
-			}
-		}
-		if keep {
-			out = append(out, entry)
-		}
-	}
-	return append(out, set...)
 }

@@ -9,9 +9,9 @@ import (
 
 // replaceBy runs the program as a child, since Windows cannot replace a process. Ctrl-C reaches both processes; this
 // one waits for the child to end.
-func replaceBy(path string, args, environment []string) error {
+func replaceBy(path string, args []string) error {
 	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // exec is there to run it; it ends by itself
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environment, os.Stdin, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	err := cmd.Run()
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {

@@ -93,6 +93,23 @@ func (o *operator) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// with returns the environment with the variables in set at its end. They replace variables of the same name.
+func with(environment []string, set ...string) (out []string) {
+	for _, entry := range environment {
+		name, _, _ := strings.Cut(entry, "=")
+		keep := true
+		for _, s := range set {
+			if other, _, _ := strings.Cut(s, "="); name == other {
+				keep = false
+			}
+		}
+		if keep {
+			out = append(out, entry)
+		}
+	}
+	return append(out, set...)
+}
+
 // run runs a command to its end.
 func (o *operator) run(args ...string) *result { return o.input("", args...) }
 

@@ -11,11 +11,10 @@ import (
 
 // metrics has the values that /metrics shows.
 type metrics struct {
-	registry   *prometheus.Registry
-	renewals   *prometheus.CounterVec
-	deliveries *prometheus.CounterVec
-	delivered  prometheus.Gauge
-	source     *renew.Source
+	registry  *prometheus.Registry
+	renewals  *prometheus.CounterVec
+	delivered prometheus.Gauge
+	source    *renew.Source
 }
 
 func newMetrics(log *logQueue) *metrics {
@@ -24,14 +23,8 @@ func newMetrics(log *logQueue) *metrics {
 		Name: "esper_key_renewals_total",
 		Help: "New keys that came into use, renewed or adopted by this process or another one, and failures of this process.",
 	}, []string{"result"})
-	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "esper_key_deliveries_total", Help: "How often the key in use was found or made available to --write-token and --on-renew.",
-	}, []string{"result"})
 	for _, result := range []string{"renewed", "adopted", "failed"} {
 		m.renewals.WithLabelValues(result)
-	}
-	for _, result := range []string{"ok", "failed"} {
-		m.deliveries.WithLabelValues(result)
 	}
 	m.delivered = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esper_key_delivered", Help: "0 if the file of --write-token does not hold the key in use, or the program of --on-renew has not succeeded for it.",
@@ -43,7 +36,7 @@ func newMetrics(log *logQueue) *metrics {
 		ConstLabels: prometheus.Labels{"version": v.Version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.renewals, m.deliveries, m.delivered, build,
+	m.registry.MustRegister(m.renewals, m.delivered, build,
 		m.gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", func(s renew.Status) float64 { return time.Until(s.ExpiresAt).Seconds() }),
 		m.gauge("esper_key_age_seconds", "Seconds since the key in use was made.", func(s renew.Status) float64 { return time.Since(s.IssuedAt).Seconds() }),
 		m.gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
@@ -68,15 +61,6 @@ func (m *metrics) count(kind renew.EventKind) {
 	case renew.Failed, renew.Lost:
 		m.renewals.WithLabelValues("failed").Inc()
 	case renew.Recovered:
-	}
-}
-
-func (m *metrics) deliver(err error) {
-	m.delivered.Set(number(err == nil))
-	if err != nil {
-		m.deliveries.WithLabelValues("failed").Inc()
-	} else {
-		m.deliveries.WithLabelValues("ok").Inc()
 	}
 }
 
