@@ -57,7 +57,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"developerapp null", `"DeveloperApp object (` + developerAppID + `)"`, `null`, developerAppID, ""},
 		{"developerapp missing", ` "developerapp": "DeveloperApp object (` + developerAppID + `)",`, ``, developerAppID, ""},
 		{"date null", expires, `null`, read, noDate},
-		{"date a number", expires, `1688358593`, read, noDate},
+		{"date a number", expires, `1688358593`, read, "2023-07-03T04:29:53Z"},
 		{"date empty", expires, `""`, read, noDate},
 		{"date never", expires, `"never"`, read, noDate},
 		{"date of Python", expires, `"2023-07-03 04:29:53.906020+00:00"`, "", ""},

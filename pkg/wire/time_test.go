@@ -41,6 +41,22 @@ func TestTime(t *testing.T) {
 		"2019-11-19T15:42":       minute,
 		"2019-11-19 15:42":       minute,
 		"2019-11-19":             whole.Truncate(24 * time.Hour),
+		// PostgreSQL; Java, with the name of the zone; ends that are the beginning of what follows.
+		"2019-11-19 15:42:16.637203+00":          micro,
+		"2019-11-19 21:12:16+05:30":              whole,
+		"2019-11-19 10:42:16-05":                 whole,
+		"2019-11-19T15:42:16Z[UTC]":              whole,
+		"2019-11-19T16:42:16+01:00[Europe/Rome]": whole,
+		"2019-11-19T15:42:16 Z":                  whole,
+		"2019-11-19 15:42:16.637203 -0000":       micro,
+		"2019-11-19T15:42:60Z":                   minute.Add(time.Minute),
+		"2019-11-19T24:00:00Z":                   whole.Truncate(24 * time.Hour).Add(24 * time.Hour),
+		// Since 1970: seconds, milliseconds, microseconds, nanoseconds.
+		"1574178136":          whole,
+		"1574178136.637203":   whole,
+		"1574178136637":       whole.Add(637 * time.Millisecond),
+		"1574178136637203":    micro,
+		"1574178136637203000": micro,
 		// HTTP, mail and ctime.
 		"Tue, 19 Nov 2019 15:42:16 GMT":   whole,
 		"Tue, 19 Nov 2019 10:42:16 -0500": whole,
@@ -54,7 +70,9 @@ func TestTime(t *testing.T) {
 		"2019-13-19T15:42:16Z": {},
 		"2019-11-31T15:42:16Z": {},
 		"2019-11-19T25:42:16Z": {},
-		"1574178136":           {},
+		"15741781361":          {}, // no unit has so many digits
+		"2019-11-19T15:42:61Z": {},
+		"2019-11-19T15:42:16+": {},
 		"19/11/2019":           {},
 	} {
 		got := decode(t, encode(t, raw), equalTime)
@@ -69,11 +87,14 @@ func TestTime(t *testing.T) {
 
 func TestTimeOfOtherValues(t *testing.T) {
 	for text, raw := range map[string]string{
-		`null`: "", `1574178136`: "1574178136", `true`: "true", `{"at": 1}`: `{"at": 1}`, `["2019-11-19"]`: `["2019-11-19"]`,
+		`null`: "", `157417`: "157417", `-1`: "-1", `1e9`: "1e9", `true`: "true", `{"at": 1}`: `{"at": 1}`, `["2019-11-19"]`: `["2019-11-19"]`,
 	} {
 		if got := decode(t, text, equalTime); !got.IsZero() || got.Raw != raw {
 			t.Errorf("%s: %v with Raw %q, want the zero time and Raw %q", text, got.Time, got.Raw, raw)
 		}
+	}
+	if got := decode(t, `1574178136`, equalTime); got.Unix() != 1574178136 || got.Raw != "1574178136" {
+		t.Errorf("seconds since 1970, as a number: %v with Raw %q", got.Time, got.Raw)
 	}
 	old := wire.Time{Time: time.Now(), Raw: "old"}
 	if err := json.Unmarshal([]byte(`null`), &old); err != nil || old != (wire.Time{}) {
