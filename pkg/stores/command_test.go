@@ -42,7 +42,7 @@ func TestCommand(t *testing.T) {
 		var url string
 		env := []string{"ESPER_ENVIRONMENT=" + server.URL}
 		switch e.name {
-		case "PostgreSQL":
+		case "PostgreSQL", "PgBouncer":
 			url = "postgres://" + e.listens + "/postgres?sslmode=disable&name=" + name
 			env = append(env, "PGUSER=esper") // what the URL leaves out comes from the driver's own variables
 		case "MariaDB", "MySQL":
@@ -94,7 +94,7 @@ func TestCommand(t *testing.T) {
 			env = append(env, "MYSQL_PWD=", "ESPER_KEY_STORE="+strings.Replace(url, "operator@", "operator:a%20word@", 1))
 			run("", "check")
 		}
-	})
+	}, "PgBouncer")
 }
 
 // makeDue edits the document in a store: the key is due, a day before its end.

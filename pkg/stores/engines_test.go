@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,34 @@ func postgresAt(e *engine, account, name, via string) address {
 	return address{"pgx", "postgres://" + account + "@" + via + "/postgres?sslmode=disable&connect_timeout=5", "esper_keys", name}
 }
 
+// pgbouncer starts a PgBouncer in front of PostgreSQL, in transaction mode: each statement may use another session.
+func pgbouncer() (*engine, error) {
+	behind := started.all["PostgreSQL"]
+	if behind == nil {
+		return nil, errors.New("PostgreSQL has to be started first")
+	}
+	s, port, err := newService("pgbouncer", "postgres")
+	if err != nil {
+		return nil, err
+	}
+	_, to, _ := strings.Cut(behind.listens, ":")
+	settings := "[databases]\npostgres = host=127.0.0.1 port=" + to + "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " + port +
+		"\nunix_socket_dir =\nauth_type = trust\nauth_file = " + s.folder + "/users\npool_mode = transaction\ndefault_pool_size = 3\n"
+	for name, text := range map[string]string{"ini": settings, "users": `"esper" ""` + "\n"} {
+		if err := os.WriteFile(filepath.Join(s.folder, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	s.args = []string{"/usr/sbin/pgbouncer", s.folder + "/ini"}
+	e := &engine{name: "PgBouncer", listens: "127.0.0.1:" + port, services: []*service{s}}
+	e.at = func(name, via string) string {
+		a := postgresAt(e, "esper", name, via)
+		a.dsn += "&default_query_exec_mode=exec"
+		return a.String()
+	}
+	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn+"&default_query_exec_mode=exec", sqlstore.PostgreSQL, "SELECT 'in front of '||version()")
+}
+
 // mariadb starts a MariaDB server.
 func mariadb() (*engine, error) {
 	s, port, err := newService("mariadbd", "mysql")
@@ -258,10 +287,10 @@ func kinds() map[string]func() (*engine, error) {
 	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite, "Kubernetes": kubernetes}
 }
 
-// on runs a test on every engine.
-func on(t *testing.T, test func(t *testing.T, e *engine)) {
+// on runs a test on every engine, and on more.
+func on(t *testing.T, test func(t *testing.T, e *engine), more ...string) {
 	t.Helper()
-	for name := range kinds() {
+	for _, name := range append(slices.Sorted(maps.Keys(kinds())), more...) {
 		t.Run(name, func(t *testing.T) { test(t, get(t, name)) })
 	}
 }
@@ -281,7 +310,11 @@ func get(t *testing.T, name string) *engine {
 	if e := started.all[name]; e != nil {
 		return e
 	}
-	e, err := kinds()[name]()
+	makes := kinds()[name]
+	if name == "PgBouncer" {
+		makes = pgbouncer
+	}
+	e, err := makes()
 	must(t, err)
 	started.all[name] = e
 	t.Logf("%s %s", name, e.version)

@@ -4,6 +4,8 @@ package stores
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -18,8 +20,12 @@ import (
 // TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times. One process sends the
 // renewal, and the others take over the new key. In each round one process is killed, and a new one takes its place.
 func TestProcessesRenewOnce(t *testing.T) {
-	const number, rounds = 20, 50
+	const rounds = 50
 	on(t, func(t *testing.T, e *engine) {
+		number := 20
+		if e.name == "PgBouncer" {
+			number = 8
+		}
 		server := newServer(t)
 		address := e.fresh(t)
 		all := make([]*processes.Process, number)
@@ -55,8 +61,8 @@ func TestProcessesRenewOnce(t *testing.T) {
 				t.Fatalf("round %d, a new process: %s", round, answer)
 			}
 		}
-		report(e, "20 processes, 50 rounds, one killed in each", rounds, rounds, longest)
-	})
+		report(e, fmt.Sprintf("%d processes, 50 rounds, one killed in each", number), rounds, rounds, longest)
+	}, "PgBouncer")
 }
 
 // TestKilledAtRandom kills processes that do nothing but renew, at random moments. The server keeps old keys, so after
@@ -108,7 +114,8 @@ func killSome(t *testing.T, server *espertest.Server, address string) {
 	all.Wait()
 }
 
-// anHourLater sets the times of the attempt and of the refusal in the document to an hour ago.
+// anHourLater sets the times of the attempt and of the refusal in the document to an hour ago. It is repeated if the
+// engine still carries out a statement of a killed process: whatever comes after this save is a conflict.
 func anHourLater(t *testing.T, store renew.Store) {
 	t.Helper()
 	data, version, err := store.Load(t.Context())
@@ -123,6 +130,9 @@ func anHourLater(t *testing.T, store renew.Store) {
 	}
 	data, err = json.Marshal(d)
 	must(t, err)
-	_, err = store.Save(t.Context(), data, version)
+	if _, err = store.Save(t.Context(), data, version); errors.Is(err, renew.ErrConflict) {
+		anHourLater(t, store)
+		return
+	}
 	must(t, err)
 }

@@ -66,7 +66,9 @@ func serverURL(e *engine, account, host, parameters string) string {
 	return "mysql://" + account + "@" + host + "/mysql?" + parameters
 }
 
-func root(e *engine) string { return map[bool]string{true: "esper", false: "root"}[e.name == "PostgreSQL"] }
+func root(e *engine) string {
+	return map[bool]string{true: "esper", false: "root"}[e.name == "PostgreSQL"]
+}
 
 const encrypted, readable = "TLS", "plain text"
 
