@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,8 @@ var results = struct {
 	tried map[string]*tried
 	costs map[string][]string // by engine
 	rates []string
-}{tried: make(map[string]*tried), costs: make(map[string][]string)}
+	says  map[string]map[string]string // by situation and engine: what an operator reads
+}{tried: make(map[string]*tried), costs: make(map[string][]string), says: make(map[string]map[string]string)}
 
 // tried has the results of one fault, by engine.
 type tried struct {
@@ -42,6 +44,17 @@ func report(e *engine, fault string, times, renewals int, longest time.Duration)
 	r.times[e.name] += times
 	r.renewals[e.name] += renewals
 	r.longest[e.name] = max(r.longest[e.name], longest)
+}
+
+// outcome notes what came out of a situation, in the words that an operator reads.
+func outcome(e *engine, situation, text string) {
+	results.mu.Lock()
+	defer results.mu.Unlock()
+	if results.says[situation] == nil {
+		results.says[situation] = make(map[string]string)
+	}
+	text = strings.NewReplacer(e.listens, "HOST", "|", "\\|").Replace(strings.TrimPrefix(text, "esper-key: "))
+	results.says[situation][e.name] = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
 }
 
 // reportCost notes what an hour without a renewal costs, and what a renewal costs.
@@ -99,6 +112,17 @@ func tables() string {
 		}
 		b.WriteString("\n")
 	}
+	b.WriteString("\n| situation | store | what an operator reads |\n|---|---|---|\n")
+	for _, situation := range slices.Sorted(maps.Keys(results.says)) {
+		by := make(map[string][]string) // the engines of which an operator reads the same
+		for _, name := range slices.Sorted(maps.Keys(results.says[situation])) {
+			text := results.says[situation][name]
+			by[text] = append(by[text], name)
+		}
+		for _, text := range slices.Sorted(maps.Keys(by)) {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", situation, strings.Join(by[text], ", "), text)
+		}
+	}
 	b.WriteString("\n| engine | processes | calls an hour | MB an hour | calls for a renewal | MB for a renewal |\n|---|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(results.costs)) {
 		b.WriteString(strings.Join(results.costs[name], "\n") + "\n")
@@ -112,7 +136,7 @@ const marker = "<!-- What follows is measured: make stores STORES_UPDATE=1 write
 
 // writeReport prints the tables, and writes them into the page if STORES_UPDATE is set.
 func writeReport() error {
-	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.tried) == 0 {
+	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.tried)+len(results.says) == 0 {
 		return nil
 	}
 	fmt.Println(tables())

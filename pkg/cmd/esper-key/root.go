@@ -85,10 +85,10 @@ Stores, for --store or ESPER_KEY_STORE:
   sqlite:///var/lib/esper-key/keys.db
   kubernetes://namespace/secret        as the pod's account, or by KUBECONFIG
 
-A database on another machine is reached with TLS, or not at all. What adds
-?sslmode=verify-full has the server's certificate checked, ?ssl-ca=FILE with
-the authorities in that file; ?sslmode=disable sends the key in plain text.
-?socket=/run/… reaches a server on this machine.
+A database on another machine is reached with TLS, or not at all. Its
+certificate is checked with ?sslmode=verify-full, or with ?ssl-ca=FILE, which
+has the authorities; ?sslmode=disable sends the key in plain text. ?socket=
+is the socket of a database on this machine.
 
 In a SQL store, ?table= chooses the table (else esper_keys), and ?name= the row
 (else default), so that one table can hold several keys. In a Secret, ?key=

@@ -49,7 +49,14 @@ func (s *store) failure(ctx context.Context, doing string, err error, documents 
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	denied := roleDenies.MatchString(text)
-	if slices.ContainsFunc(documents, func(d []byte) bool { return quotes(text, d) }) {
+	quoted := func(text string) bool { return slices.ContainsFunc(documents, func(d []byte) bool { return quotes(text, d) }) }
+	text = word.ReplaceAllStringFunc(text, func(w string) string {
+		if quoted(w) {
+			return "…" // what is left says who refused
+		}
+		return w
+	})
+	if quoted(text) {
 		text = fmt.Sprintf("the API server's message is not shown, because it quotes the document (%d %s)", f.status.Code, f.status.Reason)
 	} else if most := 500; len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
@@ -77,6 +84,9 @@ func (s *store) failure(ctx context.Context, doing string, err error, documents 
 // roleDenies finds the words with which the API server refuses what no Role allows. For any other refusal, by a quota,
 // a policy, a webhook or a namespace that is going away, a Role is no help.
 var roleDenies = regexp.MustCompile(`cannot (get|update|create) resource "secrets"`)
+
+// word finds what may be a part of a document.
+var word = regexp.MustCompile(`[^\s'"]{12,}`)
 
 // quotes reports whether a text quotes a document as it is, or in base64 as a Secret has it. It compares the text in
 // blocks of twelve characters, so it finds every quotation that has 23 characters without white space.

@@ -36,6 +36,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -70,7 +71,7 @@ func WithDataKey(key string) Option { return func(s *store) { s.key = key } }
 // which the Source reads the document again and repeats the save. Client-go waits and repeats a request that the API
 // server answered with 429. A call ends with its context. The store is safe for concurrent use.
 func New(secrets typed.SecretInterface, name string, opts ...Option) renew.Store {
-	s := &store{secrets: secrets, name: name, key: defaultKey}
+	s := &store{secrets: secrets, name: name, key: defaultKey, told: true}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(s)
@@ -82,6 +83,10 @@ func New(secrets typed.SecretInterface, name string, opts ...Option) renew.Store
 type store struct {
 	secrets   typed.SecretInterface
 	name, key string
+
+	mu      sync.Mutex
+	problem string // why Save would refuse the Secret that Load got last, or ""
+	told    bool   // Warnings has returned it
 }
 
 // String names the store in errors.
@@ -124,7 +129,34 @@ func (s *store) Load(ctx context.Context) (document []byte, version string, err 
 	if err != nil || secret == nil || len(secret.Data[s.key]) == 0 {
 		return nil, "", err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if problem := unfit(secret); problem != s.problem {
+		s.problem, s.told = problem, problem == ""
+	}
 	return secret.Data[s.key], secret.ResourceVersion, nil
+}
+
+// unfit says why a Secret can keep no new key, or "".
+func unfit(secret *corev1.Secret) string {
+	switch {
+	case secret.DeletionTimestamp != nil:
+		return fmt.Sprintf("it is being deleted, and a key in it would vanish with it; wait until its finalizers (%s) have let it go, then create it again", strings.Join(secret.Finalizers, ", "))
+	case secret.Immutable != nil && *secret.Immutable:
+		return "it is immutable; delete it, and create an empty one that is not immutable"
+	}
+	return ""
+}
+
+// Warnings returns what a person should know about the Secret, once. Package renew logs it.
+func (s *store) Warnings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told {
+		return nil
+	}
+	s.told = true
+	return []string{s.String() + " can keep no new key: " + s.problem}
 }
 
 // Save implements [renew.Store].
@@ -142,10 +174,8 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (newV
 		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: s.name}, Type: corev1.SecretTypeOpaque}
 	case version == "" && len(secret.Data[s.key]) > 0, version != "" && version != secret.ResourceVersion:
 		return "", renew.ErrConflict
-	case secret.DeletionTimestamp != nil:
-		return "", &failure{text: fmt.Sprintf("it is being deleted, and a key in it would vanish with it; wait until its finalizers (%s) have let it go, then create it again", strings.Join(secret.Finalizers, ", ")), permanent: true}
-	case secret.Immutable != nil && *secret.Immutable:
-		return "", &failure{text: "it is immutable; delete it, and create an empty one that is not immutable", permanent: true}
+	case unfit(secret) != "":
+		return "", &failure{text: unfit(secret), permanent: true}
 	}
 	old, size := secret.Data[s.key], len(document)
 	for key, value := range secret.Data {
