@@ -27,7 +27,7 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check soak explore mutations lives published tokens stores workspace esper-key esper-key-test
+	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check soak explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test nightly
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -138,8 +138,15 @@ cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (9
 		$$1 == "total:" { total = $$NF + 0; print } \
 		END { if (total < min) { print "That is less than " min " percent."; exit 1 } }'
 
-vuln: ## look up known vulnerabilities in what this module calls (asks the Go vulnerability database)
-	$(GO) run $(GOVULNCHECK) ./...
+# The modules that only make test programs are scanned for what they require, the others for what they call.
+vuln: workspace ## look up known vulnerabilities in every module (asks the Go vulnerability database)
+	cd pkg/benchmarks && $(GO) generate ./...
+	@failed=; for mod in $$(git ls-files go.mod '*/go.mod'); do \
+		dir=./$${mod%go.mod} scan='./...'; \
+		case $$mod in api/conformance/* | */apiserver/*) scan='-scan module' ;; esac; \
+		echo "== $$mod"; (cd "$$dir" && $(GO) run $(GOVULNCHECK) $$scan) || failed="$$failed $$mod"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "Vulnerable, or not scanned:$$failed"; exit 1; fi
 
 upstream: ## list where the spec differs from the vendor's facts; fail on a difference that DEVIATIONS.md does not explain
 	$(GO) test -count=1 -v -run '^TestUpstream$$' ./api
@@ -230,7 +237,13 @@ workspace: ## let kubestore and esper-key, which are released on their own, use 
 esper-key: workspace ## build the command into bin/
 	cd pkg/cmd/esper-key && CGO_ENABLED=0 $(GO) build -trimpath -o $(CURDIR)/bin/ .
 
-esper-key-test: workspace ## test the command, its examples for operators, its runbook and how it is shipped (installs what is missing)
+esper-key-test: workspace ## test the command, its examples for operators, its runbook and how it is released (installs what is missing)
 	bash pkg/cmd/esper-key/install.sh
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -parallel 12 -timeout 20m $(TESTFLAGS) ./...
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^TestShip' ./...
+
+packages-test: workspace ## install the deb in a fresh root, paste the runbook there as the service's user, run the container image (needs root)
+	bash pkg/cmd/esper-key/install.sh
+	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^(TestPackage|TestContainer)$$' ./...
+
+nightly: published explore ## what takes too long for each change

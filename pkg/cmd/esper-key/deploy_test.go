@@ -44,8 +44,7 @@ func (o *operator) shell(args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(o.t.Context(), args[0], args[1:]...)
 	cmd.Dir = o.folder
-	cmd.Env = append(with(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL,
-		"ESPER_URL="+o.server.URL), o.env...)
+	cmd.Env = append(with(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL), o.env...)
 	return cmd
 }
 
@@ -94,7 +93,7 @@ func TestDeploySystemdService(t *testing.T) {
 	told := listen(t, socket)
 	replace := strings.NewReplacer("/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"), "${CREDENTIALS_DIRECTORY}", o.folder,
 		"/run/esper-key", run, "/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0",
-		"ESPER_ENVIRONMENT=foo", "ESPER_ENVIRONMENT="+o.server.URL)
+		"ESPER_ENVIRONMENT=foo", "ESPER_ENVIRONMENT="+o.server.URL, `"`, "")
 	var environment []string
 	for line := range strings.Lines(deployed(t, "systemd", "environment")) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
@@ -174,6 +173,7 @@ func TestDeployConsumers(t *testing.T) {
 				o := adopted(t)
 				o.due(day)
 				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second, Handled: true})
+				o.env = append(o.env, urlVariable+"="+o.server.URL) // for consumer.py
 				cmd := o.shell(path)
 				signal, group := strings.CutSuffix(ending, " as from a terminal")
 				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
@@ -189,7 +189,7 @@ func TestDeployConsumers(t *testing.T) {
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 401})
 	path, err := filepath.Abs(filepath.Join(deploy, "consumer.py"))
 	must(t, err)
-	out, err := o.shell(path).CombinedOutput()
+	out, err := o.shell("sh", "-c", "esper-key exec -- "+path).CombinedOutput()
 	must(t, err, string(out))
 }
 

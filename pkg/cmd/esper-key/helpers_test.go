@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
 // actEnv is the variable with which the test program runs as esper-key.
@@ -39,7 +40,9 @@ type operator struct {
 	server *espertest.Server
 	folder string
 	store  string
-	env    []string // variables that each command gets as well
+	env    []string        // variables that each command gets as well
+	inside func(*exec.Cmd) // has a command run elsewhere, as another user
+	root   string          // what is the root there
 
 	mu      sync.Mutex
 	printed bytes.Buffer // what commands printed; must hold no key
@@ -90,6 +93,9 @@ func (o *operator) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = o.folder
 	cmd.Env = append(with(os.Environ(), keyVariable+"=", storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1"), o.env...)
+	if o.inside != nil {
+		o.inside(cmd)
+	}
 	return cmd
 }
 
@@ -218,24 +224,46 @@ func holds(text, key string) (form string) {
 	return ""
 }
 
-// edit changes the document in the file.
+// edit changes the document in the store.
 func (o *operator) edit(change func(d map[string]any)) {
 	o.t.Helper()
 	var d map[string]any
-	data, err := os.ReadFile(o.path())
-	if err == nil {
-		err = json.Unmarshal(data, &d)
-	}
-	if err == nil {
-		change(d)
-		data, err = json.Marshal(d)
-	}
-	if err == nil {
-		err = os.WriteFile(o.path(), data, 0o600)
-	}
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	must(o.t, json.Unmarshal([]byte(o.document()), &d))
+	change(d)
+	data, err := json.Marshal(d)
+	must(o.t, err)
+	o.restore(string(data))
+}
+
+// document returns the document in the store.
+func (o *operator) document() (document string) {
+	o.t.Helper()
+	o.with(func(store renew.Store) {
+		data, _, err := store.Load(o.t.Context())
+		must(o.t, err)
+		document = string(data)
+	})
+	return document
+}
+
+// restore replaces the document in the store.
+func (o *operator) restore(document string) {
+	o.t.Helper()
+	o.with(func(store renew.Store) {
+		_, version, err := store.Load(o.t.Context())
+		must(o.t, err)
+		_, err = store.Save(o.t.Context(), []byte(document), version)
+		must(o.t, err)
+	})
+}
+
+// with opens the store that the commands use.
+func (o *operator) with(f func(store renew.Store)) {
+	o.t.Helper()
+	store, closeStore, err := openStore(strings.Replace(o.store, ":///", "://"+o.root+"/", 1), false)
+	must(o.t, err)
+	defer closeStore()
+	f(store)
 }
 
 // due edits the times in the document: the key is due for a renewal, and ends after left.

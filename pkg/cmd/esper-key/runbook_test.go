@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -13,13 +14,18 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestRunbook brings about each situation of the runbook, runs the commands of its section in order, and checks that
-// the situation is over.
 func TestRunbook(t *testing.T) {
 	t.Parallel()
-	newKey := func(o *operator) { write(o.t, filepath.Join(o.folder, "new-key"), o.server.NewKey()+"\n") }
+	runbook(t, func(t *testing.T) *operator { return newOperator(t) })
+}
+
+// runbook brings about each situation of the runbook, pastes the commands of its section, with a new key on standard
+// input, and checks that the situation is over.
+func runbook(t *testing.T, fresh func(*testing.T) *operator) {
+	t.Helper()
 	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) }
 	situations := map[string]struct {
+		file   bool                              // it happens to a file
 		arises func(o *operator)                 // brings the situation about
 		is     func(o *operator)                 // checks that it is there
 		over   func(o *operator, printed string) // checks that it is over
@@ -29,7 +35,6 @@ func TestRunbook(t *testing.T) {
 				o.edit(refusedBefore)
 				o.server.Revoke()
 				o.run("renew", "--now").wants(exitPerson)
-				newKey(o)
 			},
 			is: func(o *operator) {
 				o.run("check").wants(stateCritical, "CRITICAL")
@@ -48,10 +53,11 @@ func TestRunbook(t *testing.T) {
 			is:     func(o *operator) { o.run("check").wants(stateCritical, "in 23 hours") },
 		},
 		"The key was revoked": {
-			arises: func(o *operator) { o.server.Revoke(); newKey(o) },
+			arises: func(o *operator) { o.server.Revoke() },
 			is:     func(o *operator) { o.run("check").wants(stateCritical, "401") },
 		},
 		"The new key is not saved": {
+			file: true,
 			arises: func(o *operator) {
 				store, away := filepath.Join(o.folder, "store"), filepath.Join(o.folder, "away")
 				o.due(day)
@@ -71,19 +77,19 @@ func TestRunbook(t *testing.T) {
 		},
 		"The host moves": {
 			arises: func(o *operator) {
-				o.env = append(o.env, "NEW_STORE="+fileURL(filepath.Join(o.folder, "new", "key.json")))
+				o.env = append(o.env, "NEW_STORE="+o.beside("file", "new/key.json"))
 			},
-			over: func(o *operator, _ string) { o.store = fileURL(filepath.Join(o.folder, "new", "key.json")) },
+			over: func(o *operator, _ string) { o.store = o.beside("file", "new/key.json") },
 		},
 		"Two hosts have one key": {
 			arises: func(o *operator) {
-				other := &operator{t: o.t, server: o.server, folder: o.folder, store: fileURL(filepath.Join(o.folder, "other", "key.json"))}
+				other := &operator{t: o.t, server: o.server, folder: o.folder, inside: o.inside, root: o.root, store: o.beside("file", "other/key.json")}
 				other.input(o.server.Token(), "adopt").wants(0)
 				o.run("renew", "--now").wants(0)
 				other.run("check").wants(stateCritical, "another machine")
-				o.env = append(o.env, "SHARED_STORE=sqlite://"+filepath.Join(o.folder, "shared.db"))
+				o.env = append(o.env, "SHARED_STORE="+o.beside("sqlite", "shared.db"))
 			},
-			over: func(o *operator, _ string) { o.store = "sqlite://" + filepath.Join(o.folder, "shared.db") },
+			over: func(o *operator, _ string) { o.store = o.beside("sqlite", "shared.db") },
 		},
 		"esper-key is not running": {arises: func(o *operator) { o.due(day) }},
 		"The key is not delivered": {
@@ -101,10 +107,9 @@ func TestRunbook(t *testing.T) {
 		},
 		"The disk was restored from a backup": {
 			arises: func(o *operator) {
-				backup := read(o.path())
+				backup := o.document()
 				o.run("renew", "--now").wants(0)
-				write(o.t, o.path(), backup)
-				newKey(o)
+				o.restore(backup)
 			},
 			is: func(o *operator) { o.run("check").wants(stateCritical) },
 		},
@@ -116,12 +121,18 @@ func TestRunbook(t *testing.T) {
 	for _, section := range sections {
 		title, text, _ := strings.Cut(section, "\n")
 		t.Run(title, func(t *testing.T) {
-			t.Parallel()
 			situation, ok := situations[title]
 			if !ok {
 				t.Fatal("this test does not try the section")
 			}
-			o := adopted(t)
+			o := fresh(t)
+			if situation.file && !strings.HasPrefix(o.store, "file:") {
+				return
+			}
+			if o.inside == nil {
+				t.Parallel()
+			}
+			o.input(o.server.Token(), "adopt").wants(0)
 			for _, f := range []func(*operator){situation.arises, situation.is} {
 				if f != nil {
 					f(o)
@@ -131,7 +142,11 @@ func TestRunbook(t *testing.T) {
 			for _, block := range regexp.MustCompile("(?s)\n```sh\n(.*?)```\n").FindAllStringSubmatch(text, -1) {
 				commands += block[1]
 			}
-			out, err := o.shell("bash", "-euxo", "pipefail", "-c", commands).CombinedOutput()
+			cmd := o.pasted(commands)
+			if strings.Contains(commands, "esper-key adopt\n") {
+				cmd.Stdin = strings.NewReader(o.server.NewKey() + "\n")
+			}
+			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
@@ -141,6 +156,24 @@ func TestRunbook(t *testing.T) {
 			o.token()
 		})
 	}
+}
+
+// pasted prepares commands of the runbook. Where the package is installed, it begins with those of its first section.
+func (o *operator) pasted(commands string) *exec.Cmd {
+	strict := []string{"bash", "-euxo", "pipefail", "-c"}
+	if o.inside == nil {
+		return o.shell(append(strict, commands)...)
+	}
+	first := regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(read("RUNBOOK.md"), -1)
+	commands = first[1][1] + "\n" + strings.Join(o.env, "\n") + "\n" + commands
+	cmd := o.shell("bash", "-c", first[0][1]+` -euxo pipefail -c "$0"`, commands)
+	o.inside(cmd)
+	return cmd
+}
+
+// beside returns the URL of a store in the folder of the operator.
+func (o *operator) beside(kind, name string) string {
+	return kind + "://" + filepath.Join(strings.TrimPrefix(o.folder, o.root), name)
 }
 
 // TestBackupWhileRunning restores a backup while run is running: run puts the newer key back, as the runbook says.

@@ -28,8 +28,8 @@ type shipped struct {
 	env   []string
 }
 
-// TestShip releases the modules one after the other, installs the command from its tag, and makes the files that are
-// attached to a release.
+// TestShip releases the modules one after the other, installs the command from its tag, twice with the same bytes, and
+// makes its licences and its SBOM.
 func TestShip(t *testing.T) {
 	s := &shipped{t: t, proxy: t.TempDir()}
 	cache := s.output(".", nil, "go", "env", "GOMODCACHE")
@@ -56,13 +56,15 @@ func TestShip(t *testing.T) {
 		if i > 0 { // so that it compiles everything again
 			env = append(env, "GOCACHE="+t.TempDir())
 		}
-		t.Log(s.output(folder, env, "bash", script, release, folder, platform))
+		s.output(folder, env, "bash", script, "binaries", folder, release, platform)
 	}
 	name := "esper-key-" + runtime.GOOS + "-" + runtime.GOARCH
 	binary := filepath.Join(folders[0], name)
-	if sums := read(filepath.Join(folders[0], "SHA256SUMS")); !strings.Contains(sums, name) || firstField(sums, name) != firstField(read(filepath.Join(folders[1], "SHA256SUMS")), name) {
-		t.Errorf("two builds differ: %s and %s", sums, read(filepath.Join(folders[1], "SHA256SUMS")))
+	if one, two := read(binary), read(filepath.Join(folders[1], name)); one == "" || one != two {
+		t.Error("two builds differ")
 	}
+	s.output(folders[0], s.env, "bash", script, "licenses", folders[0])
+	s.output(folders[0], nil, "bash", script, "sboms", folders[0])
 	var version versionInfo
 	must(t, json.Unmarshal([]byte(s.output(".", nil, binary, "version", "-o", "json")), &version))
 	if version.Version != release {
@@ -73,8 +75,29 @@ func TestShip(t *testing.T) {
 	if n := len(sbom.Components); n < 20 {
 		t.Errorf("the SBOM has %d components, want 20 or more", n)
 	}
-	s.container(binary)
 	s.user(root)
+}
+
+// TestShipTag: a tag is refused if its commit is not on main, or if the tests have not passed for it there.
+func TestShipTag(t *testing.T) {
+	script, err := filepath.Abs("../../../.github/tag.sh")
+	must(t, err)
+	folder := t.TempDir()
+	do(t, "bash", "-euc", `cd "$0"
+git init --quiet --initial-branch main . && git config user.name n && git config user.email e
+git commit --quiet --allow-empty -m main && git update-ref refs/remotes/origin/main HEAD
+git checkout --quiet -b side && git commit --quiet --allow-empty -m side
+mkdir bin && printf '#!/bin/sh\necho "$PASSED"\n' >bin/gh && chmod +x bin/gh`, folder)
+	for _, tc := range []struct{ commit, passed, refusal string }{
+		{"main", "1", ""}, {"main", "0", "have not passed"}, {"side", "1", "not on main"},
+	} {
+		cmd := exec.CommandContext(t.Context(), "bash", script, tc.commit)
+		cmd.Dir, cmd.Env = folder, append(os.Environ(), "PASSED="+tc.passed, "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if (err == nil) != (tc.refusal == "") || !strings.Contains(string(out), tc.refusal) {
+			t.Errorf("%s, %s: %v: %s", tc.commit, tc.passed, err, out)
+		}
+	}
 }
 
 // user gets the library as the README says, and builds the README's program.
@@ -85,15 +108,6 @@ func (s *shipped) user(root string) {
 	s.output(folder, s.env, "go", "mod", "init", "example.com/user")
 	s.output(folder, s.env, "go", "get", "github.com/esper-go/esper-go/pkg/esper/renew@"+release)
 	s.output(folder, s.env, "go", "build", ".")
-}
-
-func firstField(sums, name string) string {
-	for line := range strings.Lines(sums) {
-		if fields := strings.Fields(line); len(fields) == 2 && fields[1] == name {
-			return fields[0]
-		}
-	}
-	return ""
 }
 
 func (s *shipped) output(folder string, env []string, args ...string) string {
@@ -151,53 +165,5 @@ func (s *shipped) publish(path, folder string, needsOthers bool) {
 		if strings.HasSuffix(f.Name, "go.work") || strings.Contains(f.Name, "/.build/") {
 			s.t.Errorf("the release holds %s", f.Name)
 		}
-	}
-}
-
-// container builds the image of the Containerfile, and runs it as the image's user with a store in a volume.
-func (s *shipped) container(binary string) {
-	s.t.Helper()
-	o := newOperator(s.t)
-	context := s.t.TempDir()
-	data, err := os.ReadFile(binary)
-	must(s.t, err)
-	const executable = 0o755
-	must(s.t, os.WriteFile(filepath.Join(context, "esper-key"), data, executable))
-	certificates, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
-	must(s.t, err)
-	write(s.t, filepath.Join(context, "ca-certificates.crt"), string(certificates))
-	must(s.t, os.Chmod(filepath.Join(context, "ca-certificates.crt"), 0o644))
-	write(s.t, filepath.Join(context, "Containerfile"), deployed(s.t, "container", "Containerfile"))
-	storage := s.t.TempDir()
-	buildah := []string{"buildah", "--storage-driver", "vfs", "--root", filepath.Join(storage, "root"), "--runroot", filepath.Join(storage, "run")}
-	if os.Getuid() != 0 {
-		buildah = append([]string{"sudo"}, buildah...)
-	}
-	do := func(args ...string) string { s.t.Helper(); return s.output(context, nil, append(buildah, args...)...) }
-	do("bud", "--isolation", "chroot", "-t", "esper-key", ".")
-	container := do("from", "localhost/esper-key")
-	defer do("rm", container)
-	if user := do("inspect", "--format", "{{.OCIv1.Config.User}}", container); user != "65532:65532" {
-		s.t.Errorf("the user is %q, want 65532:65532", user)
-	}
-	volume := filepath.Join(o.folder, "volume")
-	const open = 0o777
-	must(s.t, os.Mkdir(volume, open))
-	must(s.t, errors.Join(os.Chmod(volume, open|fs.ModeSticky), os.Chmod(o.folder, 0o755), os.Chmod(filepath.Dir(o.folder), 0o755)))
-	write(s.t, filepath.Join(volume, "first"), o.server.Token())
-	must(s.t, os.Chmod(filepath.Join(volume, "first"), 0o644))
-	in := func(args ...string) string {
-		return do(append([]string{
-			"run", "--isolation", "chroot", "-v", volume + ":/state", "-e", environmentVariable + "=" + o.server.URL,
-			"-e", storeVariable + "=file:///state/store/key.json", container, "--", "/esper-key",
-		}, args...)...)
-	}
-	if text := in("version"); !strings.Contains(text, release) {
-		s.t.Errorf("version prints %q, want "+release, text)
-	}
-	in("adopt", "--key-file", "/state/first")
-	in("renew", "--now")
-	if key := in("token"); key != o.server.Token() {
-		s.t.Errorf("token prints %q, want the new key", key)
 	}
 }

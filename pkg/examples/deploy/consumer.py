@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Calls Esper's API with the key that esper-key keeps.
 
-ESPER_URL is the base URL, such as https://foo-api.esper.cloud/api. A program that calls often
-may use the key for a minute before it runs esper-key again. After a 401, run esper-key at once.
+Run it by `esper-key exec -- python3 consumer.py`, which sets ESPER_URL, the base URL. A program that calls often may use
+the key for a minute before it runs esper-key again. After a 401, run esper-key at once.
 """
 
 import os
