@@ -13,8 +13,8 @@ RACE      ?= auto
 TESTFLAGS ?=
 # Tries a target, or a time (10m).
 FUZZTIME  ?= 30000x
-# How long a soak lasts, and the seed of its faults if it is to be another's.
-SOAK      ?= 10m
+# How often the key of make machines is renewed, and the seed of its faults if it is to be another's.
+RENEWALS  ?= 20
 SEED      ?=
 # How many states make explore sees of each kind, with three processes.
 STATES    ?= 300000
@@ -27,7 +27,7 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check soak explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test nightly
+	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test nightly
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -186,14 +186,19 @@ faults-check: ## the same, but fail if pkg/esper/FAULTS.md is not what is found
 # What a target needs root for: network namespaces.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 MACHINES := .build/machines.test
-.PHONY: linger
+.PHONY: linger machines
 linger: ## show over a cut network that a kernel sends nothing of a renewal after its end (needs root; half a minute)
 	@command -v ip >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends iproute2; }
 	cd pkg/faults && $(GO) test -c -tags machines -o $(CURDIR)/$(MACHINES) .
 	cd pkg/faults && $(SUDO) $(CURDIR)/$(MACHINES) -test.v -test.parallel 4 -test.run '^(TestNothingArrivesAfterTheEnd|TestGoodRenewalsOverARealNetwork)$$'
 
-soak: ## keep 64 callers and a renewing source in random faults for SOAK (10m), and judge what is left
-	cd pkg/faults && $(GO) run ./soak -for $(SOAK) $(if $(SEED),-seed $(SEED))
+machines: workspace ## run two esper-key with clocks eleven minutes apart, and kill, stop and cut off one, RENEWALS (20) times (needs root)
+	bash pkg/stores/install.sh
+	cd pkg/faults && $(GO) run ./clock $(CURDIR)/.build/clock "$$($(GO) env GOROOT)"
+	cd pkg/cmd/esper-key && CGO_ENABLED=0 $(GO) build -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/esper-key .
+	cd pkg/faults && $(GO) test -c -tags machines -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/clocks.test .
+	cd pkg/faults && $(SUDO) env RENEWALS=$(RENEWALS) SEED=$(SEED) ESPER_KEY=$(CURDIR)/.build/esper-key \
+		$(CURDIR)/.build/clocks.test -test.v -test.timeout 0 -test.run '^TestTwoMachines$$'
 
 POLICY := ./pkg/esper/renew/internal/policy
 
@@ -246,4 +251,5 @@ packages-test: workspace ## install the deb in a fresh root, paste the runbook t
 	bash pkg/cmd/esper-key/install.sh
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^(TestPackage|TestContainer)$$' ./...
 
-nightly: published explore ## what takes too long for each change
+nightly: RENEWALS = 200
+nightly: published explore machines ## what takes too long for each change

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,9 @@ import (
 
 // road is the address of this process in the network that it makes for its machines.
 const road = "10.77.0.1"
+
+// clockEnv names the file by which clocks are put forward, if the program was built with the overlay of package clock.
+const clockEnv = "CLOCK_FILE"
 
 // TestMain runs the tests in a network namespace of their own, which the kernel removes with the last process in it.
 func TestMain(m *testing.M) {
@@ -30,11 +34,15 @@ func TestMain(m *testing.M) {
 			ip("address add "+road+"/24 dev road"), ip("link set road up"))
 		os.Exit(m.Run())
 	}
+	folder, err := os.MkdirTemp("", "faults-")
+	clock := filepath.Join(folder, "clock")
+	must(err, os.WriteFile(clock, make([]byte, 8), 0o600))
 	inside := exec.Command("/proc/self/exe", os.Args[1:]...)
-	inside.Env = append(os.Environ(), insideEnv+"=1")
+	inside.Env = append(os.Environ(), insideEnv+"=1", clockEnv+"="+clock)
 	inside.Stdin, inside.Stdout, inside.Stderr = os.Stdin, os.Stdout, os.Stderr
 	inside.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	err := inside.Run()
+	err = inside.Run()
+	_ = os.RemoveAll(folder)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		os.Exit(exit.ExitCode())
 	}
