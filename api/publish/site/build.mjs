@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { overlaid, root as ownRoot } from "../lint.mjs";
-import { indexPage, markdownPage } from "./pages.mjs";
+import { indexPage, lost, markdownPage } from "./pages.mjs";
 import { reference } from "./reference.mjs";
 import { releases } from "./releases.mjs";
 
@@ -20,16 +20,17 @@ function clients(root) {
 	return fs.readdirSync(folder)
 		.map((name) => path.join(folder, name, "client.json"))
 		.filter((file) => fs.existsSync(file))
-		.map((file) => ({ ...JSON.parse(fs.readFileSync(file, "utf8")), folder: path.dirname(file) }))
-		.map((client) => ({ ...client, use: snippet(fs.readFileSync(path.join(client.folder, client.snippet), "utf8")) }))
+		.map((file) => ({ ...JSON.parse(fs.readFileSync(file, "utf8")), folder: path.basename(path.dirname(file)) }))
+		.map((client) => ({ ...client, use: snippet(fs.readFileSync(path.join(folder, client.folder, client.snippet), "utf8")) }))
 		.sort((a, b) => (a.language + a.title < b.language + b.title ? -1 : 1));
 }
 
-// snippet is the part of a program between the comments "snippet" and "end of snippet", moved to the left.
+// snippet is the part of a program between the comments "snippet" and "end of snippet", moved to the left. Lines about
+// info_first and by_itself are for the test alone.
 function snippet(program) {
 	const found = /^.*\bsnippet$\n([^]*?)^.*\bend of snippet$/m.exec(program);
 	if (!found) return "";
-	const lines = found[1].trimEnd().split("\n");
+	const lines = found[1].trimEnd().split("\n").filter((line) => !/info_?first|by_?itself/i.test(line));
 	const indent = Math.min(...lines.filter(Boolean).map((line) => /^\s*/.exec(line)[0].length));
 	return lines.map((line) => line.slice(indent)).join("\n");
 }
@@ -57,7 +58,9 @@ export function build(out, root = ownRoot) {
 	write("openapi-overlaid.yaml", over.stdout);
 	write("SHA256SUMS", sums.join(""));
 	write("reference.html", reference(yaml));
-	write("DEVIATIONS.html", markdownPage("Deviations", read("api/DEVIATIONS.md")));
+	write("DEVIATIONS.html", markdownPage("Differences", "Where this description differs from Esper's own, and on whose evidence.", read("api/DEVIATIONS.md"), spec));
+	write("RESULTS.html", markdownPage("Clients", "Clients in other languages: what each reads of an answer, and what it does without one.", read("api/conformance/RESULTS.md").replaceAll("<br>", "; "), spec));
+	write("404.html", lost);
 
 	// Each released description, under an address that stays, and the newest one under "latest" too.
 	const versions = releases(root);
@@ -68,7 +71,7 @@ export function build(out, root = ownRoot) {
 			write(`${folder}/index.html`, reference(yaml, folder.replace(/[^/]+/g, "..") + "/"));
 		}
 	}
-	write("index.html", indexPage({ spec, versions, clients: clients(root), results: read("api/conformance/RESULTS.md") }));
+	write("index.html", indexPage({ spec, versions, clients: clients(root) }));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
