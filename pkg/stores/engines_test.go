@@ -144,7 +144,8 @@ func postgres() (*engine, error) {
 	s.stop = syscall.SIGINT // SIGTERM would wait for the clients to go
 	e := &engine{name: "PostgreSQL", listens: "127.0.0.1:" + port, socket: s.folder, services: []*service{s}}
 	e.at = func(name, via string) string { return postgresAt(e, "esper", name, via).String() }
-	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn, sqlstore.PostgreSQL, "SHOW server_version")
+	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn, sqlstore.PostgreSQL, "SHOW server_version",
+		"CREATE USER tlsonly", "GRANT ALL ON esper_keys TO tlsonly", "CREATE USER secretive PASSWORD 'a word'", "CREATE USER ruled")
 }
 
 func postgresAt(e *engine, account, name, via string) address {
@@ -226,7 +227,8 @@ func mysqlEngine(name string, s *service, port string) (*engine, error) {
 	s.args = append(s.args, "--bind-address=127.0.0.1", "--port="+port, "--socket="+e.socket, "--max-connections=300", "--skip-name-resolve",
 		"--ssl-ca="+s.folder+"/ca.pem", "--ssl-cert="+s.folder+"/server.pem", "--ssl-key="+s.folder+"/key.pem")
 	e.at = func(name, via string) string { return mysqlAt(e, "root", "mysql", name, via).String() }
-	return e, e.prepare("mysql", mysqlAt(e, "root", "mysql", "", "").dsn, sqlstore.MySQL, "SELECT version()")
+	return e, e.prepare("mysql", mysqlAt(e, "root", "mysql", "", "").dsn, sqlstore.MySQL, "SELECT version()", "CREATE USER tlsonly REQUIRE SSL",
+		"GRANT ALL ON mysql.esper_keys TO tlsonly", "CREATE USER secretive IDENTIFIED BY 'a word'")
 }
 
 func mysqlAt(e *engine, account, schema, name, via string) address {
@@ -259,8 +261,8 @@ func newService(name, account string) (s *service, port string, err error) {
 	return &service{name: name, account: account, folder: folder, stop: syscall.SIGTERM}, fmt.Sprint(n), errors.Join(err, certificates(folder, account))
 }
 
-// prepare starts a SQL engine, creates the table and asks for the engine's version.
-func (e *engine) prepare(kind, dsn string, d sqlstore.Dialect, version string) error {
+// prepare starts a SQL engine, creates the table, executes more statements and asks for the engine's version.
+func (e *engine) prepare(kind, dsn string, d sqlstore.Dialect, version string, more ...string) error {
 	db, err := database(kind, dsn)
 	if err != nil {
 		return err
@@ -271,8 +273,10 @@ func (e *engine) prepare(kind, dsn string, d sqlstore.Dialect, version string) e
 			return err
 		}
 	}
-	if _, err := db.ExecContext(context.Background(), sqlstore.Schema(d)); err != nil {
-		return err
+	for _, statement := range append([]string{sqlstore.Schema(d)}, more...) {
+		if _, err := db.ExecContext(context.Background(), statement); err != nil {
+			return err
+		}
 	}
 	return db.QueryRowContext(context.Background(), version).Scan(&e.version)
 }

@@ -98,6 +98,7 @@ func TestTLS(t *testing.T) {
 			{far, "", false, "the server offers no TLS", 1},
 			{near, "", true, encrypted, 0},
 			{near, "", false, readable, 0},
+			{"tlsonly@" + near, "", true, encrypted, 0}, // an account with REQUIRE SSL, or hostssl in pg_hba.conf
 			{far, "sslmode=prefer", true, encrypted, 0},
 			{far, "sslmode=prefer", false, readable, 0},
 			{far, "ssl-mode=PREFERRED", false, readable, 0},
@@ -130,7 +131,11 @@ func TestTLS(t *testing.T) {
 			w := wireTo(t, e.listens, without)
 			_, port, _ := strings.Cut(w.Addr().String(), ":")
 			parameters := "name=" + newName() + "&" + strings.ReplaceAll(row.parameters, "FILES", files)
-			printed, code := esperKey(t, server, serverURL(e, root(e), row.host+":"+port, parameters), nil, "adopt")
+			account, host, found := strings.Cut(row.host, "@")
+			if !found {
+				account, host = root(e), row.host
+			}
+			printed, code := esperKey(t, server, serverURL(e, account, host+":"+port, parameters), nil, "adopt")
 			got := printed
 			switch {
 			case code == 0 && holds(w.sent(), server.Token()):

@@ -1,0 +1,81 @@
+//go:build linux
+
+package stores
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// TestAdvice has databases refuse what esper-key asks for. The error names the server and says what to do.
+func TestAdvice(t *testing.T) {
+	rules := func(table string, policies ...string) []string {
+		statements := []string{
+			strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", table, 1), "GRANT SELECT, INSERT, UPDATE ON " + table + " TO ruled",
+			"ALTER TABLE " + table + " ENABLE ROW LEVEL SECURITY",
+		}
+		for _, p := range policies {
+			statements = append(statements, "CREATE POLICY for_"+strings.Fields(p)[0]+" ON "+table+" FOR "+p)
+		}
+		return statements
+	}
+	const postgres, all = "PostgreSQL", "PostgreSQL MariaDB MySQL"
+	for situation, row := range map[string]struct {
+		engines, account, parameters string
+		setUp                        []string // on PostgreSQL
+		args                         []string // of which the last one must fail with want
+		want                         string
+	}{
+		"a wrong password, on a server without TLS": {all, "secretive", "", nil, []string{"show"},
+			"check the user's name and password, and whether the server wants TLS from this user"},
+		"an account that has to use TLS, without TLS": {all, "tlsonly", "sslmode=disable", nil, []string{"show"}, "whether the server wants TLS from this user"},
+		"row-level security without a policy for UPDATE": {postgres, "ruled", "table=no_update", rules("no_update", "SELECT USING (true)", "INSERT WITH CHECK (true)"),
+			[]string{"adopt", "renew --now"}, "a policy for row-level security has to let this user UPDATE the row"},
+		"row-level security without a policy for SELECT": {postgres, "ruled", "table=no_select", append(rules("no_select", "INSERT WITH CHECK (true)"),
+			"INSERT INTO no_select VALUES ('default', 'v', '')"), []string{"adopt"}, "the row exists, but a policy for row-level security hides it from this user"},
+		"row-level security without a policy for INSERT": {postgres, "ruled", "table=no_insert", rules("no_insert", "SELECT USING (true)"),
+			[]string{"adopt"}, `grant the database user SELECT, INSERT and UPDATE on "no_insert", and if the table has row-level security, a policy that allows them`},
+		"a reader without rights": {postgres, "ruled", "table=others", []string{strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "others", 1)},
+			[]string{"token --read-only"}, `grant the database user SELECT and, to renew, INSERT and UPDATE on "others"`},
+		"the table is in a schema that is not on the search path": {all, "", "table=elsewhere", []string{"CREATE SCHEMA away", strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "away.elsewhere", 1)},
+			[]string{"adopt"}, "; if the table is in another schema or database, write its name as schema.table; if it does not exist"},
+	} {
+		for name := range strings.FieldsSeq(row.engines) {
+			e, server := get(t, name), newServer(t)
+			db, _ := admin(t, e)
+			if name == postgres {
+				execute(t, db, row.setUp...)
+			}
+			account := row.account
+			if account == "" {
+				account = root(e)
+			}
+			w := wireTo(t, e.listens, withoutTLS(name)) // the driver then tries with TLS, and without
+			url := serverURL(e, account, w.Addr().String(), row.parameters)
+			var env []string
+			if account == "secretive" {
+				env = []string{"PGPASSWORD=wrong", "MYSQL_PWD=wrong"}
+			}
+			for i, args := range row.args {
+				printed, code := esperKey(t, server, url, env, strings.Fields(args)...)
+				if i+1 < len(row.args) {
+					if code != 0 {
+						t.Errorf("%s, %s: %s: %d, %s", situation, name, args, code, printed)
+					}
+					continue
+				}
+				printed = strings.ReplaceAll(printed, w.Addr().String(), e.listens)
+				if code != 1 || !strings.Contains(printed, row.want) || !strings.Contains(printed, " on "+e.listens+": ") || strings.Contains(printed, "refused TLS") {
+					t.Errorf("%s, %s: %d, %s\nwant %s", situation, name, code, printed, row.want)
+				}
+				outcome(e, situation, printed)
+			}
+			if processes.Posts(server) > 0 {
+				t.Errorf("%s, %s: a renewal was sent, although its key cannot be saved", situation, name)
+			}
+		}
+	}
+}
