@@ -4,6 +4,8 @@ package stores
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -85,8 +87,35 @@ func trouble() []fault {
 	again := func(p *proxy, e *engine) { e.start(p.t) }
 	return []fault{
 		{"engine killed (kill -9), back after 1 s", func(_ *proxy, e *engine) { e.kill() }, again, time.Second},
+		{"engine restarted in an orderly way (SIGTERM)", func(_ *proxy, e *engine) { e.services[0].end() }, again, time.Second},
 		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.hold(true) }, func(_ *proxy, e *engine) { e.hold(false) }, 4 * time.Second},
 	}
+}
+
+// commit has PostgreSQL end while it commits the save of a new key: the commit waits for a standby that does not exist.
+func commit() fault {
+	ask := func(p *proxy, e *engine, statement string) (n int) {
+		db, _ := admin(p.t, e)
+		if err := db.QueryRowContext(p.t.Context(), statement).Scan(&n); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			p.t.Error(err)
+		}
+		return n
+	}
+	return fault{"engine ends in the middle of COMMIT", func(p *proxy, e *engine) {
+		ask(p, e, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+		ask(p, e, "SELECT pg_reload_conf()::int")
+		for over := time.Now().Add(startTime); ask(p, e, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 0; <-time.After(20 * time.Millisecond) {
+			if time.Now().After(over) {
+				p.t.Error("no save waits for the standby")
+				return
+			}
+		}
+		e.services[0].end()
+	}, func(p *proxy, e *engine) {
+		e.start(p.t)
+		ask(p, e, "ALTER SYSTEM RESET synchronous_standby_names")
+		ask(p, e, "SELECT pg_reload_conf()::int")
+	}, time.Second}
 }
 
 // The moments at which a fault begins.
@@ -118,6 +147,9 @@ func TestChaos(t *testing.T) {
 				for _, moment := range moments {
 					t.Run(f.name+", "+moment, func(t *testing.T) { befall(t, e, f, moment) })
 				}
+			}
+			if name == "PostgreSQL" {
+				t.Run("the server ends in the middle of COMMIT", func(t *testing.T) { befall(t, e, commit(), atSave) })
 			}
 		})
 	}

@@ -163,6 +163,19 @@ func (s *service) lastWords() string {
 	return string(data[max(0, len(data)-most):])
 }
 
+// end asks the process to end, and waits until it has.
+func (s *service) end() {
+	s.mu.Lock()
+	ended := s.ended
+	_ = s.cmd.Process.Signal(s.stop)
+	s.mu.Unlock()
+	select {
+	case <-ended:
+	case <-time.After(startTime):
+		s.kill()
+	}
+}
+
 // kill sends SIGKILL to the process and its children, and waits until all have ended. After that they write nothing.
 func (s *service) kill() {
 	s.mu.Lock()
