@@ -129,10 +129,7 @@ var moments = []string{atJournal, atPost, atSave}
 
 // TestChaos brings about each fault at each moment of a renewal, on each engine.
 func TestChaos(t *testing.T) {
-	for name := range kinds() {
-		if name == "SQLite" {
-			continue // SQLite has no server: TestKilledAtRandom kills its processes instead
-		}
+	for _, name := range servers() {
 		e := get(t, name)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // with the other engines
@@ -158,10 +155,7 @@ func TestChaos(t *testing.T) {
 // TestPrimaryGone stops the engine for two minutes.
 func TestPrimaryGone(t *testing.T) {
 	t.Parallel()
-	for name := range kinds() {
-		if name == "SQLite" {
-			continue
-		}
+	for _, name := range servers() {
 		e := get(t, name)
 		for _, moment := range moments {
 			t.Run(name+", "+moment, func(t *testing.T) {

@@ -52,6 +52,8 @@ func TestCommand(t *testing.T) {
 			env = append(env, "MYSQL_PWD=a word")
 		case "SQLite":
 			url = "sqlite://" + filepath.Join(e.folder, "command.db") + "?name=" + name
+		case "File":
+			url = "file://" + filepath.Join(e.folder, name)
 		case "Kubernetes":
 			url = "kubernetes://fleet/" + name
 			env = append(env, "KUBECONFIG="+kubeconfig(t, e, "fleet", "admin"))

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ import (
 type engine struct {
 	name    string
 	version string
-	// listens is the address at which its clients connect; "" for SQLite, which has none.
+	// listens is the address at which its clients connect; "" for SQLite and files, which have none.
 	listens  string
 	socket   string // the same for a socket, or its folder
 	services []*service
@@ -70,8 +71,11 @@ func open(text string) (renew.Store, error) {
 		return nil, fmt.Errorf("%q is not an address", text)
 	}
 	a := address{parts[0], parts[1], parts[2], parts[3]}
-	if a.kind == "kubernetes" {
+	switch a.kind {
+	case "kubernetes":
 		return openSecret(a)
+	case "file":
+		return renew.File(a.dsn), nil
 	}
 	db, err := database(a.kind, a.dsn)
 	if err != nil {
@@ -252,6 +256,14 @@ func sqlite() (*engine, error) {
 	return e, e.prepare("sqlite", dsn, sqlstore.SQLite, "SELECT sqlite_version()")
 }
 
+// file is a folder for key files.
+func file() (*engine, error) {
+	folder, err := newFolder("")
+	e := &engine{name: "File", version: runtime.GOOS, folder: folder}
+	e.at = func(name, _ string) string { return address{"file", filepath.Join(folder, name), "", ""}.String() }
+	return e, err
+}
+
 func newService(name, account string) (s *service, port string, err error) {
 	folder, err := newFolder(account)
 	if err != nil {
@@ -288,7 +300,12 @@ var started struct {
 }
 
 func kinds() map[string]func() (*engine, error) {
-	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite, "Kubernetes": kubernetes}
+	return map[string]func() (*engine, error){"PostgreSQL": postgres, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite, "Kubernetes": kubernetes, "File": file}
+}
+
+// servers returns the names of the engines that have processes of their own.
+func servers() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds())), func(name string) bool { return name == "SQLite" || name == "File" })
 }
 
 // on runs a test on every engine, and on more.

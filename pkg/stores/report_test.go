@@ -53,8 +53,9 @@ func outcome(e *engine, situation, text string) {
 	if results.says[situation] == nil {
 		results.says[situation] = make(map[string]string)
 	}
-	text = strings.NewReplacer(e.listens, "HOST", "|", "\\|").Replace(strings.TrimPrefix(text, "esper-key: "))
-	results.says[situation][e.name] = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "esper-key: "), "|", "\\|")
+	text = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
+	results.says[situation][e.name] = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(regexp.MustCompile(`\bkey-\d+\b`).ReplaceAllString(text, "NAME"), "HOST")
 }
 
 // reportCost notes what an hour without a renewal costs, and what a renewal costs.

@@ -148,6 +148,15 @@ func TestTLS(t *testing.T) {
 			if want := strings.ReplaceAll(row.want, "FILES", files); code != row.code || !strings.Contains(got, want) {
 				t.Errorf("%s, TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", name, row.offered, row.host, row.parameters, code, got, row.code, want)
 			}
+			situation := "`?" + row.parameters + "`, " + map[bool]string{true: "with", false: "without"}[row.offered] + " TLS on the server"
+			if strings.HasSuffix(row.host, near) {
+				situation += " on this machine"
+			}
+			said := row.want
+			if code != 0 {
+				said = fmt.Sprintf("an error, exit code %d: … %s …", code, row.want)
+			}
+			outcome(e, strings.ReplaceAll(situation, "FILES", "/…"), strings.ReplaceAll(said, "FILES", "/…"))
 		}
 	}
 }

@@ -76,8 +76,10 @@ func (s *store) failure(ctx context.Context, err error, document []byte) *failur
 		f.busy = true
 	case noTable:
 		f.permanent = true
-		f.text += "; if the table is in another schema or database, write its name as schema.table; if it does not exist, or has other columns, create it with: " +
-			strings.Join(strings.Fields(Schema(s.dialect, WithTable(s.options.table))), " ")
+		if s.dialect != SQLite { // a second table of this name would be a second store
+			f.text += "; if the table is in another schema or database, write its name as schema.table"
+		}
+		f.text += "; if it does not exist, or has other columns, create it with: " + strings.Join(strings.Fields(Schema(s.dialect, WithTable(s.options.table))), " ")
 	case denied:
 		f.permanent = true
 		rights := "SELECT and, to renew, INSERT and UPDATE"
