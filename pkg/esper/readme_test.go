@@ -43,7 +43,7 @@ func links(t *testing.T, name string) (tests int) {
 }
 
 func TestPageLinks(t *testing.T) {
-	for _, name := range []string{"README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md", "api/DEVIATIONS.md", "api/conformance/README.md"} {
+	for _, name := range []string{"README.md", ".github/CONTRIBUTING.md", ".github/SECURITY.md", "api/README.md", "api/DEVIATIONS.md", "api/conformance/README.md"} {
 		links(t, name)
 	}
 	if tests := links(t, "pkg/esper/PROMISES.md"); tests < 30 {

@@ -161,15 +161,19 @@ func TestDeployCrontab(t *testing.T) {
 	}
 }
 
-// TestDeployConsumers runs the programs in other languages against a slow server, ends them in the middle of a renewal,
-// and has the server refuse the key once. The key that is then stored is the server's.
+// TestDeployConsumers runs the programs in other languages, and the README's, against a slow server, ends them in the
+// middle of a renewal, and has the server refuse the key once. The key that is then stored is the server's.
 func TestDeployConsumers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"consumer.sh", "consumer.py"} {
-		path, err := filepath.Abs(filepath.Join(deploy, name))
+	_, readme, _ := strings.Cut(read("../../../README.md"), "```python\n")
+	readme, _, _ = strings.Cut(readme, "```")
+	readmePath := filepath.Join(t.TempDir(), "readme.py")
+	must(t, os.WriteFile(readmePath, []byte("#!/usr/bin/env python3\n"+readme+"print('\"user\": ' + key)\n"), 0o700)) //nolint:gosec // a program
+	for _, name := range []string{filepath.Join(deploy, "consumer.sh"), filepath.Join(deploy, "consumer.py"), readmePath} {
+		path, err := filepath.Abs(name)
 		must(t, err)
 		for _, ending := range []string{"itself", "SIGTERM", "SIGINT", "SIGINT as from a terminal"} {
-			t.Run(name+" "+ending, func(t *testing.T) {
+			t.Run(filepath.Base(name)+" "+ending, func(t *testing.T) {
 				o := adopted(t)
 				o.due(day)
 				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second, Handled: true})
