@@ -95,13 +95,12 @@ func (s *Server) listTokens(c call) answer {
 
 // personalToken is schema PersonalAccessToken, as Esper declares it. No answer of the real server has been seen.
 func (s *Server) personalToken(k key) object {
-	const shown = 8
 	t, expiry := k.token, k.expires.Unix()
 	if k.expires.Equal(never()) {
 		expiry = noExpiry
 	}
 	return object{
-		"id", t.id, "name", t.name, "description", "", "prefix", t.key[:min(shown, len(t.key))], "token", t.key,
+		"id", t.id, "name", t.name, "description", "", "prefix", t.key[:min(8, len(t.key))], "token", t.key,
 		"created_at", t.created.Format(timeLayout), "updated_at", k.created.Format(timeLayout),
 		"expiry_at", expiry, "legacy_token_id", k.id, "legacy_developer_app_id", s.DeveloperAppID,
 	}
@@ -161,7 +160,6 @@ func refusal(status int, reason string) answer {
 // object is a JSON object: a name, its value, the next name, in the order of the real server.
 type object []any
 
-// MarshalJSON keeps the order.
 func (o object) MarshalJSON() ([]byte, error) {
 	var b []byte
 	for i, v := range o {

@@ -79,6 +79,7 @@ func TestViolations(t *testing.T) {
 		"dots":              {"GET", "/v1/../v1/token-info/", "", 404, "GET /api/v1/…/v1/token-info/: there is no such path"},
 		"no number":         {"PUT", token, `{"expiry_at": "` + canary + `"}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's type"},
 		"no expiry_at":      {"PUT", token, `{"` + canary + `": 1}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's required"},
+		"text":              {"PUT", token, `{"expiry_at": -1}`, 200, "PUT " + tokens + `/{personal_access_token_id}: the body's content type is "text/plain", and not application/json`},
 		"no JSON":           {"PUT", token, canary, 400, "PUT " + tokens + "/{personal_access_token_id}: the body cannot be read"},
 		"missing body":      {"PUT", token, "", 400, "PUT " + tokens + "/{personal_access_token_id}: the body is missing"},
 		"no slash":          {"GET", "/v1/token-info", "", 405, "GET /v1/token-info: the path lacks its trailing slash"},
@@ -108,6 +109,9 @@ func TestViolations(t *testing.T) {
 			}
 			req.Header.Set("Authorization", "Bearer "+canary)
 			req.Header.Set("Content-Type", "application/json")
+			if name == "text" {
+				req.Header.Set("Content-Type", "text/plain")
+			}
 			got, err := do(req)
 			if err != nil {
 				t.Fatal(err)

@@ -21,17 +21,12 @@ import (
 // access_token. A key in any other place, such as the path or another header, is shown, so that a test
 // can find it.
 type Request struct {
-	Method string
-	// Path is the path as it was sent, with percent-encoding, base path and trailing slash.
-	Path string
-	// Query holds the decoded parameters, without access_token.
-	Query url.Values
-	// Header holds the headers, without Authorization.
-	Header http.Header
-	// Key is the bearer key in Authorization; zero if there is none, or more than one.
-	Key wire.Secret
-	// AccessToken is the decoded query parameter access_token, zero if it is missing or empty.
-	AccessToken wire.Secret
+	Method      string
+	Path        string      // as it was sent, with percent-encoding, base path and trailing slash
+	Query       url.Values  // the decoded parameters, without access_token
+	Header      http.Header // without Authorization
+	Key         wire.Secret // the bearer key in Authorization; zero if there is none, or more than one
+	AccessToken wire.Secret // the decoded query parameter access_token; zero if it is missing or empty
 }
 
 // Requests returns all requests so far, in the order in which they arrived, with those that got a fault.

@@ -102,10 +102,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if server.Fail(*times, f); len(server.Violations()) > 0 { // it has told what is wrong with the fault
 		return 2
 	}
-	hello := map[string]string{
-		"url": server.URL, "key": server.Token(),
-		"enterprise_id": server.EnterpriseID, "developerapp_id": server.DeveloperAppID,
-	}
+	hello := map[string]string{"url": server.URL, "key": server.Token()}
+	hello["enterprise_id"], hello["developerapp_id"] = server.EnterpriseID, server.DeveloperAppID
 	if err := json.NewEncoder(stdout).Encode(hello); err != nil {
 		say(err)
 		return 2
