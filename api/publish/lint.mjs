@@ -7,6 +7,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import SwaggerParser from "@apidevtools/swagger-parser";
 
 const here = import.meta.dirname;
 export const root = path.resolve(here, "../..");
@@ -37,6 +38,16 @@ export const redocly = (file) => tool("redocly", "lint", "--config", "redocly.ya
 export const spectral = (file) =>
 	tool("spectral", "lint", "--ruleset", ".spectral.yaml", "--fail-severity", "hint", "--fail-on-unmatched-globs", file);
 
+// swaggerParser validates with the JSON Schema of OpenAPI that many JavaScript tools use.
+export async function swaggerParser(file) {
+	try {
+		await SwaggerParser.validate(file);
+		return { ok: true, output: "" };
+	} catch (error) {
+		return { ok: false, output: String(error) };
+	}
+}
+
 export const overlaid = (file, over) => run(process.env.GO || "go", ["run", "./api/publish/overlay", file, over], root);
 
 export function redoclyOverlaid(content) {
@@ -50,7 +61,7 @@ export function redoclyOverlaid(content) {
 	}
 }
 
-function main([file = spec, over = overlay]) {
+async function main([file = spec, over = overlay]) {
 	const show = (what, result) => {
 		console.log(`== ${what}: ${result.ok ? "ok" : "FAILED"}`);
 		if (!result.ok) console.log(result.output);
@@ -59,11 +70,13 @@ function main([file = spec, over = overlay]) {
 	};
 	show("Redocly", redocly(file));
 	show("Spectral", spectral(file));
+	show("swagger-parser", await swaggerParser(file));
 	const result = show("overlay", overlaid(file, over));
 	if (result.ok) show("Redocly, with the overlay", redoclyOverlaid(result.stdout));
 	if (file !== spec) return;
 	show("Redocly, OpenAPI 3.1", redocly(spec31));
 	show("Spectral, OpenAPI 3.1", spectral(spec31));
+	show("swagger-parser, OpenAPI 3.1", await swaggerParser(spec31));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2).map((f) => path.resolve(f)));
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2).map((f) => path.resolve(f)));

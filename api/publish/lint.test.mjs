@@ -94,6 +94,11 @@ for (const [what, linter, rule, change] of breaks) {
 	});
 }
 
+test("swagger-parser finds a description of the server's variable in OpenAPI 3.1", async () => {
+	const broken = changed(lint.spec31, (d) => (d.servers[0].variables.tenant.description = "The environment name."));
+	assert.match((await lint.swaggerParser(broken)).output, /servers\/0\/variables\/tenant must NOT have unevaluated properties/);
+});
+
 const add = (action) => (d) => d.actions.push(action);
 for (const [what, change, says] of [
 	["an action that matches nothing", add({ target: "$.components.schemas.Nothing", update: { "x-go-type": "any" } }), /Nothing/],
