@@ -161,10 +161,7 @@ func postgresAt(e *engine, account, name, via string) address {
 
 // pgbouncer starts a PgBouncer in front of PostgreSQL, in transaction mode: each statement may use another session.
 func pgbouncer() (*engine, error) {
-	behind := started.all["PostgreSQL"]
-	if behind == nil {
-		return nil, errors.New("PostgreSQL has to be started first")
-	}
+	behind := started.all["PostgreSQL"] // get has started it
 	s, port, err := newService("pgbouncer", "postgres")
 	if err != nil {
 		return nil, err
@@ -184,7 +181,7 @@ func pgbouncer() (*engine, error) {
 		a.dsn += "&default_query_exec_mode=exec"
 		return a.String()
 	}
-	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn+"&default_query_exec_mode=exec", sqlstore.PostgreSQL, "SELECT 'in front of '||version()")
+	return e, e.prepare("pgx", postgresAt(e, "esper", "", "").dsn+"&default_query_exec_mode=exec", sqlstore.PostgreSQL, "SELECT 'in front of PostgreSQL'")
 }
 
 // mariadb starts a MariaDB server.
@@ -322,6 +319,9 @@ func get(t *testing.T, name string) *engine {
 	t.Helper()
 	if os.Getenv("ESPER_STORETEST_TEST") != "" {
 		return &engine{name: name}
+	}
+	if name == "PgBouncer" {
+		get(t, "PostgreSQL")
 	}
 	started.mu.Lock()
 	defer started.mu.Unlock()
