@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -26,11 +27,14 @@ func secretStore(u *url.URL) (renew.Store, func(), error) {
 	}
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
-	where := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(),
-		&clientcmd.ConfigOverrides{CurrentContext: own["context"]})
-	config, err := where.ClientConfig()
-	if err != nil {
-		return nil, nil, errors.New("there is no access to a Kubernetes cluster: neither a pod's service account nor a readable KUBECONFIG")
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	files := strings.Join(rules.Precedence, ", ")
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: own["context"]}).ClientConfig()
+	switch { // the errors may quote the files, in which there are tokens
+	case err != nil && own["context"] != "":
+		return nil, nil, fmt.Errorf("there is no access to a Kubernetes cluster: the context %s of the store's URL cannot be used, or is not in %s", own["context"], files)
+	case err != nil:
+		return nil, nil, fmt.Errorf("there is no access to a Kubernetes cluster: neither a pod's service account nor a cluster that can be used in %s", files)
 	}
 	config.WarningHandler = rest.NoWarnings{}
 	clients, err := typed.NewForConfig(config)
