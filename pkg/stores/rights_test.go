@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -204,6 +205,25 @@ func TestLocked(t *testing.T) {
 				t.Errorf("Load afterwards: %q, %v", document, err)
 			}
 		})
+	}
+}
+
+// TestSilent reaches a server that accepts connections and says nothing. A call ends with its context, and says so.
+func TestSilent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
+	must(t, err)
+	defer func() { _ = l.Close() }()
+	for _, name := range servers() {
+		store, err := open(get(t, name).at(newName(), l.Addr().String()))
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		began := time.Now()
+		_, _, err = store.Load(ctx)
+		_, saveErr := store.Save(ctx, []byte("x"), "")
+		cancel()
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(saveErr, context.DeadlineExceeded) || took > 10*time.Second {
+			t.Errorf("%s: %v, %v, after %v", name, err, saveErr, took)
+		}
 	}
 }
 
