@@ -27,7 +27,7 @@ SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test nightly
+	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test runbook-test nightly
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -252,4 +252,8 @@ packages-test: workspace ## install the deb in a fresh root, paste the runbook t
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^(TestPackage|TestContainer)$$' ./...
 
 nightly: RENEWALS = 200
+runbook-test: workspace ## the same with a store in each engine (after make stores, which builds an API server; needs root)
+	bash pkg/cmd/esper-key/install.sh
+	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -timeout 30m -run '^TestRunbook$$' .
+
 nightly: published explore machines ## what takes too long for each change
