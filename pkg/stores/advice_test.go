@@ -29,19 +29,36 @@ func TestAdvice(t *testing.T) {
 		args                         []string // of which the last one must fail with want
 		want                         string
 	}{
-		"a wrong password, on a server without TLS": {all, "secretive", "", nil, []string{"show"},
-			"check the user's name and password, and whether the server wants TLS from this user"},
+		"a wrong password, on a server without TLS": {
+			all, "secretive", "", nil,
+			[]string{"show"},
+			"check the user's name and password, and whether the server wants TLS from this user",
+		},
 		"an account that has to use TLS, without TLS": {all, "tlsonly", "sslmode=disable", nil, []string{"show"}, "whether the server wants TLS from this user"},
-		"row-level security without a policy for UPDATE": {postgres, "ruled", "table=no_update", rules("no_update", "SELECT USING (true)", "INSERT WITH CHECK (true)"),
-			[]string{"adopt", "renew --now"}, "a policy for row-level security has to let this user UPDATE the row"},
+		"row-level security without a policy for UPDATE": {
+			postgres, "ruled", "table=no_update", rules("no_update", "SELECT USING (true)", "INSERT WITH CHECK (true)"),
+			[]string{"adopt", "renew --now"},
+			"a policy for row-level security has to let this user UPDATE the row",
+		},
 		"row-level security without a policy for SELECT": {postgres, "ruled", "table=no_select", append(rules("no_select", "INSERT WITH CHECK (true)"),
 			"INSERT INTO no_select VALUES ('default', 'v', '')"), []string{"adopt"}, "the row exists, but a policy for row-level security hides it from this user"},
-		"row-level security without a policy for INSERT": {postgres, "ruled", "table=no_insert", rules("no_insert", "SELECT USING (true)"),
-			[]string{"adopt"}, `grant the database user SELECT, INSERT and UPDATE on "no_insert", and if the table has row-level security, a policy that allows them`},
-		"a reader without rights": {postgres, "ruled", "table=others", []string{strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "others", 1)},
-			[]string{"token --read-only"}, `grant the database user SELECT and, to renew, INSERT and UPDATE on "others"`},
-		"the table is in a schema that is not on the search path": {all, "", "table=elsewhere", []string{"CREATE SCHEMA away", strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "away.elsewhere", 1)},
-			[]string{"adopt"}, "; if the table is in another schema or database, write its name as schema.table; if it does not exist"},
+		"row-level security without a policy for INSERT": {
+			postgres, "ruled", "table=no_insert", rules("no_insert", "SELECT USING (true)"),
+			[]string{"adopt"},
+			`grant the database user SELECT, INSERT and UPDATE on "no_insert", and if the table has row-level security, a policy that allows them`,
+		},
+		"a reader without rights": {
+			postgres, "ruled", "table=others",
+			[]string{strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "others", 1)},
+			[]string{"token --read-only"},
+			`grant the database user SELECT and, to renew, INSERT and UPDATE on "others"`,
+		},
+		"the table is in a schema that is not on the search path": {
+			all, "", "table=elsewhere",
+			[]string{"CREATE SCHEMA away", strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "away.elsewhere", 1)},
+			[]string{"adopt"},
+			"; if the table is in another schema or database, write its name as schema.table; if it does not exist",
+		},
 	} {
 		for name := range strings.FieldsSeq(row.engines) {
 			e, server := get(t, name), newServer(t)

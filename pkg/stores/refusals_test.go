@@ -49,14 +49,15 @@ func TestRefusals(t *testing.T) {
 		"a quota is used up": {"limited", "admin", false, func(t *testing.T, ctx context.Context, namespace, _ string) {
 			none := corev1.ResourceList{"count/secrets": resource.MustParse("0")}
 			q, err := admin.CoreV1().ResourceQuotas(namespace).Create(ctx, &corev1.ResourceQuota{
-				ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"}, Spec: corev1.ResourceQuotaSpec{Hard: none}}, create)
+				ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"}, Spec: corev1.ResourceQuotaSpec{Hard: none},
+			}, create)
 			must(t, err)
 			q.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
 			_, err = admin.CoreV1().ResourceQuotas(namespace).UpdateStatus(ctx, q, metav1.UpdateOptions{})
 			must(t, err)
 		}, "adopt", "exceeded quota: no-secrets"},
-		"an admission policy quotes the key, and the one before": {"guarded", "admin", true, func(t *testing.T, ctx context.Context, namespace, _ string) {
-			forbid(t, ctx, admin, namespace)
+		"an admission policy quotes the key, and the one before": {"guarded", "admin", true, func(t *testing.T, _ context.Context, namespace, _ string) {
+			forbid(t, admin, namespace)
 		}, "renew --now", "ValidatingAdmissionPolicy 'guarded' with binding 'guarded' denied request: was … is …"},
 		"no right": {"fleet", "nobody", false, func(*testing.T, context.Context, string, string) {}, "token --read-only", `cannot get resource "secrets" in API group "" in the namespace "fleet"; the role needs get`},
 	} {
@@ -100,8 +101,9 @@ func TestRefusals(t *testing.T) {
 }
 
 // forbid has every change of a Secret in a namespace refused, with a message that quotes it, as it was and as it would be.
-func forbid(t *testing.T, ctx context.Context, admin *kube.Clientset, namespace string) {
+func forbid(t *testing.T, admin *kube.Clientset, namespace string) {
 	t.Helper()
+	ctx := t.Context()
 	fail, create := admission.Fail, metav1.CreateOptions{}
 	_, err := admin.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admission.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: namespace},

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ func withoutTLS(engine string) func(client, server net.Conn) error {
 		}
 		// a protocol number, the version, a NUL, and 13 bytes stand before the flags, of which 0x0800 is TLS
 		greeting[1+bytes.IndexByte(greeting[1:], 0)+1+13+1] &^= 0x08
-		_, err := client.Write(append(header, greeting...))
+		_, err := client.Write(slices.Concat(header, greeting))
 		return err
 	}
 }

@@ -49,7 +49,9 @@ func (s *store) failure(ctx context.Context, doing string, err error, documents 
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	denied := roleDenies.MatchString(text)
-	quoted := func(text string) bool { return slices.ContainsFunc(documents, func(d []byte) bool { return quotes(text, d) }) }
+	quoted := func(text string) bool {
+		return slices.ContainsFunc(documents, func(d []byte) bool { return quotes(text, d) })
+	}
 	text = word.ReplaceAllStringFunc(text, func(w string) string {
 		if quoted(w) {
 			return "…" // what is left says who refused
