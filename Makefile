@@ -58,7 +58,7 @@ lint: ## check the format, vet for Linux, macOS and Windows, run golangci-lint a
 	bash .github/modules.sh workspace
 	cd pkg/esper/renew/kubestore && for os in linux darwin windows; do GOOS=$$os $(GO) vet ./... || exit 1; done
 	cd pkg/esper/renew/kubestore && $(GO) run $(GOLANGCI_LINT) run --config ../../../../.golangci.yml ./...
-	cd pkg/cmd/esper-key && for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags slow ./... || exit 1; done
+	cd pkg/cmd/esper-key && for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags slow,root ./... || exit 1; done
 	cd pkg/cmd/esper-key && $(GO) run $(GOLANGCI_LINT) run --build-tags slow --config ../../../.golangci.yml ./...
 	cd pkg/stores && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
 	cd pkg/benchmarks && $(GO) generate ./... && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
@@ -220,9 +220,15 @@ tokens: ## the tests of the renewal once more, through personal access tokens (a
 	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 -timeout 20m ./pkg/esper/renew ./pkg/esper/renew/storetest
 
 # The tests are built as this user, and run as root, in mounts of their own.
-files-root: ## try files that hold a key with other users, mounts and filters, which only root can make
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo) unshare -m env ESPER_TEST_MOUNTS=private
+files-root: workspace ## try files that hold a key with other users, mounts and filters, which only root can make
 	$(GO) test -tags root -c -o .build/keyfile.test ./pkg/internal/keyfile
-	$(if $(filter 0,$(shell id -u)),,sudo) .build/keyfile.test
+	cd pkg/cmd/esper-key && $(GO) test -tags root -c -o $(CURDIR)/.build/esper-key.test .
+	$(AS_ROOT) .build/keyfile.test
+	$(AS_ROOT) .build/esper-key.test -test.run '^TestRoot'
+
+nightly: workspace ## what takes long: 500 programs that are killed while they save to SQLite, with readers beside them
+	cd pkg/cmd/esper-key && ESPER_TEST_KILLS=500 $(GO) test -count=1 -v -run '^TestSQLiteKilled$$' .
 
 # The API server takes minutes to build, once: Go's cache keeps it. Its version is that of the module.
 KUBE_APISERVER := pkg/stores/.build/kube-apiserver

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,31 +79,6 @@ func TestUnknownParameter(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-}
-
-// TestSQLite keeps two keys in a database file, which only the user may read who runs the command.
-func TestSQLite(t *testing.T) {
-	t.Parallel()
-	o := newOperator(t)
-	path := filepath.Join(o.folder, "store", "keys.db")
-	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
-	o.store = at
-	for _, args := range [][]string{{"check"}, {"show"}, {"token", "--read-only"}} { // they make nothing
-		if r := o.run(args...); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "does not exist") || exists(filepath.Dir(path)) {
-			t.Errorf("%q without a database: %d, %s", args, r.code, r.stdout+r.stderr)
-		}
-	}
-	o.input(o.server.Token(), "adopt").wants(0, `stored in   the row "default"`)
-	o.run("check").wants(0)
-	o.run("renew", "--now").wants(0)
-	o.token()
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("%v, %v, want a file for its user alone", info.Mode(), err)
-	}
-	o.store = at + "?name=other&table=others"
-	o.run("token").wants(exitPerson, "there is no key yet")
-	o.input(o.server.Token(), "adopt").wants(0, `the row "other" of the table "others"`)
-	o.token()
 }
 
 // TestUnreachableStore: the error about a store that cannot be reached has no password.

@@ -21,21 +21,6 @@ import (
 // machine has them.
 const service, readers, reader, mallory = 64101, 64102, 64103, 64104
 
-// TestMain runs the tests as root, in mounts of their own: nothing is left on the machine, and /srv is theirs.
-func TestMain(m *testing.M) {
-	const inside = "KEYFILE_TEST_INSIDE"
-	if os.Getenv("KEYFILE_ROLE") != "" || os.Getenv(inside) != "" {
-		os.Exit(m.Run())
-	}
-	c := exec.Command(os.Args[0], os.Args[1:]...)
-	c.Env, c.Stdout, c.Stderr = append(os.Environ(), inside+"=1"), os.Stdout, os.Stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if err := c.Run(); err != nil {
-		fmt.Println("as root, in mounts of their own:", err)
-		os.Exit(1)
-	}
-}
-
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -46,6 +31,9 @@ func must(t *testing.T, errs ...error) {
 // ground returns a new folder above which only root can write, which no folder for temporary files is.
 func ground(t *testing.T) string {
 	t.Helper()
+	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
+		t.Fatal("this test needs root, and mounts of its own: use make files-root")
+	}
 	const at = "/srv"
 	must(t, os.MkdirAll(at, 0o755), unix.Mount("ground", at, "tmpfs", 0, "mode=0755"))
 	t.Cleanup(func() { _ = unix.Unmount(at, unix.MNT_DETACH) })
