@@ -220,14 +220,15 @@ tokens: ## the tests of the renewal once more, through personal access tokens (a
 	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 -timeout 20m ./pkg/esper/renew ./pkg/esper/renew/storetest
 
 # The tests are built as this user, and run as root, in mounts of their own.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo) unshare -m env ESPER_TEST_MOUNTS=private
+AS_ROOT = $(SUDO) unshare -m env ESPER_TEST_MOUNTS=private
+.PHONY: files-root sqlite-kills
 files-root: workspace ## try files that hold a key with other users, mounts and filters, which only root can make
 	$(GO) test -tags root -c -o .build/keyfile.test ./pkg/internal/keyfile
 	cd pkg/cmd/esper-key && $(GO) test -tags root -c -o $(CURDIR)/.build/esper-key.test .
 	$(AS_ROOT) .build/keyfile.test
 	$(AS_ROOT) .build/esper-key.test -test.run '^TestRoot'
 
-nightly: workspace ## what takes long: 500 programs that are killed while they save to SQLite, with readers beside them
+sqlite-kills: workspace ## kill 500 programs that save to SQLite, with readers beside them (half a minute)
 	cd pkg/cmd/esper-key && ESPER_TEST_KILLS=500 $(GO) test -count=1 -v -run '^TestSQLiteKilled$$' .
 
 # The API server takes minutes to build, once: Go's cache keeps it. Its version is that of the module.
@@ -262,4 +263,4 @@ runbook-test: workspace ## the same with a store in each engine (after make stor
 	bash pkg/cmd/esper-key/install.sh
 	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -timeout 30m -run '^TestRunbook$$' .
 
-nightly: published explore machines ## what takes too long for each change
+nightly: published explore machines sqlite-kills ## what takes too long for each change
