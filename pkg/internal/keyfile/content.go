@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -17,24 +16,18 @@ import (
 // maxFile bounds what is read: a document is about 1 KiB, or 1.5 MiB with an answer that could not be read.
 const maxFile = 4 << 20
 
-// read returns the content of a file; nil, and not an empty slice, if there is none. It does not wait for a writer
-// where a pipe lies.
+// read returns the content of a file; nil, and not an empty slice, if there is none. It waits for nobody, even if a pipe
+// lies there by now.
 func read(ctx context.Context, path string) (content []byte, err error) {
 	err = patiently(ctx, func() error {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if err := regular(info); err != nil {
-			return err // not opened: to open some devices changes something
-		}
 		in, err := os.OpenFile(path, os.O_RDONLY|openNow, 0)
 		if err != nil {
 			return err
 		}
 		defer in.Close() //nolint:errcheck // it was only read
-		if info, err = in.Stat(); err == nil {
-			err = regular(info) // another file may lie there by now
+		info, err := in.Stat()
+		if err == nil {
+			err = regular(info)
 		}
 		if err == nil {
 			content, err = io.ReadAll(io.LimitReader(in, maxFile+1))
@@ -46,10 +39,8 @@ func read(ctx context.Context, path string) (content []byte, err error) {
 		return nil, nil
 	case len(content) > maxFile:
 		return nil, permanent("it is larger than any key document", "give the path of the key's file")
-	case err != nil:
-		return nil, err
 	}
-	return content, nil
+	return content, err
 }
 
 // hash returns the version of a content: a short hash, or "" if there is no file.
@@ -71,17 +62,18 @@ func nextName(target string, from, to []byte) string {
 	if was == "" {
 		was = strings.Repeat("0", hex.EncodedLen(8))
 	}
-	return fmt.Sprintf("%s%s%s-%s", target, nextMark, was, hash(to))
+	return target + nextMark + was + "-" + hash(to)
 }
 
 const nextMark = ".next-"
 
-// nexts returns the paths of all files that were to replace the target.
+// nexts returns the paths of all files that were to replace the target. In a sticky folder other users can make such
+// files, which do not count.
 func (p place) nexts() (paths []string) {
 	folder, prefix := filepath.Dir(p.target), filepath.Base(p.target)+nextMark
 	entries, _ := os.ReadDir(folder) // if the folder cannot be listed, no such file is found
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() {
+		if info, err := e.Info(); strings.HasPrefix(e.Name(), prefix) && err == nil && info.Mode().IsRegular() && p.trusts(info) {
 			paths = append(paths, filepath.Join(folder, e.Name()))
 		}
 	}
@@ -89,13 +81,9 @@ func (p place) nexts() (paths []string) {
 }
 
 // finished returns the content of a save that is written but not renamed, and that is to replace current; nil if there
-// is none. In a sticky folder other users can make such files, which do not count.
+// is none.
 func (p place) finished(ctx context.Context, current []byte) []byte {
 	for _, path := range p.nexts() {
-		info, err := os.Lstat(path)
-		if err != nil || !p.trusts(info) && !isUnknown(info) {
-			continue
-		}
 		if next, err := read(ctx, path); err == nil && next != nil && path == nextName(p.target, current, next) {
 			return next
 		}

@@ -19,7 +19,7 @@ func Database(path string, readOnly bool) (warnings []string, err error) {
 	if readOnly {
 		doing = reading
 		if p, err = find(s.path); err == nil {
-			err = p.judgeFile()
+			err = p.judgeMount()
 		}
 	} else {
 		p, err = s.prepare(false) // others must not be able to put a journal beside it

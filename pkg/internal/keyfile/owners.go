@@ -41,7 +41,7 @@ func another(info fs.FileInfo) string {
 // root acts, or one whose key this user may read.
 func (p place) trusts(info fs.FileInfo) bool {
 	service, _ := ownerOf(p.folder)
-	return isOwner(info, 0, os.Geteuid(), service)
+	return isOwner(info, 0, os.Geteuid(), service) || isUnknown(info)
 }
 
 // judge returns an error for a place where another user could replace or read the file, or lead this program to
@@ -51,16 +51,15 @@ func (p place) trusts(info fs.FileInfo) bool {
 // For root the folders above count too: who can rename one of them can replace the file, and gets it if root gives the
 // file to the owner of its folder.
 func (p place) judge(sticky bool, warn func(string)) (err error) {
-	if err := p.judgeFile(); err != nil || !hasModes {
+	if err := p.judgeMount(); err != nil || !hasModes {
 		return err
 	}
 	me := os.Geteuid()
 	owned := func(what string, info fs.FileInfo, fine bool, harm string) {
 		switch text := what + " belongs to "; {
-		case fine || err != nil:
 		case isUnknown(info):
 			warn(text + "a user whom this container does not know")
-		default:
+		case !fine && err == nil:
 			err = permanent(text+another(info)+", who could "+harm, "use a folder in which only root and the user of the service can write")
 		}
 	}
@@ -99,29 +98,12 @@ func (p place) judge(sticky bool, warn func(string)) (err error) {
 	return err
 }
 
-// judgeFile is the part of judge about the type of the file.
-func (p place) judgeFile() error {
-	if p.file == nil {
+// judgeMount returns an error for a file that is mounted by itself.
+func (p place) judgeMount() error {
+	if p.file == nil || !mounted(p.target) {
 		return nil
 	}
-	if err := regular(p.file); err != nil {
-		return err
-	}
-	if mounted(p.target) {
-		return permanent("it is mounted by itself, so it can be neither replaced nor seen when another process replaces it", mountFolder)
-	}
-	return nil
-}
-
-// regular returns an error for what is not a regular file.
-func regular(info fs.FileInfo) error {
-	switch {
-	case info.IsDir():
-		return permanent("it is a folder", "give the path of a file in it")
-	case !info.Mode().IsRegular():
-		return permanent("it is not a regular file, but a pipe, a device or a socket", "give the path of a file")
-	}
-	return nil
+	return permanent("it is mounted by itself, so it can be neither replaced nor seen when another process replaces it", mountFolder)
 }
 
 // wide reports whether others can read the file, or write it.
@@ -143,28 +125,24 @@ func (p place) widened() bool {
 // such file and root makes the new one, it gets the owner and the group of the folder.
 func (p place) own(out *os.File, mode fs.FileMode, warn func(string)) error {
 	mine, err := out.Stat()
-	like := p.file
-	if like == nil {
-		if like = mine; os.Geteuid() == 0 {
-			like = p.folder
-		}
-	}
 	if err != nil || !hasModes {
 		return err
 	}
+	like := mine
+	if p.file != nil {
+		like = p.file
+	} else if os.Geteuid() == 0 {
+		like = p.folder
+	}
 	uid, gid := ownerOf(like)
-	myUID, myGID := ownerOf(mine)
-	if uid != myUID || gid != myGID {
+	if myUID, myGID := ownerOf(mine); uid != myUID || gid != myGID {
 		err = out.Chown(uid, gid)
 	}
-	switch {
-	case err == nil:
-	case uid != myUID && !isUnknown(like):
-		e := permanent(fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user (%d) replaced it", uid, gid, myUID),
-			fmt.Sprintf("run this program as that user, or give the file to this one (chown %d)", myUID))
-		e.err = err
-		return e
-	case mode&^0o600 != 0:
+	if err != nil && !isMine(like) && !isUnknown(like) {
+		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it", uid, gid)
+		return &Error{text: text, hint: fmt.Sprintf("run this program as that user, or give the file to this one (chown %d)", os.Geteuid()), err: err, permanent: true}
+	}
+	if err != nil && mode != 0o600 {
 		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; let this user join the group, or let the unit use chown", gid, plainText(err)))
 		mode = 0o600
 	}

@@ -23,7 +23,7 @@ type step struct {
 	info fs.FileInfo
 }
 
-// find follows a path through all links, as the operating system does.
+// find follows a path through all links, as the operating system does. What lies there has to be a regular file.
 func find(path string) (p place, err error) {
 	const most = 40 // links, as of Linux
 	top := filepath.VolumeName(path) + string(filepath.Separator)
@@ -63,9 +63,26 @@ func find(path string) (p place, err error) {
 		rest = append(parts(to), rest...)
 	}
 	if p.folder, err = os.Stat(filepath.Dir(p.target)); errors.Is(err, fs.ErrNotExist) {
-		p.folder, err = nil, nil
+		return p, nil
+	}
+	if p.file == nil {
+		p.file, _ = os.Stat(path) // what only the operating system can follow, such as /dev/stdout
+	}
+	if err == nil && p.file != nil {
+		err = regular(p.file)
 	}
 	return p, err
+}
+
+// regular returns an error for what is not a regular file.
+func regular(info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return permanent("it is a folder", "give the path of a file in it")
+	case !info.Mode().IsRegular():
+		return permanent("it is not a regular file, but a pipe, a device or a socket", "give the path of a file")
+	}
+	return nil
 }
 
 // parts returns the names in a path.
@@ -87,35 +104,31 @@ func mounted(path string) bool {
 	return false
 }
 
-// makeFolder makes a folder, and those above it that are missing.
+// makeFolder makes a folder, and those above it that are missing. What root makes gets the owner of the folder above.
 func makeFolder(folder string, mode fs.FileMode) error {
-	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	above := filepath.Dir(folder)
-	if err := makeFolder(above, 0o700); err != nil {
-		return err
-	}
-	if err := os.Mkdir(folder, mode); err != nil {
-		return err
-	}
-	return withFolder(folder, func(made *os.File) error {
-		info, err := os.Stat(above)
-		if err == nil {
-			give(made, info)
+	above, err := os.Stat(filepath.Dir(folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeFolder(filepath.Dir(folder), 0o700); err == nil {
+			above, err = os.Stat(filepath.Dir(folder))
 		}
+	}
+	if err == nil {
+		err = os.Mkdir(folder, mode)
+	}
+	if err != nil {
 		return err
-	})
+	}
+	return withFolder(folder, func(made *os.File) error { give(made, above); return nil })
 }
 
 // narrow takes the right to write in a folder from others. Whoever exchanges the folder meanwhile gains nothing.
 func narrow(folder string) error {
 	return withFolder(folder, func(dir *os.File) error {
 		info, err := dir.Stat()
-		if err != nil {
-			return err
+		if err == nil {
+			err = dir.Chmod(info.Mode() &^ othersWrite)
 		}
-		return dir.Chmod(info.Mode() &^ othersWrite)
+		return err
 	})
 }
 

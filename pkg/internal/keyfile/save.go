@@ -119,7 +119,7 @@ func (p place) openLock(path string) (*os.File, error) {
 		return nil, err
 	case regular(info) != nil:
 		return nil, permanent(name+"is not a regular file", "remove the lock")
-	case p.trusts(info) || isUnknown(info):
+	case p.trusts(info):
 		if made, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0); !errors.Is(err, fs.ErrPermission) {
 			return made, err
 		}

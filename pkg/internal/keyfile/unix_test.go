@@ -92,9 +92,13 @@ func TestCannotRename(t *testing.T) {
 // What is no regular file is refused at once, as the file and as its lock, and nothing waits for it.
 func TestTypes(t *testing.T) {
 	for name, place := range map[string]func(path string) error{
-		"a pipe":    func(path string) error { return syscall.Mkfifo(path, 0o600) },
-		"a socket":  func(path string) error { _, err := net.Listen("unix", path); return err },
-		"a device":  func(path string) error { return os.Symlink("/dev/null", path) },
+		"a pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a socket": func(path string) error { _, err := net.Listen("unix", path); return err },
+		"a device": func(path string) error { return os.Symlink("/dev/null", path) },
+		"an open pipe": func(path string) error { // as /dev/stdout is one, to which only the system can follow
+			var ends [2]int
+			return errors.Join(syscall.Pipe(ends[:]), os.Symlink(fmt.Sprintf("/dev/fd/%d", ends[1]), path))
+		},
 		"a folder":  func(path string) error { return os.Mkdir(path, 0o700) },
 		"dead link": func(path string) error { return os.Symlink(filepath.Join(path, "x"), path) },
 	} {
