@@ -5,15 +5,44 @@ package conformance
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
 var (
 	all    = flag.Bool("all", false, "try the clients that are tried nightly too")
 	update = flag.Bool("update", false, "with -all: write RESULTS.md")
 )
+
+// TestReadmeClient runs the program in Python of ../README.md with the client that its command makes.
+func TestReadmeClient(t *testing.T) {
+	clients, err := findClients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := clients[slices.IndexFunc(clients, func(c *client) bool { return c.name == "openapi-python-client" })]
+	c.build(t)
+	page, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, _ := strings.Cut(string(page), "```python\n")
+	program, _, _ = strings.Cut(program, "```")
+	server := espertest.NewServer(t)
+	program = "key = '" + server.Token() + "'\n" + strings.Replace(program, "https://foo-api.esper.cloud/api", server.URL, 1)
+	cmd := exec.CommandContext(t.Context(), ".venv/bin/python", "-c", program)
+	cmd.Dir = c.work
+	out, err := cmd.CombinedOutput()
+	if year := strconv.Itoa(time.Now().Add(90 * 24 * time.Hour).Year()); err != nil || !strings.HasPrefix(string(out), year) || len(server.Requests()) != 1 {
+		t.Errorf("%s: %v, %q; want the end of the key", program, err, out)
+	}
+}
 
 // TestConformance generates, builds and runs each client, and compares the results with RESULTS.md.
 func TestConformance(t *testing.T) {

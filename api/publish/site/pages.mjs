@@ -54,9 +54,9 @@ export function indexPage({ spec, versions, clients }) {
 	}));
 	return page({
 		title: `${title} ${version}`,
-		about: "An OpenAPI description of Esper's token endpoints, as the server really answers, with a reference and clients in other languages.",
+		about: "An OpenAPI description of Esper's token endpoints, as the server answers, with a reference and clients in other languages.",
 		header: `<h1>${escape(title)} <span class="soft">${escape(version)}</span></h1>
-<p class="lead">An OpenAPI description of Esper's token endpoints, as the server really answers. <a href="RESULTS.html">What each of ${clients.length} clients reads of it</a> is tested.</p>
+<p class="lead">An OpenAPI description of Esper's token endpoints, as the server answers, and of personal access tokens, as Esper declares them. <a href="RESULTS.html">What each of ${clients.length} clients reads of it</a> is tested.</p>
 `,
 		main: `<ul class="cards">
 ${files(spec).map(([href, name, text]) => `<li><a href="${href}">${name}</a><p>${text}</p></li>`).join("\n")}
