@@ -6,8 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -208,25 +206,6 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestSilent reaches a server that accepts connections and says nothing. A call ends with its context, and says so.
-func TestSilent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
-	must(t, err)
-	defer func() { _ = l.Close() }()
-	for _, name := range servers() {
-		store, err := open(get(t, name).at(newName(), l.Addr().String()))
-		must(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		began := time.Now()
-		_, _, err = store.Load(ctx)
-		_, saveErr := store.Save(ctx, []byte("x"), "")
-		cancel()
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(saveErr, context.DeadlineExceeded) || took > 10*time.Second {
-			t.Errorf("%s: %v, %v, after %v", name, err, saveErr, took)
-		}
-	}
-}
-
 // TestStandby checks that the store refuses a PostgreSQL standby, and that it finds the primary if the DSN has both
 // hosts.
 func TestStandby(t *testing.T) {
@@ -247,26 +226,6 @@ func TestStandby(t *testing.T) {
 	must(t, other.Renew(t.Context()))
 	must(t, source.Check(t.Context()))
 	wants(t, source, server.Token())
-}
-
-// standby starts a standby of a PostgreSQL server.
-func standby(of *engine) (*engine, error) {
-	s, port, err := newService("standby", "postgres")
-	if err != nil {
-		return nil, err
-	}
-	bin, data := filepath.Dir(of.services[0].args[0]), filepath.Join(s.folder, "data")
-	if err := runOnce("postgres", bin+"/pg_basebackup", "-D", data, "-R", "-c", "fast", "-d", "postgres://esper@"+of.listens+"/postgres?sslmode=disable"); err != nil {
-		return nil, err
-	}
-	s.args = []string{bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300"}
-	e := &engine{name: "standby", listens: "127.0.0.1:" + port, services: []*service{s}}
-	db, err := database("pgx", postgresAt(e, "esper", "", "").dsn)
-	if err != nil {
-		return nil, err
-	}
-	s.ready = db.PingContext
-	return e, s.start()
 }
 
 // TestConfirmedIsKept kills an engine directly after a save, several times. The engine must still have the confirmed
