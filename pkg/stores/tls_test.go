@@ -3,6 +3,7 @@
 package stores
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -148,7 +149,7 @@ func TestTLS(t *testing.T) {
 			if want := strings.ReplaceAll(row.want, "FILES", files); code != row.code || !strings.Contains(got, want) {
 				t.Errorf("%s, TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", name, row.offered, row.host, row.parameters, code, got, row.code, want)
 			}
-			situation := "`?" + row.parameters + "`, " + map[bool]string{true: "with", false: "without"}[row.offered] + " TLS on the server"
+			situation := "`" + cmp.Or(row.parameters, "no parameter") + "`, " + map[bool]string{true: "with", false: "without"}[row.offered] + " TLS on the server"
 			if strings.HasSuffix(row.host, near) {
 				situation += " on this machine"
 			}
@@ -157,6 +158,7 @@ func TestTLS(t *testing.T) {
 				said = fmt.Sprintf("an error, exit code %d: … %s …", code, row.want)
 			}
 			if strings.HasSuffix(row.parameters, "late.pem") {
+				situation += map[bool]string{true: "; the file has come", false: "; the file has not come yet"}[code == 0]
 				_ = os.Link(files+"/ca.pem", files+"/late.pem")
 			}
 			outcome(e, strings.ReplaceAll(situation, "FILES", "/…"), strings.ReplaceAll(said, "FILES", "/…"))
