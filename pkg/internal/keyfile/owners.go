@@ -41,7 +41,7 @@ func another(info fs.FileInfo) string {
 // root acts, or one whose key this user may read.
 func (p place) trusts(info fs.FileInfo) bool {
 	service, _ := ownerOf(p.folder)
-	return isOwner(info, 0, os.Geteuid(), service) || isUnknown(info)
+	return isOwner(info, 0, os.Geteuid(), service)
 }
 
 // judge returns an error for a place where another user could replace or read the file, or lead this program to
