@@ -2,13 +2,10 @@ package esper_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strconv"
 	"strings"
@@ -28,10 +25,9 @@ const (
 // beforehand, so that lean does not count it.
 func huge(t *testing.T, status int, framing, begin string) http.HandlerFunc {
 	t.Helper()
-	spaces := bytes.Repeat([]byte(" "), mebibyte)
-	head := []byte(begin)
+	first, spaces := []byte(begin), bytes.Repeat([]byte(" "), mebibyte)
 	if framing == "gzip" {
-		head, spaces = gzipped(t, head), gzipped(t, spaces) // members of one stream
+		first, spaces = gzipped(t, begin), gzipped(t, string(spaces)) // members of one stream
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch framing {
@@ -44,25 +40,14 @@ func huge(t *testing.T, status int, framing, begin string) http.HandlerFunc {
 			w.Header().Set("Content-Encoding", "gzip")
 		}
 		w.WriteHeader(status)
-		_, err := w.Write(head)
+		_, err := w.Write(first)
 		for n := 0; n < hugeBody/mebibyte-1 && err == nil; n++ {
 			_, err = w.Write(spaces)
 		}
 		if framing == "sized" && err == nil {
-			_, _ = w.Write(spaces[:mebibyte-len(head)])
+			_, _ = w.Write(spaces[:mebibyte-len(first)])
 		}
 	}
-}
-
-func gzipped(t *testing.T, text []byte) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	_, err := w.Write(text)
-	if err = errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
 }
 
 // lean fails the test if call, the server's part of it included, allocates maxExtra or more.
@@ -78,168 +63,136 @@ func lean(t *testing.T, call func()) {
 }
 
 func TestBody_Huge(t *testing.T) {
-	early := `{"token": "` + newKey + `", "id": 571, "pad": "`
+	const late = `{"id": 571, "pad": "`
 	for _, framing := range []string{"sized", "chunked", "gzip"} {
-		t.Run(framing, func(t *testing.T) {
-			base, requests := counted(t, huge(t, 200, framing, `{"id": "570"}`))
-			client := clientFor(t, base, oldKey, quickRetry(4))
-			lean(t, func() {
-				if info, err := client.TokenInfo(t.Context()); info != nil || !errors.Is(err, esper.ErrResponseTooLarge) {
+		for begin, tc := range map[string]struct {
+			status int
+			check  func(c *esper.Client)
+		}{
+			`{"id": "570"}`: {200, func(c *esper.Client) {
+				if info, err := c.TokenInfo(t.Context()); info != nil || !errors.Is(err, esper.ErrResponseTooLarge) {
 					t.Errorf("TokenInfo: %v, %v", info, err)
 				}
-			})
-			wantCount(t, "requests", requests.Load(), 1)
-
-			base, requests = counted(t, huge(t, 201, framing, `{"id": 571, "pad": "`))
-			client = clientFor(t, base, oldKey, quickRetry(4))
-			lean(t, func() {
-				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-				wantLost(t, renewed, err, esper.OutcomeUnreadable, `{"id": 571, "pad": "`+strings.Repeat(" ", mebibyte-20))
-				if !errors.Is(err, esper.ErrResponseTooLarge) {
-					t.Errorf("%v is not ErrResponseTooLarge", err)
-				}
-			})
-			wantCount(t, "POSTs", requests.Load(), 1)
-
-			base, requests = counted(t, huge(t, 201, framing, early))
-			client = clientFor(t, base, oldKey, quickRetry(4))
-			lean(t, func() {
-				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-				wantRenewed(t, renewed, err)
-			})
-			wantCount(t, "POSTs", requests.Load(), 1)
-
-			base, requests = counted(t, huge(t, 400, framing, `{"message": "no"}`))
-			client = clientFor(t, base, oldKey, quickRetry(4))
-			lean(t, func() {
-				_, err := client.TokenInfo(t.Context())
+			}},
+			`{"message": "no"}`: {400, func(c *esper.Client) {
+				_, err := c.TokenInfo(t.Context())
 				var api *esper.APIError
 				if !errors.As(err, &api) || api.StatusCode != 400 || len(api.Body) != mebibyte {
 					t.Errorf("error %v", err)
 				}
-			})
-			wantCount(t, "requests", requests.Load(), 1)
-		})
+			}},
+			late: {201, func(c *esper.Client) {
+				renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+				wantLost(t, renewed, err, esper.OutcomeUnreadable, late+strings.Repeat(" ", mebibyte-len(late)))
+				if !errors.Is(err, esper.ErrResponseTooLarge) {
+					t.Errorf("%v is not ErrResponseTooLarge", err)
+				}
+			}},
+			`{"token": "` + newKey + `", "id": 571, "pad": "`: {201, func(c *esper.Client) {
+				renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+				wantRenewed(t, renewed, err)
+			}},
+		} {
+			p := newProbe(t, huge(t, tc.status, framing, begin))
+			client := clientFor(t, p.URL, oldKey, quickRetry(4))
+			lean(t, func() { tc.check(client) })
+			wantCount(t, framing+" "+begin+": requests", p.count.Load(), 1)
+		}
 	}
 }
 
+// An answer may end right at the limit, or one byte before it, but not behind it.
 func TestBody_TheBoundItself(t *testing.T) {
-	pad := func(text string, size int) string { return text + strings.Repeat(" ", size-len(text)) }
-	for _, framed := range []string{"sized", "chunked"} {
-		for extra := -1; extra <= 1; extra++ {
-			t.Run(fmt.Sprintf("%s %+d", framed, extra), func(t *testing.T) {
-				body := pad(someInfo, mebibyte+extra)
-				base, _ := counted(t, func(w http.ResponseWriter, _ *http.Request) {
-					if framed == "sized" {
-						w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-					}
-					_, _ = io.WriteString(w, body)
-				})
-				client := clientFor(t, base, oldKey)
-				info, err := client.TokenInfo(t.Context())
-				if fits := extra <= 0; (err == nil && info.ID == "570") != fits || errors.Is(err, esper.ErrResponseTooLarge) == fits {
-					t.Errorf("TokenInfo: %v, %v", info, err)
-				}
-				// The answer ends right at the limit, or one byte before or after it.
-				body = strings.Repeat(" ", mebibyte+extra-len(realRenewal)) + realRenewal
-				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-				if got := fields(wantRenewed(t, renewed, err)); extra <= 0 && got != realFields {
-					t.Errorf("RenewToken: %s", got)
-				}
-				end := `"token": "` + newKey + `"`
-				body = strings.Repeat(" ", mebibyte+extra-1-len(end)) + "{" + end
-				renewed, err = client.RenewToken(t.Context(), renewal(oldKey))
-				if extra <= 0 {
-					wantRenewed(t, renewed, err)
-				} else {
-					wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:mebibyte])
-				}
-			})
+	for extra := -1; extra <= 1; extra++ {
+		body := strings.Repeat(" ", mebibyte+extra-len(infoAnswer)) + infoAnswer
+		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) { answer(200, "", body)(w, r) })
+		client := clientFor(t, p.URL, oldKey)
+		info, err := client.TokenInfo(t.Context())
+		if fits := extra <= 0; (err == nil && info.ID == "570") != fits || errors.Is(err, esper.ErrResponseTooLarge) == fits {
+			t.Errorf("%+d: %v, %v", extra, info, err)
+		}
+		end := `{"token": "` + newKey + `"`
+		body = strings.Repeat(" ", mebibyte+extra-len(end)) + end
+		if renewed, err := client.RenewToken(t.Context(), renewal(oldKey)); extra <= 0 {
+			wantRenewed(t, renewed, err)
+		} else {
+			wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:mebibyte])
+		}
+		body = strings.Repeat("x", mebibyte+extra)
+		if err := generatedCall(t.Context(), client); errors.Is(err, esper.ErrResponseTooLarge) != (extra > 0) {
+			t.Errorf("%+d: Generated: %v", extra, err)
 		}
 	}
-}
-
-// connections starts a server and counts the connections that it accepts.
-func connections(t *testing.T, handler http.HandlerFunc) (base string, accepted *atomic.Int32) {
-	t.Helper()
-	accepted = new(atomic.Int32)
-	server := httptest.NewUnstartedServer(handler)
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			accepted.Add(1)
-		}
-	}
-	server.Start()
-	t.Cleanup(server.Close)
-	return server.URL, accepted
 }
 
 func TestBody_ConnectionIsUsedAgain(t *testing.T) {
-	for name, tt := range map[string]struct {
+	for name, tc := range map[string]struct {
 		handler http.HandlerFunc
 		want    int32 // connections for five calls
 	}{
-		"success":         {answer(200, "application/json", someInfo), 1},
-		"no JSON":         {answer(200, "text/html", "<html>"), 1},
-		"an error":        {answer(404, "application/json", `{"message": "no"}`), 1},
-		"a large error":   {answer(404, "text/html", strings.Repeat("x", mebibyte/2)), 1},
-		"an empty error":  {answer(401, "", ""), 1},
-		"a redirect":      {answer(302, "", ""), 1},
-		"too large":       {answer(200, "text/html", strings.Repeat("x", 2*mebibyte)), 5},
-		"too large error": {answer(404, "text/html", strings.Repeat("x", 2*mebibyte)), 5},
+		"success":        {answer(200, "application/json", infoAnswer), 1},
+		"an error":       {answer(404, "application/json", `{"message": "no"}`), 1},
+		"a large error":  {answer(404, "text/html", strings.Repeat("x", mebibyte/2)), 1},
+		"an empty error": {answer(401, "", ""), 1},
+		"too large":      {answer(200, "text/html", strings.Repeat("x", 2*mebibyte)), 5},
 	} {
-		t.Run(name, func(t *testing.T) {
-			base, accepted := connections(t, tt.handler)
-			client := clientFor(t, base, oldKey)
-			for range 5 {
-				_, _ = client.TokenInfo(t.Context())
+		var accepted atomic.Int32
+		p := unstartedProbe(tc.handler)
+		p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				accepted.Add(1)
 			}
-			wantCount(t, "connections", accepted.Load(), tt.want)
-		})
-	}
-}
-
-func TestBody_OfTheGeneratedClient(t *testing.T) {
-	var body string
-	base, _ := counted(t, func(w http.ResponseWriter, r *http.Request) { answer(200, "application/json", body)(w, r) })
-	var sent *http.Request
-	client := clientFor(t, base, oldKey, esper.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripFunc(func(req *http.Request) (*http.Response, error) { sent = req; return next.RoundTrip(req) })
-	}))
-	for size, want := range map[int]error{mebibyte: nil, mebibyte + 1: esper.ErrResponseTooLarge, 2 * mebibyte: esper.ErrResponseTooLarge} {
-		body = strings.Repeat("x", size)
-		resp, err := client.Generated().GetTokenInfo(t.Context())
-		if err != nil {
-			t.Fatal(err)
 		}
-		got, err := io.ReadAll(resp.Body)
-		if len(got) != mebibyte || !errors.Is(err, want) {
-			t.Errorf("of %d bytes read %d, %v", size, len(got), err)
+		p.Start()
+		t.Cleanup(p.Close)
+		client := clientFor(t, p.URL, oldKey, quickRetry(1))
+		for range 5 {
+			_, _ = client.TokenInfo(t.Context())
 		}
-		if n, err := resp.Body.Read(make([]byte, 10)); n != 0 || err == nil || want != nil && !errors.Is(err, want) {
-			t.Errorf("after the end: %d, %v", n, err)
-		}
-		if _, timed := sent.Context().Deadline(); !timed || sent.Context().Err() == nil {
-			t.Errorf("deadline %t, error %v; want a context with a deadline that has ended with the call", timed, sent.Context().Err())
-		}
-		if err := errors.Join(resp.Body.Close(), resp.Body.Close()); err != nil {
-			t.Error(err)
-		}
+		wantCount(t, name+": connections", accepted.Load(), tc.want)
 	}
 }
 
 // The body of a 101 answer is the connection itself. Reading it would outlast every timeout.
 func TestBody_SwitchOfProtocolsIsNoBody(t *testing.T) {
-	base, requests := counted(t, func(w http.ResponseWriter, _ *http.Request) {
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			switchProtocols(t, conn)
-			conn.Close()
-		}
-	})
-	_, err := clientFor(t, base, oldKey, quickRetry(2)).TokenInfo(t.Context())
+	_, err := clientFor(t, rawServer(t, switchProtocols), oldKey, quickRetry(1)).TokenInfo(t.Context())
 	var api *esper.APIError
 	if !errors.As(err, &api) || api.StatusCode != 101 || len(api.Body) != 0 {
 		t.Errorf("error %v", err)
 	}
-	wantCount(t, "requests", requests.Load(), 1)
+}
+
+// A Content-Encoding that is wrong, or that was not asked for, costs neither the key nor an answer.
+func TestBody_ContentEncoding(t *testing.T) {
+	whole := string(gzipped(t, realRenewal))
+	for name, tc := range map[string]struct {
+		labels []string
+		body   string
+		key    bool
+	}{
+		"gzip":          {[]string{"gzip", "GZIP", "x-gzip", "gzip, identity", "identity", "", "br"}, whole, true},
+		"gzip and more": {[]string{"gzip"}, whole + "junk", true},
+		"gzip, no end":  {[]string{"gzip"}, whole[:len(whole)-6], true},
+		"no gzip":       {[]string{"gzip", "deflate"}, realRenewal, true},
+		"one byte":      {[]string{"gzip"}, "{", false},
+		"nothing":       {[]string{"gzip"}, "", false},
+		"broken":        {[]string{"gzip"}, "\x1f\x8b\x00\x00", false},
+	} {
+		for _, label := range tc.labels {
+			p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Encoding", label)
+				answer(201, "", tc.body)(w, r)
+			})
+			c := clientFor(t, p.URL, oldKey, quickRetry(1))
+			renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+			if failed := (*esper.RenewalError)(nil); tc.key {
+				wantRenewed(t, renewed, err)
+			} else if !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnreadable {
+				t.Errorf("%s: %v, want OutcomeUnreadable", name, err)
+			}
+			if _, err := c.TokenInfo(t.Context()); (err == nil) != (name == "gzip" || name == "no gzip") {
+				t.Errorf("%s: TokenInfo: %v", fmt.Sprint(name, " ", label), err)
+			}
+		}
+	}
 }

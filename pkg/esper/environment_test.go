@@ -2,6 +2,7 @@ package esper_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,194 +15,139 @@ const misplaced = "Misplaced0Canary"
 
 // untouchable fails the test when anything is sent.
 func untouchable(t *testing.T) esper.Option {
-	return roundTripFunc(func(*http.Request) (*http.Response, error) {
+	return instead(func(*http.Request) (*http.Response, error) {
 		t.Error("a request was sent")
 		return nil, errors.New("untouchable")
-	}).option()
+	})
 }
 
 func TestBadEnvironments(t *testing.T) {
-	for _, tc := range []struct{ environment, advice string }{
-		{" \r\n", `pass a tenant name ("foo") or a base URL`},
-		{"https://foo.esper.io", "perhaps of the Esper Console"},
-		{"", `pass a tenant name ("foo") or a base URL`},
-		// Neither a tenant nor a URL.
-		{"foo.esper.cloud", "nor a base URL with its scheme"},
-		{misplaced + ".esper.cloud/api", "nor a base URL with its scheme"},
-		{"localhost:8080", "nor a base URL with its scheme"},
-		{"127.0.0.1", "nor a base URL with its scheme"},
-		{"/api", "nor a base URL with its scheme"},
-		{misplaced + "@foo", "nor a base URL with its scheme"},
-		{"foo?key=" + misplaced, "nor a base URL with its scheme"},
-		{"foo#" + misplaced, "nor a base URL with its scheme"},
-		{"https:" + misplaced, "nor a base URL with its scheme"},
-		{"mailto:" + misplaced + "@esper.example", "nor a base URL with its scheme"},
-		{"bar-api.esper.cloud", "a host name of the Esper cloud"},
-		{`"foo"`, "in quotes"},
-		{"$ESPER_ENVIRONMENT", "not expanded"},
-		{"ESPER_ENVIRONMENT=foo", "an assignment"},
-		// Keys, and addresses of the Esper cloud that are not the API's.
-		{"AbcdefGhijklmnop0123456789qrst", "are environment and key swapped"},
-		{"foo-api", "leave it out"},
-		{"https://foo.esper.cloud", "perhaps of the Esper Console"},
-		{"https://foo.esper.cloud/dashboard#devices", "perhaps of the Esper Console"},
-		{"https://esper.cloud/api", "perhaps of the Esper Console"},
-		{"https://bar.foo-api.esper.cloud/api", "perhaps of the Esper Console"},
-		{"https://foo-api.esper.cloud", "has the path /api"},
-		{"https://foo-api.esper.cloud/v1", "has the path /api"},
-		{"https://foo-api.esper.cloud/api/enterprise", "has the path /api"},
-		{"https://foo-api.esper.cloud/api/v1", "goes on behind /api"},
-		{"https://esper.example/api/v0/enterprise/", "goes on behind /api"},
-		// Tenants that are no DNS label.
-		{misplaced + "_key", "between them, hyphens"},
-		{misplaced + "+/=", "nor a base URL with its scheme"},
-		{misplaced + "%20key", "between them, hyphens"},
-		{"Bearer " + misplaced, "between them, hyphens"},
-		{"fööbar", "between them, hyphens"},
-		{"foo\x00bar", "between them, hyphens"},
-		{"{tenant}", "between them, hyphens"},
-		{"-" + misplaced, "between them, hyphens"},
-		{misplaced + "-", "between them, hyphens"},
-		{misplaced + " " + misplaced, "between them, hyphens"},
-		{strings.Repeat("m", 60), "at most 59 fit"},
-		{misplaced + strings.Repeat("0", 60), "at most 59 fit"},
-		// Schemes.
-		{"://" + misplaced, "cannot be parsed"},
-		{"ftp://" + misplaced + ".example", "scheme must be https"},
-		{"ws://" + misplaced + ".example", "scheme must be https"},
-		{"file:///" + misplaced, "has no host"},
-		{"javascript://" + misplaced, "scheme must be https"},
-		{"ht tp://" + misplaced, "a space"},
-		// Hosts and ports.
-		{"https://", "has no host"},
-		{"https:///" + misplaced, "has no host"},
-		{"https://:443/" + misplaced, "has no host"},
-		{"https://" + misplaced + " .example", "a space"},
-		{"https://" + misplaced + "\n.example", "a space"},
-		{"https://" + misplaced + "\x7f.example", "cannot be parsed"},
-		{"https://[::1", "cannot be parsed"},
-		{"https://esper.example:" + misplaced, "cannot be parsed"},
-		{"https://" + misplaced + ".example:", "port is not a number"},
-		{"https://" + misplaced + ".example:0", "port is not a number"},
-		{"https://" + misplaced + ".example:65536", "port is not a number"},
-		{"https://" + misplaced + ".example:-1", "cannot be parsed"},
-		{"https://" + misplaced + "..example", "neither a host name nor an IP address"},
-		{"https://." + misplaced + ".example", "neither a host name nor an IP address"},
-		{"https://*." + misplaced + ".example", "neither a host name nor an IP address"},
-		{"https://{tenant}-api.esper.cloud/api", "cannot be parsed"},
-		{"https://<tenant>-api.esper.cloud/api", "neither a host name nor an IP address"},
-		{"https://" + misplaced + "%20.example", "cannot be parsed"},
-		// What a base URL may not carry.
-		{"https://" + misplaced + "@foo-api.esper.cloud/api", "remove it"},
-		{"https://admin:" + misplaced + "@foo-api.esper.cloud/api", "remove it"},
-		{"https://@foo-api.esper.cloud/api", "remove it"},
-		{"https://foo-api.esper.cloud/api?access_token=" + misplaced, "only scheme, host and path"},
-		{"https://foo-api.esper.cloud/api?", "only scheme, host and path"},
-		{"https://foo-api.esper.cloud/api#" + misplaced, "only scheme, host and path"},
-		{"https://foo-api.esper.cloud/api#", "only scheme, host and path"},
-		{"https://foo-api.esper.cloud/" + misplaced + "/../api", "segment of dots"},
-		{"https://foo-api.esper.cloud/./" + misplaced, "segment of dots"},
-		{"https://foo-api.esper.cloud/" + misplaced + "/%2e%2E/api", "segment of dots"},
-		{"https://foo-api.esper.cloud/" + misplaced + "%zz", "cannot be parsed"},
-		// http beyond loopback.
-		{"http://foo-api.esper.cloud/" + misplaced, "use https"},
-		{"http://localhost.evil.example", "use https"},
-		{"http://evil.localhost", "use https"},
-		{"http://127.0.0.1.nip.example", "use https"},
-		{`https://foo-api.esper.cloud\api`, "a backslash"},
-		{"https://$TENANT-api.esper.cloud/api", "unexpanded variable"},
-		{"https://foo,bar.example", "neither a host name"},
-		{"https://(foo).example", "neither a host name"},
-		{"https://-api.esper.cloud/api", "unset"},
-		{"https://foo-.example", "neither a host name"},
-		{"https://" + strings.Repeat("m", 64) + ".example", "neither a host name"},
-		{"https://" + strings.Repeat("m.", 127) + "mm", "neither a host name"},
-		{"https://300.300.300.300", "neither a host name"},
-		{"http://127.1", "neither a host name"},
-		{"http://2130706433", "neither a host name"},
-		{"http://0x7f000001", "use https"},
-		{"http://0.0.0.0", "use https"},
-		{"http://128.0.0.1", "use https"},
-		{"http://192.168.0.1:8080", "use https"},
-		{"http://[::]", "use https"},
-		{"http://[::2]", "use https"},
-		{"http://[::ffff:10.0.0.1]", "use https"},
-		{"http://[fe80::1]", "use https"},
-		{"http://[::1%25lo]", "neither a host name nor an IP address"},
-		{"HTTP://esper.example", "use https"},
+	for advice, environments := range map[string][]string{
+		`pass a tenant name ("foo") or a base URL`: {"", " \r\n"},
+		"nor a base URL with its scheme": {
+			"foo.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
+			"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, "mailto:" + misplaced + "@esper.example",
+			misplaced + "+/=",
+		},
+		"a host name of the Esper cloud":  {"bar-api.esper.cloud"},
+		"in quotes":                       {`"foo"`},
+		"not expanded":                    {"$ESPER_ENVIRONMENT"},
+		"not resolved":                    {"!Ref Tenant", "projects/p/secrets/tenant"},
+		"an assignment":                   {"ESPER_ENVIRONMENT=foo"},
+		"are environment and key swapped": {"AbcdefGhijklmnop0123456789qrst"},
+		"leave it out":                    {"foo-api"},
+		"perhaps of the Esper Console": {
+			"https://foo.esper.io", "https://foo.esper.cloud", "https://foo.esper.cloud/dashboard#devices",
+			"https://esper.cloud/api", "https://bar.foo-api.esper.cloud/api",
+		},
+		"has the path /api": {
+			"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/v1", "https://foo-api.esper.cloud/api/enterprise",
+		},
+		"goes on behind /api": {
+			"https://foo-api.esper.cloud/api/v1", "https://esper.example/api/v0/enterprise/", "https://gw.example/api/v1",
+			"https://gw.example/api/v1/token-info/",
+		},
+		"between them, hyphens": {
+			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
+			"-" + misplaced, misplaced + "-", misplaced + " " + misplaced,
+		},
+		"at most 59 fit":       {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
+		"scheme must be https": {"ftp://" + misplaced + ".example", "javascript://" + misplaced},
+		"has no host":          {"file:///" + misplaced, "https://", "https:///" + misplaced, "https://:443/" + misplaced},
+		"a space": {
+			"ht tp://" + misplaced, "https://" + misplaced + " .example", "https://" + misplaced + "\n.example",
+			`https://foo-api.esper.cloud\api`,
+		},
+		"cannot be parsed": {
+			"://" + misplaced, "https://" + misplaced + "\x7f.example", "https://[::1", "https://esper.example:" + misplaced,
+			"https://" + misplaced + ".example:-1", "https://{tenant}-api.esper.cloud/api",
+			"https://" + misplaced + "%20.example", "https://foo-api.esper.cloud/" + misplaced + "%zz",
+		},
+		"port is not a number": {"https://esper.example:", "https://esper.example:0", "https://esper.example:65536"},
+		"neither a host name nor an IP address": {
+			"https://" + misplaced + "..example", "https://." + misplaced + ".example", "https://*.foo.example",
+			"https://<tenant>-api.esper.cloud/api", "https://foo,bar.example", "https://(foo).example", "https://foo-.example",
+			"https://" + strings.Repeat("m", 64) + ".example", "https://" + strings.Repeat("m.", 127) + "mm",
+			"https://300.300.300.300", "http://127.1", "http://2130706433", "http://[::1%25lo]",
+		},
+		"unset or unexpanded variable": {"https://-api.esper.cloud/api", "https://$TENANT-api.esper.cloud/api"},
+		"remove it": {
+			"https://" + misplaced + "@foo-api.esper.cloud/api", "https://admin:" + misplaced + "@foo-api.esper.cloud/api",
+			"https://@foo-api.esper.cloud/api",
+		},
+		"only scheme, host and path": {
+			"https://foo-api.esper.cloud/api?access_token=" + misplaced, "https://foo-api.esper.cloud/api?",
+			"https://foo-api.esper.cloud/api#" + misplaced,
+		},
+		"segment of dots": {
+			"https://foo-api.esper.cloud/" + misplaced + "/../api", "https://foo-api.esper.cloud/./" + misplaced,
+			"https://foo-api.esper.cloud/" + misplaced + "/%2e%2E/api",
+		},
+		"use https": {
+			"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",
+			"http://127.0.0.1.nip.example", "http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080",
+			"http://[::]", "http://[::2]", "http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
+		},
 	} {
-		c, err := esper.New(tc.environment, esper.APIKey("key"), untouchable(t))
-		if c != nil || !errors.Is(err, esper.ErrInvalidArgument) {
-			t.Errorf("New(%q) = %v, %v, want ErrInvalidArgument", tc.environment, c, err)
-			continue
-		}
-		text := err.Error()
-		if !strings.Contains(text, tc.advice) {
-			t.Errorf("New(%q): %q, want advice %q", tc.environment, text, tc.advice)
-		}
-		if strings.Contains(strings.ToLower(text), strings.ToLower(misplaced)) || len(tc.environment) > 5 && strings.Contains(text, tc.environment) {
-			t.Errorf("New(%q): %q repeats the input", tc.environment, text)
-		}
-		for wrapped := err; wrapped != nil; wrapped = errors.Unwrap(wrapped) {
-			if strings.Contains(wrapped.Error(), misplaced) {
-				t.Errorf("New(%q): the wrapped error %q repeats the input", tc.environment, wrapped)
+		for _, environment := range environments {
+			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
+			checkRefused(t, fmt.Sprintf("New(%q)", environment), err, advice, environment)
+			if c != nil {
+				t.Errorf("New(%q) returns a client", environment)
 			}
 		}
 	}
+	_, err := esper.New("ftp://esper.example", esper.APIKey("key"), esper.WithInsecureHTTP())
+	checkRefused(t, "WithInsecureHTTP", err, "scheme must be https", "")
 }
 
 func TestGoodEnvironments(t *testing.T) {
-	for environment, want := range map[string]string{
-		"foo":                                             "https://foo-api.esper.cloud/api/",
-		"FOO":                                             "https://foo-api.esper.cloud/api/",
-		"\ufefffoo\r\n":                                   "https://foo-api.esper.cloud/api/",
-		" https://foo-api.esper.cloud/api\t":              "https://foo-api.esper.cloud/api/",
-		"a":                                               "https://a-api.esper.cloud/api/",
-		"0":                                               "https://0-api.esper.cloud/api/",
-		"foo-bar-2":                                       "https://foo-bar-2-api.esper.cloud/api/",
-		"az-AZ-09":                                        "https://az-az-09-api.esper.cloud/api/",
-		"xn--fbar-5qaa":                                   "https://xn--fbar-5qaa-api.esper.cloud/api/",
-		strings.Repeat("m", 59):                           "https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/",
-		"https://foo-api.esper.cloud/api":                 "https://foo-api.esper.cloud/api/",
-		"https://foo-api.esper.cloud/api/":                "https://foo-api.esper.cloud/api/",
-		"https://foo-api.esper.cloud/api///":              "https://foo-api.esper.cloud/api/",
-		"HTTPS://foo-api.esper.cloud/api":                 "https://foo-api.esper.cloud/api/",
-		"https://esper.example":                           "https://esper.example/",
-		"https://esper.example/":                          "https://esper.example/",
-		"https://esper.example:8443/a/b":                  "https://esper.example:8443/a/b/",
-		"https://esper.example:65535":                     "https://esper.example:65535/",
-		"https://esper.example/a%2Fb/":                    "https://esper.example/a%2Fb/",
-		"https://esper.example/.well/..x":                 "https://esper.example/.well/..x/",
-		"https://10.0.0.1/api":                            "https://10.0.0.1/api/",
-		"https://[2001:db8::1]:8443/api":                  "https://[2001:db8::1]:8443/api/",
-		"http://localhost:8080/api":                       "http://localhost:8080/api/",
-		"http://LOCALHOST":                                "http://localhost/",
-		"http://127.0.0.1:8080":                           "http://127.0.0.1:8080/",
-		"http://127.255.255.254":                          "http://127.255.255.254/",
-		"http://localhost.:80/api":                        "http://localhost/api/",
-		"http://[::1]:8080/api":                           "http://[::1]:8080/api/",
-		"http://[0:0:0:0:0:0:0:1]/":                       "http://[0:0:0:0:0:0:0:1]/",
-		"http://[::ffff:127.0.0.1]/api":                   "http://[::ffff:127.0.0.1]/api/",
-		"https://localhost.evil.example/api":              "https://localhost.evil.example/api/",
-		"insecure http://esper.example/api":               "http://esper.example/api/",
-		"insecure http://192.168.0.1:8080/api":            "http://192.168.0.1:8080/api/",
-		"https://" + strings.Repeat("m", 63) + ".example": "https://" + strings.Repeat("m", 63) + ".example/",
-		"https://" + strings.Repeat("m.", 125) + "com":    "https://" + strings.Repeat("m.", 125) + "com/",
+	for want, environments := range map[string][]string{
+		"https://foo-api.esper.cloud/api/": {
+			"foo", "FOO", "\ufefffoo\r\n", " https://foo-api.esper.cloud/api\t", "https://foo-api.esper.cloud/api",
+			"https://foo-api.esper.cloud/api///", "HTTPS://foo-api.esper.cloud.:443/api/",
+		},
+		"https://0-api.esper.cloud/api/":             {"0"},
+		"https://az-az-09-api.esper.cloud/api/":      {"az-AZ-09"},
+		"https://xn--fbar-5qaa-api.esper.cloud/api/": {"xn--fbar-5qaa"},
+		"https://esper.example/":                     {"https://esper.example", "https://esper.example/"},
+		"https://esper.example:65535/a/b/":           {"https://esper.example:65535/a/b"},
+		"https://esper.example/a%2Fb/":               {"https://esper.example/a%2Fb/"},
+		"https://esper.example/.well/..x/":           {"https://esper.example/.well/..x"},
+		"https://[2001:db8::1]:8443/api/":            {"https://[2001:db8::1]:8443/api"},
+		"http://localhost/":                          {"http://LOCALHOST", "http://localhost.:80/"},
+		"http://127.255.255.254:8080/":               {"http://127.255.255.254:8080"},
+		"http://[0:0:0:0:0:0:0:1]/":                  {"http://[0:0:0:0:0:0:0:1]/"},
+		"http://[::ffff:127.0.0.1]/api/":             {"http://[::ffff:127.0.0.1]/api"},
+		"https://localhost.evil.example/api/":        {"https://localhost.evil.example/api"},
+		"http://192.168.0.1:8080/api/":               {"insecure http://192.168.0.1:8080/api"},
+		"https://gw.example/api/v1/esper/":           {"https://gw.example/api/v1/esper"},
+		"https://gw.example/api/v2/proxy/esper/api/": {"https://gw.example/api/v2/proxy/esper/api"},
+		"https://gw.example/esper/api/v1-proxy/":     {"https://gw.example/esper/api/v1-proxy"},
+		"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api/": {
+			"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api",
+		},
+		"https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/": {strings.Repeat("m", 59)},
+		"https://" + strings.Repeat("m.", 125) + "com/":                {"https://" + strings.Repeat("m.", 125) + "com"},
 	} {
-		opts := []esper.Option{untouchable(t)}
-		environment, insecure := strings.CutPrefix(environment, "insecure ")
-		if insecure {
-			opts = append(opts, esper.WithInsecureHTTP())
-		}
-		c, err := esper.New(environment, esper.APIKey("key"), opts...)
-		if err != nil {
-			t.Errorf("New(%q): %v", environment, err)
-		} else if got := c.Generated().Server; got != want {
-			t.Errorf("New(%q) calls %q, want %q", environment, got, want)
+		for _, environment := range environments {
+			opts := []esper.Option{untouchable(t)}
+			environment, insecure := strings.CutPrefix(environment, "insecure ")
+			if insecure {
+				opts = append(opts, esper.WithInsecureHTTP())
+			}
+			c, err := esper.New(environment, esper.APIKey("key"), opts...)
+			if err != nil {
+				t.Errorf("New(%q): %v", environment, err)
+			} else if got := c.Generated().Server; got != want {
+				t.Errorf("New(%q) calls %q, want %q", environment, got, want)
+			}
 		}
 	}
-	if _, err := esper.New("ftp://esper.example", esper.APIKey("key"), esper.WithInsecureHTTP()); !errors.Is(err, esper.ErrInvalidArgument) {
-		t.Errorf("WithInsecureHTTP lets ftp through: %v", err)
+	c := clientFor(t, "https://FOO-api.esper.cloud.:443/api/", "key")
+	c.BaseURL().Host = "changed"
+	if got := c.BaseURL().String(); got != "https://foo-api.esper.cloud/api" {
+		t.Errorf("BaseURL is %s", got)
 	}
 }
 
@@ -210,32 +156,25 @@ func TestNewFromEnv(t *testing.T) {
 	for _, tc := range []struct{ environment, key, complaint string }{
 		{"", "k", "ESPER_ENVIRONMENT"},
 		{"foo", "", "ESPER_API_KEY"},
-		{"", "", "ESPER_ENVIRONMENT"},
 		{"foo bar", "k", "tenant"},
 		{"foo", misplaced + "\n", "newline"},
-		{p.URL, "from-env", ""},
 	} {
 		t.Setenv("ESPER_ENVIRONMENT", tc.environment)
 		t.Setenv("ESPER_API_KEY", tc.key)
-		c, err := esper.NewFromEnv()
-		if tc.complaint != "" {
-			if c != nil || !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), tc.complaint) || strings.Contains(err.Error(), misplaced) {
-				t.Errorf("%q, %q: %v, want ErrInvalidArgument about %q", tc.environment, tc.key, err, tc.complaint)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.TokenInfo(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := p.only(t).Header.Get("Authorization"); got != "Bearer from-env" {
-			t.Errorf("Authorization = %q", got)
-		}
-		c.CloseIdleConnections()
+		_, err := esper.NewFromEnv()
+		checkRefused(t, fmt.Sprintf("%q, %q", tc.environment, tc.key), err, tc.complaint, "")
 	}
-	if _, err := esper.NewFromEnv(esper.WithTimeout(0)); !errors.Is(err, esper.ErrInvalidArgument) || strings.Contains(err.Error(), "ESPER_") {
+	t.Setenv("ESPER_ENVIRONMENT", p.URL)
+	t.Setenv("ESPER_API_KEY", "from-env")
+	c, err := esper.NewFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseIdleConnections()
+	if _, err := c.TokenInfo(t.Context()); err != nil || p.only(t).Header.Get("Authorization") != "Bearer from-env" {
+		t.Errorf("%v, %v", err, p.only(t).Header)
+	}
+	if _, err := esper.NewFromEnv(esper.WithTimeout(0)); err == nil || strings.Contains(err.Error(), "ESPER_") {
 		t.Errorf("an option that cannot work is blamed on a variable: %v", err)
 	}
 }

@@ -6,284 +6,208 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-type roundTrip = func(req *http.Request, next http.RoundTripper) (*http.Response, error)
-
-// unruly holds middleware that do what none should do with a renewal, and one that only passes it on.
-var unruly = map[string]roundTrip{
-	"passes on": func(req *http.Request, next http.RoundTripper) (*http.Response, error) { return next.RoundTrip(req) },
-	"fails afterwards": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		_, _ = next.RoundTrip(req)
-		return nil, errors.New("the middleware failed")
-	},
-	"returns nothing": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		_, _ = next.RoundTrip(req)
-		return nil, nil //nolint:nilnil // the mistake that is tested
-	},
-	"panics": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		_, _ = next.RoundTrip(req)
-		panic("the middleware panicked")
-	},
-	"panics in front": func(*http.Request, http.RoundTripper) (*http.Response, error) { panic("too early") },
-	"sleeps": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		<-req.Context().Done()
-		return resp, err
-	},
-	"gives up": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		ctx, cancel := context.WithTimeout(req.Context(), 10*time.Millisecond)
-		defer cancel()
-		return next.RoundTrip(req.WithContext(ctx))
-	},
-	"does not wait": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		go func() { _, _ = next.RoundTrip(req) }()
-		time.Sleep(10 * time.Millisecond)
-		return nil, errors.New("it takes too long")
-	},
-	"hedges": hedge,
-	"repeats": func(req *http.Request, next http.RoundTripper) (resp *http.Response, err error) {
-		for range 3 {
-			if resp, err = next.RoundTrip(req); err == nil {
-				_, _ = io.Copy(io.Discard, resp.Body)
-				_ = resp.Body.Close()
-			}
+func TestMiddlewareOrder(t *testing.T) {
+	var order []string
+	named := func(name string) func(http.RoundTripper) http.RoundTripper {
+		return func(next http.RoundTripper) http.RoundTripper {
+			return roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				order = append(order, name)
+				defer func() { order = append(order, "/"+name) }()
+				return next.RoundTrip(req)
+			})
 		}
-		return resp, err
-	},
-	"answers 429": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		if _, err := next.RoundTrip(req); err != nil {
-			return nil, err
-		}
-		return respond(429, strings.NewReader("")), nil
-	},
-	"changes the status": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err == nil {
-			resp.StatusCode = 429
-		}
-		return resp, err
-	},
-	"turns an error into 429": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err != nil {
-			return respond(429, strings.NewReader("")), nil
-		}
-		return resp, nil
-	},
-	"answers with a body of its own": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		_, err := next.RoundTrip(req)
-		return respond(201, strings.NewReader(`{"token": "NotTheServersNotTheServers"}`)), err
-	},
-	"reads and wraps the body": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err == nil {
-			text, _ := io.ReadAll(resp.Body)
-			resp.Body = io.NopCloser(strings.NewReader(string(text)))
-		}
-		return resp, err
-	},
-	"sends a preflight": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		for _, method := range []string{http.MethodOptions, http.MethodHead, http.MethodGet} {
-			first := req.Clone(req.Context())
-			first.Method = method
-			if _, err := next.RoundTrip(first); err != nil {
-				return nil, err
-			}
-		}
-		return next.RoundTrip(req)
-	},
-	"has a timeout of its own": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		client := &http.Client{Transport: next, Timeout: 10 * time.Millisecond}
-		return client.Do(req)
-	},
-	"returns a nil in an error's place": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, _ := next.RoundTrip(req)
-		var err *esper.APIError
-		return resp, err
-	},
-	"wraps a body whose Close panics": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err == nil {
-			resp.Body = panicking{}
-		}
-		return resp, err
-	},
-	"ends a trace": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error { return errors.New("no hints") }}
-		return next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	},
-	"tries it as GET first": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		req.Method = http.MethodGet
-		for range 3 {
-			_, _ = next.RoundTrip(req)
-		}
-		req.Method = http.MethodPost
-		return next.RoundTrip(req)
-	},
-	"tries it without its query first": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		for _, method := range []string{http.MethodPost, "post", http.MethodPut} {
-			other := req.Clone(req.Context())
-			other.Method, other.URL.RawQuery = method, ""
-			if _, err := next.RoundTrip(other); err == nil {
-				return nil, errors.New("it was sent")
-			}
-		}
-		return next.RoundTrip(req)
-	},
-	"asks something else afterwards": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		other := req.Clone(req.Context())
-		other.Method, other.URL.RawQuery, other.URL.Path = http.MethodPost, "", "/other"
-		_, _ = next.RoundTrip(other)
-		return resp, err
-	},
+	}
+	two, one := esper.WithMiddleware(named("a"), named("b")), esper.WithMiddleware(named("c"))
+	c := clientFor(t, newProbe(t, nil).URL, "key", two, one)
+	if _, err := c.TokenInfo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(order, " "); got != "a b c /c /b /a" {
+		t.Errorf("order: %s, want the first outermost", got)
+	}
 }
 
-type panicking struct{}
-
-func (panicking) Read([]byte) (int, error) { panic("Read") }
-func (panicking) Close() error             { panic("Close") }
-
-// Whatever a middleware does, the server gets one renewal, and the caller gets the new key.
-func TestRenewToken_UnrulyMiddleware(t *testing.T) {
-	for name, middleware := range unruly {
-		t.Run(name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-			var posts atomic.Int32
-			p := unstartedProbe(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Query().Get("access_token") != oldKey {
-					_, _ = io.WriteString(w, `{"token": "AnotherAnswersKeyAnother"}`)
-					return
-				}
-				posts.Add(1)
-				w.WriteHeader(http.StatusProcessing)
-				time.Sleep(30 * time.Millisecond)
-				answer(201, "application/json", realRenewal)(w, r)
-			})
-			p.Start()
-			defer p.Close()
-			client := clientFor(t, p.URL, oldKey, around(middleware), esper.WithTimeout(300*time.Millisecond), quickRetry(4))
-			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-			if name == "panics in front" {
-				wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-				wantCount(t, "renewals", posts.Load(), 0)
-				return
+// Of the answers to a request that may be repeated, the one counts that the middleware returned. The server's answers
+// have their number as the id. The odd ones take a second, the even ones two.
+func TestMiddlewareOfARead(t *testing.T) {
+	sending := func(req *http.Request, next http.RoundTripper, path string) (*http.Response, error) {
+		other := req.Clone(req.Context())
+		other.URL.Path = path
+		return next.RoundTrip(other)
+	}
+	for name, tc := range map[string]struct {
+		middleware roundTrip
+		status     int // of the even answers
+		want       string
+	}{
+		"a hedge whose loser ends last": {hedge, 200, "1"},
+		"a retry that drains nothing": {func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			_, _ = sending(req, next, "/count")
+			if resp, err := next.RoundTrip(req); err != nil || resp.StatusCode != 503 {
+				return resp, err
 			}
-			wantRenewed(t, renewed, err)
-			wantCount(t, "renewals", posts.Load(), 1)
+			return next.RoundTrip(req)
+		}, 503, "3"},
+		"a mirror that is down": {func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			_, _ = next.RoundTrip(req.Clone(req.Context()))
+			if err == nil {
+				resp.Body = struct{ io.ReadCloser }{resp.Body}
+			}
+			return resp, err
+		}, 503, "1"},
+		"a request of its own afterwards": {func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			_, _ = sending(req, next, "/other")
+			return resp, err
+		}, 200, "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n atomic.Int32
+				_, transport := memoryProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+					id := n.Add(1)
+					time.Sleep(time.Duration(2-id%2) * time.Second)
+					answer([]int{tc.status, 200}[id%2], "", fmt.Sprintf(`{"enterprise": "e", "id": %d}`, id))(w, nil)
+				})
+				c := clientFor(t, memory, oldKey, esper.WithTransport(transport), around(tc.middleware), quickRetry(1))
+				if info, err := c.TokenInfo(t.Context()); err != nil || string(info.ID) != tc.want {
+					t.Errorf("%+v, %v; want %s", info, err, tc.want)
+				}
+				time.Sleep(time.Minute) // until the loser has ended
+			})
 		})
 	}
 }
 
-// If the server does not answer a renewal, or answers with an error, the renewal is not sent again, and
-// only the server's answer decides its outcome, whatever a middleware does.
-func TestRenewToken_UnrulyMiddlewareAndAServerThatFails(t *testing.T) {
-	for status, outcome := range map[int]esper.Outcome{0: esper.OutcomeUnknown, 500: esper.OutcomeUnknown, 403: esper.OutcomeNotRenewed} {
-		for name, middleware := range unruly {
-			if name == "panics in front" {
-				continue
+// A middleware may answer by itself, also without a body, or by mistake with nothing at all.
+func TestMiddlewareMayAnswerByItself(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status     int // 0: neither an answer nor an error
+		info       string
+		is         error
+		renewalIs  error
+		withoutOne bool // without a body
+	}{
+		"a key":           {status: 201, info: realRenewal},
+		"a refusal":       {status: 403, info: refusal, is: esper.ErrForbidden, renewalIs: esper.ErrForbidden},
+		"no body":         {status: 200, is: esper.ErrInvalidResponse, renewalIs: esper.ErrInvalidResponse, withoutOne: true},
+		"no body, failed": {status: 500, is: esper.ErrServer, renewalIs: esper.ErrServer, withoutOne: true},
+		"nothing":         {status: 0},
+	} {
+		own := instead(func(*http.Request) (*http.Response, error) {
+			switch {
+			case tc.status == 0:
+				return nil, nil //nolint:nilnil // the mistake that is tested
+			case tc.withoutOne:
+				return &http.Response{StatusCode: tc.status}, nil
 			}
-			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
-				var posts atomic.Int32
-				p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-					if r.URL.Query().Get("access_token") != oldKey {
-						return
-					}
-					posts.Add(1)
-					if status == 0 {
-						panic(http.ErrAbortHandler)
-					}
-					time.Sleep(30 * time.Millisecond)
-					w.WriteHeader(status)
-					_, _ = io.WriteString(w, refusal)
-				})
-				client := clientFor(t, p.URL, oldKey, around(middleware), esper.WithTimeout(300*time.Millisecond), quickRetry(4))
-				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-				var lost *esper.RenewalError
-				if renewed != nil || !errors.As(err, &lost) || lost.Outcome != outcome {
-					t.Errorf("%v, %v; want %v", renewed, err, outcome)
-				}
-				wantCount(t, "renewals", posts.Load(), 1)
-			})
+			return says(tc.status, tc.info)
+		})
+		c := clientFor(t, "foo", "key", own, quickRetry(1))
+		_, err := c.TokenInfo(t.Context())
+		_, renewErr := c.RenewToken(t.Context(), renewal("key"))
+		if good := tc.status == 201; (err == nil) != good || (renewErr == nil) != good ||
+			tc.is != nil && (!errors.Is(err, tc.is) || !errors.Is(renewErr, tc.renewalIs)) {
+			t.Errorf("%s: %v, %v", name, err, renewErr)
 		}
 	}
 }
 
-// A renewal that a middleware begins when the call is over is not sent.
-func TestRenewToken_MiddlewareIsLate(t *testing.T) {
-	base, posts := counted(t, answer(201, "application/json", realRenewal))
-	late := make(chan func() error, 1)
-	client := clientFor(t, base, oldKey, quickRetry(1), around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		late <- func() error { _, err := next.RoundTrip(req); return err }
-		return nil, errors.New("not now")
-	}))
-	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-	wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-	if err := (<-late)(); err == nil {
-		t.Error("it was sent after all")
-	}
-	wantCount(t, "POSTs", posts.Load(), 0)
-}
-
-// A middleware may answer with a body that begins a renewal when it is read. That renewal is not sent,
-// because the middleware has returned.
-func TestRenewToken_BodySends(t *testing.T) {
-	base, posts := counted(t, answer(201, "application/json", realRenewal))
-	client := clientFor(t, base, oldKey, quickRetry(1), around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		return respond(500, readFunc(func([]byte) (int, error) {
-			_, err := next.RoundTrip(req)
-			return 0, errors.Join(err, io.EOF)
-		})), nil
-	}))
-	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); !errors.Is(err, esper.ErrServer) {
+// A middleware that sends the request itself, in place of calling the next, sends no key. The error for the 401 says so.
+func TestMiddlewareThatDoesNotCallTheNext(t *testing.T) {
+	p := knows(t, "made-up-key")
+	astray := &http.Transport{DisableKeepAlives: true}
+	_, err := clientFor(t, p.URL, "made-up-key", instead(astray.RoundTrip)).TokenInfo(t.Context())
+	if !errors.Is(err, esper.ErrUnauthorized) || !strings.Contains(err.Error(), "has to call the next") {
 		t.Error(err)
 	}
-	wantCount(t, "POSTs", posts.Load(), 0)
 }
 
-type readFunc func([]byte) (int, error)
-
-func (f readFunc) Read(p []byte) (int, error) { return f(p) }
-
-// A panic of a middleware becomes an error.
-func TestMiddlewarePanics(t *testing.T) {
-	p := newProbe(t, nil)
-	panicking := around(func(*http.Request, http.RoundTripper) (*http.Response, error) { panic("oh no") })
-	each(t, clientFor(t, p.URL, "key", quickRetry(1), panicking), "key", func(t *testing.T, do func(context.Context) error) {
-		if err := do(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked: oh no") {
-			t.Error(err)
-		}
-	})
+// countingBody counts the calls of Close. Tracing middleware wraps a body like this, and ends its span on Close.
+type countingBody struct {
+	io.ReadCloser
+	closes *atomic.Int32
 }
 
-// A middleware sees only the listed header fields of an answer, without keys. It does not see the names
-// of other fields either, because a name may be a key.
+func (b countingBody) Close() error { b.closes.Add(1); return b.ReadCloser.Close() }
+
+func TestMiddlewareBodyIsClosedOnce(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"success": nil, "error": answer(400, "", "no"), "too large": answer(200, "", strings.Repeat(" ", 2*mebibyte)),
+	} {
+		var closes atomic.Int32
+		tracing := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			if err == nil {
+				resp.Body = countingBody{resp.Body, &closes}
+			}
+			return resp, err
+		})
+		each(t, clientFor(t, newProbe(t, handler).URL, "key", tracing), "key", func(t *testing.T, do func(context.Context) error) {
+			closes.Store(0)
+			if err := do(t.Context()); (err == nil) != (name == "success") {
+				t.Errorf("%s: %v", name, err)
+			}
+			wantCount(t, name+": closes", closes.Load(), 1)
+		})
+	}
+}
+
+// No other server gets the key, and a request without the call's context is not sent at all.
+func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
+	p, other := newProbe(t, nil), newProbe(t, nil)
+	for name, change := range map[string]func(*http.Request) *http.Request{
+		"host":    func(r *http.Request) *http.Request { r.URL.Host = strings.TrimPrefix(other.URL, "http://"); return r },
+		"scheme":  func(r *http.Request) *http.Request { r.URL.Scheme = "https"; return r },
+		"Host":    func(r *http.Request) *http.Request { r.Host = "evil.example"; return r },
+		"context": func(r *http.Request) *http.Request { return r.WithContext(context.Background()) },
+	} {
+		var trips atomic.Int32
+		astray := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			return next.RoundTrip(change(req.Clone(req.Context())))
+		})
+		c := clientFor(t, p.URL, "key", quickRetry(3), counting(&trips), astray)
+		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
+			trips.Store(0)
+			err := do(t.Context())
+			wantCount(t, name+": tries, of which none can succeed", trips.Load(), 1)
+			lost := (*esper.RenewalError)(nil)
+			if err == nil || errors.As(err, &lost) && lost.Outcome != esper.OutcomeNotRenewed {
+				t.Errorf("%s: %v, want an error, NotRenewed", name, err)
+			}
+		})
+	}
+	wantCount(t, "requests", p.count.Load()+other.count.Load(), 0)
+}
+
+// A middleware sees only the listed header fields of an answer, without keys. It does not see the names of other fields
+// either, because a name may be a key.
 func TestMiddlewareSeesListedHeaders(t *testing.T) {
-	const fresh = "NewMadeUpKeyNewMadeUpKeyNewM02"
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
-			"Set-Cookie": "session=1", "X-" + fresh: "1", "Location": "/x", "Server": "nginx", "X-Powered-By": "x", "Www-Authenticate": "Bearer",
-			"X-Request-Id": "request " + fresh, "Retry-After": "7", "X-RateLimit-Remaining": "3", "RateLimit": "limit=1",
+			"Set-Cookie": "session=1", "X-" + newKey: "1", "Location": "/x", "Server": "nginx", "Www-Authenticate": "Bearer",
+			"X-Request-Id": "request " + newKey, "Retry-After": "7", "X-RateLimit-Remaining": "3", "RateLimit": "limit=1",
 		} {
 			w.Header().Set(name, value)
 		}
 		w.Header().Add("Trailer", "X-Late")
 		answer(201, "application/json", realRenewal)(w, r)
-		w.Header().Set("X-Late", fresh)
+		w.Header().Set("X-Late", newKey)
 	})
 	var seen http.Header
-	client := clientFor(t, p.URL, oldKey, around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+	looking := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
 		if err == nil {
 			seen = resp.Header.Clone()
@@ -292,13 +216,67 @@ func TestMiddlewareSeesListedHeaders(t *testing.T) {
 			}
 		}
 		return resp, err
-	}))
-	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+	})
+	renewed, err := clientFor(t, p.URL, oldKey, looking).RenewToken(t.Context(), renewal(oldKey))
 	wantRenewed(t, renewed, err)
 	delete(seen, "Date")
 	delete(seen, "Content-Length")
-	want := "map[Content-Type:[application/json] Ratelimit:[limit=1] Retry-After:[7] X-Ratelimit-Remaining:[3] X-Request-Id:[[withheld: the server's text repeats the key and is not shown]]]"
+	want := "map[Content-Type:[application/json] Ratelimit:[limit=1] Retry-After:[7] X-Ratelimit-Remaining:[3] " +
+		"X-Request-Id:[[withheld: the server's text repeats the key and is not shown]]]"
 	if got := fmt.Sprint(seen); got != want {
 		t.Errorf("a middleware sees %s\nwant %s", got, want)
+	}
+}
+
+// A middleware that changes the headers of its request changes no other request.
+func TestMiddlewareHeadersAreItsOwn(t *testing.T) {
+	p := newProbe(t, nil)
+	spoil := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		req.Header["Accept"][0] += ";spoilt"
+		req.Header["User-Agent"][0] += " spoilt"
+		return next.RoundTrip(req)
+	}
+	client := clientFor(t, p.URL, oldKey, around(spoil), esper.WithUserAgent("test/1"))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			_, _ = client.TokenInfo(t.Context())
+			_, _ = client.RenewToken(t.Context(), renewal(oldKey))
+		})
+	}
+	wg.Wait()
+	for _, r := range p.arrivals() {
+		if got := r.Header.Get("Accept") + " " + r.UserAgent(); got != "application/json;spoilt test/1 spoilt" {
+			t.Errorf("%s: %s", r.Method, got)
+		}
+	}
+}
+
+// The access token is sealed in the URL that a middleware sees, whatever else the query holds and however its name is
+// written, and the server gets the query as it was.
+func TestOtherParametersStay(t *testing.T) {
+	for _, query := range []string{
+		"page=2&access_token=made%2Fup", "access_token=made%2Fup&page=2", "a%2Fb=c&access_token=made%2Fup&access_tokens=x&&d",
+		"access_token=made%2Fup&%zz=1", "access%5ftoken=made%2Fup",
+	} {
+		p := newProbe(t, nil)
+		above := ""
+		c := clientFor(t, p.URL, "key", around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			above = req.URL.RawQuery
+			return next.RoundTrip(req)
+		}))
+		edit := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = query; return nil }
+		resp, err := c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{}, edit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		sealed := strings.NewReplacer("access_token=made%2Fup", "access_token=sealed", "access%5ftoken=made%2Fup", "access_token=sealed")
+		if want := sealed.Replace(query); above != want {
+			t.Errorf("a middleware sees %q, want %q", above, want)
+		}
+		if got := p.only(t).URL.RawQuery; got != query {
+			t.Errorf("the server gets %q, want %q", got, query)
+		}
 	}
 }

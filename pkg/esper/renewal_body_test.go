@@ -18,8 +18,9 @@ const realFields = `id=571 user=bindya enterprise=` + enterpriseID + ` app=` + d
 
 func fields(r *esper.RenewedToken) string {
 	const layout = "2006-01-02T15:04:05.999999999Z07:00"
-	return fmt.Sprintf("id=%s user=%s enterprise=%s app=%s expires=%s scope=%s created=%s updated=%s", r.ID, r.User, r.Enterprise.ID,
-		r.DeveloperApp.ID, r.ExpiresAt.Format(layout), strings.Join(r.Scope, ","), r.CreatedOn.Format(layout), r.UpdatedOn.Format(layout))
+	return fmt.Sprintf("id=%s user=%s enterprise=%s app=%s expires=%s scope=%s created=%s updated=%s", r.ID, r.User,
+		r.Enterprise.ID, r.DeveloperApp.ID, r.ExpiresAt.Format(layout), strings.Join(r.Scope, ","),
+		r.CreatedOn.Format(layout), r.UpdatedOn.Format(layout))
 }
 
 func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
@@ -36,61 +37,45 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 	tests := []struct{ name, old, new, wantOld, wantNew string }{
 		{"as it is", "", "", "", ""},
 		{"id a string", `571`, `"571"`, "", ""},
-		{"id null", `571`, `null`, "id=571", "id="},
 		{"id an object", `571`, `{"token": "nested", "n": [1, {}]}`, "id=571", "id="},
 		{"id an array", `571`, `[571]`, "id=571", "id="},
 		{"id huge", `571`, strings.Repeat("9", 400), "id=571", "id=" + strings.Repeat("9", 400)},
 		{"id NaN", `571`, `NaN`, "id=571", "id="},
-		{"id -Infinity", `571`, `-Infinity`, "id=571", "id="},
 		{"id missing", `"id": 571, `, ``, "id=571", "id="},
-		{"id without value", `571`, ``, "id=571", "id="},
 		{"user a number", `"bindya"`, `12`, "bindya", "12"},
-		{"user null", `"bindya"`, `null`, "bindya", ""},
-		{"user true", `"bindya"`, `true`, "bindya", ""},
 		{"user in single quotes", `"bindya"`, `'bindya'`, "bindya", ""},
 		{"user with a raw newline", `bindya`, "bin\ndya", "bindya", ""},
 		{"user with invalid UTF-8", `bindya`, "bin\xffdya", "bindya", "bin\ufffddya"},
 		{"user quotes a token", `bindya`, `\"token\": \"other\"`, "bindya", `"token": "other"`},
-		{"enterprise a bare UUID", "Esper [" + enterpriseID + "]", enterpriseID, "", ""},
 		{"enterprise a number", `"Esper [` + enterpriseID + `]"`, `7`, enterpriseID, ""},
 		{"enterprise nested", `"Esper [` + enterpriseID + `]"`, `{"id": "x", "token": "nested"}`, enterpriseID, ""},
 		{"developerapp null", `"DeveloperApp object (` + developerAppID + `)"`, `null`, developerAppID, ""},
-		{"developerapp missing", ` "developerapp": "DeveloperApp object (` + developerAppID + `)",`, ``, developerAppID, ""},
 		{"date null", expires, `null`, read, noDate},
 		{"date a number", expires, `1688358593`, read, "2023-07-03T04:29:53Z"},
 		{"date empty", expires, `""`, read, noDate},
-		{"date never", expires, `"never"`, read, noDate},
 		{"date of Python", expires, `"2023-07-03 04:29:53.906020+00:00"`, "", ""},
-		{"date without offset", expires, `"2023-07-03T04:29:53.906020"`, "", ""},
 		{"date elsewhere", expires, `"2023-07-03T06:29:53.906020+02:00"`, "", ""},
 		{"date an object", expires, `{"$date": 1}`, read, noDate},
 		{"scope an array", scope, `["read", "write"]`, scopes, "read,write"},
-		{"scope null", scope, `null`, scopes, ""},
 		{"scope nested", scope, `[["read"], {"a": 1}, "sdk"]`, scopes, "sdk"},
 		{"unknown fields", `{"id"`, `{"extra": {"token": "nested"}, "list": [{"token": "nested"}], "id"`, "", ""},
-		{"huge field before", `{"id"`, `{"big": "` + strings.Repeat("x", 900<<10) + `", "id"`, "", ""},
 		{"huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 900<<10) + `", "expires_at"`, "", ""},
 		{"too huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 2<<20) + `", "expires_at"`, "", ""},
 		{"deeply nested field", `{"id"`, `{"deep": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `, "id"`, "", ""},
 		{"token twice", token, `"token": "first", ` + token, "", ""},
 		{"token null and then real", token, `"token": null, ` + token, "", ""},
-		{"token real and then null", token, token + `, "token": null`, "", ""},
 		{"nested token before", `{"id"`, `{"old": {"token": "nested"}, "id"`, "", ""},
 		{"nested token after", `"scope"`, `"old": {"token": "nested"}, "scope"`, "", ""},
 		{"upper-case names", `"id": 571, "user"`, `"ID": 571, "User"`, "", ""},
-		{"only TOKEN", token, strings.Replace(token, "token", "TOKEN", 1), "", ""},
 		{"another TOKEN first", token, `"TOKEN": "other", ` + token, "", ""},
 		{"another TOKEN", token, token + `, "TOKEN": "other"`, "", ""},
 		{"name escaped", `"token"`, `"\u0074ok\u0065n"`, "", ""},
 		{"key escaped", `NewMadeUp`, `\u004eew\u004dadeUp`, "", ""},
 		{"BOM", `{"id"`, "\ufeff" + `{"id"`, "", ""},
-		{"white space", `, `, " \r\n\t, \t", "", ""},
 		{"white space around", realRenewal, "\n\n " + realRenewal + " \r\n", "", ""},
 		{"commas doubled", `, `, ` ,, `, "", ""},
 		{"comma at the end", `Z"}`, `Z",}`, "", ""},
-		{"a name alone", `{"id"`, `{"stray", "id"`, "", ""},
 		{"comma missing", `571, `, `571 `, "", ""},
-		{"comma missing between texts", `"bindya", `, `"bindya" `, "", ""},
 		{"garbage after", realRenewal, realRenewal + "<!-- proxy -->", "", ""},
 		{"second document after", realRenewal, realRenewal + `{"token": "other"}`, "", ""},
 		{"brace missing", `Z"}`, `Z"`, "", ""},
@@ -98,8 +83,8 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"only the key", realRenewal, "{" + token + "}", realFields, onlyKey},
 	}
 	var body string
-	base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) { answer(201, "application/json", body)(w, r) })
-	client := clientFor(t, base, oldKey)
+	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) { answer(201, "application/json", body)(w, r) })
+	client := clientFor(t, p.URL, oldKey)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body = realRenewal
@@ -116,59 +101,39 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 			if !json.Valid([]byte(strings.TrimPrefix(body, "\ufeff"))) || len(body) > mebibyte {
 				want = onlyKey // only the key is promised of a broken document
 			}
-			posts.Store(0)
+			p.count.Store(0)
 			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 			if got := fields(wantRenewed(t, renewed, err)); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
-			wantCount(t, "POSTs", posts.Load(), 1)
+			wantCount(t, "POSTs", p.count.Load(), 1)
 		})
 	}
 }
 
 func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusAccepted} {
-		for _, contentType := range []string{"application/json", "text/plain", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "not a type;;"} {
-			t.Run(fmt.Sprintf("%d %q", status, contentType), func(t *testing.T) {
-				base, posts := counted(t, answer(status, contentType, realRenewal))
-				renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
-				if got := fields(wantRenewed(t, renewed, err)); got != realFields {
-					t.Errorf("got  %s\nwant %s", got, realFields)
-				}
-				wantCount(t, "POSTs", posts.Load(), 1)
-			})
-		}
-	}
-}
-
-// A key may come as a JSON number. The client keeps every digit.
-func TestRenewToken_KeyIsANumber(t *testing.T) {
-	const key = "123456789012345678901234567890"
-	for _, body := range []string{`{"token": ` + key + `, "id": 571}`, `{"id": 571, "token": ` + key + `}`} {
-		base, _ := counted(t, answer(201, "application/json", body))
-		renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
-		if err != nil || renewed.Token.Reveal() != key || renewed.ID != "571" {
-			t.Errorf("%s: %+v, %v", body, renewed, err)
+		for _, contentType := range []string{"application/json", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "no type;;"} {
+			p := newProbe(t, answer(status, contentType, realRenewal))
+			renewed, err := clientFor(t, p.URL, oldKey).RenewToken(t.Context(), renewal(oldKey))
+			if got := fields(wantRenewed(t, renewed, err)); got != realFields {
+				t.Errorf("%d %q: got  %s\nwant %s", status, contentType, got, realFields)
+			}
 		}
 	}
 }
 
 func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	reasons := map[string]string{"empty": "is empty", "HTML": "an HTML page", "a brace": "cut short", "an empty object": "no usable token"}
+	reasons := map[string]string{"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token"}
 	for name, body := range map[string]string{
 		"empty":                     "",
 		"white space":               " \r\n",
 		"null":                      "null",
-		"text":                      `"null"`,
 		"the key alone":             `"` + newKey + `"`,
 		"HTML":                      `<html><body>"token": "` + newKey + `"</body></html>`,
 		"an array":                  `[` + realRenewal + `]`,
-		"a number":                  "201",
 		"an empty object":           "{}",
-		"a brace":                   "{",
-		"only a name":               `{"token"`,
-		"only a colon":              `{"token":`,
 		"cut in the key":            realRenewal[:strings.Index(realRenewal, newKey)+10],
 		"cut before the last quote": realRenewal[:strings.Index(realRenewal, newKey)+len(newKey)],
 		"cut in an escape":          `{"token": "` + newKey + `\"`,
@@ -177,12 +142,9 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 		"only nested":               `{"data": ` + realRenewal + `}`,
 		"two tokens, malformed":     `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
 		"the old key, malformed":    `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
-		"cut in a nested token":     `{"data": {"token": "` + newKey + `"`,
 		"token null":                token(`null`),
 		"token empty":               token(`""`),
 		"token an object":           token(`{"token": "` + newKey + `"}`),
-		"token an array":            token(`["` + newKey + `"]`),
-		"token true":                token(`true`),
 		"token without value":       token(``),
 		"token a lone surrogate":    token(`"\ud83d` + newKey + `"`),
 		"token invalid UTF-8":       token("\"" + newKey + "\xff\""),
@@ -190,17 +152,14 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 		"token with a raw newline":  token("\"" + newKey + "\n\""),
 		"token with a wrong escape": token(`"` + newKey + `\x41"`),
 		"token NaN":                 token(`NaN`),
-		"token -Infinity":           token(`-Infinity`),
 		"token no number":           token(`12abc`),
-		"token a sign":              token(`-`),
 		"token unquoted":            token(newKey),
 		"UTF-16":                    "{\x00\"\x00t\x00o\x00k\x00e\x00n\x00\"\x00:\x00\"\x00a\x00\"\x00}\x00",
 		"opening braces":            strings.Repeat("{", 100000),
-		"names without end":         "{" + strings.Repeat(`"token"`, 10000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			base, posts := counted(t, answer(201, "application/json", body))
-			renewed, err := clientFor(t, base, oldKey).RenewToken(t.Context(), renewal(oldKey))
+			p := newProbe(t, answer(201, "application/json", body))
+			renewed, err := clientFor(t, p.URL, oldKey).RenewToken(t.Context(), renewal(oldKey))
 			wantLost(t, renewed, err, esper.OutcomeUnreadable, body)
 			if !errors.Is(err, esper.ErrInvalidResponse) || !strings.Contains(err.Error(), reasons[name]) {
 				t.Errorf("error %v, want ErrInvalidResponse, %s", err, reasons[name])
@@ -208,7 +167,7 @@ func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 			if body != "" && strings.Contains(fmt.Sprintf("%v %+v %#v %q", err, err, err, err), newKey) {
 				t.Error("the error's text shows the new key")
 			}
-			wantCount(t, "POSTs", posts.Load(), 1)
+			wantCount(t, "POSTs", p.count.Load(), 1)
 		})
 	}
 }

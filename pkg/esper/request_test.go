@@ -2,14 +2,18 @@ package esper_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -34,29 +38,30 @@ func TestRequestOnTheWire(t *testing.T) {
 	} else if version += "0.0.0"; err != nil { // nothing is released
 		t.Error(err)
 	}
-	for _, base := range []string{"", "/", "/api", "/api/", "/a/b%2Fc/"} {
-		for _, opts := range [][]esper.Option{nil, {esper.WithMiddleware(meddler)}} {
+	for _, base := range []string{"", "/", "/api/", "/a/b%2Fc/", "/a%3Fb%25", "/%C3%A9", "/(a;b)*", "//a", "/%7Benterprise_id%7D"} {
+		for agent, opt := range map[string]esper.Option{version: esper.WithMiddleware(meddler), "mine/1": esper.WithUserAgent("mine/1")} {
 			p := newProbe(t, nil)
-			each(t, clientFor(t, p.URL+base, "my key", opts...), "old", func(t *testing.T, do func(context.Context) error) {
-				p.seen = nil
-				if err := do(t.Context()); err != nil {
-					t.Fatal(err)
+			c := clientFor(t, p.URL+base, "my key", opt)
+			_, err := c.TokenInfo(t.Context())
+			_, renewErr := c.RenewToken(t.Context(), renewal("old"))
+			if seen := p.arrivals(); err != nil || renewErr != nil || len(seen) != 2 {
+				t.Fatalf("%s: %v, %v, %d requests", base, err, renewErr, len(seen))
+			}
+			for i, want := range []string{
+				"GET /v1/token-info/",
+				"POST /v0/enterprise/" + enterpriseID + "/developerapp/" + developerAppID + "/renew-token/?access_token=old",
+			} {
+				r := p.arrivals()[i]
+				if got := r.Method + " " + r.RequestURI; got != strings.Replace(want, " ", " "+strings.TrimRight(base, "/"), 1) {
+					t.Errorf("%s, want %s", got, want)
 				}
-				r, prefix := p.only(t), strings.TrimRight(base, "/")
-				method, uri := "GET", prefix+"/v1/token-info/"
-				if strings.HasSuffix(t.Name(), "RenewToken") || strings.Contains(t.Name(), "RenewToken#") {
-					method, uri = "POST", prefix+"/v0/enterprise/"+enterpriseID+"/developerapp/"+developerAppID+"/renew-token/?access_token=old"
+				fields := map[string][]string{
+					"Authorization": {"Bearer my key"}, "Accept": {"application/json"}, "User-Agent": {agent}, "Referer": nil,
 				}
-				if r.Method != method || r.RequestURI != uri {
-					t.Errorf("%s %s, want %s %s", r.Method, r.RequestURI, method, uri)
+				if r.Method == http.MethodPost {
+					fields["Idempotency-Key"], fields["X-Idempotency-Key"], fields["Content-Type"] = nil, nil, nil
 				}
-				want := map[string][]string{
-					"Authorization": {"Bearer my key"}, "Accept": {"application/json"}, "User-Agent": {version}, "Referer": nil,
-				}
-				if method == "POST" {
-					want["Idempotency-Key"], want["X-Idempotency-Key"], want["Content-Type"] = nil, nil, nil
-				}
-				for name, values := range want {
+				for name, values := range fields {
 					if got := r.Header[name]; !reflect.DeepEqual(got, values) {
 						t.Errorf("%s = %q, want %q", name, got, values)
 					}
@@ -64,60 +69,81 @@ func TestRequestOnTheWire(t *testing.T) {
 				if r.body != "" || r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
 					t.Errorf("body %q, length %d, encoding %q, want none", r.body, r.ContentLength, r.TransferEncoding)
 				}
-			})
-		}
-	}
-}
-
-func TestAccessTokenIsEncodedOnce(t *testing.T) {
-	p := newProbe(t, nil)
-	for _, key := range []string{
-		"plain", "a&b", "a+b", "a%b", "a%2Fb", "a%252Fb", "a;b", "a=b", "a/b?c#d", "a b  c", `a"b\c`, "ключ-é", "access_token=x&access_token=y", "sealed", "{}|^`<>", "~!*'()",
-	} {
-		p.seen = nil
-		if _, err := clientFor(t, p.URL, key).RenewToken(t.Context(), renewal(key)); err != nil {
-			t.Fatalf("%q: %v", key, err)
-		}
-		r := p.only(t)
-		query, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil || !reflect.DeepEqual(query, url.Values{"access_token": {key}}) {
-			t.Errorf("%q arrived in %q as %q, %v", key, r.URL.RawQuery, query, err)
-		}
-		if got := r.Header["Authorization"]; !reflect.DeepEqual(got, []string{"Bearer " + key}) {
-			t.Errorf("%q: Authorization = %q", key, got)
-		}
-	}
-}
-
-func TestHTTP2AndFreshConnections(t *testing.T) {
-	p := unstartedProbe(nil)
-	p.EnableHTTP2 = true
-	p.StartTLS()
-	defer p.Close()
-	transport := p.Client().Transport.(*http.Transport)
-	protos := transport.TLSClientConfig.Clone().NextProtos
-	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(meddler))
-	addresses := make(map[string]bool)
-	for range 3 {
-		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-			if err := do(t.Context()); err != nil {
-				t.Fatal(err)
 			}
-		})
-	}
-	for _, r := range p.arrivals() {
-		switch {
-		case r.Method == "GET" && r.Proto != "HTTP/2.0":
-			t.Errorf("TokenInfo came over %s, want HTTP/2.0", r.Proto)
-		case r.Method == "POST" && (r.Proto != "HTTP/1.1" || addresses[r.RemoteAddr] || r.Header.Get("Connection") != "close"):
-			t.Errorf("RenewToken came over %s, Connection: %q, used before: %v", r.Proto, r.Header.Get("Connection"), addresses[r.RemoteAddr])
 		}
-		addresses[r.RemoteAddr] = true
 	}
-	if len(p.arrivals()) != 6 || len(addresses) != 4 {
-		t.Errorf("%d requests over %d connections, want 6 over 4", len(p.arrivals()), len(addresses))
+}
+
+// A key arrives as it is. A renewal without an AccessToken renews the client's own key.
+func TestAccessTokenIsEncodedOnce(t *testing.T) {
+	for _, key := range []string{
+		"plain", "a&b", "a+b", "a%b", "a%2Fb", "a%252Fb", "a;b", "a=b", "a/b?c#d", "a b  c", `a"b\c`, "ключ-é", "&lt;", `\\\\`,
+		"access_token=x&access_token=y", "sealed", "{}|^`<>", "~!*'()", strings.Repeat("%25", 2000),
+	} {
+		for _, given := range []string{key, ""} {
+			p := newProbe(t, nil)
+			if _, err := clientFor(t, p.URL, key).RenewToken(t.Context(), renewal(given)); err != nil {
+				t.Fatalf("%q: %v", key, err)
+			}
+			r := p.only(t)
+			query, err := url.ParseQuery(r.URL.RawQuery)
+			if err != nil || !reflect.DeepEqual(query, url.Values{"access_token": {key}}) {
+				t.Errorf("%q arrived in %q as %q, %v", key, r.URL.RawQuery, query, err)
+			}
+			if got := r.Header["Authorization"]; !reflect.DeepEqual(got, []string{"Bearer " + key}) {
+				t.Errorf("%q: Authorization = %q", key, got)
+			}
+		}
 	}
-	if transport.DisableKeepAlives || !transport.ForceAttemptHTTP2 || transport.TLSNextProto["h2"] == nil || len(transport.TLSClientConfig.NextProtos) < len(protos) {
-		t.Error("WithTransport's transport was changed")
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	target := newProbe(t, nil)
+	secure, trusting := secureProbe(t, nil)
+	for place, location := range map[string]string{
+		"port":       target.URL + "/api/v1/token-info/",
+		"host":       strings.Replace(target.URL, "127.0.0.1", "localhost", 1) + "/api/",
+		"scheme":     secure.URL + "/api/",
+		"no scheme":  strings.TrimPrefix(target.URL, "http:"),
+		"same host":  "/api/elsewhere/",
+		"with slash": "?again",
+		"malformed":  "http://[::1",
+		"none":       "",
+	} {
+		for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308, 399} {
+			p := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Location"] = []string{location}[:min(1, len(location))]
+				w.WriteHeader(status)
+			})
+			c := clientFor(t, p.URL+"/api", "key", esper.WithTransport(trusting), quickRetry(3))
+			name := fmt.Sprint(place, " ", status)
+			each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
+				err := do(t.Context())
+				var api *esper.APIError
+				if !errors.Is(err, esper.ErrRedirect) || !errors.As(err, &api) || api.StatusCode != status ||
+					!strings.Contains(err.Error(), strconv.Itoa(status)) {
+					t.Errorf("%s: %v, want ErrRedirect", name, err)
+				}
+				var lost *esper.RenewalError
+				if errors.As(err, &lost) && lost.Outcome != esper.OutcomeUnknown { // it may have renewed before it redirected
+					t.Errorf("%s: outcome %v, want OutcomeUnknown", name, lost.Outcome)
+				}
+			})
+			checkPassedOn := func(resp *http.Response, err error) {
+				if err != nil || resp.Body.Close() != nil || resp.StatusCode != status || resp.Header.Get("Location") != "" {
+					t.Errorf("%s: Generated: %v, %v", name, resp, err)
+				}
+			}
+			checkPassedOn(c.Generated().GetTokenInfo(t.Context())) //nolint:bodyclose // it is closed
+			params := &gen.RenewTokenParams{AccessToken: "key"}
+			checkPassedOn(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params)) //nolint:bodyclose // as above
+			for _, r := range p.arrivals() {
+				if strings.Contains(r.RequestURI, "elsewhere") || strings.Contains(r.RequestURI, "again") {
+					t.Errorf("%s: %s was followed", name, r.RequestURI)
+				}
+			}
+			wantCount(t, name+": requests, one for each call", p.count.Load(), 4)
+		}
 	}
+	wantCount(t, "requests to the target", target.count.Load()+secure.count.Load(), 0)
 }

@@ -20,8 +20,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-const someInfo = `{"id": "570", "enterprise": "` + enterpriseID + `"}`
-
 // timed answers with the steps in turn, the last one again and again, and notes when it was asked.
 type timed struct {
 	steps []func() (*http.Response, error)
@@ -31,14 +29,6 @@ type timed struct {
 func (s *timed) RoundTrip(*http.Request) (*http.Response, error) {
 	s.at = append(s.at, time.Now())
 	return s.steps[min(len(s.at), len(s.steps))-1]()
-}
-
-// gaps returns the waits between the attempts.
-func (s *timed) gaps() (waits []time.Duration) {
-	for i := 1; i < len(s.at); i++ {
-		waits = append(waits, s.at[i].Sub(s.at[i-1]))
-	}
-	return waits
 }
 
 func step(status int, body string, header ...string) func() (*http.Response, error) {
@@ -52,7 +42,7 @@ func failure(err error) func() (*http.Response, error) {
 // timedCall makes one TokenInfo in fake time and returns how long it took.
 func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option) (took time.Duration, err error) {
 	t.Helper()
-	client := clientFor(t, "foo", oldKey, append(opts, instead(s))...)
+	client := clientFor(t, "foo", oldKey, append(opts, instead(s.RoundTrip))...)
 	start := time.Now()
 	info, err := client.TokenInfo(ctx)
 	if err == nil && info.ID != "570" {
@@ -63,7 +53,7 @@ func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option
 
 func TestTokenInfo_WhatIsTriedAgain(t *testing.T) {
 	cutBody := func() (*http.Response, error) {
-		return respond(200, io.MultiReader(strings.NewReader(someInfo[:9]), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
+		return respond(200, io.MultiReader(strings.NewReader(infoAnswer[:9]), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
 	}
 	type row struct {
 		step  func() (*http.Response, error)
@@ -82,7 +72,7 @@ func TestTokenInfo_WhatIsTriedAgain(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &timed{steps: []func() (*http.Response, error){tt.step, step(200, someInfo)}}
+				s := &timed{steps: []func() (*http.Response, error){tt.step, step(200, infoAnswer)}}
 				if _, err := timedCall(t.Context(), t, s); (err == nil) != tt.again || (len(s.at) == 2) != tt.again {
 					t.Errorf("once: %d attempts, %v", len(s.at), err)
 				}
@@ -123,7 +113,8 @@ func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 					if _, err := timedCall(t.Context(), t, s, esper.WithRetry(tt.retry)); !errors.Is(err, esper.ErrServer) || len(s.at) != tt.attempts {
 						t.Fatalf("%d attempts, %v", len(s.at), err)
 					}
-					for n, wait := range s.gaps() {
+					for n := range s.at[1:] {
+						wait := s.at[n+1].Sub(s.at[n])
 						bound := min(tt.first<<n, tt.limit)
 						if wait < 0 || wait > bound {
 							t.Errorf("wait %d is %v, its bound %v", n, wait, bound)
@@ -164,7 +155,7 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, status := range []int{429, 503} {
 				synctest.Test(t, func(t *testing.T) {
-					s := &timed{steps: []func() (*http.Response, error){step(status, "", "Retry-After", tt.value()), step(200, someInfo)}}
+					s := &timed{steps: []func() (*http.Response, error){step(status, "", "Retry-After", tt.value()), step(200, infoAnswer)}}
 					took, err := timedCall(t.Context(), t, s)
 					var api *esper.APIError
 					switch {
@@ -208,19 +199,35 @@ func TestTokenInfo_ContextEndsAWait(t *testing.T) {
 func TestTokenInfo_EachAttemptHasItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		slow := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		slow := instead(func(req *http.Request) (*http.Response, error) {
 			if n++; n == 3 {
 				time.Sleep(1900 * time.Millisecond)
-				return respond(200, strings.NewReader(someInfo)), nil
+				return says(200, infoAnswer)
 			}
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
 		start := time.Now()
-		_, err := clientFor(t, "foo", oldKey, slow.option(), esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
+		_, err := clientFor(t, "foo", oldKey, slow, esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
 		if took := time.Since(start); err != nil || n != 3 || took < 5900*time.Millisecond || took > 6*time.Second {
 			t.Errorf("%d attempts in %v, %v", n, took, err)
 		}
+	})
+}
+
+// A middleware that removes the end of the request's context does not make a call endless.
+func TestMiddlewareWithoutCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, transport := memoryProbe(t, untilTheEnd)
+		lasting := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+		})
+		c := clientFor(t, memory, oldKey, esper.WithTransport(transport), lasting, quickRetry(1))
+		each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+			if err := do(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
 	})
 }
 
@@ -230,8 +237,8 @@ func TestLogger_OneRecordAnAttempt(t *testing.T) {
 			"RenewToken POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ 429 1\nRenewToken POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ 201 2\n"} {
 			var out bytes.Buffer
 			logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
-			s := &timed{steps: []func() (*http.Response, error){step(503, ""), failure(errors.New(oldKey)), step(200, someInfo), step(429, oldKey), step(201, realRenewal)}}
-			client := clientFor(t, "https://h.test/base%20path/api/", oldKey, esper.WithLogger(logger), instead(s))
+			s := &timed{steps: []func() (*http.Response, error){step(503, ""), failure(errors.New(oldKey)), step(200, infoAnswer), step(429, oldKey), step(201, realRenewal)}}
+			client := clientFor(t, "https://h.test/base%20path/api/", oldKey, esper.WithLogger(logger), instead(s.RoundTrip))
 			_, err := client.TokenInfo(t.Context())
 			renewed, renewErr := client.RenewToken(t.Context(), renewal(oldKey))
 			if wantRenewed(t, renewed, renewErr); err != nil {

@@ -11,11 +11,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -82,6 +85,41 @@ func checkError(t *testing.T, what string, err error) {
 			checkError(t, what, inner)
 		}
 	}
+}
+
+// spy is a middleware that looks for the key in everything that it gets. It appends the responses to kept.
+func spy(t *testing.T, kept *[]*http.Response) esper.Option {
+	var mu sync.Mutex
+	look := func(what string, values ...any) {
+		for _, v := range values {
+			checkPrinting(t, fmt.Sprintf("middleware, %s %T", what, v), v)
+		}
+	}
+	lookAt := func(what string, req *http.Request) {
+		lasting := req.WithContext(context.WithoutCancel(req.Context())) // a time limit must not end the dump
+		dump, err := httputil.DumpRequestOut(lasting, true)
+		look(what, string(dump), err, req, *req.URL, req.URL.String(), req.Header, req.Context())
+	}
+	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		lookAt("request", req)
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			WroteHeaderField: func(name string, values []string) { look("trace of "+name, values) },
+			Got1xxResponse:   func(_ int, header textproto.MIMEHeader) error { look("trace", header); return nil },
+			WroteRequest:     func(info httptrace.WroteRequestInfo) { look("trace", info) },
+		}))
+		resp, err := next.RoundTrip(req)
+		if err != nil {
+			checkError(t, "middleware", err)
+			return nil, err
+		}
+		dump, err := httputil.DumpResponse(resp, true)
+		look("response", string(dump), resp, resp.Status, resp.Header, resp.Trailer, resp.Request, resp.Body, err)
+		lookAt("request of the response", resp.Request) // its context holds the answer by now
+		mu.Lock()
+		defer mu.Unlock()
+		*kept = append(*kept, resp)
+		return resp, nil
+	})
 }
 
 // checkCalls makes every call, and checks that no result, error, log record or response shows the key.
@@ -162,40 +200,34 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 		} {
 			t.Run(name+"/"+form, func(t *testing.T) {
 				t.Parallel()
-				checkCalls(t, rawServer(t, answer))
+				checkCalls(t, rawServer(t, saying(answer)))
 			})
 		}
 	}
 }
 
 func TestSecretsStayOutOfFailures(t *testing.T) {
-	closed := rawServer(t, "")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
-	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-	secure.StartTLS()
-	defer secure.Close()
-	refusing := newProbe(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusProxyAuthRequired) })
-	proxy, err := url.Parse(refusing.URL)
+	silent := rawServer(t, saying(""))
+	secure, _ := secureProbe(t, nil)
+	proxy, err := url.Parse(newProbe(t, answer(http.StatusProxyAuthRequired, "", "no")).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	through := esper.WithTransport(&http.Transport{Proxy: http.ProxyURL(proxy)})
-	checkCalls(t, closed)
-	checkCalls(t, "http://"+l.Addr().String())
+	checkCalls(t, silent)
+	checkCalls(t, "http://127.0.0.1:1")
 	checkCalls(t, secure.URL)
-	checkCalls(t, strings.Replace(closed, "http:", "https:", 1))
+	checkCalls(t, strings.Replace(silent, "http:", "https:", 1))
 	checkCalls(t, "https://esper.invalid", through)
 	checkCalls(t, "http://esper.invalid", through, esper.WithInsecureHTTP())
-	checkCalls(t, newProbe(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).URL, esper.WithTimeout(20*time.Millisecond))
+	synctest.Test(t, func(t *testing.T) {
+		_, transport := memoryProbe(t, untilTheEnd)
+		checkCalls(t, memory, esper.WithTransport(transport))
+	})
 }
 
 func TestSecretValuesDoNotPrint(t *testing.T) {
-	c := clientFor(t, "foo", canary, esper.WithTransport(&http.Transport{}), esper.WithUserAgent("x"))
+	c := clientFor(t, "foo", canary)
 	secret, source, request := esper.NewSecret(canary), esper.APIKey(canary), renewal(canary)
 	info := esper.TokenInfo{Token: secret, SourceRefreshToken: secret}
 	renewed := esper.RenewedToken{Token: secret}
@@ -235,14 +267,14 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	}
 }
 
-// The context of a middleware's request carries the secrets and, once it has arrived, the answer. No verb of fmt
-// prints them.
+// No verb of fmt prints the context of a middleware's request, which carries the secrets and, once it has arrived, the
+// answer.
 func TestContextDoesNotPrint(t *testing.T) {
 	p := newProbe(t, answer(201, "application/json", `{"id": 1, "enterprise": "e", "token": "`+canary+`-new"}`))
 	prying := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		ctx := context.WithValue(req.Context(), t, 1)
 		resp, err := next.RoundTrip(req.WithContext(ctx))
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%U", "%O", "%e", "%p"} {
+		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %c %U %O %e %p") {
 			for _, v := range []any{req.Context(), ctx, resp.Body} {
 				checkNoCanary(t, fmt.Sprintf("%T with %s", v, verb), fmt.Sprintf(verb, v))
 			}
@@ -256,17 +288,55 @@ func TestContextDoesNotPrint(t *testing.T) {
 	})
 }
 
-func TestErrorsDoNotPrintTheirBody(t *testing.T) {
+func TestErrorsPrintTheirText(t *testing.T) {
 	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
 	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: api}
-	for _, v := range []any{api, *api, lost, *lost, fmt.Errorf("wrapped: %w", lost), errors.Join(api, lost)} {
-		checkPrinting(t, fmt.Sprintf("%T", v), v)
-	}
 	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%x", "%d", "%q"} {
 		for _, v := range []any{api, *api, lost, *lost} {
 			if got := fmt.Sprintf(verb, v); !strings.Contains(got, "why") {
 				t.Errorf("%s of %T is %q, want the error's text", verb, v, got)
 			}
 		}
+	}
+	checkPrinting(t, "joined", errors.Join(api, fmt.Errorf("wrapped: %w", lost)))
+}
+
+// talker is a connection whose error holds the key, as that of a wrapper for debugging may.
+type talker struct{ net.Conn }
+
+func (talker) Read([]byte) (int, error) { return 0, errors.New("cannot read " + canary) }
+
+// Errors of others may hold the key. If their text is replaced, errors.Is still tells whether a context ended the call.
+func TestSecretsStayOutOfErrorsOfOthers(t *testing.T) {
+	talking := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return talker{conn}, err
+	}
+	checkCalls(t, newProbe(t, nil).URL, esper.WithTransport(&http.Transport{DialContext: talking}))
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
+		for _, text := range []string{canary, url.QueryEscape(canary)} {
+			failing := instead(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", text, cause) })
+			each(t, clientFor(t, "foo", canary, failing, quickRetry(2)), canary, func(t *testing.T, do func(context.Context) error) {
+				err := do(t.Context())
+				checkError(t, "middleware", err)
+				for _, kind := range []error{context.Canceled, context.DeadlineExceeded} {
+					if errors.Is(err, kind) != errors.Is(cause, kind) {
+						t.Errorf("%v of a middleware: errors.Is(%v) is %t", cause, kind, errors.Is(err, kind))
+					}
+				}
+			})
+		}
+	}
+}
+
+// The key to renew may differ from the client's own key. No error shows it either.
+func TestAccessTokenStaysOutOfErrors(t *testing.T) {
+	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
+		body := fmt.Sprintf(`{"message": "no %s, sent as %s"}`, r.URL.Query().Get("access_token"), r.URL.RawQuery)
+		answer(http.StatusBadRequest, "", body)(w, r)
+	})
+	_, err := clientFor(t, p.URL, "key").RenewToken(t.Context(), renewal(canary))
+	if checkError(t, "RenewToken", err); !strings.Contains(err.Error(), "[withheld: the server's text repeats the key") {
+		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@ package esper_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,7 +17,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// renewing is a source with all the optional methods.
+type sourceFunc func() (*oauth2.Token, error)
+
+func (f sourceFunc) Token() (*oauth2.Token, error) { return f() }
+
+// renewing is a source with Reject, Server and RenewToken.
 type renewing struct {
 	key, next string // Reject returns next, or the rejected token if next is empty
 	err       error  // of Reject
@@ -48,12 +53,65 @@ func (s *renewing) RenewToken(_ context.Context, r esper.RenewRequest) (*esper.R
 	return &esper.RenewedToken{Token: esper.NewSecret("renewed-by-the-source")}, nil
 }
 
+// waiter is a source that waits until the context of the call ends. Its Token method must not be called.
+type waiter struct{ asked chan context.Context }
+
+func (w waiter) Token() (*oauth2.Token, error) { panic("Token was asked instead of TokenContext") }
+
+func (w waiter) TokenContext(ctx context.Context) (*oauth2.Token, error) {
+	w.asked <- ctx
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+var errSource = errors.New("the vault is sealed")
+
+// Each attempt asks the source once, and an error of the source is returned as it is.
+func TestSource(t *testing.T) {
+	p := newProbe(t, answer(http.StatusTooManyRequests, "", ""))
+	asked := 0
+	c := clientOf(t, p.URL, sourceFunc(func() (*oauth2.Token, error) {
+		if asked++; asked%4 == 0 {
+			return nil, errSource
+		}
+		return &oauth2.Token{AccessToken: fmt.Sprint("key-", asked)}, nil
+	}), quickRetry(9))
+	if _, err := c.TokenInfo(t.Context()); err != errSource { //nolint:errorlint // as it is, not wrapped
+		t.Errorf("TokenInfo: %v, want the source's error as it is", err)
+	}
+	_, err := c.RenewToken(t.Context(), renewal("old"))
+	failed := (*esper.RenewalError)(nil)
+	if !errors.As(err, &failed) || failed.Outcome != esper.OutcomeNotRenewed || failed.Err != errSource { //nolint:errorlint // as it is
+		t.Errorf("RenewToken: %#v, want NotRenewed with the source's error", err)
+	}
+	if got := strings.Join(p.keys(), " "); got != "key-1 key-2 key-3 key-5 key-6 key-7" {
+		t.Errorf("the requests used %s", got)
+	}
+}
+
+func TestSourceGetsTheContext(t *testing.T) {
+	w := waiter{make(chan context.Context, 1)}
+	c := clientOf(t, "foo", w, untouchable(t))
+	type tag struct{}
+	each(t, c, "old", func(t *testing.T, do func(context.Context) error) {
+		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), tag{}, "mine"))
+		go func() {
+			if asked := <-w.asked; asked.Value(tag{}) != "mine" {
+				t.Error("the source did not get the call's context")
+			}
+			cancel(errSource)
+		}()
+		if err := do(ctx); !errors.Is(err, errSource) {
+			t.Errorf("%v, want the source's error", err)
+		}
+	})
+}
+
 // knows starts a server that accepts only key.
 func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+key {
-			w.WriteHeader(http.StatusUnauthorized)
-			_, _ = io.WriteString(w, refusal)
+			answer(http.StatusUnauthorized, "", refusal)(w, r)
 			return
 		}
 		answerWell(w, r)
@@ -67,30 +125,25 @@ func (p *probe) keys() (keys []string) {
 	return keys
 }
 
-var errLost = errors.New("the key is lost")
-
 // After a 401 the client calls Reject once, and sends TokenInfo once more if Reject returns another key.
 func TestSourceLearnsOfA401(t *testing.T) {
+	errLost := errors.New("the key is lost")
 	for name, tc := range map[string]struct {
 		source   renewing
 		attempts int
 		sent     []string
 		want     error
 	}{
-		"another key":             {renewing{key: "old-key", next: "good-key"}, 4, []string{"old-key", "good-key"}, nil},
-		"another key, no retries": {renewing{key: "old-key", next: "good-key"}, 1, []string{"old-key", "good-key"}, nil},
-		"another bad key":         {renewing{key: "old-key", next: "older-key"}, 4, []string{"old-key", "older-key"}, esper.ErrUnauthorized},
-		"the same key":            {renewing{key: "old-key"}, 4, []string{"old-key"}, esper.ErrUnauthorized},
-		"an error":                {renewing{key: "old-key", err: errLost}, 4, []string{"old-key"}, errLost},
+		"another key":             {renewing{next: "good-key"}, 4, []string{"old-key", "good-key"}, nil},
+		"another key, no retries": {renewing{next: "good-key"}, 1, []string{"old-key", "good-key"}, nil},
+		"another bad key":         {renewing{next: "older-key"}, 4, []string{"old-key", "older-key"}, esper.ErrUnauthorized},
+		"the same key":            {renewing{}, 4, []string{"old-key"}, esper.ErrUnauthorized},
+		"an error":                {renewing{err: errLost}, 4, []string{"old-key"}, errLost},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := knows(t, "good-key")
-			client, err := esper.New(p.URL, &tc.source, quickRetry(tc.attempts))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.CloseIdleConnections()
-			_, err = client.TokenInfo(t.Context())
+			tc.source.key = "old-key"
+			_, err := clientOf(t, p.URL, &tc.source, quickRetry(tc.attempts)).TokenInfo(t.Context())
 			if !errors.Is(err, tc.want) || tc.want != nil && !errors.Is(err, esper.ErrUnauthorized) {
 				t.Errorf("%v, want %v", err, tc.want)
 			}
@@ -105,11 +158,7 @@ func TestSourceLearnsOfA401(t *testing.T) {
 func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
 	p := knows(t, "good-key")
 	source := &renewing{key: "old-key", next: "good-key"}
-	client, err := esper.New(p.URL, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
+	client := clientOf(t, p.URL, source)
 	resp, err := client.Generated().GetTokenInfo(t.Context())
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || resp.Body.Close() != nil {
 		t.Errorf("%v, %v", resp, err)
@@ -125,11 +174,7 @@ func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
 func TestSourceRenewsItsOwnKey(t *testing.T) {
 	p := newProbe(t, nil)
 	source := &renewing{key: "own-key"}
-	client, err := esper.New(p.URL, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
+	client := clientOf(t, p.URL, source)
 	for _, key := range []string{"", "own-key"} {
 		renewed, err := client.RenewToken(t.Context(), renewal(key))
 		if err != nil || renewed.Token.Reveal() != "renewed-by-the-source" {
@@ -141,9 +186,9 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 	if err == nil {
 		_ = resp.Body.Close()
 	}
-	if !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), "Client.RenewToken") {
-		t.Errorf("Generated: %v", err)
-	}
+	checkRefused(t, "Generated", err, "Client.RenewToken", "")
+	_, err = client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
+	checkRefused(t, "RenewPersonalAccessToken", err, "Client.RenewToken", "")
 	if len(source.renewals) != 2 || len(p.keys()) != 0 {
 		t.Fatalf("%d renewals by the source, %d requests", len(source.renewals), len(p.keys()))
 	}
@@ -153,24 +198,12 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 	}
 }
 
-// A renewal without an AccessToken renews the client's own key.
-func TestRenewToken_OwnKey(t *testing.T) {
-	p := newProbe(t, nil)
-	renewed, err := clientFor(t, p.URL, "own key").RenewToken(t.Context(), renewal(""))
-	if err != nil || renewed.Token.Reveal() != "new-token" {
-		t.Fatal(renewed, err)
-	}
-	if r := p.only(t); r.URL.Query().Get("access_token") != "own key" || r.Header.Get("Authorization") != "Bearer own key" {
-		t.Errorf("%s, %s", r.RequestURI, r.Header)
-	}
-}
-
 // New refuses a source whose Server method names another server.
 func TestSourceKnowsItsServer(t *testing.T) {
 	for server, ok := range map[string]bool{
 		"": true, "https://foo-api.esper.cloud/api": true, "https://FOO-api.esper.cloud.:443/api/": true,
-		"https://bar-api.esper.cloud/api": false, "http://foo-api.esper.cloud/api": false, "https://foo-api.esper.cloud:8443/api": false,
-		"https://foo-api.esper.cloud/other": false, "https://foo-api.esper.cloud": false,
+		"https://bar-api.esper.cloud/api": false, "http://foo-api.esper.cloud/api": false,
+		"https://foo-api.esper.cloud:8443/api": false, "https://foo-api.esper.cloud/other": false,
 	} {
 		_, err := esper.New("foo", &renewing{key: "own-key", server: server})
 		if (err == nil) != ok || !ok && !errors.Is(err, esper.ErrInvalidArgument) {
@@ -179,11 +212,13 @@ func TestSourceKnowsItsServer(t *testing.T) {
 	}
 }
 
-func TestBaseURL(t *testing.T) {
-	c := clientFor(t, "https://FOO-api.esper.cloud.:443/api/", "key")
-	u := c.BaseURL()
-	u.Host = "changed"
-	if got := c.BaseURL().String(); got != "https://foo-api.esper.cloud/api" {
-		t.Errorf("BaseURL is %s", got)
+// generatedCall calls GetTokenInfo of the generated client, and reads the answer.
+func generatedCall(ctx context.Context, c *esper.Client) error {
+	resp, err := c.Generated().GetTokenInfo(ctx)
+	if err != nil {
+		return err
 	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
 }

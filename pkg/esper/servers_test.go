@@ -1,0 +1,187 @@
+package esper_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// arrival is a request as a server saw it.
+type arrival struct {
+	*http.Request
+	body string
+}
+
+// probe is a server that keeps the requests that arrive.
+type probe struct {
+	*httptest.Server // nil if it is in memory
+	count            atomic.Int32
+	mu               sync.Mutex
+	seen             []arrival
+}
+
+// newProbe starts a server that answers with answer, or like an Esper server without faults if answer is nil.
+func newProbe(t testing.TB, answer http.HandlerFunc) *probe {
+	t.Helper()
+	p := unstartedProbe(answer)
+	p.Start()
+	t.Cleanup(p.Close)
+	return p
+}
+
+// secureProbe is newProbe with TLS and HTTP/2, and its transport, which trusts it.
+func secureProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport) {
+	t.Helper()
+	p := unstartedProbe(answer)
+	p.EnableHTTP2 = true
+	p.StartTLS()
+	t.Cleanup(p.Close)
+	return p, p.Client().Transport.(*http.Transport)
+}
+
+func unstartedProbe(answer http.HandlerFunc) *probe {
+	p := &probe{}
+	p.Server = httptest.NewUnstartedServer(p.noting(answer))
+	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	return p
+}
+
+// noting notes each request before answer handles it.
+func (p *probe) noting(answer http.HandlerFunc) http.HandlerFunc {
+	if answer == nil {
+		answer = answerWell
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		p.count.Add(1)
+		body, _ := io.ReadAll(r.Body)
+		p.mu.Lock()
+		p.seen = append(p.seen, arrival{r.Clone(context.Background()), string(body)})
+		p.mu.Unlock()
+		answer(w, r)
+	}
+}
+
+func (p *probe) arrivals() []arrival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
+
+// only returns the one request that arrived.
+func (p *probe) only(t *testing.T) arrival {
+	t.Helper()
+	seen := p.arrivals()
+	if len(seen) != 1 {
+		t.Fatalf("%d requests arrived, want 1", len(seen))
+	}
+	return seen[0]
+}
+
+// memory is the base URL of a probe in memory.
+const memory = "http://127.0.0.1"
+
+// memoryProbe is newProbe without a network, so that a testing/synctest bubble holds both ends. Call it in the bubble.
+func memoryProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport) {
+	t.Helper()
+	p := &probe{}
+	server := &http.Server{Handler: p.noting(answer), ErrorLog: log.New(io.Discard, "", 0)} //nolint:gosec // of this test
+	l := pipeListener{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return p, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		near, far := net.Pipe()
+		select {
+		case l.dialled <- far:
+			return near, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}
+}
+
+type pipeListener struct {
+	dialled chan net.Conn
+	closed  chan struct{}
+	once    *sync.Once
+}
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.dialled:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l pipeListener) Addr() net.Addr { return &net.IPAddr{} }
+
+// rawServer lets serve answer the first request of each connection, and closes the connection.
+func rawServer(t testing.TB, serve func(net.Conn)) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					serve(conn)
+				}
+			})
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+// saying writes text.
+func saying(text string) func(net.Conn) {
+	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+}
+
+// untilTheEnd handles a request by waiting until the client gives up.
+func untilTheEnd(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+func answerWell(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		answer(http.StatusCreated, "application/json", renewalAnswer)(w, r)
+		return
+	}
+	answer(http.StatusOK, "application/json", infoAnswer)(w, r)
+}
+
+func answer(status int, contentType, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = []string{contentType}[:min(1, len(contentType))] // none, or net/http would guess
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func gzipped(t *testing.T, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err := io.WriteString(w, text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
