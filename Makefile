@@ -213,7 +213,7 @@ lives: ## 200 programs that are killed while they renew, and some that are stopp
 	ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow -timeout 20m \
 		-run '^(TestKilledAtRandom|TestProcessesRenewOnce|TestStopped)$$' ./pkg/esper/renew
 
-published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some five minutes)
+published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some two minutes)
 	ESPER_TEST_LIVES=10 $(GO) test -count=1 -timeout 30m -run '^TestPublished$$' ./pkg/examples
 
 tokens: ## the tests of the renewal once more, through personal access tokens (about a minute)

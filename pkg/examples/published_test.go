@@ -101,6 +101,20 @@ func TestPublished(t *testing.T) {
 		}
 	}
 	running.Wait()
+	for _, name := range []string{"daemon", "job", "cron"} {
+		failsClearly(t, filepath.Join(folder, name))
+	}
+}
+
+// failsClearly: if a program cannot start because of a bad setting, its output is one line that says why.
+func failsClearly(t *testing.T, binary string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), binary)
+	c.Env = append(os.Environ(), "ESPER_ENVIRONMENT=foo", "ESPER_KEY_FILE=~/key.json", "ESPER_API_KEY=fake-key-1")
+	out, _ := c.CombinedOutput()
+	if c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "begins with ~") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("%s: %v, want exit code 1 and one line\n%s", binary, c.ProcessState, out)
+	}
 }
 
 func (p program) live(t *testing.T, binary, ending string, after time.Duration) {
@@ -127,12 +141,16 @@ func (p program) live(t *testing.T, binary, ending string, after time.Duration) 
 		}
 		due(t, path)
 	}
+	first := server.Token()
 	server.Fail(-1, espertest.Fault{Delay: 200 * time.Millisecond})
 	for _, operation := range []string{"renewToken", "renewPersonalAccessToken"} {
 		server.FailOperation(operation, -1, espertest.Fault{Delay: time.Second, Handled: true})
 	}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Env = append(os.Environ(), "ESPER_KEY_FILE="+path)
+	if p.idle {
+		after += 500 * time.Millisecond // it has no renewal to wait for
+	}
 	life := published.Life{Server: server, Cmd: cmd, Ending: ending, After: after}
 	out := life.Live(t)
 	stored, renewals := "", processes.Posts(server)
@@ -151,7 +169,7 @@ func (p program) live(t *testing.T, binary, ending string, after time.Duration) 
 		stored = token.AccessToken
 	}
 	switch {
-	case stored != server.Token() && (renewals > 0 || !p.byHand):
+	case stored != server.Token() && (renewals > 0 || !p.byHand && stored != first):
 		t.Errorf("%v: the key is lost: after %d renewals the stored key is not the server's\n%s", life, renewals, out)
 	case renewals > 1 || ending == "itself" && p.idle == (renewals == 1):
 		t.Errorf("%v: %d renewals\n%s", life, renewals, out)

@@ -33,7 +33,7 @@ CRITICAL  the key is lost, refused or missing, has ended, or ends within
 WARNING   the key ends within --warn, or the outcome of a renewal is unknown
 UNKNOWN   the store or Esper cannot be asked, or the command line is wrong
 
-A 90-day key is renewed 18 to 22 days before its end. Durations are written as
+A 90-day key is renewed 18 to 22.5 days before its end. Durations are written as
 10d, 36h, 90m or 1d12h.`
 
 type checkResult struct {

@@ -58,7 +58,7 @@ func do(t *testing.T, args ...string) string {
 // kind, and upgrades, removes and purges the deb. The key and the settings of the operator stay.
 func TestPackage(t *testing.T) {
 	folder := packed(t)
-	root, err := os.MkdirTemp("/var/lib", "esper-key-root-") // others could replace what is in /tmp
+	root, err := os.MkdirTemp("/var/lib", "esper-key-root-") //nolint:usetesting // others could replace what is in /tmp
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(root)) })
 	must(t, os.Chmod(root, executable))
@@ -154,7 +154,7 @@ func installed(t *testing.T, root, store string) *operator {
 		must(t, err)
 		id[i] = n
 	}
-	folder, err := os.MkdirTemp(filepath.Join(root, "var/lib/esper-key"), "n")
+	folder, err := os.MkdirTemp(filepath.Join(root, "var/lib/esper-key"), "n") //nolint:usetesting // the service's folder
 	must(t, errors.Join(err, os.Chown(folder, id[0], id[1])))
 	o.folder, o.store = folder, strings.ReplaceAll(store, "NAME", filepath.Base(folder))
 	o.inside = func(cmd *exec.Cmd) {
@@ -163,7 +163,7 @@ func installed(t *testing.T, root, store string) *operator {
 			cmd.Path, cmd.Env = "/bin/bash", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 			return
 		}
-		cmd.Path, cmd.SysProcAttr.Credential = "/usr/bin/esper-key", &syscall.Credential{Uid: uint32(id[0]), Gid: uint32(id[1])} //nolint:gosec // small
+		cmd.Path, cmd.SysProcAttr.Credential = "/usr/bin/esper-key", &syscall.Credential{Uid: uint32(id[0]), Gid: uint32(id[1])}
 		cmd.Env = append(cmd.Env, "KUBECONFIG=/etc/esper-key/kubeconfig")
 	}
 	settings := environmentVariable + "=" + o.server.URL + "\n" + storeVariable + `="` + o.store + "\"\nKUBECONFIG=/etc/esper-key/kubeconfig\n"

@@ -11,7 +11,7 @@ import (
 )
 
 const renewHelp = `Renew the key if it is due, and wait for the new key: for cron. A 90-day key is
-due 18 to 22 days before its end, so once a day is often enough.
+due 18 to 22.5 days before its end, so once a day is often enough.
 
 --now renews the key even if it is not due: because it leaked, or before
 maintenance. If several processes with one store renew at the same time, the

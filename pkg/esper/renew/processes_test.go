@@ -1,6 +1,7 @@
 package renew_test
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -192,4 +193,30 @@ func (s *scene) adopt() {
 	c := processes.Start(s.T, s.server, s.path, s.server.Token())
 	c.Hear()
 	c.Kill()
+}
+
+// edit changes the document in the file at path, as a person could with an editor.
+func edit(t *testing.T, path string, change func(d map[string]any)) {
+	t.Helper()
+	d := fields(t, path)
+	change(d)
+	data, err := json.Marshal(d)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fields(t *testing.T, path string) (d map[string]any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

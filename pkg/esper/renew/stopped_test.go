@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
@@ -64,4 +67,21 @@ func TestStopped(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// dueFile makes a key file whose key is due, ten minutes before its end.
+func dueFile(t *testing.T, server *espertest.Server) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "esper", "key.json")
+	source, err := renew.Open(t.Context(), server.URL, renew.File(path), renew.WithInitialToken(esper.NewSecret(server.Token())))
+	if err == nil {
+		err = source.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(t, path, func(d map[string]any) {
+		d["issued_at"], d["expires_at"] = time.Now().Add(-80*24*time.Hour), time.Now().Add(10*time.Minute)
+	})
+	return path
 }

@@ -88,7 +88,7 @@ func TestSecretVolume(t *testing.T) {
 	if got != http.StatusNotFound {
 		t.Fatalf("after the kubelet has brought the new key: %d", got)
 	}
-	program := exec.CommandContext(t.Context(), filepath.Join(build(t), "reader"))
+	program := exec.CommandContext(t.Context(), readerProgram(t))
 	program.Env = append(os.Environ(), "ESPER_ENVIRONMENT="+server.URL, "ESPER_KEY_FILE="+filepath.Join(volume, "key.json"))
 	if out, err := program.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "key ") {
 		t.Errorf("the example program: %v\n%s", err, out)
@@ -96,4 +96,14 @@ func TestSecretVolume(t *testing.T) {
 	if n := processes.Posts(server); n != 1 {
 		t.Errorf("%d renewals, want 1", n)
 	}
+}
+
+// readerProgram compiles the example program that only reads a key.
+func readerProgram(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "reader.exe")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/esper-go/esper-go/pkg/examples/reader").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
 }

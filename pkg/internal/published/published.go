@@ -32,7 +32,7 @@ import (
 // stand is what each program gets besides its own text, with which a test ends it.
 //
 //go:embed stand.go.txt
-var stand string //nolint:gochecknoglobals // go:embed needs one
+var stand string
 
 // Endings are the ways in which a program ends: by a signal, because its context ends, or by itself.
 func Endings() []string { return []string{"SIGTERM", "SIGINT", "context", "itself"} }
@@ -41,7 +41,7 @@ func Endings() []string { return []string{"SIGTERM", "SIGINT", "context", "itsel
 // test in place of the example's own, which end with the process.
 func Example(t *testing.T, file, name string) string {
 	t.Helper()
-	source, err := os.ReadFile(file)
+	source, err := os.ReadFile(file) //nolint:gosec // a page of this repository
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func Example(t *testing.T, file, name string) string {
 // before the first one. Then it waits for the end of ctx, as a daemon does.
 func Fragment(t *testing.T, file, heading string) string {
 	t.Helper()
-	source, err := os.ReadFile(file)
+	source, err := os.ReadFile(file) //nolint:gosec // a page of this repository
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,11 +227,11 @@ func (l Life) Live(t *testing.T) (printed string) {
 		err = in.Close()
 	}
 	select {
-	case <-ended:
+	case <-ended: //nolint:errcheck // how it ends is not the question
 	case <-bound:
 		_ = l.Cmd.Process.Kill()
 		t.Errorf("%v has not ended after %v (%v)\n%s", l, longest, err, &out)
-		<-ended
+		<-ended //nolint:errcheck // it was killed
 	}
 	return out.String()
 }
