@@ -61,7 +61,7 @@ lint: ## check the format, vet for Linux, macOS and Windows, run golangci-lint a
 	cd pkg/cmd/esper-key && for os in linux darwin windows; do GOOS=$$os $(GO) vet -tags slow,root ./... || exit 1; done
 	cd pkg/cmd/esper-key && $(GO) run $(GOLANGCI_LINT) run --build-tags slow --config ../../../.golangci.yml ./...
 	cd pkg/stores && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
-	cd pkg/benchmarks && $(GO) generate ./... && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
+	cd pkg/benchmarks && $(GO) vet ./... && $(GO) run $(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
 	$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes=
 
 fmt: ## format the Go files
@@ -85,11 +85,10 @@ check: ## fail if gen/ or openapi-3.1.yaml is not what the spec yields, or go.mo
 	if echo "$$files" | grep -E '^(\?\?|!!)'; then echo 'gen/ has files that git does not know.'; exit 1; fi
 	$(GO) mod verify
 	$(GO) mod tidy -diff
-	for module in pkg/faults pkg/stores; do \
+	for module in pkg/benchmarks pkg/faults pkg/stores; do \
 		(cd $$module && $(GO) mod verify && $(GO) mod tidy -diff) || exit 1; done
 	bash .github/modules.sh check
 	cd pkg/stores/apiserver && $(GO) mod verify
-	cd pkg/benchmarks && $(GO) generate ./... && $(GO) mod verify && $(GO) mod tidy -diff
 	cd api/conformance/ogen && $(GO) mod verify
 
 deps: ## fail if a program that imports pkg/esper would link more than the five modules it may
@@ -120,13 +119,13 @@ fuzz: ## run every fuzz target, FUZZTIME (30000x) each
 	exit $$failed
 
 bench: ## measure the client beside others, and write pkg/benchmarks/RESULTS.md (a minute or two)
-	cd pkg/benchmarks && $(GO) generate ./... && $(GO) run . $(BENCHFLAGS)
+	cd pkg/benchmarks && $(GO) run . $(BENCHFLAGS)
 
-bench-guard: ## fail if a call allocates more than pkg/benchmarks/guard says
-	cd pkg/benchmarks && $(GO) run ./guard
+bench-guard: ## fail if a call allocates more than its limit
+	cd pkg/benchmarks && $(GO) test -count=1 -v -run '^TestAllocations$$' .
 
-bench-test: ## test the benchmarks themselves, and run those of the packages once
-	cd pkg/benchmarks && $(GO) generate ./... && $(GO) test ./...
+bench-test: bench-guard ## test the benchmarks, and run those of all packages once
+	cd pkg/benchmarks && $(GO) test -count=1 -bench . -benchtime 1x ./...
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./pkg/...
 
 cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (90) percent
@@ -140,7 +139,6 @@ cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (9
 
 # The modules that only make test programs are scanned for what they require, the others for what they call.
 vuln: workspace ## look up known vulnerabilities in every module (asks the Go vulnerability database)
-	cd pkg/benchmarks && $(GO) generate ./...
 	@failed=; for mod in $$(git ls-files go.mod '*/go.mod'); do \
 		dir=./$${mod%go.mod} scan='./...'; \
 		case $$mod in api/conformance/* | */apiserver/*) scan='-scan module' ;; esac; \
