@@ -47,8 +47,8 @@ func hedge(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 	return first.resp, nil
 }
 
-// unruly returns middleware that do what none should do with a renewal, and some that are in use everywhere. The renewal
-// has arrived at the server when arrived has something.
+// unruly returns middleware that do what none should do with a renewal, and some that are in use everywhere. Arrived
+// gets something when the renewal has arrived at the server.
 func unruly(arrived <-chan struct{}) map[string]roundTrip {
 	impatient := func(req *http.Request) *http.Request {
 		ctx, cancel := context.WithCancel(req.Context())
@@ -155,16 +155,15 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 	} {
 		for name := range unruly(nil) {
 			t.Run(fmt.Sprint(status, " ", name), func(t *testing.T) {
-				arrived := make(chan struct{}, 1)
+				arrived := make(chan struct{}, 100)
 				var posts atomic.Int32
 				p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Query().Get("access_token") != oldKey || r.Method != http.MethodPost {
 						_, _ = io.WriteString(w, `{"token": "AnotherAnswersKeyAnother"}`)
 						return
 					}
-					if posts.Add(1) == 1 {
-						arrived <- struct{}{}
-					}
+					posts.Add(1)
+					arrived <- struct{}{}
 					w.WriteHeader(http.StatusProcessing)
 					time.Sleep(10 * time.Millisecond) // who gives up does so before the answer, as a rule
 					switch status {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,7 +126,7 @@ func TestMiddlewareMayAnswerByItself(t *testing.T) {
 	}
 }
 
-// A middleware that sends the request itself, in place of calling the next, sends no key. The error for the 401 says so.
+// A middleware that sends the request itself, in place of calling the next, sends no key. The error says so.
 func TestMiddlewareThatDoesNotCallTheNext(t *testing.T) {
 	p := knows(t, "made-up-key")
 	astray := &http.Transport{DisableKeepAlives: true}
@@ -155,7 +156,8 @@ func TestMiddlewareBodyIsClosedOnce(t *testing.T) {
 			}
 			return resp, err
 		})
-		each(t, clientFor(t, newProbe(t, handler).URL, "key", tracing), "key", func(t *testing.T, do func(context.Context) error) {
+		c := clientFor(t, newProbe(t, handler).URL, "key", tracing)
+		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 			closes.Store(0)
 			if err := do(t.Context()); (err == nil) != (name == "success") {
 				t.Errorf("%s: %v", name, err)
@@ -192,19 +194,20 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 	wantCount(t, "requests", p.count.Load()+other.count.Load(), 0)
 }
 
-// A middleware sees only the listed header fields of an answer, without keys. It does not see the names of other fields
-// either, because a name may be a key.
+// A middleware sees only the listed header fields of an answer, without keys. It does not see the names of other
+// fields either, because a name may be a key.
 func TestMiddlewareSeesListedHeaders(t *testing.T) {
+	const hexKey = "4bf92f3577b34da6a3ce929d0e0e4736" // has the shape of a request's id
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
-			"Set-Cookie": "session=1", "X-" + newKey: "1", "Location": "/x", "Server": "nginx", "Www-Authenticate": "Bearer",
-			"X-Request-Id": "request " + newKey, "Retry-After": "7", "X-RateLimit-Remaining": "3", "RateLimit": "limit=1",
+			"Set-Cookie": "session=1", "X-" + hexKey: "1", "Location": "/x", "Server": "nginx", "Www-Authenticate": "Bearer",
+			"X-Request-Id": hexKey, "Retry-After": "7", "X-RateLimit-Remaining": "3", "RateLimit": "limit=1",
 		} {
 			w.Header().Set(name, value)
 		}
 		w.Header().Add("Trailer", "X-Late")
-		answer(201, "application/json", realRenewal)(w, r)
-		w.Header().Set("X-Late", newKey)
+		answer(201, "application/json", `{"token": "`+hexKey+`"}`)(w, r)
+		w.Header().Set("X-Late", hexKey)
 	})
 	var seen http.Header
 	looking := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -217,8 +220,9 @@ func TestMiddlewareSeesListedHeaders(t *testing.T) {
 		}
 		return resp, err
 	})
-	renewed, err := clientFor(t, p.URL, oldKey, looking).RenewToken(t.Context(), renewal(oldKey))
-	wantRenewed(t, renewed, err)
+	if _, err := clientFor(t, p.URL, oldKey, looking).RenewToken(t.Context(), renewal(oldKey)); err != nil {
+		t.Error(err)
+	}
 	delete(seen, "Date")
 	delete(seen, "Content-Length")
 	want := "map[Content-Type:[application/json] Ratelimit:[limit=1] Retry-After:[7] X-Ratelimit-Remaining:[3] " +
@@ -271,8 +275,8 @@ func TestOtherParametersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		sealed := strings.NewReplacer("access_token=made%2Fup", "access_token=sealed", "access%5ftoken=made%2Fup", "access_token=sealed")
-		if want := sealed.Replace(query); above != want {
+		written := regexp.MustCompile(`access(_|%5f)token=made%2Fup`)
+		if want := written.ReplaceAllString(query, "access_token=sealed"); above != want {
 			t.Errorf("a middleware sees %q, want %q", above, want)
 		}
 		if got := p.only(t).URL.RawQuery; got != query {

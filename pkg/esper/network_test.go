@@ -3,7 +3,6 @@ package esper_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -45,20 +44,19 @@ func tunnel(t *testing.T) *url.URL {
 	return u
 }
 
-// Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy, and
-// with dialers of the caller's. A hundred renewals bring their answer on each way.
+// Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy,
+// and with dialers of the caller's. A hundred renewals bring their answer on each way.
 func TestWaysToTheServer(t *testing.T) {
 	server := unstartedProbe(nil)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	trusted := server.Client().Transport.(*http.Transport).TLSClientConfig
-	pool := x509.NewCertPool()
-	pool.AddCert(server.Certificate())
 	strict := unstartedProbe(nil)
 	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} //nolint:gosec // of this test
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
-	config := &tls.Config{RootCAs: pool, Certificates: server.TLS.Certificates, ServerName: "example.com"} //nolint:gosec // as above
+	config := trusted.Clone()
+	config.Certificates, config.ServerName = server.TLS.Certificates, "example.com"
 	plain := new(net.Dialer).DialContext
 	for name, tc := range map[string]struct {
 		base      string
@@ -96,7 +94,8 @@ func TestProxyFunctionSeesNoKey(t *testing.T) {
 		}
 		return nil, nil //nolint:nilnil // no proxy
 	}}
-	each(t, clientFor(t, p.URL, canary, esper.WithTransport(transport)), canary, func(t *testing.T, do func(context.Context) error) {
+	c := clientFor(t, p.URL, canary, esper.WithTransport(transport))
+	each(t, c, canary, func(t *testing.T, do func(context.Context) error) {
 		if err := do(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -104,8 +103,8 @@ func TestProxyFunctionSeesNoKey(t *testing.T) {
 	wantCount(t, "calls of the Proxy function", calls.Load(), 2)
 }
 
-// If an HTTP/2 connection stops answering, one attempt times out, of this call or of the one before. The next uses a new
-// connection, in HTTP/1.1.
+// If an HTTP/2 connection stops answering, one attempt times out, of this call or of the one before. The next uses a
+// new connection, in HTTP/1.1.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
 	var stuck sync.Map
 	var silent atomic.Bool
@@ -123,7 +122,10 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		first func(c *esper.Client) error
 	}{
 		// Each attempt that is not served over a new connection within the limit, because the machine is busy, is repeated.
-		"the same call": {200 * time.Millisecond, func(c *esper.Client) error { _, err := c.TokenInfo(t.Context()); return err }},
+		"the same call": {200 * time.Millisecond, func(c *esper.Client) error {
+			_, err := c.TokenInfo(t.Context())
+			return err
+		}},
 		"the next call": {time.Hour, func(c *esper.Client) error {
 			ctx, end := context.WithCancelCause(t.Context())
 			go func() { <-arrived; end(context.DeadlineExceeded) }()
@@ -152,8 +154,8 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}
 }
 
-// A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
-// written in HTTP/1.1.
+// A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it
+// is written in HTTP/1.1.
 func TestRenewToken_OwnDialer(t *testing.T) {
 	p, trusting := secureProbe(t, answer(201, "application/json", realRenewal))
 	for _, protocols := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}} {
@@ -187,8 +189,8 @@ func TestRenewToken_OwnDialer(t *testing.T) {
 	}
 }
 
-// A network error says in one line what went wrong and what to do. A request is sent only once if another attempt would
-// fail in the same way.
+// A network error says in one line what went wrong and what to do. A request is sent only once if another attempt
+// would fail in the same way.
 func TestNetworkErrors(t *testing.T) {
 	plain := newProbe(t, nil)
 	secure, trusting := secureProbe(t, nil)

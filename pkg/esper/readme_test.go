@@ -18,8 +18,8 @@ func page(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(data), "\r", "")
 }
 
-// links checks that each link of a page leads to a file, and that a link with the name of a test leads to the file with
-// that test. It returns the number of links to tests.
+// links checks that each link of a page leads to a file, and that a link with the name of a test leads to the file
+// with that test. It returns the number of links to tests.
 func links(t *testing.T, name string) (tests int) {
 	t.Helper()
 	for _, link := range regexp.MustCompile(`\[([^\]]+)\]\(([^):#]+)[^)]*\)`).FindAllStringSubmatch(page(t, name), -1) {

@@ -34,6 +34,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		noTimes = " expires=" + noDate + " scope= created=" + noDate + " updated=" + noDate
 		onlyKey = "id= user= enterprise= app=" + noTimes
 	)
+	deep := strings.Repeat("[", 20000) + strings.Repeat("]", 20000)
 	tests := []struct{ name, old, new, wantOld, wantNew string }{
 		{"as it is", "", "", "", ""},
 		{"id a string", `571`, `"571"`, "", ""},
@@ -61,7 +62,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		{"unknown fields", `{"id"`, `{"extra": {"token": "nested"}, "list": [{"token": "nested"}], "id"`, "", ""},
 		{"huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 900<<10) + `", "expires_at"`, "", ""},
 		{"too huge field after", `"expires_at"`, `"big": "` + strings.Repeat("x", 2<<20) + `", "expires_at"`, "", ""},
-		{"deeply nested field", `{"id"`, `{"deep": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `, "id"`, "", ""},
+		{"deeply nested field", `{"id"`, `{"deep": ` + deep + `, "id"`, "", ""},
 		{"token twice", token, `"token": "first", ` + token, "", ""},
 		{"token null and then real", token, `"token": null, ` + token, "", ""},
 		{"nested token before", `{"id"`, `{"old": {"token": "nested"}, "id"`, "", ""},
@@ -125,7 +126,9 @@ func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
 
 func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	reasons := map[string]string{"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token"}
+	reasons := map[string]string{
+		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
+	}
 	for name, body := range map[string]string{
 		"empty":                     "",
 		"white space":               " \r\n",

@@ -17,8 +17,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// pipeTransport connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets the connection
-// after the head of a request was read from it.
+// pipeTransport connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets the
+// connection after the head of a request was read from it.
 func pipeTransport(serve func(conn net.Conn)) *http.Transport {
 	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -55,8 +55,8 @@ var cutBodies = []string{
 	`{"id": 571, "token\u0020": "no", "token": "` + newKey + `"}`,
 }
 
-// Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has arrived, and
-// otherwise what has arrived. Package faults does the same with resets and TLS over a network.
+// Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
+// arrived, and otherwise what has arrived. Package faults does the same with resets and TLS over a network.
 func TestRenewToken_CutAtEachByte(t *testing.T) {
 	for _, body := range cutBodies {
 		for length := range len(body) + 1 {

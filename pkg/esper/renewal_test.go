@@ -138,8 +138,8 @@ func TestRenewToken_NoConnection(t *testing.T) {
 	wantCount(t, "POSTs", secure.count.Load(), 1)
 }
 
-// HTTP/2 sends a request again by itself, and so does HTTP/1.1 over a connection that was kept. In both cases nobody could
-// tell whether the first one arrived. So a renewal uses a new HTTP/1.1 connection.
+// HTTP/2 sends a request again by itself, and so does HTTP/1.1 over a connection that was kept. In both cases nobody
+// could tell whether the first one arrived. So a renewal uses a new HTTP/1.1 connection.
 func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	p, transport := secureProbe(t, nil)
 	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(meddler))
@@ -168,8 +168,8 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	}
 }
 
-// A cancelled call sends nothing, and whenever a call ends later, its outcome is known as far as it can be. A key that has
-// arrived is returned all the same.
+// A cancelled call sends nothing, and whenever a call ends later, its outcome is known as far as it can be. A key
+// that has arrived is returned all the same.
 func TestRenewToken_EndOfTheContext(t *testing.T) {
 	for name, tc := range map[string]struct {
 		arrived, body string // what the server sends before it waits
