@@ -93,6 +93,9 @@ func TestPackage(t *testing.T) {
 			t.Errorf("%s has not %q", name, text)
 		}
 	}
+	if mode := in("stat", "--format", "%A %U %G", "/etc/esper-key/environment"); mode != "-rw-r----- root esper-key" {
+		t.Errorf("the settings, which may hold a password, are %s", mode)
+	}
 	for kind, store := range stores(t, root) {
 		t.Run(kind, func(t *testing.T) { runbook(t, func(t *testing.T) *operator { return installed(t, root, store) }) })
 	}
@@ -167,8 +170,7 @@ func installed(t *testing.T, root, store string) *operator {
 		cmd.Env = append(cmd.Env, "KUBECONFIG=/etc/esper-key/kubeconfig")
 	}
 	settings := environmentVariable + "=" + o.server.URL + "\n" + storeVariable + `="` + o.store + "\"\nKUBECONFIG=/etc/esper-key/kubeconfig\n"
-	path := filepath.Join(root, "etc/esper-key/environment")
-	must(t, errors.Join(os.WriteFile(path, []byte(settings), 0o600), os.Chmod(path, 0o644)))
+	write(t, filepath.Join(root, "etc/esper-key/environment"), settings)
 	return o
 }
 
