@@ -76,7 +76,7 @@
 //
 // Two windows lie before the end. In the advisory window, the key is renewed while callers go on using it. This
 // window is the last fifth of the lifetime, or 24 hours if that is longer, or what [WithRenewBefore] says, but half
-// of the lifetime at most. Up to a quarter more is added at random: a 90-day key is renewed 18 to 22 days before it
+// of the lifetime at most. Up to a quarter more is added at random: a 90-day key is renewed 18 to 22.5 days before it
 // ends. In the mandatory window, callers wait for the renewal. This window is the last five minutes, or the last
 // twentieth of the lifetime if that is shorter.
 //

@@ -30,7 +30,7 @@ func WithInitialToken(key esper.Secret) Option { return func(s *settings) { s.in
 // WithRenewBefore sets how long before its end a key is renewed, while callers go on using it: half of the key's
 // lifetime at most. Up to a quarter more is added at random, so that a fleet does not renew in one second. By default,
 // and for 0, it is a fifth of the lifetime, or 24 hours if that is longer and no more than half of the lifetime: a
-// 90-day key is renewed 18 to 22 days before it ends.
+// 90-day key is renewed 18 to 22.5 days before it ends.
 func WithRenewBefore(d time.Duration) Option { return func(s *settings) { s.before = d } }
 
 // WithClientOptions sets the options of the client that reads and renews the key, and of [Source.Client].
