@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -30,8 +29,9 @@ func FuzzPersonalAccessTokens(f *testing.F) {
 		f.Add(`{"personal_access_tokens": [` + token + `, ` + token + `]}`)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return answeringOnce(body), nil }}
-		client, err := New("http://esper.test", APIKey(canary), WithInsecureHTTP(), WithTransport(transport), WithRetry(Retry{MaxAttempts: 1}))
+		dial := func(context.Context, string, string) (net.Conn, error) { return answeringOnce(body), nil }
+		transport := &http.Transport{DialContext: dial}
+		client, err := New("http://127.0.0.1", APIKey(canary), WithTransport(transport), WithRetry(Retry{MaxAttempts: 1}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,10 +63,8 @@ func FuzzPersonalAccessTokens(f *testing.F) {
 		}
 
 		text := fmt.Sprintf("%v %+v %#v %v %+v %#v %v %v", list, list, list, renewed, renewed, renewed, listErr, renewErr)
-		for _, shown := range []string{canary, url.QueryEscape(canary), url.PathEscape(canary)} {
-			if strings.Contains(text, shown) {
-				t.Errorf("%q shows the key", text)
-			}
+		if shows(text, canary) {
+			t.Errorf("%q shows the key", text)
 		}
 	})
 }
