@@ -7,6 +7,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
+// answer stands for an answer from which no key can be read.
+var answer = wire.NewSecret("?")
+
 // load reads the store. The outcome is the content, an error, or the first content, as in a stale copy.
 func (e *explorer) load(w *world, i int) {
 	n := e.fork(w)
@@ -63,10 +66,7 @@ func (e *explorer) ask(w *world, i int, a Action) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)
 	if a == Compare {
-		key = keyOf(p.T.Other)
-		if p.T.Other.Key.IsZero() {
-			key = keyOf(p.S.Initial)
-		}
+		key = keyOf(Document{Key: Compared(p.S, p.T)})
 	}
 	how := fmt.Sprintf("key %d: ", key)
 	n, refused := e.fork(w), e.fork(w)
@@ -141,7 +141,8 @@ func (e *explorer) posting(w *world, i int) {
 	if p.Reply > 0 {
 		n = e.fork(w)
 		n.Budget.Net--
-		end(n, Outcome{Answer: wire.NewSecret("?")}, "an answer that cannot be read")
+		n.P[i].Unread = true
+		end(n, Outcome{Answer: answer}, "an answer that cannot be read")
 	}
 	if p.Flight.Key != 0 {
 		n = e.fork(w)

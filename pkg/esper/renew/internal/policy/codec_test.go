@@ -58,15 +58,18 @@ func (c *codec) small(n *int) {
 }
 
 func (c *codec) time(t *time.Time) {
-	const none = -1 << 15
+	const none, far = -1 << 15, 1<<15 - 1
 	n := none
 	if !t.IsZero() {
-		n = int(t.Unix() - start.Unix())
+		n = min(int(t.Unix()-start.Unix()), far) // after that, the end of a key that has ended by a wrong clock
 	}
 	c.int(&n)
 	if c.reading {
 		if *t = (time.Time{}); n != none {
 			*t = start.Add(time.Duration(n) * time.Second)
+		}
+		if n == far {
+			*t = start.Add(distant)
 		}
 	}
 }
@@ -114,51 +117,52 @@ func (c *codec) document(d *Document) {
 	kept := !d.Answer.IsZero()
 	c.bools(&kept)
 	if d.Answer = (wire.Secret{}); kept {
-		d.Answer = wire.NewSecret("?")
+		d.Answer = answer
 	}
 	c.time(&d.RenewedAt)
 	c.time(&d.RefusedAt)
+	c.time(&d.LostAt)
+	aside := d.SetAside.Reveal()
+	c.text(&aside)
+	d.SetAside = wire.NewSecret(aside)
 	c.attempt(&d.Attempt)
 	if c.reading {
 		times := c.world.documentOf(keyOf(*d))
-		d.IssuedAt, d.ExpiresAt = times.IssuedAt, times.ExpiresAt
+		d.IssuedAt, d.ExpiresAt, d.EnterpriseID, d.DeveloperAppID = times.IssuedAt, times.ExpiresAt, times.EnterpriseID, times.DeveloperAppID
 	}
 }
 
 // state leaves out times that make no difference any more at now, the time of the process.
 func (c *codec) state(s *State, now time.Time) {
-	s.Made, s.Part = now, lifetime*time.Second/20
-	for _, t := range []*time.Time{&s.Retry} {
-		if !c.reading && !now.Before(*t) {
-			*t = time.Time{}
-		}
+	s.WindowMade = now
+	if !c.reading && !now.Before(s.Retry) {
+		s.Retry = time.Time{}
 	}
-	if !c.reading && now.Sub(s.Asked) >= suspectInterval {
+	if !c.reading && s.Suspects(now) {
 		s.Asked = time.Time{}
 	}
-	c.bools(&s.ReadOnly, &s.Proven, &s.Lost, &s.PastEnd)
-	c.text(&s.Me)
-	c.document(&s.Initial)
+	c.bools(&s.ReadOnly, &s.Proven, &s.Fresh)
 	c.document(&s.Doc)
 	c.document(&s.Stored)
-	c.text(&s.Seen)
-	c.key(&s.OtherKey)
-	for _, t := range []*time.Time{&s.Quiet, &s.RefusedWait, &s.Asked, &s.OtherWait, &s.Advisory, &s.Mandatory, &s.End, &s.Retry} {
+	c.text(&s.AttemptSeen)
+	for _, t := range []*time.Time{&s.AttemptOver, &s.RefusedWait, &s.AsideWait, &s.Asked, &s.Advisory, &s.End, &s.Retry} {
 		c.time(t)
 	}
 	c.small(&s.Fails)
 }
 
 func (c *codec) turn(t *Turn) {
-	c.bools(&t.Stop, &t.Suspect, &t.Check, &t.Read, &t.Unread, &t.Unsaved, &t.Probed, &t.Refused)
-	c.bools(&t.Twice, &t.Posted, &t.Failed)
-	c.key(&t.Force)
+	c.bools(&t.Stop, &t.Force, &t.OtherRefused, &t.Failed)
+	ask, read, said := byte(t.Ask), byte(t.Read), byte(t.Said)
+	c.byte(&ask)
+	c.byte(&read)
+	c.byte(&said)
+	t.Ask, t.Read, t.Said = Ask(ask), Reading(read), Said(said)
 	c.document(&t.Given)
 	c.document(&t.Other)
-	c.document(&t.Found)
-	c.small(&t.Conflicts)
+	c.small(&t.Saves)
+	c.small(&t.Aside)
 	c.attempt(&t.Begun)
-	c.time(&t.Patience)
 }
 
 func (c *codec) walk(w *world) {
@@ -166,7 +170,7 @@ func (c *codec) walk(w *world) {
 	tick := byte(w.Tick)
 	c.byte(&tick)
 	w.Tick = int8(tick)
-	for _, b := range []*int8{&w.Budget.Crash, &w.Budget.Disk, &w.Budget.Net, &w.Budget.Person, &w.Budget.Wrong, &w.Budget.Leave} {
+	for _, b := range w.Budget.all() {
 		n := int(*b)
 		c.small(&n)
 		*b = int8(n)
@@ -186,7 +190,7 @@ func (c *codec) walk(w *world) {
 	c.document(&w.Late)
 	for i := range w.P {
 		p := &w.P[i]
-		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread)
+		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread, &p.Unread)
 		c.small(&p.Flight.Key)
 		if p.Flight.Key != 0 {
 			c.int(&p.Flight.Until)

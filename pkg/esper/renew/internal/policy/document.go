@@ -29,14 +29,16 @@ type Document struct {
 	RenewedAt time.Time // when this key was made by a renewal; zero for a key that a person gave
 
 	RefusedAt time.Time   // when the server refused the key first; zero if it accepted the key at the last check
+	LostAt    time.Time   // when the key was given up; zero: it is not lost
 	Attempt   Attempt     // a renewal of this key that was begun; zero if there is none
 	Answer    wire.Secret // an answer to a renewal from which no key could be read; it may hold the next key
+	SetAside  wire.Secret // other keys that this document replaced and that may work, the newest first; see Aside
 }
 
 // Attempt is a renewal that a process has begun. While it is in the store, it is a lease: no other process
 // begins a renewal.
 type Attempt struct {
-	ID    string    // of this attempt alone; begins with State.Me of its process
+	ID    string    // random
 	Host  string    // for the person who reads the document
 	PID   int       // for that person too
 	Begun time.Time // by the clock of its process
@@ -52,7 +54,10 @@ func (a Attempt) length() time.Duration {
 	return longestAttempt
 }
 
-const maxPredecessors = 32
+const (
+	maxPredecessors = 32
+	maxAside        = 8
+)
 
 // Hash is a short hash of a key, for telling keys apart without holding them. Nobody can find the key from
 // it, since a key has more random bits than can be tried.
@@ -66,13 +71,57 @@ func (d Document) Replaced(key wire.Secret) bool {
 	return d.Predecessors != "" && strings.Contains(d.Predecessors, Hash(key))
 }
 
+// after reports whether d's key was made later than that of old: from it, or in the same lineage.
+func (d Document) after(old Document) bool {
+	return d.Replaced(old.Key) || d.Lineage == old.Lineage && d.Serial > old.Serial
+}
+
 // successor makes the document of the key that a renewal of d's key gave.
 func (d Document) successor(next Document) Document {
 	before := strings.Fields(Hash(d.Key) + " " + d.Predecessors)
 	next.Lineage, next.Serial, next.Initial = d.Lineage, d.Serial+1, d.Initial
 	next.Predecessors = strings.Join(before[:min(len(before), maxPredecessors)], " ")
 	next.EnterpriseID, next.DeveloperAppID = d.EnterpriseID, d.DeveloperAppID
+	next.SetAside = d.SetAside
 	return next
+}
+
+// Begun makes the document of a key that begins a lineage.
+func (d Document) Begun(lineage string) Document {
+	d.Lineage, d.Serial, d.Initial = lineage, 1, Hash(d.Key)
+	return d
+}
+
+// incomplete reports whether the server may know something of the key that d lacks.
+func (d Document) incomplete() bool {
+	return d.ExpiresAt.IsZero() || d.EnterpriseID == "" || d.DeveloperAppID == ""
+}
+
+// Aside returns the keys that are set aside.
+func (d Document) Aside() []string {
+	if d.SetAside.IsZero() {
+		return nil
+	}
+	return strings.Split(d.SetAside.Reveal(), "\n")
+}
+
+// AsideOf makes Document.SetAside of a list of keys.
+func AsideOf(keys []string) wire.Secret { return wire.NewSecret(strings.Join(keys, "\n")) }
+
+// setAside adds to d what is worth keeping of old, which d is to replace: its key, the keys set aside in it, its answer.
+func (d Document) setAside(old Document) Document {
+	var keys []string
+	for _, key := range slices.Concat([]string{old.Key.Reveal()}, d.Aside(), old.Aside()) {
+		k := wire.NewSecret(key)
+		if key != "" && k != d.Key && !d.Replaced(k) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	d.SetAside = AsideOf(keys[:min(len(keys), maxAside)])
+	if d.Answer.IsZero() {
+		d.Answer = old.Answer
+	}
+	return d
 }
 
 // merge joins the changes of two processes to the document of one key. base is the document before them, ours has
@@ -82,14 +131,23 @@ func merge(base, ours, theirs Document) Document {
 	if theirs.Attempt == base.Attempt {
 		merged.Attempt = ours.Attempt
 	}
-	if theirs.RefusedAt.Equal(base.RefusedAt) {
-		merged.RefusedAt = ours.RefusedAt
+	if theirs.RefusedAt.Equal(base.RefusedAt) && theirs.LostAt.Equal(base.LostAt) {
+		merged.RefusedAt, merged.LostAt = ours.RefusedAt, ours.LostAt
 	}
-	if theirs.Answer == base.Answer {
+	if theirs.Answer.IsZero() {
 		merged.Answer = ours.Answer
+	}
+	switch {
+	case theirs.SetAside == base.SetAside:
+		merged.SetAside = ours.SetAside
+	case ours.SetAside != base.SetAside:
+		merged = merged.setAside(Document{SetAside: ours.SetAside})
 	}
 	if theirs.ExpiresAt.Equal(base.ExpiresAt) && theirs.IssuedAt.Equal(base.IssuedAt) {
 		merged.IssuedAt, merged.ExpiresAt = ours.IssuedAt, ours.ExpiresAt
+	}
+	if theirs.EnterpriseID == base.EnterpriseID && theirs.DeveloperAppID == base.DeveloperAppID {
+		merged.EnterpriseID, merged.DeveloperAppID = ours.EnterpriseID, ours.DeveloperAppID
 	}
 	return merged
 }

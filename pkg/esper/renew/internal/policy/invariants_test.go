@@ -1,58 +1,78 @@
 package policy
 
-// checkDropped checks I1: a new key that arrived is in the store, or in memory, until the server has
-// accepted the key that replaces it. I1 to I6 are the six rules of DESIGN.md.
-func (e *explorer) checkDropped(w *world, i, before int, a Action) {
+// wrong returns how many wrong refusals have happened.
+func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wrong) }
+
+// checkDropped checks I1: a new key that arrived is in the store, or in memory, until the server has accepted the key
+// that replaces it; I7, the same for an answer from which no key can be read; and I3, the same for a key set aside,
+// until the server has refused it twice. I1 to I7 are the rules of DESIGN.md.
+func (e *explorer) checkDropped(w *world, i int, old Document, a Action, o Outcome) {
 	p := &w.P[i]
-	now := keyOf(p.S.Doc)
-	if before == now || p.Arrived == 0 || p.Arrived != before || !w.knows(before) || keyOf(w.Store) == before {
-		return
-	}
-	if a != Compare && !w.knows(now) && !w.descends(now, before) {
+	before, now := keyOf(old), keyOf(p.S.Doc)
+	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before)
+	if before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept {
 		e.bad(w, "I1", "a new key that works is neither stored nor in use")
 	}
+	if !old.Answer.IsZero() && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) && (a != Save || !o.Err) {
+		e.bad(w, "I7", "an answer that may hold a key is dropped")
+	}
+	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back
+		for k := range w.Keys {
+			if aside(old, k) && !aside(p.S.Doc, k) && !aside(w.Store, k) && w.knows(k) && e.wrong(w) < 2 {
+				e.bad(w, "I3", "a key set aside that works is dropped")
+			}
+		}
+	}
 }
 
-// checkLeft checks I1 for a program that ends: it has to store a new key first.
+// checkLeft checks I1 and I7 for a program that ends: it has to store first what came from the server.
 func (e *explorer) checkLeft(w *world, i int) {
 	p := &w.P[i]
-	if k := keyOf(p.S.Doc); p.Arrived == k && w.knows(k) && keyOf(w.Store) != k && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
+	k := keyOf(p.S.Doc)
+	if p.Arrived == k && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
 		e.bad(w, "I1", "a program ends, and its new key is not stored")
+	}
+	if p.Unread && !p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
+		e.bad(w, "I7", "a program ends, and an answer that may hold a key is not stored")
 	}
 }
 
-// checkSaved checks I3: only a person may overwrite a working key with a key that is not its successor. It also
-// checks that no key overwrites its own successor.
+// checkSaved checks I3: a working key is overwritten only by its successor, by a person, or by a document in which it is
+// set aside; and by a key that was set aside, once the server has accepted it.
 func (e *explorer) checkSaved(w *world, i int, target Document) {
+	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
-	if next != old && w.descends(old, next) && w.knows(old) {
-		e.bad(w, "I3", "a key that works is overwritten by one that it has replaced")
+	accepted := p.T.Said == Accepted && aside(w.Store, next)
+	person := !p.T.Given.Key.IsZero() && !w.descends(old, next)
+	if old != next && w.knows(old) && !w.descends(next, old) && !aside(target, old) && !accepted && !person {
+		e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
 	}
-	if !w.P[i].T.Given.Key.IsZero() || !w.knows(old) || w.descends(next, old) {
-		return
+	for k := range w.Keys {
+		if aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted {
+			e.bad(w, "I3", "a key set aside that works is overwritten")
+		}
 	}
-	if !w.P[i].S.Initial.Key.IsZero() || w.Keys[next].Parent == 0 && e.initial {
-		return // a person gave that key as well
+	if old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted {
+		e.bad(w, "I3", "a key of another history is overwritten, and the server has not accepted ours")
 	}
-	e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
 }
 
 // checkPosted checks I2: no renewal of a key is sent while an earlier one may be under way, or before the
 // server was asked whether the key still works.
 func (e *explorer) checkPosted(w *world, i, key int) {
 	p := &w.P[i]
-	noted := p.S.journaled() && p.S.Doc.Attempt == p.T.Begun
-	if !noted && (e.clock(w, i).Before(p.S.Mandatory) || !p.T.Unread && !p.T.Unsaved) {
+	noted := p.S.Saved() && p.S.Stored.Attempt == p.T.Begun
+	if !noted && (e.clock(w, i).Before(p.S.Mandatory()) || !p.T.trouble() || !p.S.Proven) {
 		e.bad(w, "I2", "a renewal is sent that is not in the journal")
 	}
-	if e.clock(w, i).Before(p.S.Advisory) && p.T.Force != p.S.Doc.Key {
+	if e.clock(w, i).Before(p.S.Advisory) && !p.T.Force {
 		e.bad(w, "I2", "a renewal is sent that is not due")
 	}
 	k := &w.Keys[key]
 	if k.Unclear && !k.Excused && noted {
 		e.bad(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it")
 	}
-	takenAway := w.Store.Attempt != p.T.Begun && w.Budget.Person < e.budget.Person // by a person
+	takenAway := w.Store.Attempt != p.T.Begun && (w.Budget.Person < e.budget.Person || w.Budget.Empty < e.budget.Empty) // by a person
 	k.Excused = k.Excused || !noted || takenAway
 }
 
@@ -61,18 +81,26 @@ func (e *explorer) checkPosted(w *world, i, key int) {
 func (e *explorer) checkLost(w *world, i int) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)
+	wrongs := 0
+	for k := range w.Keys {
+		if w.knows(k) && (k == key || aside(p.S.Doc, k)) {
+			wrongs += 2
+		}
+	}
 	switch {
-	case w.knows(key) && int(e.budget.Wrong-w.Budget.Wrong) < 2:
+	case e.wrong(w) < wrongs:
 		e.bad(w, "I4", "a key is given up that works")
 	case w.Keys[key].Refused == 0 || w.now()+1-w.Keys[key].Refused < 60:
 		e.bad(w, "I4", "a key is given up less than a minute after it was refused first")
 	case !p.Reread:
 		e.bad(w, "I4", "a key is given up although the store was not read after the server had refused it")
+	case p.S.Fresh, !p.S.Saved() && !p.S.ReadOnly:
+		e.bad(w, "I4", "a key is given up that is in memory alone")
 	case p.Fresh && keyOf(w.Store) != key && w.knows(keyOf(w.Store)):
 		e.bad(w, "I4", "a key is given up although the store has another that works")
 	}
 	for j := range w.P {
-		if f := w.P[j].Flight; p.Fresh && f.Key == key && !w.Keys[key].Excused {
+		if f := w.P[j].Flight; p.Fresh && f.Key == key && w.now() < f.Until && !w.Keys[key].Excused {
 			e.bad(w, "I4", "a key is given up while a renewal of it may be under way")
 		}
 	}
@@ -80,7 +108,7 @@ func (e *explorer) checkLost(w *world, i int) {
 
 // checkNoted checks that a refusal and the end of an attempt are noted, for processes that start later.
 func (e *explorer) checkNoted(w *world, i int) {
-	if p := &w.P[i]; p.Fresh && p.T.Read && !p.T.Unsaved && p.S.owed() {
+	if p := &w.P[i]; p.Fresh && p.T.Read == Read && !p.T.trouble() && p.T.Other.Key.IsZero() && p.S.owed() {
 		e.bad(w, "I4", "what was learnt of a key is not noted in the store")
 	}
 }
@@ -123,7 +151,7 @@ func (e *explorer) settle(w *world) {
 func (e *explorer) anyWorks(w *world) bool {
 	any := w.knows(keyOf(w.Store))
 	for i := range e.procs {
-		any = any || w.P[i].Alive && (w.knows(keyOf(w.P[i].S.Doc)) || w.knows(keyOf(w.P[i].S.Initial)))
+		any = any || w.P[i].Alive && !w.P[i].S.ReadOnly && w.knows(keyOf(w.P[i].S.Doc))
 	}
 	return any
 }
@@ -132,7 +160,7 @@ func (e *explorer) allWork(w *world) bool {
 	all := w.knows(keyOf(w.Store)) || w.Store.Key.IsZero()
 	for i := range e.procs {
 		p := &w.P[i]
-		all = all && (!p.Alive || w.knows(keyOf(p.S.Doc)) && !p.S.Lost && !p.Turning)
+		all = all && (!p.Alive || w.knows(keyOf(p.S.Doc)) && !p.S.Lost() && !p.Turning)
 	}
 	return all
 }
@@ -146,7 +174,9 @@ func (e *explorer) turn(w *world, i int) {
 	}
 	if !p.Turning {
 		p.Turning = true
-		p.T.Suspect = !w.knows(keyOf(p.S.Doc)) && !p.S.Lost
+		if !w.knows(keyOf(p.S.Doc)) {
+			p.T.Ask = AskSuspect
+		}
 	}
 	for range most {
 		if !p.Turning {

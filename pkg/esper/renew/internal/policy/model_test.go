@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/wire"
@@ -11,7 +12,7 @@ import (
 
 const (
 	maxProcs = 3
-	maxKeys  = 3
+	maxKeys  = 4
 )
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -21,7 +22,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 var instants = [...]int{0, 100, 200, 310, 355, 455}
 
 // keyNames are the keys in the order in which they are made. The index in keyNames stands for a key.
-var keyNames = [maxKeys + 1]wire.Secret{{}, wire.NewSecret("k1"), wire.NewSecret("k2"), wire.NewSecret("k3")}
+var keyNames = [maxKeys + 1]wire.Secret{{}, wire.NewSecret("k1"), wire.NewSecret("k2"), wire.NewSecret("k3"), wire.NewSecret("k4")}
 
 // serverKey is what the server knows of a key.
 type serverKey struct {
@@ -46,11 +47,17 @@ type process struct {
 	Flight                flight
 	Reread                bool // the process has read the store since the server refused the key; for the checks
 	Arrived               int  // the newest key that arrived at this process; for the checks
+	Unread                bool // an answer arrived from which no key can be read; for the checks
 	S                     State
 	T                     Turn
 }
 
-type budget struct{ Crash, Disk, Net, Person, Wrong, Leave int8 }
+type budget struct{ Crash, Disk, Net, Person, Wrong, Leave, Empty int8 }
+
+// all returns the parts of a budget.
+func (b *budget) all() []*int8 {
+	return []*int8{&b.Crash, &b.Disk, &b.Net, &b.Person, &b.Wrong, &b.Leave, &b.Empty}
+}
 
 // world is everything at one moment.
 type world struct {
@@ -72,10 +79,13 @@ type config struct {
 	keepOld bool          // a renewed key goes on working
 	stall   bool          // time goes on while a process is between two actions
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
-	initial bool          // the first process was given another initial key that works
 	left    bool          // long ago, a process died during a renewal of the first key
+	reader  bool          // the second process is read-only
+	newborn bool          // no process has written to the store so far
+	late    bool          // a renewal may reach the server after the end of its attempt
 	budget  budget        // how many faults of each kind may happen
 	limit   int           // how many states to visit at most
+	whole   bool          // it has to be searched to its end within the limit
 	decide  func(State, Turn, time.Time) Action
 }
 
@@ -88,14 +98,12 @@ const lifetime, ageAtIssue = 1000, 600
 // documentOf is what the server tells a client about key k.
 func (w *world) documentOf(k int) Document {
 	issued := start.Add(time.Duration(w.Keys[k].Made-ageAtIssue) * time.Second)
-	return Document{Key: keyNames[k], IssuedAt: issued, ExpiresAt: issued.Add(lifetime * time.Second)}
+	return Document{Key: keyNames[k], EnterpriseID: "e", DeveloperAppID: "a", IssuedAt: issued, ExpiresAt: issued.Add(lifetime * time.Second)}
 }
 
 // given is the document of a key that a person made.
 func (w *world) given(k int) Document {
-	d := w.documentOf(k)
-	d.Lineage, d.Serial, d.Initial = fmt.Sprint("lineage", k), 1, Hash(d.Key)
-	return d
+	return w.documentOf(k).Begun(fmt.Sprint("lineage", k))
 }
 
 func keyOf(d Document) int {
@@ -106,6 +114,9 @@ func keyOf(d Document) int {
 	}
 	panic("an unknown key")
 }
+
+// aside reports whether key k is set aside in d.
+func aside(d Document, k int) bool { return slices.Contains(d.Aside(), keyNames[k].Reveal()) }
 
 // knows reports whether the server accepts key k.
 func (w *world) knows(k int) bool {
@@ -138,51 +149,32 @@ func (c *config) begin() *world {
 	w.Keys[1] = serverKey{Exists: true, Valid: true}
 	w.Store = w.given(1)
 	if c.left {
-		w.Store.Attempt = Attempt{ID: "z1", Begun: start.Add(-time.Hour), Until: start.Add(-time.Hour + longestAttempt)}
+		w.Store.Attempt = Attempt{ID: "z", Begun: start.Add(-time.Hour), Until: start.Add(-time.Hour + longestAttempt)}
 		w.Keys[1].Unclear = true
 	}
 	for i := range c.procs {
 		c.revive(w, i)
-	}
-	if c.initial {
-		w.Keys[2] = serverKey{Exists: true, Valid: true}
-		w.P[0].S.Initial = w.given(2)
 	}
 	return w
 }
 
 // revive starts process i, which reads the store.
 func (c *config) revive(w *world, i int) {
-	me := byte('a')
-	for w.used(me) {
-		me++
-	}
-	w.P[i] = process{Alive: true, Fresh: true, Flight: w.P[i].Flight, S: New(State{Me: string(me), Proven: true}, w.Store, c.clock(w, i), 0)}
-}
-
-// used reports whether anything refers to a process by this name.
-func (w *world) used(me byte) bool {
-	is := func(id string) bool { return id != "" && id[0] == me }
-	used := is(w.Store.Attempt.ID) || is(w.Late.Attempt.ID)
-	for i := range w.P {
-		p := &w.P[i]
-		used = used || is(p.S.Me) || is(p.S.Doc.Attempt.ID) || is(p.S.Stored.Attempt.ID) || is(p.S.Seen) ||
-			is(p.T.Other.Attempt.ID) || is(p.T.Found.Attempt.ID) || is(p.T.Begun.ID)
-	}
-	return used
+	s := State{Proven: !c.newborn, ReadOnly: c.reader && i == 1}
+	w.P[i] = process{Alive: true, Fresh: true, Flight: w.P[i].Flight, S: New(s, w.Store, c.clock(w, i), 0)}
 }
 
 // attemptID returns an id for an attempt that nothing refers to.
-func (w *world) attemptID(me string) string {
-	for n := '1'; ; n++ {
-		id := me + string(n)
-		used := w.Store.Attempt.ID == id || w.Late.Attempt.ID == id
+func (w *world) attemptID() string {
+	for id := byte('a'); ; id++ {
+		is := func(a Attempt) bool { return a.ID == string(id) }
+		used := is(w.Store.Attempt) || is(w.Late.Attempt)
 		for i := range w.P {
 			p := &w.P[i]
-			used = used || p.S.Doc.Attempt.ID == id || p.S.Stored.Attempt.ID == id || p.S.Seen == id || p.T.Other.Attempt.ID == id || p.T.Found.Attempt.ID == id || p.T.Begun.ID == id
+			used = used || is(p.S.Doc.Attempt) || is(p.S.Stored.Attempt) || p.S.AttemptSeen == string(id) || is(p.T.Other.Attempt) || is(p.T.Begun)
 		}
 		if !used {
-			return id
+			return string(id)
 		}
 	}
 }

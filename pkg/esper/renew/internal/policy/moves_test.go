@@ -71,7 +71,7 @@ func (e *explorer) tick(w *world) bool {
 	w.Tick++
 	for i := range w.P {
 		p := &w.P[i]
-		if p.Flight.Key != 0 && w.now() >= p.Flight.Until {
+		if p.Flight.Key != 0 && w.now() >= p.Flight.Until && !e.late {
 			p.Flight = flight{} // it never arrives
 		}
 	}
@@ -147,17 +147,24 @@ func (e *explorer) wake(w *world, i int) {
 	n := e.fork(w)
 	n.P[i].Turning = true
 	e.out(n, "process %d looks what is due", i)
-	if p := &w.P[i]; !p.S.Lost && (!w.knows(keyOf(p.S.Doc)) || w.Budget.Wrong > 0) {
+	if p := &w.P[i]; !p.S.Lost() && (!w.knows(keyOf(p.S.Doc)) || w.Budget.Wrong > 0) {
 		m := e.fork(n)
-		m.P[i].T.Suspect = true
+		m.P[i].T.Ask = AskSuspect
 		e.out(m, "process %d got 401 for key %d", i, keyOf(p.S.Doc))
 	}
-	if w.Budget.Person == 0 {
+	if w.Budget.Empty > 0 && i == 0 && !w.Store.Key.IsZero() {
+		m := e.fork(w)
+		m.Budget.Empty--
+		m.write(Document{})
+		m.excuse()
+		e.out(m, "the store is emptied")
+	}
+	if w.Budget.Person == 0 || w.P[i].S.ReadOnly {
 		return
 	}
 	n.Budget.Person--
 	m := e.fork(n)
-	m.P[i].T.Force = m.P[i].S.Doc.Key
+	m.P[i].T.Force = true
 	e.out(m, "a person has process %d renew now", i)
 	if k := w.free(); k != 0 {
 		m = e.fork(n)
@@ -166,8 +173,7 @@ func (e *explorer) wake(w *world, i int) {
 		e.out(m, "a person gives process %d key %d", i, k)
 	}
 	m = e.fork(n)
-	m.P[i].T.Given = w.given(1)
-	m.P[i].T.Given.Lineage = "again"
+	m.P[i].T.Given = w.documentOf(1).Begun("again")
 	if w.knows(1) {
 		e.out(m, "a person gives process %d key 1 once more", i)
 	}
@@ -175,9 +181,7 @@ func (e *explorer) wake(w *world, i int) {
 		m = e.fork(w)
 		m.Budget.Person--
 		m.write(first)
-		for k := range m.Keys {
-			m.Keys[k].Excused = m.Keys[k].Exists
-		}
+		m.excuse()
 		e.out(m, "a person puts the first document back")
 	}
 }
@@ -198,7 +202,7 @@ func (e *explorer) after(w *world, i int, a Action, o Outcome, how string) {
 
 func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p := &w.P[i]
-	before, stop := keyOf(p.S.Doc), p.T.Stop
+	before, stop := p.S.Doc, p.T.Stop
 	if a.Ends() {
 		e.checkNoted(w, i)
 	}
@@ -208,10 +212,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	if a.Ends() {
 		p.Turning, p.Reread = false, false
 	}
-	if a == Compare && o.Err {
-		a = Fail
-	}
-	e.checkDropped(w, i, before, a)
+	e.checkDropped(w, i, before, a, o)
 	if stop && a.Ends() {
 		e.checkLeft(w, i)
 		*p = process{} // the program ends with the turn
@@ -237,7 +238,7 @@ func (e *explorer) act(w *world, i int) {
 		if length < shortestAttempt {
 			e.bad(w, "I2", "an attempt is begun that has too little time")
 		}
-		begun := Attempt{ID: w.attemptID(p.S.Me), Begun: now, Until: now.Add(length)}
+		begun := Attempt{ID: w.attemptID(), Begun: now, Until: now.Add(length)}
 		e.after(w, i, a, Outcome{Begun: begun}, begun.ID+", until "+seconds(begun.Until))
 	case Post:
 		e.post(w, i, now)
@@ -248,6 +249,13 @@ func (e *explorer) act(w *world, i int) {
 		e.after(w, i, a, Outcome{}, "")
 	default:
 		e.after(w, i, a, Outcome{}, "")
+	}
+}
+
+// excuse notes that what is known about attempts was taken away.
+func (w *world) excuse() {
+	for k := range w.Keys {
+		w.Keys[k].Excused = w.Keys[k].Exists
 	}
 }
 
@@ -268,6 +276,15 @@ func text(d Document) string {
 	}
 	if !d.RefusedAt.IsZero() {
 		s += ", refused at " + seconds(d.RefusedAt)
+	}
+	if !d.LostAt.IsZero() {
+		s += ", lost"
+	}
+	if !d.SetAside.IsZero() {
+		s += fmt.Sprint(", set aside ", d.Aside())
+	}
+	if !d.Answer.IsZero() {
+		s += ", an answer"
 	}
 	return s
 }

@@ -1,139 +1,133 @@
 package policy
 
-import (
-	"time"
-
-	"github.com/esper-go/esper-go/pkg/wire"
-)
+import "time"
 
 const maxConflicts = 8 // in one turn; a store whose version changes by itself must not keep it busy for ever
 
 // Decide is the whole policy. It returns the action of the first case that applies.
 func Decide(s State, t Turn, now time.Time) Action {
-	begun, trouble := t.Begun.ID != "", t.trouble()
-	idle := Idle(s, t)
-	calm := now.Before(s.Mandatory)
-	suspect := t.Suspect && now.Sub(s.Asked) >= suspectInterval
+	given, other, begun := !t.Given.Key.IsZero(), !t.Other.Key.IsZero(), t.Begun.ID != ""
+	trouble, pause := t.trouble(), now.Before(s.Retry) && !t.Force
 	switch {
-	case t.Stop && idle && (trouble || t.Failed || t.Refused):
-		return Fail
-	case t.Stop && idle:
-		return Rest
-	case !t.Read && !t.Unread:
+	case t.Stop && Idle(s, t):
+		return end(trouble || t.Failed || t.Said >= Refused)
+	case t.Read == Unread:
 		return Load
 
-	// A key that a person gave.
-	case !t.Given.Key.IsZero() && trouble:
+	// A key that a person gave is saved. If the stored key came from it, only if the server refuses the stored one.
+	case given && !other && (trouble || t.Failed):
 		return Fail
-	case !t.Given.Key.IsZero():
+	case given && !other && t.Said == Nothing && s.Doc.Replaced(t.Given.Key):
+		return Probe
+	case given && !other:
 		return Save
 
-	// Another key is in the store.
-	case !t.Other.Key.IsZero():
+	// A key of another history is in the store. The server is asked about that one, then about ours.
+	case other && t.Failed:
+		return Fail
+	case other && t.OtherRefused:
+		return Probe
+	case other:
 		return Compare
 
-	// Something is to be noted: an attempt, before it is sent, or what the server said of the key.
+	// What came from the server is saved before anything else, and an attempt is noted before it is sent.
 	case s.owed() && !trouble:
 		return Save
-
-	// The key is lost, until a key is found that works.
-	case s.Lost && now.Before(s.Retry) && !suspect && !t.Check && !t.Probed:
-		return Rest
-	case s.Lost && !t.Failed && !s.Initial.Key.IsZero():
-		return Compare
-	case s.Lost && (t.Failed || t.Probed):
-		return Fail
-	case s.Lost:
-		return Probe
-
-	// The only copy of a new key is in memory.
-	case s.unsaved() && (trouble || t.Failed) && now.Before(t.Patience):
+	case trouble && s.patient(now):
 		return Wait
-	case s.unsaved() && !trouble && !t.Failed:
-		return Save
-
-	// This turn has begun a renewal.
-	case begun && !t.Posted && s.journaled():
+	case begun && s.Saved() && s.Stored.Attempt == t.Begun, begun && !now.Before(s.Mandatory()) && s.Proven: // in the last minutes without a store
 		return Post
-	case begun && !t.Posted && !calm && s.Proven:
-		return Post // without a store, in the last minutes of the key
-	case begun && !t.Posted:
-		return Abandon
+	case begun, t.Stop:
+		return Fail
 
-	// The server is to be asked about the key, or has answered.
-	case t.Refused && t.Twice && !t.Unread && !s.Busy(now):
-		return Lose
-	case t.Failed, t.Refused:
-		return Fail
-	case t.Posted && t.Suspect:
+	// The server is asked about the key if it was refused or its state is in doubt. All that it refuses twice is lost.
+	case t.Ask == AskNow, t.Said == Nothing && (t.Ask == AskSuspect && s.Suspects(now) || !pause && s.doubtful(now)):
 		return Probe
-	case t.Posted:
+	case t.Said >= Accepted && s.asideDue(t, now):
+		return Compare
+	case t.Said == RefusedTwice && s.losable(t, now):
+		return Lose
+	case t.Failed, t.Said >= Refused:
 		return Fail
-	case now.Before(s.Retry) && !suspect && !t.Check && t.Force.IsZero():
-		return Rest
-	case !t.Probed && (suspect || t.Check || s.doubtful(now)):
+	case t.Said == Nothing && !pause && s.asideDue(t, now):
 		return Probe
 
 	// A renewal is due.
-	case !s.due(t, now), s.ReadOnly:
-		if trouble {
-			return Fail
+	case pause, s.ReadOnly, !s.due(t, now):
+		if t.Said == Nothing && t.Ask == AskLast {
+			return Probe
 		}
-		return Rest
+		return end(trouble && !pause || t.Said == Unanswered)
 	case s.Busy(now):
-		return Await
+		return Rest
 	case s.AttemptLength(now) == 0:
 		return Fail // too little is left: one without an answer could not be told from a lost key
 	}
 	return Begin
 }
 
-// journaled reports whether Doc's attempt is noted in the store.
-func (s State) journaled() bool { return s.Saved() && s.Stored.Attempt == s.Doc.Attempt }
+func end(failed bool) Action {
+	if failed {
+		return Fail
+	}
+	return Rest
+}
+
+// Suspects reports whether the server may be asked again because of a 401.
+func (s State) Suspects(now time.Time) bool { return now.Sub(s.Asked) >= suspectInterval }
+
+// losable reports whether Doc's key may be given up, once it was refused for the second time.
+func (s State) losable(t Turn, now time.Time) bool {
+	return !s.Lost() && t.Read == Read && s.Saved() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
+}
 
 // Evolve returns the state and the turn after the action a, which ended with o.
 func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	switch a {
 	case Rest:
-		if !t.Stop && (!now.Before(s.Retry) || t.Probed && !s.due(t, now)) {
+		if !t.Stop && (!now.Before(s.Retry) && !s.Busy(now) || t.Said == Accepted && !s.due(t, now)) {
 			s.Retry, s.Fails = time.Time{}, 0
 		}
 		return s, Turn{}
-	case Await:
-		return s, Turn{}
 	case Fail:
-		s.Retry = now.Round(0).Add(s.pause(now, o)) // by the wall clock: it goes on while the machine sleeps
-		if t.Refused && s.RefusedWait.After(now) {
-			s.Retry = s.RefusedWait
-		}
-		s.Fails++
-		return s, Turn{}
+		return s.failed(t, o, now), Turn{}
 	case Load:
 		if o.Err {
-			t.Unread = true
+			t.Read = Unreadable
 			return s, t
 		}
-		t.Read = true
 		return s.loaded(t, o.Doc, now, o.Random)
 	case Compare:
 		return s.compared(t, o, now)
 	case Save:
 		return s.saved(t, o, now)
 	case Wait:
-		t.Read, t.Unread, t.Unsaved, t.Failed, t.Conflicts = false, false, false, false, 0
+		t.Read, t.Saves, t.Failed = Unread, 0, false
 	case Probe:
 		return s.probed(t, o, now)
 	case Lose:
-		s.Lost = true
+		s.Doc.LostAt = plain(now)
 	case Begin:
-		t.Begun, s.Doc.Attempt = o.Begun, o.Begun
-	case Abandon:
-		s, t = s.withdraw(t)
-		t.Failed = true
+		t.Begun, s.Doc.Attempt, s.AttemptSeen = o.Begun, o.Begun, o.Begun.ID
 	case Post:
 		return s.posted(t, o, now)
 	}
 	return s, t
+}
+
+// failed works out the pause after a turn that failed. A question that nothing depended on causes none.
+func (s State) failed(t Turn, o Outcome, now time.Time) State {
+	s, t = s.withdraw(t)
+	refused := t.Said >= Refused
+	if t.Said == Unanswered && !t.Failed && !t.trouble() || now.Before(s.Retry) && !t.Failed && !refused {
+		return s
+	}
+	s.Retry = now.Round(0).Add(s.pause(now, o)) // by the wall clock: it goes on while the machine sleeps
+	if refused && s.RefusedWait.After(now) {
+		s.Retry = s.RefusedWait
+	}
+	s.Fails++
+	return s
 }
 
 // withdraw takes back an attempt that was not sent, or that renewed nothing.
@@ -151,102 +145,94 @@ func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
 	switch {
 	case o.Conflict:
 		s.Proven = true // the store told versions apart
-		t.Conflicts++
-		t.Read, t.Unsaved = false, t.Unsaved || t.Conflicts > maxConflicts
+		t.Read, t.Saves = Unread, t.Saves+1
+	case o.Err && t.Begun.ID != "" && s.Doc.Answer != s.Stored.Answer && t.Saves <= maxConflicts:
+		t.Read, s.Doc.Answer = Unread, s.Stored.Answer // perhaps the answer is too large: the renewal goes on without it
 	case o.Err:
-		t.Read, t.Unsaved = false, true
+		t.Read, t.Saves = Unread, maxConflicts+1
 	case !t.Given.Key.IsZero():
 		s.Proven, s.Stored = true, t.Given
-		s = s.take(t.Given, now, o.Random)
+		s, t = s.take(t.Given, now, o.Random), t.afresh()
 		t.Given = Document{}
 	default:
-		s.Proven, s.Stored, t.Unsaved = true, s.Doc, false
+		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, s.Doc, 0
 	}
 	return s, t
 }
 
 // probed takes in the server's answer to the question whether Doc's key works.
 func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
-	t.Suspect, t.Probed, s.Asked = false, true, o.Began
+	doubtful := s.doubtful(now) || !t.Other.Key.IsZero() || !t.Given.Key.IsZero()
+	t.Ask, t.Said, s.Asked = AskIfDoubtful, Unanswered, o.Began
 	switch {
 	case o.Refused:
-		t.Refused, t.Read = true, false // another process may just have saved a new key
+		t.Said, t.Read = Refused, Unread // another process may just have saved a new key
 		if s.Doc.RefusedAt.IsZero() || s.RefusedWait.IsZero() {
-			s.Doc.RefusedAt, s.RefusedWait = o.Began.UTC().Round(0), o.Began.Add(secondCheck)
-		} else {
-			t.Twice = !o.Began.Before(s.RefusedWait)
+			s.Doc.RefusedAt, s.RefusedWait = plain(o.Began), o.Began.Add(secondCheck)
+		} else if !o.Began.Before(s.RefusedWait) {
+			t.Said = RefusedTwice
+		}
+		if !t.Given.Key.IsZero() {
+			t.Given = t.Given.setAside(s.Doc)
 		}
 	case o.Err:
-		t.Failed = true
+		t.Failed = t.Failed || doubtful
+		return s, t
 	default:
-		s.Lost, t.Refused, s.Doc.RefusedAt, s.RefusedWait = false, false, time.Time{}, time.Time{}
-		s.PastEnd = s.PastEnd || !o.Began.Before(s.End)
-		if !o.Began.Before(s.Quiet) { // a check from before the end of an attempt counts for nothing
-			s.Quiet = time.Time{}
-			if t.Begun.ID == "" {
-				s.Doc.Attempt = Attempt{}
-			}
+		t.Said, t.Given = Accepted, Document{}
+		s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
+		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
+			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
 		}
-		if d := o.Doc; !d.ExpiresAt.IsZero() && s.Doc.ExpiresAt.IsZero() {
-			s.Doc.IssuedAt, s.Doc.ExpiresAt = d.IssuedAt, d.ExpiresAt
-			s.windows(now.UTC().Round(0), o.Random)
-		}
+		s = s.complete(o.Doc, now, o.Random)
+	}
+	if t.OtherRefused {
+		return s.settle(t, o, now)
 	}
 	return s, t
 }
 
+// complete adds to Doc what the server says of its key and the document lacks.
+func (s State) complete(d Document, now time.Time, random float64) State {
+	if s.Doc.EnterpriseID == "" || s.Doc.DeveloperAppID == "" {
+		s.Doc.EnterpriseID, s.Doc.DeveloperAppID = d.EnterpriseID, d.DeveloperAppID
+	}
+	if s.Doc.ExpiresAt.IsZero() && !d.ExpiresAt.IsZero() {
+		s.Doc.IssuedAt, s.Doc.ExpiresAt = d.IssuedAt, d.ExpiresAt
+		s.windows(now, random)
+	}
+	if !now.Before(s.End) {
+		s.End = now.Add(distant) // the server accepts the key after its end, so this clock is wrong
+	}
+	return s
+}
+
 // posted takes in the outcome of a renewal.
 func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
-	t.Posted = true
 	switch {
 	case !o.Doc.Key.IsZero():
-		next := s.Doc.successor(o.Doc)
-		s = s.take(next, now, o.Random)
-		t.Patience, t.Check = now.Add(patience), t.Check || next.ExpiresAt.IsZero()
-		t.Posted, t.Begun, t.Read = false, Attempt{}, t.Read && !t.Unsaved
+		s = s.take(s.Doc.successor(o.Doc), now, o.Random)
+		s.Fresh = true
+		next := Turn{Stop: t.Stop, Said: Accepted}
+		if t.Saves == 0 {
+			next.Read = t.Read
+		}
+		if s.Doc.ExpiresAt.IsZero() {
+			next.Ask = AskNow
+		}
+		t = next
 	case o.Rejected:
 		s, t = s.withdraw(t)
-		t.Suspect, t.Failed = o.Refused, !o.Refused
+		t.Failed = true
+		if o.Refused {
+			t.Ask = AskNow
+		}
 	default:
-		s.Quiet = later(s.Quiet, now.Add(t.Begun.length()+Margin))
-		t.Suspect = true
+		s.AttemptOver = later(s.AttemptOver, now.Add(t.Begun.length()+Margin))
+		t.Begun, t.Failed, t.Ask = Attempt{}, true, AskNow
 		if !o.Answer.IsZero() {
 			s.Doc.Answer = o.Answer
 		}
 	}
 	return s, t
 }
-
-// compared takes in the server's answer to the question whether another key works: the key in the store, or
-// the initial key.
-func (s State) compared(t Turn, o Outcome, now time.Time) (State, Turn) {
-	other, trial := t.Other, t.Other.Key.IsZero()
-	if trial {
-		other = s.Initial
-		other.EnterpriseID, other.DeveloperAppID = o.Doc.EnterpriseID, o.Doc.DeveloperAppID
-		other.IssuedAt, other.ExpiresAt = o.Doc.IssuedAt, o.Doc.ExpiresAt
-	}
-	t.Other = Document{}
-	switch {
-	case o.Refused && s.Lost && !trial:
-		s.Stored = other // nothing of ours is to be saved
-	case o.Err, o.Refused && trial:
-		t.Failed, t.Unsaved = true, t.Unsaved || !trial
-	case !o.Refused:
-		if !trial {
-			s.Stored = other
-		}
-		return s.take(other, now, o.Random), t.afresh()
-	case s.OtherKey != other.Key:
-		s.OtherKey, s.OtherWait = other.Key, o.Began.Add(secondCheck)
-		t.Failed, t.Unsaved = true, true // which keeps it from being overwritten
-	case o.Began.Before(s.OtherWait):
-		t.Failed, t.Unsaved = true, true
-	default:
-		s.Stored, s.OtherKey = other, wire.Secret{} // refused for the second time: ours replaces it
-	}
-	return s, t
-}
-
-// afresh returns what is left of a turn when another key has come into use.
-func (t Turn) afresh() Turn { return Turn{Read: true, Stop: t.Stop, Force: t.Force} }

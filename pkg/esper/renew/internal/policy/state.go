@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"strings"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/wire"
@@ -10,31 +9,24 @@ import (
 // State is what a process knows. Doc and Stored differ if the key in use is not saved yet, or if something about
 // it is still to be noted in the store.
 type State struct {
-	Me       string        // random, the beginning of the ids of this process's attempts
-	Before   time.Duration // WithRenewBefore; 0 for the default
-	ReadOnly bool          // never write, never renew
-	Proven   bool          // a write to the store has succeeded once
-	Initial  Document      // an initial key that the stored key does not come from; tried when the stored key is lost
+	RenewBefore time.Duration // how long before its end a key is renewed; 0 for the default
+	ReadOnly    bool          // never write, never renew
+	Proven      bool          // a write to the store has succeeded once
 
 	Doc    Document // what is in use
 	Stored Document // what the store held when it was last read or written
-	Lost   bool     // Doc's key is given up: the server refused it twice, and the store has no other
+	Fresh  bool     // the store never held Doc's key: its only copy is in memory
 
-	Quiet       time.Time // until then a renewal of Doc's key may be under way; zero: none, or a check since found the key working
-	Seen        string    // the id of the attempt that Quiet is about
-	RefusedWait time.Time // a refusal of Doc's key before this time still counts as the first; zero: the key is not refused
-	PastEnd     bool      // the server accepted Doc's key after its end, so this clock is wrong
+	AttemptSeen string    // the id of the newest attempt that is known
+	AttemptOver time.Time // until then that attempt may be under way; zero: none, or a check since found the key working
+	RefusedWait time.Time // a refusal of Doc's key before this time still counts as the first; zero: it is not refused
+	AsideWait   time.Time // the same for the keys set aside, all of which were refused once; zero: they were not
 	Asked       time.Time // when the server was last asked about Doc's key
 
-	OtherKey  wire.Secret // a stored key of another history, which the server has refused once
-	OtherWait time.Time   // a refusal of OtherKey before this time still counts as the first
-
-	Made      time.Time // when the windows were worked out
-	Advisory  time.Time // from here on the key is renewed while callers go on using it
-	Mandatory time.Time // from here on callers wait for the renewal
-	End       time.Time // when the key ends
-
-	Part time.Duration // a twentieth of the key's lifetime, which limits attempts and pauses
+	// When the key is to be renewed. It is worked out from Doc, see windows.
+	WindowMade time.Time // when that was done
+	Advisory   time.Time // from here on the key is renewed while callers go on using it
+	End        time.Time // when the key ends, by this clock
 
 	Retry time.Time // after a failure, nothing is sent before this
 	Fails int       // failures in a row
@@ -43,50 +35,75 @@ type State struct {
 // Turn is one pass over what is due. Nothing of it is kept after its end.
 type Turn struct {
 	// What the caller wants.
-	Stop    bool        // begin nothing more
-	Suspect bool        // a request with Doc's key got 401
-	Check   bool        // ask the server about the key
-	Force   wire.Secret // renew this key now, whatever is left of it
-	Given   Document    // save this key, which a person gave and the server accepted, in the place of any other
+	Stop  bool     // begin nothing more
+	Ask   Ask      // whether to ask the server about the key
+	Force bool     // renew the key now, whatever is left of it
+	Given Document // save this key, which a person gave and the server accepted, in the place of any other
 
 	// What has happened so far.
-	Read      bool      // Stored is what the store holds
-	Unread    bool      // the store could not be read
-	Unsaved   bool      // a save failed, and what was to be saved is not there
-	Conflicts int       // saves that found another version
-	Found     Document  // what the store held at the last read before Given was saved
-	Other     Document  // what the store holds; it replaces Doc if the server accepts its key
-	Probed    bool      // the server was asked about Doc's key
-	Refused   bool      // the server refused Doc's key
-	Twice     bool      // the server refused it for the second time
-	Begun     Attempt   // this turn's attempt
-	Posted    bool      // Begun was sent
-	Failed    bool      // something went wrong that ends the turn
-	Patience  time.Time // a new key is saved again and again until then
+	Read         Reading
+	Saves        int      // saves that failed or found another version; more than maxConflicts: no more are made
+	Said         Said     // what the server said of Doc's key
+	Other        Document // what the store holds, of another history: it and Doc are compared
+	OtherRefused bool     // the server refused Other's key
+	Aside        int      // how many of the keys set aside the server refused; one more if all, for the second time
+	Begun        Attempt  // this turn's attempt, until it is sent
+	Failed       bool     // something went wrong that ends the turn
 }
+
+// Ask says whether a turn is to ask the server about the key.
+type Ask int8
+
+// Each of these asks sooner than the one before.
+const (
+	AskIfDoubtful Ask = iota
+	AskLast           // once all else is done, so that a failure delays nothing
+	AskSuspect        // a request with the key got 401: before all else, but not often
+	AskNow            // a renewal had no clear outcome
+)
+
+// Reading says whether Stored is what the store holds.
+type Reading int8
+
+// A store is read once in a turn, and again after a save that failed and after a refusal.
+const (
+	Unread Reading = iota
+	Read
+	Unreadable
+)
+
+// Said is what the server said about a key. ErrGateway and the like are Unanswered.
+type Said int8
+
+// What the server said.
+const (
+	Nothing Said = iota
+	Unanswered
+	Accepted
+	Refused
+	RefusedTwice // at least a minute after the first time
+)
 
 // Action is what to do next.
 type Action int
 
-// The actions. Rest, Await and Fail end the turn.
+// The actions. Rest and Fail end the turn.
 const (
-	Rest    Action = iota // nothing more to do now
-	Await                 // a renewal may be under way: look again soon
+	Rest    Action = iota // nothing more to do now; while State.Busy, look again soon
 	Fail                  // nothing more can be done now: try again after a pause
 	Load                  // read the store
-	Compare               // ask the server about Turn.Other's key
+	Compare               // ask the server about another key: Compared
 	Save                  // write Target, if the store's version is still the one that was read
-	Wait                  // wait a moment, then read the store again: the only copy of a new key is in memory
+	Wait                  // wait a moment, then read the store again: what came from the server is in memory alone
 	Probe                 // ask the server about Doc's key
 	Lose                  // give up Doc's key
 	Begin                 // make a new attempt, with an id, a begin and an end
-	Abandon               // take back the attempt, because it could not be noted in the store
 	Post                  // send the renewal, unless the attempt's time is over
 )
 
 // String returns the action's name.
 func (a Action) String() string {
-	return [...]string{"rest", "await", "fail", "load", "compare", "save", "wait", "probe", "lose", "begin", "abandon", "post"}[a]
+	return [...]string{"rest", "fail", "load", "compare", "save", "wait", "probe", "lose", "begin", "post"}[a]
 }
 
 // Ends reports whether a ends the turn.
@@ -99,7 +116,7 @@ type Outcome struct {
 	Conflict bool      // Save: the store holds another version
 	Refused  bool      // Compare, Probe, Post: 401, or 403 for a key that has ended
 	Rejected bool      // Post: the server certainly made no new key
-	// Load: the document. Post: the new key with its times. Probe: the times, if the server told them.
+	// Load: the document. Post: the new key with its times. Probe, Compare: the ids, and the times that the server told.
 	Doc        Document
 	Begun      Attempt       // Begin: the attempt
 	Answer     wire.Secret   // Post: an answer that no key can be read from
@@ -111,91 +128,98 @@ type Outcome struct {
 // New returns the state s of a process that starts with d, the document of the store.
 func New(s State, d Document, now time.Time, random float64) State {
 	s.Stored = d
-	s = s.take(d, now, random)
-	if a := d.Attempt; a.ID != "" && now.Sub(a.Begun) > oldAttempt {
-		s.Quiet = now // it is over, but its outcome is unknown
-	}
-	if r := d.RefusedAt; !r.IsZero() && now.Sub(r) > oldAttempt {
-		s.RefusedWait = now
-	}
-	return s
+	return s.take(d, now, random)
 }
 
 // take puts d's key into use.
 func (s State) take(d Document, now time.Time, random float64) State {
-	s.Doc, s.Lost, s.PastEnd = d, false, false
-	s.Quiet, s.Seen, s.RefusedWait = time.Time{}, "", time.Time{}
-	s.OtherKey, s.OtherWait, s.Asked = wire.Secret{}, time.Time{}, time.Time{}
-	s.Retry, s.Fails = time.Time{}, 0
-	if s.Initial.Key == d.Key {
-		s.Initial = Document{}
-	}
-	s.windows(now.UTC().Round(0), random)
+	s = State{RenewBefore: s.RenewBefore, ReadOnly: s.ReadOnly, Proven: s.Proven, Stored: s.Stored, Doc: d}
+	s.windows(now, random)
 	return s.notice(now)
 }
 
 // notice takes in what other processes have noted about Doc's key. Waits begin now, on this clock, since the
 // clocks of two machines differ.
 func (s State) notice(now time.Time) State {
-	if a := s.Doc.Attempt; a.ID != "" && a.ID != s.Seen && !s.mine(a) {
-		s.Seen = a.ID
-		s.Quiet = later(s.Quiet, now.Add(a.length()+Margin))
+	if a := s.Doc.Attempt; a.ID != "" && a.ID != s.AttemptSeen {
+		s.AttemptSeen = a.ID
+		s.AttemptOver = later(s.AttemptOver, now.Add(a.length()+Margin))
 	}
-	switch {
+	switch age := now.Sub(s.Doc.RefusedAt); {
 	case s.Doc.RefusedAt.IsZero():
 		s.RefusedWait = time.Time{}
+	case s.RefusedWait.IsZero() && age > oldRefusal:
+		s.RefusedWait = now
 	case s.RefusedWait.IsZero():
 		s.RefusedWait = now.Add(secondCheck)
 	}
 	return s
 }
 
-func (s State) mine(a Attempt) bool { return strings.HasPrefix(a.ID, s.Me) }
+// Lost reports whether Doc's key is given up: the server refused it twice, and the store has no other.
+func (s State) Lost() bool { return !s.Doc.LostAt.IsZero() }
 
 // Saved reports whether the store has the key in use.
 func (s State) Saved() bool { return s.Stored.Key == s.Doc.Key }
 
-func (s State) unsaved() bool { return !s.Saved() && !s.ReadOnly && !s.Lost }
+// Unsaved reports whether something that came from the server is in memory alone: a new key, or an answer from which
+// none can be read.
+func (s State) Unsaved() bool { return !s.ReadOnly && (!s.Saved() || s.Doc.Answer != s.Stored.Answer) }
 
-// owed reports whether the store has the key, but not everything that is to be noted about it.
-func (s State) owed() bool { return s.Saved() && s.Stored != s.Doc && !s.ReadOnly }
+// owed reports whether something is to be written to the store.
+func (s State) owed() bool { return !s.ReadOnly && s.Stored != s.Doc }
 
-func (s State) due(t Turn, now time.Time) bool {
-	return !now.Before(s.Advisory) || !t.Force.IsZero() && t.Force == s.Doc.Key
+// patient reports whether a turn goes on trying to save what came from the server a moment ago.
+func (s State) patient(now time.Time) bool {
+	age := now.Sub(s.Doc.RenewedAt)
+	return s.Unsaved() && (age >= 0 && age < patience || s.Busy(now))
 }
 
+func (s State) due(t Turn, now time.Time) bool { return t.Force || !now.Before(s.Advisory) }
+
 // InDoubt reports whether the outcome of a renewal is unknown and no check has found the key working since.
-func (s State) InDoubt() bool { return !s.Quiet.IsZero() }
+func (s State) InDoubt() bool { return !s.AttemptOver.IsZero() }
 
 // Busy reports whether a renewal of the key, by any process, may be under way.
-func (s State) Busy(now time.Time) bool { return now.Before(s.Quiet) }
+func (s State) Busy(now time.Time) bool { return now.Before(s.AttemptOver) }
 
 // Awaits reports whether a renewal by another process was found moments ago, so that it should end soon.
 func (s State) Awaits(now time.Time) bool {
 	a := s.Doc.Attempt
-	found := s.Quiet.Add(-a.length() - Margin)
-	return a.ID != "" && !s.mine(a) && now.Before(found.Add(nearEnd))
+	found := s.AttemptOver.Add(-a.length() - Margin)
+	return a.ID != "" && !now.Before(s.Retry) && now.Before(found.Add(nearEnd))
 }
 
 // doubtful reports whether the server has to be asked about the key. That is so if a renewal is over and its
-// outcome is unknown, if the key was refused a while ago, or if it has ended by this clock.
+// outcome is unknown, if the key was refused a while ago, if it has ended by this clock, or if its document lacks
+// something that the server may know.
 func (s State) doubtful(now time.Time) bool {
 	return s.InDoubt() && !s.Busy(now) ||
 		!s.RefusedWait.IsZero() && !now.Before(s.RefusedWait) ||
-		!now.Before(s.End) && !s.PastEnd
+		!now.Before(s.End) ||
+		s.Doc.incomplete() && now.Sub(s.Asked) >= completeInterval
+}
+
+// asideDue reports whether the server is to be asked about the keys set aside.
+func (s State) asideDue(t Turn, now time.Time) bool {
+	n := len(s.Doc.Aside())
+	return t.Aside < n && (t.Said >= Refused || !s.ReadOnly && !now.Before(s.AsideWait))
 }
 
 // Usable reports whether callers may have the key.
 func (s State) Usable(now time.Time) bool {
-	return !s.Lost && (now.Before(s.End) || now.Before(s.Mandatory) || s.PastEnd)
+	return !s.Lost() && (now.Before(s.End) || now.Before(s.Mandatory()))
 }
 
 // trouble reports whether the store could not be read or written.
-func (t Turn) trouble() bool { return t.Unread || t.Unsaved }
+func (t Turn) trouble() bool { return t.Read == Unreadable || t.Saves > maxConflicts }
+
+// afresh returns what is left of a turn when another key has come into use.
+func (t Turn) afresh() Turn { return Turn{Read: Read, Stop: t.Stop, Given: t.Given} }
 
 // Idle reports whether a turn may be given up, because it has begun nothing that must be finished.
 func Idle(s State, t Turn) bool {
-	return t.Begun.ID == "" && t.Given.Key.IsZero() && !s.unsaved() && (!s.owed() || t.trouble())
+	return t.Begun.ID == "" && t.Given.Key.IsZero() && !s.Unsaved() && (!s.owed() || t.trouble())
 }
 
 // Target is what Save writes.
@@ -204,4 +228,12 @@ func Target(s State, t Turn) Document {
 		return t.Given
 	}
 	return s.Doc
+}
+
+// Compared is the key that Compare asks about.
+func Compared(s State, t Turn) wire.Secret {
+	if !t.Other.Key.IsZero() {
+		return t.Other.Key
+	}
+	return wire.NewSecret(s.Doc.Aside()[t.Aside])
 }

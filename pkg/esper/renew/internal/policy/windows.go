@@ -10,77 +10,87 @@ const (
 	minInterval     = time.Second        // the shortest time from one renewal to the next
 	Skew            = 25 * time.Hour     // how far off a clock may be, as by a wrong time zone; if more, it is wrong
 
-	longestAttempt  = 90 * time.Second // from the begin of an attempt to its end
-	shortestAttempt = 10 * time.Second // if there is less time, no attempt is begun
-	Margin          = 5 * time.Second  // the request ends this long before the attempt, and others wait this long after it
-	oldAttempt      = 10 * time.Minute // an attempt that is older when a process starts needs no wait
-	secondCheck     = time.Minute      // from the first refusal of a key to the check that may give it up
-	suspectInterval = 30 * time.Second // from one check after a 401 to the next
+	longestAttempt   = 90 * time.Second // from the begin of an attempt to its end
+	shortestAttempt  = 10 * time.Second // if there is less time, no attempt is begun
+	Margin           = 5 * time.Second  // the request ends this long before the attempt, and others wait this long after it
+	oldRefusal       = 12 * time.Hour   // a noted refusal that is older counts as the first one at once
+	secondCheck      = time.Minute      // from the first refusal of a key to the check that may give it up
+	suspectInterval  = 30 * time.Second // from one check after a 401 to the next
+	completeInterval = 24 * time.Hour   // from one question about what a document lacks to the next
+	distant          = 100 * 365 * 24 * time.Hour
 
 	failMin      = 30 * time.Second // the first pause after a failure
 	failMax      = time.Hour        // the longest pause
 	forbiddenMax = 24 * time.Hour   // the longest pause after 403, which does not pass by itself
+	lostMax      = 5 * time.Minute  // the longest pause while the key is lost
 	unsavedMin   = time.Second      // the first pause while the only copy of a key is in memory
 	unsavedMax   = 30 * time.Second // the longest such pause
 	nearEnd      = 10 * time.Second // most renewals take no longer
 	patience     = 75 * time.Second // how long a turn goes on trying to save a new key
 )
 
-// windows works out when Doc's key is to be renewed: s.Before ahead of its end, or the default if that is 0.
+// windows works out when Doc's key is to be renewed: s.RenewBefore ahead of its end, or the default if that is 0.
 // random, in [0, 1), gives the processes that share a key different times.
 func (s *State) windows(now time.Time, random float64) {
-	now = now.Round(0) // only the wall clock, which goes on while the machine sleeps
-	d := s.Doc
-	issued, expires := d.IssuedAt, d.ExpiresAt
+	now = plain(now) // only the wall clock, which goes on while the machine sleeps
+	issued, expires, renewed := s.Doc.IssuedAt, s.Doc.ExpiresAt, s.Doc.RenewedAt
 	if expires.IsZero() {
 		if issued.IsZero() || issued.After(now) {
 			issued = now
 		}
 		expires = issued.Add(AssumedLifetime)
 	}
-	renewed := !d.RenewedAt.IsZero()
-	lifetime := expires.Sub(issued)
-	gap := max(lifetime/10, minInterval)
-	s.Made, s.End = now, expires
-	if issued.IsZero() || lifetime <= 0 { // these times cannot be true: a clock was wrong
-		lifetime, gap = AssumedLifetime, failMax
-	} else { // if this clock is behind the server's, the end must not be taken for later than it is
+	lifetime := s.Doc.lifetime()
+	s.WindowMade, s.End = now, expires
+	if !issued.IsZero() && issued.Before(expires) { // if this clock is behind, the end must not be taken for later than it is
 		s.End = earlier(s.End, now.Add(lifetime))
-		if renewed {
-			s.End = earlier(s.End, d.RenewedAt.Add(lifetime))
+		if !renewed.IsZero() {
+			s.End = earlier(s.End, renewed.Add(lifetime))
 		}
 	}
-	before := s.Before
+	before := s.RenewBefore
 	if before == 0 {
 		before = max(lifetime/advisoryPart, advisoryLeast) // no more than half, see below
 	}
 	before = min(before, lifetime/2)
 	before += time.Duration(random * float64(before/4))
 	s.Advisory = s.End.Add(-before)
-	s.Part = lifetime / 20
-	s.Mandatory = s.End.Add(-min(mandatoryMost, s.Part))
-	if renewed && d.RenewedAt.Before(now.Add(Skew)) {
-		// If a new key is due at once, this clock or the server's is wrong. Then keep gap between renewals.
-		s.Advisory = later(s.Advisory, d.RenewedAt.Add(gap))
-		s.Mandatory = later(s.Mandatory, s.Advisory)
+	if !renewed.IsZero() && renewed.Before(now.Add(Skew)) {
+		// If a new key is due at once, this clock or the server's is wrong. Then keep some time between renewals.
+		s.Advisory = later(s.Advisory, renewed.Add(max(lifetime/10, minInterval)))
 	}
 }
 
+// Mandatory is from when on callers wait for the renewal.
+func (s State) Mandatory() time.Time {
+	return later(s.End.Add(-min(mandatoryMost, s.part())), s.Advisory)
+}
+
+// lifetime is how long Doc's key lives.
+func (d Document) lifetime() time.Duration {
+	if l := d.ExpiresAt.Sub(d.IssuedAt); l > 0 && !d.IssuedAt.IsZero() {
+		return l
+	}
+	return AssumedLifetime // the server does not say, or the times cannot be true
+}
+
+// part is a twentieth of the key's lifetime, which limits attempts and pauses.
+func (s State) part() time.Duration { return s.Doc.lifetime() / 20 }
+
+func plain(t time.Time) time.Time { return t.UTC().Round(0) }
+
 // setBack reports whether the clock was set back by more than Skew since the windows were worked out.
-func (s State) setBack(now time.Time) bool { return now.Before(s.Made.Add(-Skew)) }
+func (s State) setBack(now time.Time) bool { return now.Before(s.WindowMade.Add(-Skew)) }
 
 // AttemptLength is how long an attempt that begins now may take: no more than a quarter of what is left of
 // the key, and than a twentieth of its lifetime, so that time remains for more attempts if this one gets no
 // answer. 0: too little is left of the key for an attempt.
 func (s State) AttemptLength(now time.Time) time.Duration {
 	left := s.End.Sub(now)
-	if left <= 0 && s.PastEnd {
-		return longestAttempt // the server accepts the key after its end, so the clock is wrong
-	}
 	if left/4 < shortestAttempt {
 		return 0
 	}
-	return max(min(longestAttempt, left/4, s.Part), shortestAttempt)
+	return max(min(longestAttempt, left/4, s.part()), shortestAttempt)
 }
 
 // pause is how long nothing is sent after a failure that follows s.Fails others. It grows exponentially, but
@@ -88,7 +98,7 @@ func (s State) AttemptLength(now time.Time) time.Duration {
 func (s State) pause(now time.Time, o Outcome) time.Duration {
 	first, longest := failMin, failMax
 	switch {
-	case !s.Saved() && !s.ReadOnly && !s.Lost:
+	case s.Unsaved():
 		first, longest = unsavedMin, unsavedMax
 	case o.Forbidden:
 		longest = forbiddenMax
@@ -96,7 +106,10 @@ func (s State) pause(now time.Time, o Outcome) time.Duration {
 	d := min(first<<min(s.Fails, 16), longest)
 	d = time.Duration((0.5 + o.Random) * float64(d))
 	if left := s.End.Sub(now); left > 0 {
-		d = min(d, max(min(left/4, s.Part), time.Second))
+		d = min(d, max(min(left/4, s.part()), time.Second))
+	}
+	if s.Lost() {
+		d = min(d, lostMax)
 	}
 	return max(d, min(o.RetryAfter, failMax))
 }
@@ -122,7 +135,7 @@ const Poll = time.Minute
 
 // Due reports whether a turn would do more than read the store.
 func (s State) Due(now time.Time) bool {
-	return !now.Before(s.Retry) && (s.unsaved() || s.owed() || s.doubtful(now) || !s.ReadOnly && s.due(Turn{}, now))
+	return !now.Before(s.Retry) && (s.owed() || s.doubtful(now) || !s.ReadOnly && s.due(Turn{}, now))
 }
 
 // Next is when to have the next turn, after one that ended at now. Random is from 0 to 1.
@@ -139,7 +152,7 @@ func (s State) Next(now time.Time, random float64) time.Time {
 	case s.Busy(now) && s.due(Turn{}, now):
 		next = now.Add(calm)
 	}
-	for _, at := range []time.Time{s.Advisory, s.Quiet, s.RefusedWait, s.End} {
+	for _, at := range []time.Time{s.Advisory, s.AttemptOver, s.RefusedWait, s.AsideWait, s.End} {
 		if at.After(now) {
 			next = earlier(next, at)
 		}
@@ -148,4 +161,4 @@ func (s State) Next(now time.Time, random float64) time.Time {
 }
 
 // NextAttempt is when the next renewal may begin.
-func (s State) NextAttempt() time.Time { return later(later(s.Advisory, s.Quiet), s.Retry) }
+func (s State) NextAttempt() time.Time { return later(later(s.Advisory, s.AttemptOver), s.Retry) }

@@ -23,38 +23,39 @@ func TestWindows(t *testing.T) {
 		{time.Hour, 0, 30 * time.Minute, 2250 * time.Second, 3 * time.Minute},                              // the mandatory window is a twentieth
 		{15 * time.Minute, 0, 450 * time.Second, 562*time.Second + 500*time.Millisecond, 45 * time.Second}, //
 		{90 * day, 2 * day, 2 * day, 60 * time.Hour, 5 * time.Minute},                                      // WithRenewBefore
-		{90 * day, time.Second, time.Second, 1250 * time.Millisecond, 5 * time.Minute},                     // the advisory window begins later
+		{90 * day, time.Second, time.Second, 1250 * time.Millisecond, time.Second},                         // callers wait for nothing that is not due
 		{90 * day, 89 * day, 45 * day, 56*day + 6*time.Hour, 5 * time.Minute},                              // half the lifetime is the most
 	} {
 		d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: now.Add(test.lifetime)}
-		latest := New(State{Me: "m", Before: test.before}, d, now, 0)
-		earliest := New(State{Me: "m", Before: test.before}, d, now, 1)
+		latest := New(State{RenewBefore: test.before}, d, now, 0)
+		earliest := New(State{RenewBefore: test.before}, d, now, 1)
 		if a, b := d.ExpiresAt.Sub(latest.Advisory), d.ExpiresAt.Sub(earliest.Advisory); a != test.advisory || b != test.earliest {
 			t.Errorf("%v, %v: the renewal begins %v to %v before the end, want %v to %v", test.lifetime, test.before, a, b, test.advisory, test.earliest)
 		}
-		if m := d.ExpiresAt.Sub(latest.Mandatory); m != test.mandatory {
+		if m := d.ExpiresAt.Sub(latest.Mandatory()); m != test.mandatory {
 			t.Errorf("%v: callers wait from %v before the end, want %v", test.lifetime, m, test.mandatory)
 		}
 	}
 }
 
-// An attempt takes a quarter of what is left of the key at most. If that is less than ten seconds, no attempt
-// begins, unless the server accepts the key after its end.
+// of returns the state of a key that ends at end and lives for lifetime.
+func of(end time.Time, lifetime time.Duration) State {
+	return State{End: end, Doc: Document{IssuedAt: end.Add(-lifetime), ExpiresAt: end}}
+}
+
+// An attempt takes a quarter of what is left of the key at most. If that is less than ten seconds, no attempt begins.
 func TestAttemptLength(t *testing.T) {
 	now := time.Now()
 	for left, want := range map[time.Duration]time.Duration{
 		day: 90 * time.Second, 6 * time.Minute: 90 * time.Second, time.Minute: 15 * time.Second, 40 * time.Second: 10 * time.Second,
 		39 * time.Second: 0, 0: 0, -time.Hour: 0,
 	} {
-		if got := (State{End: now.Add(left), Part: day}).AttemptLength(now); got != want {
+		if got := of(now.Add(left), 20*day).AttemptLength(now); got != want {
 			t.Errorf("with %v left an attempt takes %v, want %v", left, got, want)
 		}
 	}
-	if got := (State{End: now.Add(10 * time.Minute), Part: 45 * time.Second}).AttemptLength(now); got != 45*time.Second {
+	if got := of(now.Add(10*time.Minute), 15*time.Minute).AttemptLength(now); got != 45*time.Second {
 		t.Errorf("an attempt for a key of 15 minutes takes %v, want 45s", got)
-	}
-	if got := (State{End: now.Add(-day), PastEnd: true, Part: day}).AttemptLength(now); got != 90*time.Second {
-		t.Errorf("an attempt for a key that works after its end takes %v, want 90s", got)
 	}
 }
 
@@ -63,10 +64,10 @@ func TestClockSetBack(t *testing.T) {
 	now := time.Now().UTC().Round(0)
 	future := now.Add(100 * day)
 	d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: future.Add(90 * day)}
-	s := New(State{Me: "m"}, d, future, 0)
+	s := New(State{}, d, future, 0)
 	s, _ = Evolve(s, Turn{}, Load, Outcome{Doc: d}, now)
-	if s.Made != now || s.End.After(now.Add(190*day)) {
-		t.Errorf("the windows were not worked out again: made %v, end %v", s.Made, s.End)
+	if s.WindowMade != now || s.End.After(now.Add(190*day)) {
+		t.Errorf("the windows were not worked out again: made %v, end %v", s.WindowMade, s.End)
 	}
 }
 
@@ -74,8 +75,13 @@ func TestClockSetBack(t *testing.T) {
 func TestPauses(t *testing.T) {
 	now := time.Now()
 	state := func(left time.Duration, fails int) State {
-		return State{End: now.Add(left), Fails: fails, Part: 4 * day}
+		s := of(now.Add(left), 80*day)
+		s.Stored, s.Fails = s.Doc, fails
+		return s
 	}
+	short, lost := of(now.Add(10*time.Minute), 15*time.Minute), state(90*day, 40)
+	short.Stored, short.Fails = short.Doc, 5
+	lost.Doc.LostAt = now
 	for _, test := range []struct {
 		s    State
 		o    Outcome
@@ -88,7 +94,9 @@ func TestPauses(t *testing.T) {
 		{state(90*day, 0), Outcome{Random: 0.5, RetryAfter: 15 * time.Minute}, 15 * time.Minute},
 		{state(90*day, 0), Outcome{Random: 0.5, RetryAfter: 1000 * time.Hour}, time.Hour},
 		{state(4*time.Minute, 40), Outcome{Random: 0.5}, time.Minute},
-		{State{End: now.Add(10 * time.Minute), Fails: 5, Part: 45 * time.Second}, Outcome{Random: 0.5}, 45 * time.Second},
+		{short, Outcome{Random: 0.5}, 45 * time.Second},
+		{lost, Outcome{Random: 0.99}, 5 * time.Minute},
+		{lost, Outcome{Random: 0.5, RetryAfter: 15 * time.Minute}, 15 * time.Minute},
 		{state(time.Second, 40), Outcome{Random: 0.5}, time.Second},
 	} {
 		if got := test.s.pause(now, test.o); got != test.want {
@@ -100,24 +108,24 @@ func TestPauses(t *testing.T) {
 // The model leaves two things out: a read-only process never writes, and a turn begins nothing once it is stopped.
 func TestReadOnlyAndStop(t *testing.T) {
 	now := time.Now().UTC().Round(0)
-	d := Document{Key: wire.NewSecret("k"), Lineage: "l", Serial: 1, IssuedAt: now.Add(-80 * day), ExpiresAt: now.Add(10 * day)}
-	s := New(State{Me: "m", ReadOnly: true}, d, now, 0)
-	if a := Decide(s, Turn{Read: true}, now); a != Rest {
+	d := Document{Key: wire.NewSecret("k"), EnterpriseID: "e", DeveloperAppID: "a", Lineage: "l", Serial: 1, IssuedAt: now.Add(-80 * day), ExpiresAt: now.Add(10 * day)}
+	s := New(State{ReadOnly: true}, d, now, 0)
+	if a := Decide(s, Turn{Read: Read}, now); a != Rest {
 		t.Errorf("read-only, and the key is due: %v, want rest", a)
 	}
-	s, _ = Evolve(s, Turn{Read: true}, Probe, Outcome{Refused: true, Began: now}, now)
-	if a := Decide(s, Turn{Read: true, Refused: true, Probed: true}, now); a != Fail {
+	s, _ = Evolve(s, Turn{Read: Read}, Probe, Outcome{Refused: true, Began: now}, now)
+	if a := Decide(s, Turn{Read: Read, Said: Refused}, now); a != Fail {
 		t.Errorf("read-only, and the key was refused: %v, want fail", a)
 	}
 	s, _ = Evolve(s, Turn{}, Load, Outcome{}, now)
-	if a := Decide(s, Turn{Read: true}, now.Add(time.Second)); a == Save {
+	if a := Decide(s, Turn{Read: Read}, now.Add(time.Second)); a == Save {
 		t.Errorf("read-only, and the store is empty: %v", a)
 	}
-	s = New(State{Me: "m"}, d, now, 0)
+	s = New(State{}, d, now, 0)
 	if a := Decide(s, Turn{Stop: true}, now); a != Rest {
 		t.Errorf("due, and the turn is stopped: %v, want rest", a)
 	}
-	if a := Decide(s, Turn{Stop: true, Read: true, Begun: Attempt{ID: "m1"}}, now); a == Rest {
+	if a := Decide(s, Turn{Stop: true, Read: Read, Begun: Attempt{ID: "m1"}}, now); a == Rest {
 		t.Errorf("an attempt has begun, and the turn is stopped: %v", a)
 	}
 }
