@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,19 +28,21 @@ type Status struct {
 }
 
 // Status returns the state of the key. It neither waits nor sends anything.
-func (s *Source) Status() Status {
-	return s.statusOf(s.look())
-}
+func (s *Source) Status() Status { return s.statusOf(s.now.Load()) }
 
-func (s *Source) statusOf(v view) Status {
-	st := v.state
-	if st.Lost {
-		v.failed = s.lost(v)
+func (s *Source) statusOf(v *snapshot) Status {
+	st, failed := v.state, v.failed
+	if st.Lost() {
+		failed = s.lost(v)
+	}
+	end := st.Doc.ExpiresAt
+	if end.IsZero() || st.End.Before(end) {
+		end = st.End
 	}
 	return Status{
-		IssuedAt: st.Doc.IssuedAt, ExpiresAt: st.End, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted, WorkedAt: v.worked,
-		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost, InDoubt: st.InDoubt(), Refused: !st.Doc.RefusedAt.IsZero(),
-		Serial: st.Doc.Serial, LastError: v.failed,
+		IssuedAt: st.Doc.IssuedAt, ExpiresAt: end, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted, WorkedAt: v.worked,
+		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost(), InDoubt: st.InDoubt(),
+		Refused: !st.Doc.RefusedAt.IsZero(), Serial: st.Doc.Serial, LastError: failed,
 	}
 }
 
@@ -68,90 +71,61 @@ const (
 	Recovered EventKind = "recovered"
 )
 
-// event is a change that is reported to the logger and to WithOnChange.
-type event struct {
-	kind          EventKind
-	before, after policy.State
-	err           error
-	failed        bool
-	accepted      time.Time
-}
-
-// kindOf returns what kind of change a turn brought; "" if nothing changed. The errors are those of the turn before
-// and of this turn.
-func kindOf(before, after policy.State, was, is error, failed bool) EventKind {
+// kindOf returns what kind of change a turn brought; "" if nothing changed.
+func kindOf(before, after *snapshot, failed bool) EventKind {
+	was, is := before.state, after.state
 	switch {
-	case after.Doc.Replaced(before.Doc.Key):
+	case is.Doc.Replaced(was.Doc.Key):
 		return Renewed
-	case after.Doc.Key != before.Doc.Key:
+	case is.Doc.Key != was.Doc.Key:
 		return Adopted
-	case after.Lost && !before.Lost:
+	case is.Lost() && !was.Lost():
 		return Lost
 	case failed:
 		return Failed
-	case !after.Lost && is == nil && (before.Lost || was != nil):
+	case !is.Lost() && after.failed == nil && (was.Lost() || before.failed != nil):
 		return Recovered
 	}
 	return ""
 }
 
-// remember keeps e for report. It drops a failure that happens while another failure is being reported: the
-// logger or the function of WithOnChange may have caused it, and would cause one more at each report, for
-// ever. The caller holds mu.
-func (s *Source) remember(e event) {
-	if e.kind != "" && (e.kind != Failed || !s.tellsFailure) {
-		s.events = append(s.events, e)
+// report logs a change, and tells the function of WithOnChange.
+func (s *Source) report(kind EventKind, v *snapshot, failed bool) {
+	if kind == "" {
+		return
 	}
-}
-
-// report tells the logger and the function of WithOnChange what has happened, one event at a time and in
-// order. It runs outside of turns, so that both may use the source.
-func (s *Source) report() {
-	for {
-		s.mu.Lock()
-		if s.tells || len(s.events) == 0 {
-			s.mu.Unlock()
-			return
-		}
-		e := s.events[0]
-		s.events, s.tells, s.tellsFailure = s.events[1:], true, e.kind == Failed
-		s.mu.Unlock()
-		s.tell(e)
-		s.mu.Lock()
-		s.tells, s.tellsFailure = false, false
-		s.mu.Unlock()
+	status := s.statusOf(v)
+	ends, next := slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt)
+	switch {
+	case kind == Recovered:
+		s.log(slog.LevelInfo, "the Esper API key works again", ends)
+	case kind == Adopted:
+		s.log(slog.LevelInfo, "another Esper API key was taken into use", ends, slog.Int("serial", status.Serial))
+	case kind == Renewed && !status.Saved && !s.readOnly:
+		s.log(slog.LevelInfo, "the Esper API key was renewed, and the new one cannot be saved", ends, slog.Bool("saved", false))
+	case kind == Renewed:
+		s.log(slog.LevelInfo, "the Esper API key was renewed", ends, slog.Bool("saved", true), slog.Int("serial", status.Serial))
 	}
-}
-
-func (s *Source) tell(e event) {
-	status := s.statusOf(view{state: e.after, failed: e.err, accepted: e.accepted})
-	if e.kind == Renewed || e.kind == Adopted {
-		what := "the Esper API key was renewed"
-		switch {
-		case e.kind == Adopted:
-			what = "another Esper API key was taken into use"
-		case !e.after.Saved() && !s.readOnly:
-			what = "the Esper API key was renewed, and the new one cannot be saved"
-		}
-		s.logger.Info(what, slog.Time("expires", status.ExpiresAt), slog.Bool("saved", status.Saved), slog.Int("serial", status.Serial))
-	}
-	if e.failed {
-		s.logger.Error("the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError),
-			slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt))
-	}
-	if e.kind == Recovered {
-		s.logger.Info("the Esper API key works again", slog.Time("expires", status.ExpiresAt))
+	if failed || kind == Lost {
+		s.log(slog.LevelError, "the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError), ends, next)
 	}
 	if s.onChange != nil {
-		s.onChange(Event{e.kind, status})
+		s.tell.change(kind, func() { s.onChange(Event{kind, status}) })
 	}
+}
+
+// log has a record logged, without waiting for that.
+func (s *Source) log(level slog.Level, message string, attrs ...slog.Attr) {
+	s.tell.record(func() { s.logger.LogAttrs(context.Background(), level, message, attrs...) })
 }
 
 // why returns the error of a turn that failed although none of its actions failed.
 func (s *Source) why(state policy.State, now time.Time) error {
 	switch {
-	case state.Lost:
+	case state.Lost():
 		return ErrKeyLost
+	case state.InDoubt() && !state.Busy(now):
+		return errors.New("renew: the outcome of a renewal is unknown, and the server was not asked about the key since")
 	case state.AttemptLength(now) == 0:
 		return errors.New("renew: too little is left of the key to begin a renewal: one without an answer could not be told from a lost key")
 	}
@@ -170,7 +144,7 @@ func byWhom(a policy.Attempt) string {
 }
 
 // lost returns ErrKeyLost with what is known about the loss.
-func (s *Source) lost(v view) error {
+func (s *Source) lost(v *snapshot) error {
 	d := v.state.Doc
 	about := fmt.Sprintf("the server refused it first at %s, and again later, and %s has no other", stamp(d.RefusedAt), s.storeName())
 	switch {

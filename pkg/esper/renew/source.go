@@ -27,37 +27,42 @@ type Source struct {
 	server *url.URL
 	store  Store
 	client *esper.Client // renews and checks keys; each call has the key in its context
+	brief  *esper.Client // the same with one attempt for each question
 	shared *esper.Client // what Client returns
+	way    renewer       // how keys are renewed
+	tell   teller        // of what happens
 
-	hot     atomic.Pointer[hot]
-	running atomic.Int32  // how many calls of Run are running
-	changed chan struct{} // tells Run to look at the state again
-	closing chan struct{} // closed by Close
+	now     atomic.Pointer[snapshot] // what callers read
+	running atomic.Int32             // how many calls of Run are running
+	changed chan struct{}            // tells Run to look at the snapshot again
+	closing chan struct{}            // closed by Close
 
-	mu           sync.Mutex // guards what follows
-	closed       bool
-	busy         chan struct{} // closed when the turn that is under way ends; nil if there is none
-	state        policy.State
-	next         time.Time           // when the next turn is due, by the wall clock
-	failed       error               // the error of the last turn that had something to do; nil if that turn went well
-	events       []event             // to be reported
-	tells        bool                // report is telling an event,
-	tellsFailure bool                // which is a failure
-	asked        time.Time           // when the server was last asked about the key
-	accepted     time.Time           // when the server last accepted a key, or made one
-	worked       time.Time           // when the last turn ended; with the monotonic clock, which stands still with the machine
-	rejected     time.Time           // when Reject last had the store read
-	answer       *esper.RenewedToken // the last new key of this process, for RenewToken
+	mu       sync.Mutex          // guards what follows, and writes of now
+	busy     chan struct{}       // closed when the turn that is under way ends; nil if there is none
+	stopped  time.Time           // when Close was called, or the context of Run ended; zero: neither
+	rejected time.Time           // when Reject last had the store read
+	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
 
 	// What follows belongs to the turn that is under way.
-	version string // the version of the document that was last read or written
-	reason  error  // the error of the last action that failed
+	version   string // the version of the document that was last read or written
+	hung      []chan struct{}
+	serverErr error // of the last question or renewal of this turn; nil if it went well
+	storeErr  error // of the last read or save of this turn; nil if it went well
+	tried     bool  // the server was asked about the initial key since that was needed
 }
 
-// hot is what callers get without a lock, for the time lasts after from. To tell whether that time is over, they
-// read only the monotonic clock, which takes half as long as reading the wall clock. Since the monotonic clock
-// stands still while the machine sleeps, the wall clock is read after hotLasts at the latest.
-type hot struct {
+// snapshot is what a source knows, at one moment. It is never changed.
+type snapshot struct {
+	state    policy.State
+	next     time.Time // when the next turn is due, by the wall clock
+	failed   error     // the error of the last turn that had something to do; nil if that turn went well
+	accepted time.Time // when the server last accepted a key, or made one
+	worked   time.Time // when the last turn ended; with the monotonic clock, which stands still with the machine
+	closed   bool
+
+	// What callers get at once, for the time lasts after from. To tell whether that time is over, they read only the
+	// monotonic clock, which takes half as long as reading the wall clock. Since the monotonic clock stands still while
+	// the machine sleeps, the wall clock is read after hotLasts at the latest.
 	token         *oauth2.Token
 	authorization string // the value of the Authorization header with token
 	from          time.Time
@@ -65,6 +70,33 @@ type hot struct {
 }
 
 const hotLasts = time.Second
+
+// update changes the snapshot that callers read.
+func (s *Source) update(change func(*snapshot)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.updateLocked(change)
+}
+
+func (s *Source) updateLocked(change func(*snapshot)) {
+	n, now := snapshot{}, time.Now()
+	if old := s.now.Load(); old != nil {
+		n = *old
+	}
+	change(&n)
+	if t := tokenOf(n.state); n.token == nil || t.AccessToken != n.token.AccessToken || !t.Expiry.Equal(n.token.Expiry) {
+		n.token, n.authorization = t, "Bearer "+t.AccessToken
+	}
+	until := n.state.Mandatory()
+	if n.next.Before(until) {
+		until = n.next
+	}
+	n.from, n.lasts = now, 0
+	if !n.closed && n.state.Usable(now) && !n.suspicious(now) {
+		n.lasts = min(until.Sub(now.Round(0)), hotLasts)
+	}
+	s.now.Store(&n)
+}
 
 // Token is TokenContext without a context to end the wait for a renewal. That wait takes about two minutes at
 // most.
@@ -82,11 +114,18 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 // The error is that of ctx, [ErrKeyLost], [ErrKeyExpired] or [ErrClosed]. The token is shared: do not change
 // it. Unlike the types of this module, it prints its key, for example under %v.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	h := s.hot.Load()
-	if time.Since(h.from) < h.lasts {
-		return h.token, nil
+	v := s.now.Load()
+	if time.Since(v.from) < v.lasts {
+		return v.token, nil
 	}
-	return s.slow(ctx)
+	return s.slow(orBackground(ctx))
+}
+
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
 }
 
 const patience = 10 * time.Second // how long a call waits for a renewal while the key is valid
@@ -95,8 +134,8 @@ const patience = 10 * time.Second // how long a call waits for a renewal while t
 func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 	for {
 		now := time.Now()
-		v := s.look()
-		calm := v.state.Usable(now) && now.Before(v.state.Mandatory)
+		v, busy := s.look()
+		calm := v.state.Usable(now) && now.Before(v.state.Mandatory())
 		due := v.due(now)
 		switch {
 		case v.closed:
@@ -105,12 +144,17 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 			return s.usable(v, now)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case v.state.Lost() && v.state.Suspects(now):
+			if err := s.suspect(ctx); err != nil {
+				return nil, err
+			}
 		case calm && !due:
-			s.mu.Lock()
-			s.show()
-			s.mu.Unlock()
+			if v.suspicious(now) { // somebody noted a refusal
+				s.start(context.Background(), policy.Turn{Ask: policy.AskSuspect})
+			}
+			s.update(func(*snapshot) {})
 			return s.usable(v, now)
-		case calm && (v.busy != nil || s.running.Load() > 0):
+		case calm && (busy != nil || s.running.Load() > 0):
 			return s.usable(v, now) // another caller, or Run, sees to the renewal
 		case calm:
 			short, cancel := context.WithTimeout(ctx, patience)
@@ -125,12 +169,12 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 			case ctx.Err() != nil:
 				return nil, ctx.Err()
 			}
-			return s.usable(s.look(), time.Now())
+			return s.usable(s.now.Load(), time.Now())
 		case due:
 			ended, _ := s.start(ctx, policy.Turn{})
 			wait(ctx, ended)
-		case v.busy != nil:
-			wait(ctx, v.busy)
+		case busy != nil:
+			wait(ctx, busy)
 		case !v.state.Usable(now) && v.state.Busy(now), v.state.Awaits(now):
 			wait(ctx, after(ctx, time.Until(v.next)))
 		default:
@@ -141,27 +185,20 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 
 // due reports whether the time for the next turn has come. If that time is farther off than policy.Poll, the clock
 // was set back, and a turn is due as well.
-func (v view) due(now time.Time) bool {
+func (v *snapshot) due(now time.Time) bool {
 	d := v.next.Sub(now)
 	return d <= 0 || d > policy.Poll
 }
 
-// view is a copy of what mu guards, at one moment.
-type view struct {
-	state    policy.State
-	next     time.Time
-	busy     <-chan struct{}
-	closed   bool
-	failed   error
-	rejected time.Time
-	accepted time.Time
-	worked   time.Time
+// suspicious reports whether the server is to be asked about the key, since it has refused it.
+func (v *snapshot) suspicious(now time.Time) bool {
+	return !v.state.Doc.RefusedAt.IsZero() && v.state.Suspects(now)
 }
 
-func (s *Source) look() view {
+func (s *Source) look() (v *snapshot, busy <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return view{s.state, s.next, s.busy, s.closed, s.failed, s.rejected, s.accepted, s.worked}
+	return s.now.Load(), s.busy
 }
 
 func wait(ctx context.Context, ended <-chan struct{}) {
@@ -181,25 +218,20 @@ func after(ctx context.Context, d time.Duration) <-chan struct{} {
 // start begins a turn in the background, unless one is under way. When ctx ends, the turn begins nothing more, but
 // waits for the answer to a question that it has sent: the next caller then need not ask again.
 func (s *Source) start(ctx context.Context, want policy.Turn) (ended <-chan struct{}, mine bool) {
-	busy, mine := s.enter()
+	busy, mine := s.enter(false)
 	if mine {
-		go func() {
-			s.turn(context.WithoutCancel(ctx), ctx, want, busy)
-			s.report()
-		}()
+		go s.turn(context.WithoutCancel(ctx), ctx, want, busy)
 	}
 	return busy, mine
 }
 
 // enter reserves the next turn for the caller, and then mine is true. If a turn is under way, it returns the channel
-// that is closed when that turn ends. Once the source is closed, it returns a closed channel.
-func (s *Source) enter() (busy chan struct{}, mine bool) { return s.reserve(false) }
-
-func (s *Source) reserve(closing bool) (busy chan struct{}, mine bool) {
+// that is closed when that turn ends. Once the source is closed, it returns a closed channel, except to Close.
+func (s *Source) enter(closing bool) (busy chan struct{}, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.closed && !closing:
+	case s.now.Load().closed && !closing:
 		return s.closing, false
 	case s.busy != nil:
 		return s.busy, false
@@ -209,13 +241,13 @@ func (s *Source) reserve(closing bool) (busy chan struct{}, mine bool) {
 }
 
 // usable returns what callers get in the state v: the token, or why there is none.
-func (s *Source) usable(v view, now time.Time) (*oauth2.Token, error) {
+func (s *Source) usable(v *snapshot, now time.Time) (*oauth2.Token, error) {
 	if v.state.Usable(now) {
-		return tokenOf(v.state), nil
+		return v.token, nil
 	}
 	why := v.failed
 	switch {
-	case v.state.Lost:
+	case v.state.Lost():
 		return nil, s.lost(v)
 	case v.state.Busy(now):
 		why = s.underWay(v.state)

@@ -73,7 +73,7 @@ func (d Document) Replaced(key wire.Secret) bool {
 
 // after reports whether d's key was made later than that of old: from it, or in the same lineage.
 func (d Document) after(old Document) bool {
-	return d.Replaced(old.Key) || d.Lineage == old.Lineage && d.Serial > old.Serial
+	return d.Replaced(old.Key) || d.Lineage == old.Lineage && d.Lineage != "" && d.Serial > old.Serial
 }
 
 // successor makes the document of the key that a renewal of d's key gave.

@@ -29,10 +29,12 @@ func (e *explorer) checkDropped(w *world, i int, old Document, a Action, o Outco
 func (e *explorer) checkLeft(w *world, i int) {
 	p := &w.P[i]
 	k := keyOf(p.S.Doc)
-	if p.Arrived == k && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
+	late := e.stall && !p.S.patient(e.clock(w, i)) // a process that was stopped has no time left to try again
+	late = late || p.S.Saved() && (w.Budget.Empty < e.budget.Empty || w.Budget.Person < e.budget.Person) // it was saved, and taken away since
+	if p.Arrived == k && !late && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
 		e.bad(w, "I1", "a program ends, and its new key is not stored")
 	}
-	if p.Unread && !p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
+	if p.Unread && !p.S.Doc.Answer.IsZero() && w.Store.Key == p.S.Doc.Key && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
 		e.bad(w, "I7", "a program ends, and an answer that may hold a key is not stored")
 	}
 }
@@ -43,7 +45,7 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
 	accepted := p.T.Said == Accepted && aside(w.Store, next)
-	person := !p.T.Given.Key.IsZero() && !w.descends(old, next)
+	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
 	if old != next && w.knows(old) && !w.descends(next, old) && !aside(target, old) && !accepted && !person {
 		e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
 	}
@@ -52,7 +54,7 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 			e.bad(w, "I3", "a key set aside that works is overwritten")
 		}
 	}
-	if old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted {
+	if old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted && !target.after(w.Store) {
 		e.bad(w, "I3", "a key of another history is overwritten, and the server has not accepted ours")
 	}
 }

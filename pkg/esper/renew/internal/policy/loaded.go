@@ -26,8 +26,8 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 		return s.updated(t, d, now, random)
 	case d.after(ours):
 		next := d
-		if ours.SetAside != s.Stored.SetAside { // what is not saved yet
-			next = d.setAside(Document{SetAside: ours.SetAside})
+		if !d.Replaced(ours.Key) || ours.SetAside != s.Stored.SetAside { // d does not know all that ours did
+			next = d.setAside(ours)
 		}
 		s.Stored = d
 		return s.take(next, now, random), t.afresh()
@@ -35,8 +35,14 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 		if s.Stored != d {
 			s.Stored, t.Saves = d, 0
 		}
+		if !d.Key.IsZero() && !ours.Replaced(d.Key) {
+			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
+		}
 	case !t.Given.Key.IsZero() && !d.Replaced(given.Key): // a person's key replaces it
 	case s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // the server accepts ours, which replaces it
+		if s.Stored != d {
+			t.Saves = 0
+		}
 		s.Stored, s.Doc, s.AsideWait = d, ours.setAside(d), time.Time{}
 	case s.ReadOnly && d == s.Stored && t.Said < Refused: // the server refused it, and accepts ours
 	default:

@@ -60,8 +60,8 @@ func Decide(s State, t Turn, now time.Time) Action {
 		return end(trouble && !pause || t.Said == Unanswered)
 	case s.Busy(now):
 		return Rest
-	case s.AttemptLength(now) == 0:
-		return Fail // too little is left: one without an answer could not be told from a lost key
+	case s.doubtful(now), s.AttemptLength(now) == 0:
+		return Fail // if too little is left, no answer could not be told from a lost key
 	}
 	return Begin
 }
@@ -179,7 +179,10 @@ func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
 		t.Failed = t.Failed || doubtful
 		return s, t
 	default:
-		t.Said, t.Given = Accepted, Document{}
+		t.Said = Accepted
+		if !t.Given.Key.IsZero() {
+			t.Given, t.Read = Document{}, Unread // nothing is to be adopted
+		}
 		s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
 		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
 			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
