@@ -123,6 +123,7 @@ func TestAnotherInitialKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = opened(t, server, store, logTo(&log)) // the key that the stored one came from: no warning
+		synctest.Wait()
 		if log.Len() > 0 {
 			t.Errorf("a log record about the initial key that the stored key came from: %s", &log)
 		}
@@ -130,6 +131,7 @@ func TestAnotherInitialKey(t *testing.T) {
 		server.add("another")
 		server.mu.Unlock()
 		late := opened(t, server, store, logTo(&log), WithInitialToken(key("another")))
+		synctest.Wait()
 		if !strings.Contains(log.String(), "is not the stored one") || strings.Contains(log.String(), "another\"") {
 			t.Errorf("another initial key: the log has no warning, or shows the key: %s", &log)
 		}
@@ -231,7 +233,7 @@ func TestRenewNow(t *testing.T) {
 func TestRenewTokenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := opened(t, newStub(90*day), Memory())
-		d := source.look().state.Doc
+		d := source.now.Load().state.Doc
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {

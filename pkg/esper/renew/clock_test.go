@@ -18,9 +18,7 @@ func TestClockSetBack(t *testing.T) {
 			s := opened(t, server, store)
 			loads := 0
 			store.set(func() error { loads++; return nil }, nil)
-			s.mu.Lock()
-			s.next = time.Now().Add(day)
-			s.mu.Unlock()
+			s.update(func(n *snapshot) { n.next = time.Now().Add(day) })
 			if running {
 				go func() { _ = s.Run(t.Context()) }()
 			}
@@ -50,15 +48,15 @@ func TestWallClock(t *testing.T) {
 		if err := step(); (err != nil) != (i == 2) {
 			t.Fatalf("step %d: %v", i, err)
 		}
-		v := s.look()
+		v := s.now.Load()
 		for name, at := range map[string]time.Time{
-			"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory, "the end": v.state.End,
+			"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory(), "the end": v.state.End,
 		} {
 			if strings.Contains(at.String(), " m=") {
 				t.Errorf("%s has a monotonic reading: %v", name, at)
 			}
 		}
-		if h := s.hot.Load(); h.lasts <= 0 || h.lasts > hotLasts {
+		if h := s.now.Load(); h.lasts <= 0 || h.lasts > hotLasts {
 			t.Errorf("callers do not look at the wall clock for %v", h.lasts)
 		}
 	}

@@ -38,9 +38,11 @@ type document struct {
 	InitialHash    string    `json:"initial_key_hash,omitempty"`
 	Predecessors   []string  `json:"predecessor_hashes,omitempty"`
 	RefusedAt      time.Time `json:"refused_at,omitzero"`
+	LostAt         time.Time `json:"lost_at,omitzero"`
 	Attempt        *attempt  `json:"attempt,omitempty"`
 	Answer         string    `json:"answer,omitempty"`
 	AnswerBase64   string    `json:"answer_base64,omitempty"`
+	SetAside       []string  `json:"set_aside,omitempty"`
 	SavedAt        time.Time `json:"saved_at,omitzero"`
 	SavedBy        string    `json:"saved_by,omitempty"`
 }
@@ -60,7 +62,7 @@ func encode(d policy.Document, server string, now time.Time) ([]byte, error) {
 		Key: d.Key.Reveal(), ExpiresAt: fits(d.ExpiresAt), IssuedAt: fits(d.IssuedAt), RenewedAt: fits(d.RenewedAt),
 		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
 		Lineage: d.Lineage, Serial: d.Serial, InitialHash: d.Initial, Predecessors: strings.Fields(d.Predecessors),
-		RefusedAt: fits(d.RefusedAt), SavedAt: now.UTC().Truncate(time.Second), SavedBy: hostname(),
+		RefusedAt: fits(d.RefusedAt), LostAt: fits(d.LostAt), SetAside: d.Aside(), SavedAt: now.UTC().Truncate(time.Second), SavedBy: hostname(),
 	}
 	if a := d.Attempt; a.ID != "" {
 		out.Attempt = &attempt{a.ID, a.Host, a.PID, fits(a.Begun), fits(a.Until)}
@@ -116,6 +118,7 @@ func decode(data []byte, server string) (content, error) {
 		Key: esper.NewSecret(d.Key), Lineage: d.Lineage, Serial: d.Serial, Initial: d.InitialHash,
 		Predecessors: policy.Normal(d.Predecessors), EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
 		IssuedAt: plain(d.IssuedAt), ExpiresAt: plain(d.ExpiresAt), RenewedAt: plain(d.RenewedAt), RefusedAt: plain(d.RefusedAt),
+		LostAt: plain(d.LostAt), SetAside: policy.AsideOf(d.SetAside),
 		Answer: esper.NewSecret(d.Answer + string(answer)), // at most one of the two is set
 	}
 	if a := d.Attempt; a != nil && a.ID != "" {

@@ -103,7 +103,7 @@ func TestPrinters(t *testing.T) {
 		logger := slog.New(slog.NewTextHandler(&log, nil))
 		values := map[string]any{
 			"a source": source, "a source by value": &struct{ S *Source }{source}, "a store": store.Store, "the store's content": store.Store.(*memory).content,
-			"a transport": source.Transport(nil), "a client": source.Client(), "a status": source.Status(), "a document": stored(t, store), "the state": source.look().state,
+			"a transport": source.Transport(nil), "a client": source.Client(), "a status": source.Status(), "a document": stored(t, store), "the state": source.now.Load().state,
 			"an option": []Option{WithInitialToken(key(canary))}, "the settings": source.settings,
 		}
 		for name, v := range values {

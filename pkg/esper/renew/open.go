@@ -29,13 +29,16 @@ const proofLasts = 7 * 24 * time.Hour // a save by this host that is younger pro
 // [esper.ErrInvalidArgument] for a bad argument, [ErrNoKey] if there is no key to begin with, and
 // [ErrNotRenewable] if the key of [WithInitialToken] belongs to no developer app.
 func Open(ctx context.Context, environment string, store Store, opts ...Option) (*Source, error) {
+	ctx = orBackground(ctx)
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
+	s.tell.lost = s.tellLost
+	s.limit, s.cancel = context.WithCancel(context.Background())
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s.settings)
 		}
 	}
-	if err := s.check(ctx); err != nil {
+	if err := s.check(); err != nil {
 		return nil, err
 	}
 	if s.logger == nil {
@@ -45,7 +48,15 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if s.client, err = esper.New(environment, callKeys{}, s.settings.client...); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}
+	once := esper.WithRetry(esper.Retry{MaxAttempts: 1})
+	if s.brief, err = esper.New(environment, callKeys{}, append(s.settings.client[:len(s.settings.client):len(s.settings.client)], once)...); err != nil {
+		return nil, fmt.Errorf("renew: %w", err)
+	}
 	s.server = s.client.BaseURL()
+	s.way = endpoint{s.client}
+	if s.tokens {
+		s.way = personalTokens{s.client, s.lifetime}
+	}
 	if s.shared, err = esper.New(environment, s, s.settings.client...); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}
@@ -62,11 +73,9 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	return s, nil
 }
 
-func (s *Source) check(ctx context.Context) error {
+func (s *Source) check() error {
 	invalid := func(text string) error { return fmt.Errorf("renew: %w: %s", esper.ErrInvalidArgument, text) }
 	switch {
-	case ctx == nil:
-		return invalid("the context is nil")
 	case s.store == nil:
 		return invalid("the store is nil; use File or Memory")
 	case s.before < 0:
@@ -107,7 +116,7 @@ func (s *Source) inspect(ctx context.Context) error {
 func (s *Source) tellWarnings() {
 	if store, ok := s.store.(interface{ Warnings() []string }); ok {
 		for _, warning := range store.Warnings() {
-			s.logger.Warn(warning)
+			s.log(slog.LevelWarn, warning)
 		}
 	}
 }
@@ -143,23 +152,22 @@ func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, 
 	if err != nil {
 		return d, err
 	}
-	if !s.tokens && (d.EnterpriseID == "" || d.DeveloperAppID == "") {
-		return d, errNoApp
-	}
-	d.Lineage, d.Serial, d.Initial = rand.Text(), 1, policy.Hash(key)
-	return d, nil
+	return d.Begun(rand.Text()), s.way.renewable(d)
 }
 
 // begin proves that the store works, and begins to use the key of c.
 func (s *Source) begin(ctx context.Context, c content) error {
 	now := time.Now()
-	state := policy.State{Me: rand.Text()[:10] + ".", Before: s.before, ReadOnly: s.readOnly}
-	if hash := policy.Hash(s.initial); !s.initial.IsZero() && hash != c.Initial && s.initial != c.Key && !c.Replaced(s.initial) {
-		state.Initial = policy.Document{Key: s.initial, Lineage: rand.Text(), Serial: 1, Initial: hash}
-		s.logger.Warn("the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
+	state := policy.New(policy.State{RenewBefore: s.before, ReadOnly: s.readOnly}, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads many processes; not a secret
+	if !s.initial.IsZero() && policy.Hash(s.initial) != c.Initial && s.initial != c.Key && !c.Replaced(s.initial) {
+		s.log(slog.LevelWarn, "the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
 			slog.String("store", s.storeName()))
 	}
-	state = policy.New(state, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads many processes; not a secret
+	if state.Tight(now) {
+		s.log(slog.LevelWarn, "the key lives for so short a time that no renewal may begin: one without an answer could not be told from a lost key",
+			slog.Time("expires", state.End))
+	}
+	var failed error
 	recent := now.Sub(c.savedAt).Abs() < proofLasts && c.savedBy == hostname()
 	if state.Proven = s.readOnly || recent || c.Attempt.ID != ""; !state.Proven {
 		err := s.save(ctx, c.Document)
@@ -169,16 +177,15 @@ func (s *Source) begin(ctx context.Context, c content) error {
 		case ctx.Err() != nil, permanent(err), state.Due(now):
 			return err
 		default:
-			s.logger.Warn("the store may not work: a test of it failed", slog.Any("error", err))
-			s.failed = err
+			s.log(slog.LevelWarn, "the store may not work: a test of it failed", slog.Any("error", err))
+			failed = err
 		}
 	}
-	s.state, s.asked, s.worked = state, now, now
-	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
+	next := state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
 	if state.Due(now) {
-		s.next = now
+		next = now
 	}
-	s.show()
+	s.update(func(n *snapshot) { n.state, n.next, n.failed, n.worked = state, next, failed, now })
 	return nil
 }
 

@@ -50,6 +50,7 @@ func TestOpenProvesTheStore(t *testing.T) {
 				return
 			}
 			defer func() { _ = source.Close() }()
+			source.tell.wait()
 			wrong := test.save != nil && !errors.Is(test.save, ErrConflict)
 			if status := source.Status(); (status.LastError != nil) != wrong || wrong != strings.Contains(log.String(), "level=WARN") {
 				t.Errorf("%s: the error of the store is not in Status and the log as it should be: %+v, log %s", test.name, status, &log)

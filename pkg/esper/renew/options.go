@@ -39,12 +39,14 @@ func WithClientOptions(opts ...esper.Option) Option {
 }
 
 // WithLogger sets where renewals and adoptions (info), possible problems (warn) and failures (error) are logged. By
-// default, and for nil, nothing is logged. The handler may use the source.
+// default, and for nil, nothing is logged. The handler may use the source. Nothing that renews or saves waits for it: if it
+// is so slow that 256 records wait, further ones are dropped, and a warning says how many.
 func WithLogger(logger *slog.Logger) Option { return func(s *settings) { s.logger = logger } }
 
-// WithOnChange sets a function that is called for each [Event], one call at a time. It may use the source.
-// [Source.Close] does not wait for it. While a call for a failure is running, further failures are not reported, since
-// that call may have caused them.
+// WithOnChange sets a function that is called for each [Event], one call at a time and in order. It may use the source.
+// Nothing that renews or saves waits for it; [Source.Run] and [Source.Close] do, for five seconds at most. If it is so
+// slow that 256 events and log records wait, the oldest are dropped, and a warning says how many. While a call for a
+// failure is running, further failures are not reported, since that call may have caused them.
 func WithOnChange(f func(Event)) Option { return func(s *settings) { s.onChange = f } }
 
 // ReadOnly makes a source that never writes to the store and never renews. It uses the keys that others save there,

@@ -25,44 +25,56 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 	if token == nil {
 		return nil, fmt.Errorf("renew: %w: the token is nil", esper.ErrInvalidArgument)
 	}
+	ctx = orBackground(ctx)
 	for n, looked := 0, false; ; n, looked = n+1, true {
-		v, now := s.look(), time.Now()
+		v, busy := s.look()
+		now := time.Now()
 		switch {
 		case v.closed:
 			return nil, ErrClosed
-		case v.state.Doc.Key.Reveal() != token.AccessToken && !v.state.Lost:
+		case v.state.Doc.Key.Reveal() != token.AccessToken && !v.state.Lost():
 			return s.usable(v, now)
 		case inTurn(ctx, s):
 			return token, nil
-		case !looked && v.busy != nil:
-			wait(ctx, v.busy)
-			v = s.look()
+		case !looked && busy != nil:
+			wait(ctx, busy)
+			v = s.now.Load()
 		}
-		looked = looked || now.Sub(v.rejected) < rejectInterval
+		looked = looked || s.rejectedLately(now)
 		switch {
-		case looked && v.state.Lost:
+		case looked && v.state.Lost():
 			return nil, s.lost(v)
 		case looked && !v.state.Busy(now):
 			return token, ctx.Err()
 		case looked:
 			await(ctx, n)
 		}
-		s.note(&s.rejected, now)
 		if err := s.suspect(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
+// rejectedLately reports whether Reject had the store read a moment ago. If not, it notes that Reject does so now.
+func (s *Source) rejectedLately(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.rejected) < rejectInterval {
+		return true
+	}
+	s.rejected = now
+	return false
+}
+
 // suspect waits for the turn that is under way, if there is one, and then for a turn that looks into a 401.
 func (s *Source) suspect(ctx context.Context) error {
 	for {
-		ended, mine := s.start(ctx, policy.Turn{Suspect: true})
+		ended, mine := s.start(ctx, policy.Turn{Ask: policy.AskSuspect})
 		wait(ctx, ended)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case s.look().closed:
+		case s.now.Load().closed:
 			return ErrClosed
 		case mine:
 			return nil
@@ -75,25 +87,24 @@ func (s *Source) suspect(ctx context.Context) error {
 // the error is [esper.ErrInvalidArgument]. If the renewal fails, the error is an [*esper.RenewalError]. If
 // another process made the new key, the result has only Token, the two times and the two ids.
 func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.RenewedToken, error) {
-	before := s.look().state
-	d := before.Doc
+	d := s.now.Load().state.Doc
 	if r.EnterpriseID != d.EnterpriseID || r.DeveloperAppID != d.DeveloperAppID || !r.AccessToken.IsZero() && r.AccessToken != d.Key {
 		return nil, fmt.Errorf("renew: %w: the key, the enterprise or the developer app is not the source's", esper.ErrInvalidArgument)
 	}
-	if err := s.Renew(ctx); err != nil && s.look().state.Doc.Key == d.Key {
+	if err := s.Renew(ctx); err != nil && s.now.Load().state.Doc.Key == d.Key {
 		failed := (*esper.RenewalError)(nil)
 		if errors.As(err, &failed) {
 			return nil, &esper.RenewalError{Outcome: failed.Outcome, Body: failed.Body, Err: err}
 		}
 		outcome := esper.OutcomeNotRenewed
-		if s.look().state.InDoubt() {
+		if s.now.Load().state.InDoubt() {
 			outcome = esper.OutcomeUnknown
 		}
 		return nil, &esper.RenewalError{Outcome: outcome, Err: err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d = s.state.Doc; s.answer != nil && s.answer.Token == d.Key {
+	if d = s.now.Load().state.Doc; s.answer != nil && s.answer.Token == d.Key {
 		answer := *s.answer
 		return &answer, nil
 	}

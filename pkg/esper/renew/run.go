@@ -18,24 +18,28 @@ const (
 
 // Run renews the key, takes over keys that other processes save, and asks the server about the key once a
 // day. It returns nil when ctx ends or [Source.Close] is called. Before that it finishes a renewal that has
-// begun, which takes two minutes at most: give units and pods that long to stop. The error is [ErrNotSaved]
-// if a new key cannot be saved in that time. While Run is running, no call waits for a renewal before the
+// begun, which takes two minutes at most, together with Close: give units and pods that long to stop. The error is
+// [ErrNotSaved] if a new key cannot be saved in that time. While Run is running, no call waits for a renewal before the
 // last minutes of the key.
 func (s *Source) Run(ctx context.Context) error {
+	ctx = orBackground(ctx)
 	s.running.Add(1)
 	defer s.running.Add(-1)
+	defer s.hurryAfter(ctx)()
+	checked := time.Now()
 	for {
-		v := s.look()
+		v := s.now.Load()
 		if v.closed || ctx.Err() != nil {
 			break
 		}
 		now := time.Now()
-		check := now.Sub(s.lastAsked()) >= checkInterval
-		if v.due(now) || check {
-			if check {
-				s.note(&s.asked, now)
-			}
-			_, _ = s.run(ctx, policy.Turn{Check: check})
+		switch check := now.Sub(checked) >= checkInterval; {
+		case check:
+			checked = now
+			_, _, _ = s.run(ctx, policy.Turn{Ask: policy.AskLast})
+			continue
+		case v.due(now):
+			_, _, _ = s.run(ctx, policy.Turn{})
 			continue
 		}
 		// A timer stands still while the machine sleeps, so this one is short.
@@ -48,61 +52,72 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
-	return s.settle()
+	err := s.settle()
+	s.tell.wait()
+	return err
 }
 
-func (s *Source) lastAsked() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.asked
-}
-
-// settle saves the key if its only copy is in this process.
+// settle saves what came from the server and is in this process alone.
 func (s *Source) settle() error {
-	if v := s.look(); v.state.Saved() || v.state.Lost || s.readOnly {
+	if !s.now.Load().state.Unsaved() {
 		return nil
 	}
 	ended, stop := context.WithCancel(context.Background())
 	stop()
-	for busy, mine := s.reserve(true); ; busy, mine = s.reserve(true) {
+	for busy, mine := s.enter(true); ; busy, mine = s.enter(true) {
 		if mine {
 			s.turn(ended, ended, policy.Turn{}, busy)
-			s.report()
 			break
 		}
 		<-busy
 	}
-	if v := s.look(); !v.state.Saved() && !v.state.Lost {
-		return fmt.Errorf("%w: %w", ErrNotSaved, v.failed)
+	return s.notSaved(s.now.Load())
+}
+
+// notSaved returns ErrNotSaved if something that came from the server is in this process alone.
+func (s *Source) notSaved(v *snapshot) error {
+	switch {
+	case !v.state.Unsaved():
+		return nil
+	case v.failed == nil:
+		return ErrNotSaved
+	case v.state.Saved():
+		return fmt.Errorf("%w: an answer to its renewal, which may hold it: %w", ErrNotSaved, v.failed)
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrNotSaved, v.failed)
 }
 
 // run waits for the turn that is under way, if there is one, and then runs a turn in this goroutine.
-func (s *Source) run(ctx context.Context, want policy.Turn) (policy.Action, error) {
+func (s *Source) run(ctx context.Context, want policy.Turn) (last policy.Action, ended policy.Turn, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return policy.Rest, err
+			return policy.Rest, want, err
 		}
-		busy, mine := s.enter()
+		busy, mine := s.enter(false)
 		if mine {
-			action := s.turn(ctx, ctx, want, busy)
-			s.report()
-			return action, nil
+			last, ended = s.turn(ctx, ctx, want, busy)
+			return last, ended, nil
 		}
-		if s.look().closed {
-			return policy.Rest, ErrClosed
+		if s.now.Load().closed {
+			return policy.Rest, want, ErrClosed
 		}
 		wait(ctx, busy)
 	}
 }
 
 // RenewIfDue does what is due, a renewal, a save or a check, and waits for its end. Use it from cron, and
-// before a program exits. If another process is renewing the key, RenewIfDue waits for that too. When ctx
-// ends, it begins nothing more, and finishes a renewal that has begun. It returns nil if nothing is left to
-// do. Otherwise the error is the reason why the key was not renewed, [ErrNotSaved], [ErrKeyLost] or
-// [ErrClosed].
-func (s *Source) RenewIfDue(ctx context.Context) error { return s.until(ctx, policy.Turn{}) }
+// before a program exits. If another process is renewing the key, RenewIfDue waits for that too. Since it may be the only
+// look that anybody takes, it also asks the server whether the key works, once and for ten seconds at most. If the server
+// refuses the key, RenewIfDue asks again a minute later. When ctx ends, it begins nothing more, and finishes a renewal
+// that has begun.
+//
+// It returns nil if the key works and nothing is left to do; also if the server gives no answer and nothing is due.
+// Otherwise the error is the reason why the key was not renewed, [esper.ErrUnauthorized] if the server refuses it,
+// [ErrNotSaved], [ErrKeyLost] or [ErrClosed].
+func (s *Source) RenewIfDue(ctx context.Context) error {
+	ctx = orBackground(ctx)
+	return s.until(context.WithValue(ctx, briefKey{}, briefTime), policy.Turn{Ask: policy.AskLast})
+}
 
 // Renew renews the key now, however long it is still valid: because it leaked, or because now is a good
 // time. A renewal by another process in the meantime counts as well. The errors are those of
@@ -111,28 +126,35 @@ func (s *Source) Renew(ctx context.Context) error {
 	if s.readOnly {
 		return ErrReadOnly
 	}
-	return s.until(ctx, policy.Turn{Force: s.look().state.Doc.Key})
+	return s.until(orBackground(ctx), policy.Turn{Force: true})
 }
 
 // until runs turns until no process is renewing the key any more.
 func (s *Source) until(ctx context.Context, want policy.Turn) error {
+	key, force := s.now.Load().state.Doc.Key, want.Force
 	for n := 0; ; n++ {
-		action, err := s.run(ctx, want)
+		last, ended, err := s.run(ctx, want)
 		if err != nil {
 			return err
 		}
-		v := s.look()
-		forced := !want.Force.IsZero() && v.state.Doc.Key == want.Force
+		v, now := s.now.Load(), time.Now()
+		forced := force && v.state.Doc.Key == key
+		want.Force = forced
+		refused := v.state.RefusedWait
 		switch {
-		case action == policy.Await:
+		case last == policy.Rest && v.state.Busy(now) && ctx.Err() == nil && (forced || v.state.Due(now)):
 			await(ctx, n)
-		case v.state.Lost:
+		case !force && !v.state.Lost() && refused.After(now) && ctx.Err() == nil:
+			wait(ctx, after(ctx, refused.Sub(now))) // a refusal was noted: is the next one the second?
+		case v.state.Lost():
 			return s.lost(v)
-		case !v.state.Saved() && !s.readOnly:
-			return fmt.Errorf("%w: %w", ErrNotSaved, v.failed)
+		case v.state.Unsaved():
+			return s.notSaved(v)
+		case last == policy.Fail && ended.Unanswered() && !forced:
+			return nil // nothing is due
 		case v.failed != nil:
 			return v.failed
-		case ctx.Err() != nil && (forced || v.due(time.Now())): // ctx ended before the renewal began
+		case ctx.Err() != nil && (forced || v.due(now)): // ctx ended before the renewal began
 			return ctx.Err()
 		case forced:
 			return errors.New("renew: the key was not renewed")
@@ -143,36 +165,47 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 }
 
 // Adopt stores a key that a person gives in place of any other key, once the server has accepted it. Running
-// processes take it over within a minute. If the given key is stored already, or if a renewal has replaced it
-// since, Adopt changes nothing: configuration management may give the same key at each deploy. The error is
-// [esper.ErrUnauthorized] if the server refuses the key, [ErrNotRenewable] if the key belongs to no developer
+// processes take it over within a minute. If the given key is stored already, Adopt changes nothing, except that the key
+// is no longer lost once the server accepts it. If a renewal has replaced the given key since, Adopt changes nothing,
+// unless the server refuses the key that replaced it: configuration management may give the same key at each deploy. The
+// error is [esper.ErrUnauthorized] if the server refuses the key, [ErrNotRenewable] if the key belongs to no developer
 // app, [ErrReadOnly], or what went wrong with the store or the server.
 func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
+	ctx = orBackground(ctx)
 	switch _, err := esper.APIKey(key.Reveal()).Token(); {
 	case s.readOnly:
 		return ErrReadOnly
 	case err != nil:
 		return fmt.Errorf("renew: the key to adopt: %w", err)
 	}
-	known := func() bool {
-		d := s.look().state.Doc
-		return d.Key == key || d.Replaced(key)
-	}
-	if _, err := s.run(ctx, policy.Turn{}); err != nil {
+	if _, _, err := s.run(ctx, policy.Turn{}); err != nil {
 		return err
 	}
-	if known() && !s.look().state.Lost {
+	d := s.now.Load().state.Doc
+	if d.Key == key && d.RefusedAt.IsZero() {
 		return nil
 	}
-	d, err := s.given(ctx, key)
+	if d.Key == key || d.Replaced(key) {
+		_, ended, err := s.run(ctx, policy.Turn{Ask: policy.AskLast})
+		v := s.now.Load()
+		switch {
+		case err != nil:
+			return err
+		case v.state.Doc.Key == key && !v.state.Doc.RefusedAt.IsZero():
+			return v.failed
+		case v.state.Doc.Key == key, ended.Said < policy.Refused:
+			return nil
+		}
+	}
+	given, err := s.given(ctx, key)
 	if err != nil {
 		return err
 	}
-	_, err = s.run(ctx, policy.Turn{Given: d})
-	switch v := s.look(); {
+	_, _, err = s.run(ctx, policy.Turn{Given: given})
+	switch v := s.now.Load(); {
 	case err != nil:
 		return err
-	case known():
+	case v.state.Doc.Key == key, v.state.Doc.Replaced(key):
 		return nil
 	case v.failed != nil:
 		return fmt.Errorf("renew: the key is not adopted: %w", v.failed)
@@ -184,13 +217,14 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 
 // Check asks the server whether it accepts the key, and reads the store. It returns nil if all is well.
 // Otherwise the error is [ErrKeyLost], [esper.ErrUnauthorized] if the server refused the key for the first
-// time, or the reason why the server or the store gave no answer.
+// time, or the reason why the server or the store gave no answer. A check that fails delays no renewal.
 func (s *Source) Check(ctx context.Context) error {
-	_, err := s.run(ctx, policy.Turn{Check: true})
-	switch v := s.look(); {
+	ctx = orBackground(ctx)
+	_, _, err := s.run(ctx, policy.Turn{Ask: policy.AskLast})
+	switch v := s.now.Load(); {
 	case err != nil:
 		return err
-	case v.state.Lost:
+	case v.state.Lost():
 		return s.lost(v)
 	case v.failed == nil:
 		return ctx.Err() // if ctx has ended, the answer may be missing
@@ -199,18 +233,17 @@ func (s *Source) Check(ctx context.Context) error {
 	}
 }
 
-// Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, and makes
-// every later call return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second
-// call does nothing. The functions given with [WithLogger] and [WithOnChange] may still be running when
-// Close returns.
+// Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, together with Run, and
+// makes every later call return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second
+// call does nothing. Close waits five seconds at most for the functions given with [WithLogger] and [WithOnChange].
 func (s *Source) Close() error {
 	s.mu.Lock()
-	closed, busy := s.closed, s.busy
-	s.closed = true
-	s.show()
+	closed, busy := s.now.Load().closed, s.busy
+	s.updateLocked(func(n *snapshot) { n.closed = true })
 	s.mu.Unlock()
 	if !closed {
 		close(s.closing)
+		defer s.hurry()()
 	}
 	if busy != nil {
 		<-busy
@@ -219,8 +252,10 @@ func (s *Source) Close() error {
 		return nil
 	}
 	err := s.settle()
-	s.client.CloseIdleConnections()
-	s.shared.CloseIdleConnections()
+	s.tell.wait()
+	for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
+		c.CloseIdleConnections()
+	}
 	return err
 }
 

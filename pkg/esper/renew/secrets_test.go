@@ -2,7 +2,6 @@ package renew
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -113,8 +112,9 @@ func TestNoSecretShows(t *testing.T) {
 	}
 }
 
-// The server ends a key that could not be saved. The source then uses a key that an operator stores.
-func TestUnsavedKeyIsLost(t *testing.T) {
+// A key whose only copy is in memory is never lost, also if the server refuses it: callers get the server's 401. The source
+// still uses a key that an operator stores.
+func TestUnsavedKeyIsNeverLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
@@ -132,11 +132,11 @@ func TestUnsavedKeyIsLost(t *testing.T) {
 			_, _ = get(t, source, server, http.MethodGet)
 			time.Sleep(time.Minute)
 		}
-		if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrKeyLost) {
-			t.Fatal(err)
+		if status, err := get(t, source, server, http.MethodGet); status != 401 {
+			t.Fatal(status, err)
 		}
-		if n := renewFor(t, server, source, day, time.Minute); n != 0 || !source.Status().Lost {
-			t.Errorf("%d renewals after the key was lost, want none: %+v", n, source.Status())
+		if n := renewFor(t, server, source, day, time.Minute); n != 0 || source.Status().Lost || source.Status().Saved {
+			t.Errorf("%d renewals after the key was refused, want none: %+v", n, source.Status())
 		}
 		server.revoke("operator")
 		put(t, store, living("operator", 90*day))

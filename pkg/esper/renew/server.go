@@ -1,9 +1,11 @@
 package renew
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http/httptrace"
 	"strings"
 	"time"
@@ -11,9 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/internal/body"
 	"github.com/esper-go/esper-go/pkg/esper/internal/deadline"
-	"github.com/esper-go/esper-go/pkg/esper/internal/later"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
@@ -22,29 +22,33 @@ import (
 func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	info, err := s.client.TokenInfo(withKey(ctx, key))
-	if s.tokens && errors.Is(err, esper.ErrNotFound) {
-		d, err := s.askList(ctx, key)
-		if err == nil {
-			s.note(&s.accepted, time.Now())
-		}
-		return d, err
+	client := s.client
+	if limit, brief := ctx.Value(briefKey{}).(time.Duration); brief {
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+		client = s.brief
+	}
+	info, err := client.TokenInfo(withKey(ctx, key))
+	if errors.Is(err, esper.ErrNotFound) {
+		return s.way.askInstead(ctx, key, err)
 	}
 	if err != nil {
-		return policy.Document{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return policy.Document{}, asking(err)
 	}
-	s.note(&s.accepted, time.Now())
 	d := policy.Document{Key: key, EnterpriseID: info.Enterprise.ID, DeveloperAppID: info.DeveloperApp.ID}
 	var unreadable bool
 	d.IssuedAt, d.ExpiresAt, unreadable = times(info.CreatedOn, info.ExpiresAt)
 	if unreadable {
-		later.Do(ctx, func() {
-			s.logger.Warn("the server tells the end of the key in a form that is not known; one day from now is assumed")
-		})
+		s.log(slog.LevelWarn, "the server tells the end of the key in a form that is not known; one day from now is assumed")
 		d.ExpiresAt = plain(time.Now()).Add(leastLifetime)
 	}
 	return d, nil
 }
+
+func asking(err error) error { return fmt.Errorf("renew: asking the server about the key: %w", err) }
+
+// briefKey marks a context with the time limit of a question that is asked in one attempt.
+type briefKey struct{}
 
 const leastLifetime = 24 * time.Hour // how long a key is assumed to live from now on if its end cannot be read
 
@@ -62,13 +66,13 @@ func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool)
 }
 
 // post renews the key of state, unless the time of t's attempt is over.
-func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o *policy.Outcome) {
+func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o *policy.Outcome) error {
 	left := t.Begun.Until.Add(-policy.Margin).Sub(plain(time.Now()))
 	if left <= 0 {
-		o.Rejected, s.reason = true, fmt.Errorf("renew: the attempt to renew the key was taken back, since its time was over before it was sent: %w", context.DeadlineExceeded)
-		return
+		o.Rejected = true
+		return fmt.Errorf("renew: the attempt to renew the key was taken back, since its time was over before it was sent: %w", context.DeadlineExceeded)
 	}
-	ctx, cancel := deadline.WithTimeout(ctx, left)
+	ctx, cancel := deadline.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
 		// Look at the clock once more, right before the request is written: the process, or the whole machine,
@@ -78,23 +82,17 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 			_ = c.Conn.Close()
 		}
 	}})
-	answer, err := s.exchange(ctx, state.Doc, left)
+	answer, err := s.way.renew(ctx, state.Doc, left)
 	if err == nil && answer.Token == state.Doc.Key {
 		err = fmt.Errorf("%w: the server answered the renewal with the same key", esper.ErrInvalidResponse)
 	}
 	if err == nil {
 		s.mu.Lock()
-		s.answer, s.accepted = answer, time.Now()
+		s.answer = answer
 		s.mu.Unlock()
-		o.Doc = policy.Document{Key: answer.Token, RenewedAt: plain(time.Now())}
-		o.Doc.IssuedAt, o.Doc.ExpiresAt, _ = times(answer.CreatedOn, answer.ExpiresAt)
-		if o.Doc.RenewedAt.Sub(o.Doc.IssuedAt).Abs() > policy.Skew { // created_on is not when the key was renewed
-			o.Doc.IssuedAt = o.Doc.RenewedAt
-		}
-		return
-	}
-	if s.reason = err; !strings.HasPrefix(err.Error(), "renew: ") {
-		s.reason = fmt.Errorf("renew: %w", err)
+		s.update(func(n *snapshot) { n.accepted = time.Now() })
+		o.Doc = s.renewed(answer)
+		return nil
 	}
 	failed := (*esper.RenewalError)(nil)
 	o.Forbidden = errors.Is(err, esper.ErrForbidden)
@@ -102,24 +100,31 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	case !errors.As(err, &failed) || failed.Outcome == esper.OutcomeNotRenewed:
 		o.Rejected = true
 		o.Refused = errors.Is(err, esper.ErrUnauthorized) || o.Forbidden && !o.Began.Before(state.End)
-	case failed.Outcome == esper.OutcomeUnreadable || !body.Key(failed.Body, state.Doc.Key).IsZero():
-		o.Answer = esper.NewSecret(string(failed.Body)) // it may hold the new key
+	case failed.Outcome == esper.OutcomeUnreadable || bytes.Contains(failed.Body, []byte("token")):
+		o.Answer = esper.NewSecret(string(failed.Body[:min(len(failed.Body), mostAnswer)])) // it may hold the new key
 	}
+	if !strings.HasPrefix(err.Error(), "renew: ") {
+		err = fmt.Errorf("renew: %w", err)
+	}
+	return err
 }
 
-// exchange renews d's key within left, in the way that the options say.
-func (s *Source) exchange(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
-	if s.tokens {
-		return s.renewToken(ctx, d, left)
+const mostAnswer = 64 << 10 // how much is kept of an answer from which no key can be read
+
+// renewed returns what a document holds of the answer to a renewal. An end that cannot be true is left out: then the
+// server is asked, and if it says no better, policy.AssumedLifetime is assumed.
+func (s *Source) renewed(answer *esper.RenewedToken) policy.Document {
+	d := policy.Document{Key: answer.Token, RenewedAt: plain(time.Now())}
+	d.IssuedAt, d.ExpiresAt, _ = times(answer.CreatedOn, answer.ExpiresAt)
+	if d.RenewedAt.Sub(d.IssuedAt).Abs() > policy.Skew { // created_on is not when the key was renewed
+		d.IssuedAt = d.RenewedAt
 	}
-	answer, err := s.client.RenewToken(withKey(ctx, d.Key), esper.RenewRequest{
-		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID, AccessToken: d.Key,
-	})
-	if errors.Is(err, esper.ErrNotFound) {
-		err = fmt.Errorf("%w: %w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
-			"(esper-key --via personal-access-token), which is experimental", ErrNotRenewable, err)
+	if !d.ExpiresAt.IsZero() && (!d.ExpiresAt.After(d.RenewedAt) || !d.ExpiresAt.After(d.IssuedAt)) {
+		s.log(slog.LevelWarn, "the answer to the renewal says an end of the new key that cannot be true; the server is asked, and if it says no better, seven days are assumed",
+			slog.Time("end", d.ExpiresAt))
+		d.ExpiresAt = time.Time{}
 	}
-	return answer, err
+	return d
 }
 
 // callKeys is the token source of Source.client, which renews and checks keys. Each call has its key in its context,

@@ -40,15 +40,18 @@ type Source struct {
 	mu       sync.Mutex          // guards what follows, and writes of now
 	busy     chan struct{}       // closed when the turn that is under way ends; nil if there is none
 	stopped  time.Time           // when Close was called, or the context of Run ended; zero: neither
+	limit    context.Context     // ends when the time after that is over
+	cancel   context.CancelFunc  // of limit
 	rejected time.Time           // when Reject last had the store read
 	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
 
 	// What follows belongs to the turn that is under way.
-	version   string // the version of the document that was last read or written
-	hung      []chan struct{}
-	serverErr error // of the last question or renewal of this turn; nil if it went well
-	storeErr  error // of the last read or save of this turn; nil if it went well
-	tried     bool  // the server was asked about the initial key since that was needed
+	version   string          // the version of the document that was last read or written
+	hung      []chan struct{} // calls of the store that did not return in time; each is closed when it returns
+	serverErr error           // of the last question or renewal of this turn that failed
+	readErr   error           // of the last read of this turn; nil if it went well
+	saveErr   error           // the same of the last save
+	tried     bool            // the server was asked about the initial key since that was needed
 }
 
 // snapshot is what a source knows, at one moment. It is never changed.

@@ -54,6 +54,7 @@ func TestStoringFailsForLong(t *testing.T) {
 		if status.Saved || !errors.Is(status.LastError, errDisk) {
 			t.Errorf("Status: %+v", status)
 		}
+		synctest.Wait()
 		if len(told) != 1 || told[0].Kind != Renewed || told[0].Status.Saved || !errors.Is(told[0].Status.LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
 			t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
 		}
@@ -230,9 +231,9 @@ func TestLoser(t *testing.T) {
 	}
 }
 
-// During a renewal, another key comes into the store, and the server cannot be asked about it. That key is not
-// overwritten before the server has refused it.
-func TestUnclear(t *testing.T) {
+// During a renewal, another key comes into the store. The new key, whose only copy is in memory, is saved at once, and the
+// other one is set aside in its document, until the server has refused it twice.
+func TestSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
 		server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
@@ -242,19 +243,19 @@ func TestUnclear(t *testing.T) {
 			put(t, store, living("dead", 90*day))
 			return act(), nil
 		}
-		wantKey(t, source, stubFirst)
-		time.Sleep(2 * time.Minute)
 		wantKey(t, source, "key-1")
-		if d := stored(t, store); d.Key != key("dead") || source.Status().Saved {
-			t.Errorf("stored %s, want the other key while the server cannot be asked", d.Key.Reveal())
+		time.Sleep(2 * time.Minute)
+		if d := stored(t, store); d.Key != key("key-1") || d.SetAside != key("dead") || !source.Status().Saved {
+			t.Errorf("stored %s, set aside %v, want the new key, and the other one set aside", d.Key.Reveal(), d.Aside())
 		}
 		server.fault = nil
-		for range 60 {
+		asked := server.checks()
+		for range 10 {
 			time.Sleep(time.Minute)
 			_ = works(server, source)
 		}
-		if d := stored(t, store); d.Key != key("key-1") || !source.Status().Saved {
-			t.Errorf("stored %s, want key-1 after the server has refused the other key", d.Key.Reveal())
+		if d := stored(t, store); d.Key != key("key-1") || !d.SetAside.IsZero() || server.checks()-asked > 6 {
+			t.Errorf("stored %s, set aside %v after %d questions, want key-1 alone after the server has refused the other key twice", d.Key.Reveal(), d.Aside(), server.checks()-asked)
 		}
 	})
 }

@@ -13,6 +13,49 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
+// renewer is a way to renew keys.
+type renewer interface {
+	// renew renews d's key within left. If the error is not an [esper.RenewalError], nothing was changed.
+	renew(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error)
+	// askInstead asks about a key if the server has no TokenInfo: err is what it answered.
+	askInstead(ctx context.Context, key esper.Secret, err error) (policy.Document, error)
+	// renewable returns ErrNotRenewable if a key with d's ids cannot be renewed in this way.
+	renewable(d policy.Document) error
+}
+
+// endpoint renews through the renew-token endpoint.
+type endpoint struct{ client *esper.Client }
+
+func (e endpoint) renew(ctx context.Context, d policy.Document, _ time.Duration) (*esper.RenewedToken, error) {
+	answer, err := e.client.RenewToken(withKey(ctx, d.Key), esper.RenewRequest{
+		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID, AccessToken: d.Key,
+	})
+	if errors.Is(err, esper.ErrNotFound) {
+		err = fmt.Errorf("%w: %w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
+			"(esper-key --via personal-access-token), which is experimental", ErrNotRenewable, err)
+	}
+	return answer, err
+}
+
+func (endpoint) askInstead(_ context.Context, _ esper.Secret, err error) (policy.Document, error) {
+	return policy.Document{}, asking(err)
+}
+
+func (endpoint) renewable(d policy.Document) error {
+	if d.EnterpriseID == "" || d.DeveloperAppID == "" {
+		return errNoApp
+	}
+	return nil
+}
+
+// personalTokens renews through personal access tokens.
+type personalTokens struct {
+	client   *esper.Client
+	lifetime time.Duration // of new keys; 0: as long as the key before
+}
+
+func (personalTokens) renewable(policy.Document) error { return nil }
+
 // Ways says in which ways the key in use can be renewed, as far as a source can know without a renewal. A field is nil
 // if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be asked.
 type Ways struct {
@@ -28,34 +71,31 @@ type Ways struct {
 // nothing.
 func (s *Source) Ways(ctx context.Context) Ways {
 	var ways Ways
-	d := s.look().state.Doc
-	if d.EnterpriseID == "" || d.DeveloperAppID == "" {
-		ways.RenewToken = errNoApp
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	d := s.now.Load().state.Doc
+	ways.RenewToken = endpoint{}.renewable(d)
+	ctx, cancel := context.WithTimeout(orBackground(ctx), askTime)
 	defer cancel()
-	_, ways.PersonalAccessToken = s.findToken(ctx, d, askTime/2)
+	_, ways.PersonalAccessToken = personalTokens{client: s.client}.find(ctx, d, askTime/2)
 	return ways
 }
 
 var errNoApp = fmt.Errorf("%w: it belongs to no developer app; make one in the Esper Console that does", ErrNotRenewable)
 
-// renewToken renews d's key through the personal access token that the key belongs to. If the error is not an
-// [esper.RenewalError], nothing was changed. Half of left is for finding the token, so that enough time remains for the
-// renewal.
-func (s *Source) renewToken(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
+// renew renews d's key through the personal access token that the key belongs to. Half of left is for finding the token,
+// so that enough time remains for the renewal.
+func (p personalTokens) renew(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
 	looking, cancel := context.WithTimeout(ctx, left/2)
-	token, err := s.findToken(looking, d, left/4)
+	token, err := p.find(looking, d, left/4)
 	cancel()
 	switch {
 	case err != nil:
 		return nil, err
-	case token.unit == 0 && s.lifetime != 0:
+	case token.unit == 0 && p.lifetime != 0:
 		return nil, fmt.Errorf("%w: its personal access token never ends, so the unit of expiry_at cannot be told; leave WithLifetime out", ErrNotRenewable)
 	}
-	lifetime := token.lifetime(d, s.lifetime)
+	lifetime := token.lifetime(d, p.lifetime)
 	expiry := token.next(lifetime, time.Now())
-	answer, err := s.client.RenewPersonalAccessToken(withKey(ctx, d.Key), token.id, expiry)
+	answer, err := p.client.RenewPersonalAccessToken(withKey(ctx, d.Key), token.id, expiry)
 	if err != nil {
 		return nil, err
 	}
@@ -76,16 +116,16 @@ type personalToken struct {
 	life time.Duration // how long the key in use lives, as TokenInfo says; 0 if unknown
 }
 
-// findToken finds the personal access token that d's key belongs to. If TokenInfo does not answer within patience, or is
-// gone too, findToken uses the list of tokens alone.
-func (s *Source) findToken(ctx context.Context, d policy.Document, patience time.Duration) (personalToken, error) {
+// find finds the personal access token that d's key belongs to. If TokenInfo does not answer within patience, or is
+// gone too, find uses the list of tokens alone.
+func (p personalTokens) find(ctx context.Context, d policy.Document, patience time.Duration) (personalToken, error) {
 	ctx = withKey(ctx, d.Key)
 	var id string
 	var ends time.Time
 	var life time.Duration
-	asking, cancel := context.WithTimeout(ctx, patience)
+	looking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	switch info, err := s.client.TokenInfo(asking); {
+	switch info, err := p.client.TokenInfo(looking); {
 	case err == nil:
 		id = string(info.ID)
 		ends, _ = moment(info.ExpiresAt)
@@ -93,9 +133,9 @@ func (s *Source) findToken(ctx context.Context, d policy.Document, patience time
 			life = ends.Sub(made)
 		}
 	case errors.Is(err, esper.ErrUnauthorized):
-		return personalToken{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return personalToken{}, asking(err)
 	}
-	list, err := s.client.ListPersonalAccessTokens(ctx)
+	list, err := p.client.ListPersonalAccessTokens(ctx)
 	if err != nil {
 		return personalToken{}, fmt.Errorf("renew: looking for the key's personal access token: %w", err)
 	}
@@ -145,11 +185,11 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		"take that, or another one, from the Esper Console, and adopt it", ErrNotRenewable, len(list))
 }
 
-// askList does what ask does if the server has no TokenInfo any more: it lists the personal access tokens with the key.
-func (s *Source) askList(ctx context.Context, key esper.Secret) (policy.Document, error) {
-	list, err := s.client.ListPersonalAccessTokens(withKey(ctx, key))
+// askInstead lists the personal access tokens with the key.
+func (p personalTokens) askInstead(ctx context.Context, key esper.Secret, _ error) (policy.Document, error) {
+	list, err := p.client.ListPersonalAccessTokens(withKey(ctx, key))
 	if err != nil {
-		return policy.Document{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return policy.Document{}, asking(err)
 	}
 	now := time.Now()
 	d := policy.Document{Key: key, IssuedAt: plain(now)}

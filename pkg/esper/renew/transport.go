@@ -97,7 +97,7 @@ func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadClo
 
 // authorization returns the value of the Authorization header for a token. For the token in use it allocates nothing.
 func (s *Source) authorization(token *oauth2.Token) string {
-	if h := s.hot.Load(); h.token == token {
+	if h := s.now.Load(); h.token == token {
 		return h.authorization
 	}
 	return "Bearer " + token.AccessToken

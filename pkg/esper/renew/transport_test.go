@@ -232,7 +232,7 @@ func TestTransportKeyRefused(t *testing.T) {
 			time.Sleep(40 * time.Second)
 		}
 		others := server.counted("other")
-		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") > 4 || server.counted("renew") != 0 {
+		if _, err := get(t, source, server, http.MethodPost); !errors.Is(err, ErrKeyLost) || server.counted("other") != others || server.counted("info") > 6 || server.counted("renew") != 0 {
 			t.Errorf("after the second refusal: %v, want ErrKeyLost; requests: %v", err, server.count)
 		}
 	})

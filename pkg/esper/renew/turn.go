@@ -1,13 +1,13 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -16,45 +16,99 @@ import (
 )
 
 const (
-	storeTime = 15 * time.Second       // for one read of the store, or one save
 	askTime   = 30 * time.Second       // for one question to the server
+	briefTime = 10 * time.Second       // for the one of RenewIfDue
 	saveAgain = 100 * time.Millisecond // the pause after a failed save of a new key
+	stopTime  = 110 * time.Second      // how long turns may go on after Close, or after the end of Run's context
+	leastStop = 3 * time.Second        // the same for Close if Run has used up stopTime
 )
 
-// turn carries out what the policy decides until the turn ends. Once stop has ended, it begins nothing more.
-// The end of ctx interrupts a question to the server and a read of the store, but not a renewal that has
-// begun, nor the saves of that renewal. Busy is the channel that enter returned.
-func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct{}) (last policy.Action) {
-	var logs later.Queue
+// turn carries out what the policy decides until the turn ends, and returns the last action with what had happened. Once
+// stop has ended, it begins nothing more. The end of ctx interrupts a question to the server and a read of the store, but
+// not a renewal that has begun, nor the saves of that renewal. Busy is the channel that enter returned.
+func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct{}) (last policy.Action, ended policy.Turn) {
+	defer s.release(busy) // also if a function of the caller panics
+	before := s.now.Load()
+	state := before.state
+	s.serverErr, s.readErr, s.saveErr, s.tried = nil, nil, nil, false
 	s.mu.Lock()
-	state, before := s.state, s.state
+	limit := s.limit
 	s.mu.Unlock()
-	s.reason = nil
+	unhurried, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	detach := context.AfterFunc(limit, cancel)
+	defer detach()
 	for {
-		t.Stop = stop.Err() != nil || s.isClosed()
+		t.Stop = stop.Err() != nil || s.now.Load().closed
 		now := time.Now()
 		last = policy.Decide(state, t, now)
-		free := policy.Idle(state, t)
-		act := later.With(context.WithoutCancel(ctx), &logs)
-		if free {
-			act = later.With(ctx, &logs)
+		if last == policy.Wait && unhurried.Err() != nil {
+			last = policy.Fail // all the time that the caller has is over
 		}
-		o := s.do(context.WithValue(act, turnKey{}, s), last, state, t, now)
+		free := policy.Idle(state, t)
+		act := unhurried
+		if free {
+			act = ctx
+		}
+		act = later.With(context.WithValue(act, turnKey{}, s), s.tell.record)
+		o := s.do(act, last, state, t, now)
 		if o.Err && free && ctx.Err() != nil {
 			last, t.Stop = policy.Rest, true // the caller gave it up, which is not a failure
 		}
-		ended := t
+		ended = t
 		state, t = policy.Evolve(state, t, last, o, time.Now())
-		if last.Ends() {
-			s.finish(before, state, ended, last, busy)
-			logs.Run()
-			return last
+		switch {
+		case last.Ends() && state.Lost() && !t.Stop && s.initialKey(act, &state, &t):
+			continue
+		case last.Ends():
+			s.finish(before, state, ended, last)
+			return last, ended
+		case state.Saved(): // callers get a new key only after it is saved
+			s.update(func(n *snapshot) { n.state = state })
 		}
-		if state.Saved() { // callers get a new key only after it is saved
-			s.mu.Lock()
-			s.state = state
-			s.show()
-			s.mu.Unlock()
+	}
+}
+
+// release ends the turn.
+func (s *Source) release(busy chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = nil
+	close(busy)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// hurry has the turns from now on end within stopTime. Close right after Run gets what Run has left. The caller calls
+// relax when it has finished.
+func (s *Source) hurry() (relax func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left, cancel := stopTime, s.cancel
+	if since := time.Since(s.stopped); since < 2*stopTime {
+		left = max(stopTime-since, leastStop)
+	} else {
+		s.stopped = time.Now()
+	}
+	timer := time.AfterFunc(left, cancel)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !timer.Stop() {
+			s.limit, s.cancel = context.WithCancel(context.Background())
+		}
+	}
+}
+
+// hurryAfter calls hurry when ctx ends, and relax when the caller has finished.
+func (s *Source) hurryAfter(ctx context.Context) (finish func()) {
+	relax := make(chan func(), 1)
+	cancel := context.AfterFunc(ctx, func() { relax <- s.hurry() })
+	return func() {
+		if !cancel() {
+			(<-relax)()
 		}
 	}
 }
@@ -64,168 +118,97 @@ type turnKey struct{}
 
 func inTurn(ctx context.Context, s *Source) bool { return ctx.Value(turnKey{}) == s }
 
-func (s *Source) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
 // do carries out one action.
 func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t policy.Turn, now time.Time) policy.Outcome {
 	o := policy.Outcome{Began: now, Random: mathrand.Float64()} //nolint:gosec // spreads many processes; not a secret
-	var err error
 	switch a {
 	case policy.Load:
-		ctx, cancel := context.WithTimeout(ctx, storeTime)
-		defer cancel()
 		var c content
-		c, s.version, err = s.load(ctx)
-		o.Doc = c.Document
+		c, s.version, s.readErr = s.load(ctx)
+		o.Doc, o.Err = c.Document, s.readErr != nil
 	case policy.Save:
-		ctx, cancel := context.WithTimeout(ctx, storeTime)
-		defer cancel()
-		err = s.save(ctx, policy.Target(state, t))
-		o.Conflict = errors.Is(err, ErrConflict)
+		s.saveErr = s.save(ctx, policy.Target(state, t))
+		o.Conflict, o.Err = errors.Is(s.saveErr, ErrConflict), s.saveErr != nil
 	case policy.Probe:
-		s.note(&s.asked, now)
-		o.Doc, err = s.ask(ctx, state.Doc.Key)
+		s.question(ctx, &o, state.Doc.Key, !now.Before(state.End))
 	case policy.Compare:
-		key := t.Other.Key
-		if key.IsZero() {
-			key = state.Initial.Key
-		}
-		o.Doc, err = s.ask(ctx, key)
+		s.question(ctx, &o, policy.Compared(state, t), true)
 	case policy.Begin:
 		o.Begun = s.newAttempt(state, now)
 	case policy.Post:
-		s.post(ctx, state, t, &o)
-		err = s.reason
+		if err := s.post(ctx, state, t, &o); err != nil {
+			s.serverErr = err
+		}
 	case policy.Wait:
 		<-after(ctx, saveAgain)
-	}
-	if a == policy.Probe || a == policy.Compare {
-		forbidden := errors.Is(err, esper.ErrForbidden)
-		o.Forbidden = forbidden
-		o.Refused = errors.Is(err, esper.ErrUnauthorized) || forbidden && !now.Before(state.End)
-	}
-	if err != nil {
-		s.reason = err
-		o.Err = !o.Refused
-	}
-	if a == policy.Fail {
+	case policy.Fail:
 		api := (*esper.APIError)(nil)
-		if errors.As(s.reason, &api) {
+		if errors.As(s.serverErr, &api) {
 			o.RetryAfter, o.Forbidden = api.RetryAfter, errors.Is(api, esper.ErrForbidden)
 		}
+	case policy.Rest, policy.Lose:
 	}
 	return o
 }
 
-func (s *Source) note(at *time.Time, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*at = now
+// question asks the server about a key. A 403 is a refusal of a key that has ended.
+func (s *Source) question(ctx context.Context, o *policy.Outcome, key esper.Secret, ended bool) {
+	var err error
+	o.Doc, err = s.ask(ctx, key)
+	o.Forbidden = errors.Is(err, esper.ErrForbidden)
+	o.Refused = errors.Is(err, esper.ErrUnauthorized) || o.Forbidden && ended
+	o.Err = err != nil && !o.Refused
+	if err == nil {
+		s.update(func(n *snapshot) { n.accepted = time.Now() })
+	} else {
+		s.serverErr = err
+	}
 }
 
-func (s *Source) load(ctx context.Context) (content, string, error) {
-	data, version, err := s.store.Load(ctx)
-	if err == nil && data == nil {
-		return content{}, version, nil
+// initialKey asks the server about the key of WithInitialToken once the stored one is lost. If the server accepts it, the
+// turn goes on with that key as one that a person gave.
+func (s *Source) initialKey(ctx context.Context, state *policy.State, t *policy.Turn) bool {
+	d := state.Doc
+	if s.initial.IsZero() || s.readOnly || s.tried || s.initial == d.Key || d.Replaced(s.initial) || d.Initial == policy.Hash(s.initial) {
+		return false
 	}
-	var c content
-	if err == nil {
-		c, err = decode(data, s.server.String())
-	}
+	s.tried = true
+	given, err := s.given(ctx, s.initial)
 	if err != nil {
-		return content{}, "", s.storeError("reading", err)
+		s.log(slog.LevelWarn, "the stored key is lost, and the key given with WithInitialToken cannot be used either", slog.Any("error", err))
+		return false
 	}
-	return c, version, nil
-}
-
-func (s *Source) save(ctx context.Context, d policy.Document) error {
-	defer s.tellWarnings()
-	data, err := encode(d, s.server.String(), time.Now())
-	if err == nil {
-		var version string
-		if version, err = s.store.Save(ctx, data, s.version); err == nil {
-			s.version = version
-			return nil
-		}
-	}
-	return s.storeError("writing", err)
-}
-
-// storeError adds the name of the store to an error, unless the error has it already.
-func (s *Source) storeError(doing string, err error) error {
-	if n, ok := s.store.(fmt.Stringer); ok && strings.Contains(err.Error(), n.String()) {
-		return fmt.Errorf("renew: %s the key document: %w", doing, err)
-	}
-	return fmt.Errorf("renew: %s %s: %w", doing, s.storeName(), err)
-}
-
-func (s *Source) storeName() string {
-	if named, ok := s.store.(fmt.Stringer); ok {
-		return named.String()
-	}
-	return "the store"
+	*t = policy.Turn{Given: given}
+	return true
 }
 
 func (s *Source) newAttempt(state policy.State, now time.Time) policy.Attempt {
 	begun := plain(now)
 	return policy.Attempt{
-		ID: state.Me + rand.Text()[:8], Host: hostname(), PID: os.Getpid(),
+		ID: rand.Text()[:16], Host: hostname(), PID: os.Getpid(),
 		Begun: begun, Until: begun.Add(state.AttemptLength(now)),
 	}
 }
 
-// finish ends a turn: it takes state into use, and remembers what is to be reported.
-func (s *Source) finish(before, state policy.State, t policy.Turn, last policy.Action, busy chan struct{}) {
+// finish takes the state at the end of a turn into use, and reports what has changed.
+func (s *Source) finish(before *snapshot, state policy.State, t policy.Turn, last policy.Action) {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state, s.worked = state, now
-	s.next = state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
+	next := state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
+	failed := before.failed
 	// What would the turn do next if nobody had stopped it?
 	goOn := t
 	goOn.Stop = false
-	was := s.failed
 	switch waits := now.Before(state.Retry); {
 	case last == policy.Rest && t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
-		s.next = now // the turn was stopped early, so the next caller goes on
+		next = now // the turn was stopped early, so the next caller goes on
 	case last == policy.Fail:
-		if s.reason == nil {
-			s.reason = s.why(state, now)
+		if failed = both(s.serverErr, cmp.Or(s.saveErr, s.readErr)); failed == nil {
+			failed = s.why(state, now)
 		}
-		s.failed = s.reason
 	case last == policy.Rest && !waits:
-		s.failed = nil
+		failed = nil
 	}
-	s.remember(event{kind: kindOf(before, state, was, s.failed, last == policy.Fail), before: before, after: state, err: s.failed, failed: last == policy.Fail, accepted: s.accepted})
-	s.show()
-	s.busy = nil
-	close(busy)
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
-
-// show makes the key of s.state the key that callers get without a lock, until the next turn is due. The caller
-// holds mu.
-func (s *Source) show() {
-	now := time.Now()
-	h := &hot{token: tokenOf(s.state), from: now}
-	if old := s.hot.Load(); old != nil && old.token.AccessToken == h.token.AccessToken && old.token.Expiry.Equal(h.token.Expiry) {
-		h.token, h.authorization = old.token, old.authorization
-	} else {
-		h.authorization = "Bearer " + h.token.AccessToken
-	}
-	until := s.state.Mandatory
-	if s.next.Before(until) {
-		until = s.next
-	}
-	if !s.closed && s.state.Usable(now) {
-		h.lasts = min(until.Sub(now.Round(0)), hotLasts)
-	}
-	s.hot.Store(h)
+	s.update(func(n *snapshot) { n.state, n.next, n.failed, n.worked = state, next, failed, now })
+	after := s.now.Load()
+	s.report(kindOf(before, after, last == policy.Fail), after, last == policy.Fail)
 }

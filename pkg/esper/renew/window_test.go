@@ -83,7 +83,7 @@ func TestExpiryFromTokenInfo(t *testing.T) {
 				if infoFails && !viaTokens { // through tokens, the list says the end too
 					want = policy.AssumedLifetime
 				}
-				for what, got := range map[string]time.Time{"Status": source.Status().ExpiresAt, "Token": tokenOf(source.state).Expiry} {
+				for what, got := range map[string]time.Time{"Status": source.Status().ExpiresAt, "Token": tokenOf(source.now.Load().state).Expiry} {
 					if d := time.Until(got); d.Round(time.Minute) != want {
 						t.Errorf("%s, TokenInfo fails %v: %s ends in %v, want %v", name, infoFails, what, d, want)
 					}

@@ -204,7 +204,7 @@ func TestDaysOfRun(t *testing.T) {
 		for range 4 * 24 {
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if d := source.look().state.Doc; !server.valid(d.Key.Reveal()) {
+			if d := source.now.Load().state.Doc; !server.valid(d.Key.Reveal()) {
 				t.Fatalf("%v: no valid key: %+v", time.Now(), source.Status())
 			}
 		}

@@ -1,42 +1,21 @@
-// Package later delays calls of the caller's functions until a renewal is over. A log handler that asks for the
-// key would otherwise wait for the very renewal whose record it is handling, a deadlock.
+// Package later lets a package that calls the client take over the client's log records. Package renew does: a renewal must
+// not wait for a log handler, which may even ask for the very key that is being renewed.
 package later
 
-import (
-	"context"
-	"sync"
-)
-
-// Queue holds functions until Run. The zero value is ready for use.
-type Queue struct {
-	mu    sync.Mutex
-	funcs []func()
-}
+import "context"
 
 type key struct{}
 
-// With returns a context with which Do puts its functions into q.
-func With(ctx context.Context, q *Queue) context.Context { return context.WithValue(ctx, key{}, q) }
-
-// Do puts f into the queue of ctx, or calls f at once if ctx has no queue.
-func Do(ctx context.Context, f func()) {
-	q, ok := ctx.Value(key{}).(*Queue)
-	if !ok {
-		f()
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.funcs = append(q.funcs, f)
+// With returns a context whose calls hand their functions to put.
+func With(ctx context.Context, put func(f func())) context.Context {
+	return context.WithValue(ctx, key{}, put)
 }
 
-// Run calls the functions in the queue, in order, and empties it.
-func (q *Queue) Run() {
-	q.mu.Lock()
-	funcs := q.funcs
-	q.funcs = nil
-	q.mu.Unlock()
-	for _, f := range funcs {
-		f()
+// Do hands f to the function given to With, or calls f at once if there is none.
+func Do(ctx context.Context, f func()) {
+	if put, ok := ctx.Value(key{}).(func(func())); ok {
+		put(f)
+		return
 	}
+	f()
 }

@@ -119,7 +119,7 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 func (s State) failed(t Turn, o Outcome, now time.Time) State {
 	s, t = s.withdraw(t)
 	refused := t.Said >= Refused
-	if t.Said == Unanswered && !t.Failed && !t.trouble() || now.Before(s.Retry) && !t.Failed && !refused {
+	if t.Unanswered() || now.Before(s.Retry) && !t.Failed && !refused {
 		return s
 	}
 	s.Retry = now.Round(0).Add(s.pause(now, o)) // by the wall clock: it goes on while the machine sleeps

@@ -214,6 +214,9 @@ func (s State) Usable(now time.Time) bool {
 // trouble reports whether the store could not be read or written.
 func (t Turn) trouble() bool { return t.Read == Unreadable || t.Saves > maxConflicts }
 
+// Unanswered reports whether all that failed is a question on which nothing depended.
+func (t Turn) Unanswered() bool { return t.Said == Unanswered && !t.Failed && !t.trouble() }
+
 // afresh returns what is left of a turn when another key has come into use.
 func (t Turn) afresh() Turn { return Turn{Read: Read, Stop: t.Stop, Given: t.Given} }
 

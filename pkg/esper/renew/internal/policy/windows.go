@@ -93,6 +93,11 @@ func (s State) AttemptLength(now time.Time) time.Duration {
 	return max(min(longestAttempt, left/4, s.part()), shortestAttempt)
 }
 
+// Tight reports whether too little is ever left of the key for an attempt.
+func (s State) Tight(now time.Time) bool {
+	return now.Before(s.Advisory) && s.End.Sub(s.Advisory)/4 < shortestAttempt
+}
+
 // pause is how long nothing is sent after a failure that follows s.Fails others. It grows exponentially, but
 // leaves time for many more tries before the key ends. Only Retry-After can make it longer.
 func (s State) pause(now time.Time, o Outcome) time.Duration {
