@@ -200,9 +200,9 @@ machines: workspace ## run two esper-key with clocks eleven minutes apart, and k
 
 POLICY := ./pkg/esper/renew/internal/policy
 
-explore: ## every order of events of renewing processes: two of them (a minute), then three, STATES (300000) of each kind
-	$(GO) test -count=1 -run '^TestExplore$$' $(POLICY)
-	EXPLORE_LIMIT=$(STATES) $(GO) test -count=1 -tags slow -timeout 6h -run '^TestExploreLong$$' $(POLICY)
+explore: ## every order of events of renewing processes: two of them, then three, STATES (300000) of each kind, and walks at random
+	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STATES) $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
+	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STATES) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 
 mutations: ## change single lines of the policy, and want the exploration to find each (some five minutes)
 	$(GO) test -count=1 -tags mutations -timeout 60m -run '^TestMutations$$' $(POLICY)

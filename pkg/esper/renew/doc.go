@@ -61,8 +61,15 @@
 //     for the renewal that it begins, ten seconds at most.
 //   - An older document never replaces a newer key, whether it comes from a backup, a delayed save or a stale read.
 //     A stored key that no renewal has made from the key in use replaces it only after the server has accepted it.
-//   - A source gives its key up only if the server refused it twice, at least a minute apart, and the store could be
-//     read and has no other. The source then goes on looking, and uses any key that works.
+//   - No key that may work is destroyed. A stored key that no renewal has made from the key in use is overwritten only
+//     if the only copy of the new key is in memory, or if the server has just accepted the key in use. It then stays in
+//     the document (set_aside) until the server has refused it twice, a minute apart, while it accepted the key in use.
+//   - A source gives its key up only if Esper itself, not a gateway in front of it, refused the key twice, at least a
+//     minute apart, and the store could be read and has no other. A key whose only copy is in memory is never given up.
+//     Every process then knows it (lost_at). They ask the server at least every five minutes, and use any key that works.
+//   - An answer to a renewal from which no key can be read is saved like a key, up to 64 KiB of it.
+//   - Each call of the store ends after 15 seconds at most, also if the store ignores its context, and a call that hangs
+//     is waited for once more for as long. Nothing that renews or saves waits for a log handler or for WithOnChange.
 //
 // # When the old endpoint goes
 //
@@ -95,8 +102,6 @@
 //     renews the key for itself. The first of these renewals ends the key that the other processes use.
 //   - A process that is stopped (SIGSTOP, a suspended machine) for longer than an attempt, between its last look
 //     at the clock and the sending, may send a second renewal.
-//   - A process that starts does not wait for a renewal that began more than ten minutes ago. Keep the clocks of
-//     machines that share a store within ten minutes.
 //   - If somebody restores a document from a backup while a renewal is under way, the note of that renewal is gone.
 //   - [Memory] ends with the process, and a key that was renewed in it is lost.
 //   - A process whose clock is behind by more than the advisory window renews too late.
@@ -120,8 +125,10 @@
 //	initial_key_hash    a short hash of the key that a person gave
 //	predecessor_hashes  short hashes of the keys that led to this one, the newest first, 32 at most
 //	refused_at          when the server first refused the key; missing if it accepted the key at the last check
+//	lost_at             when the key was given up; missing if it is not lost
+//	set_aside           other keys that this document replaced and that may work, the newest first: secrets
 //	attempt             a renewal that was begun: id, host, pid, begun_at, until
-//	answer              an answer to a renewal from which no key could be read: a secret, for a person to look at
+//	answer              an answer to a renewal from which no key could be read, 64 KiB at most: a secret, for a person
 //	answer_base64       the same in base64, if it is not plain text
 //	saved_at, saved_by  when and by which host the document was saved
 //

@@ -14,7 +14,7 @@ var (
 	ErrNoKey = errors.New("renew: there is no key yet")
 	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no
 	// other. A refusal that a process finds noted in the store counts as the first once the process has
-	// known it for a minute, or once it is ten minutes old. Somebody replaced or revoked the key, or the
+	// known it for a minute, or once it is twelve hours old. Somebody replaced or revoked the key, or the
 	// answer to its renewal never arrived. Make a new key in the Esper Console and give it to
 	// [Source.Adopt]. No restart is needed: the source looks for another key in the store every minute, and
 	// after a 401.

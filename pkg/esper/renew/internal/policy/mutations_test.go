@@ -90,7 +90,7 @@ func TestMutations(t *testing.T) {
 			// Visit few states of each configuration first: they are enough for most mutations, and a configuration that
 			// does not find the mutation takes long.
 			var out []byte
-			for _, limit := range []string{"EXPLORE_LIMIT=20000", "EXPLORE_LIMIT=100000", ""} {
+			for _, limit := range []string{"EXPLORE_STATES=2000", "EXPLORE_STATES=20000", "EXPLORE_STATES=100000"} {
 				child := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-parallel=1", "-run=^TestExplore$", ".")
 				child.Env = append(os.Environ(), "GOMAXPROCS=2", "EXPLORE_FIRST=1", limit)
 				if out, err = child.CombinedOutput(); err != nil {
