@@ -56,7 +56,7 @@ var cutBodies = []string{
 }
 
 // Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
-// arrived, and otherwise what has arrived. Package faults does the same with resets and TLS over a network.
+// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
 func TestRenewToken_CutAtEachByte(t *testing.T) {
 	for _, body := range cutBodies {
 		for length := range len(body) + 1 {
