@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +119,39 @@ func TestSilent(t *testing.T) {
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(saveErr, context.DeadlineExceeded) || took > 10*time.Second {
 			t.Errorf("%s: %v, %v, after %v", name, err, saveErr, took)
 		}
+	}
+}
+
+// TestPatience has esper-key ask a server that says nothing, and an API server that answers 429 to each request. It gives
+// up after 15 seconds, and says which store it is.
+func TestPatience(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
+	must(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	busy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(busy.Close)
+	for name, row := range map[string]struct{ engine, address, want string }{
+		"PostgreSQL says nothing":         {"PostgreSQL", silent.Addr().String(), "on " + silent.Addr().String() + ": "},
+		"MySQL says nothing":              {"MySQL", silent.Addr().String(), "on " + silent.Addr().String() + ": "},
+		"Kubernetes says nothing":         {"Kubernetes", silent.Addr().String(), `the Secret "patience"`},
+		"Kubernetes says 429 Retry-After": {"Kubernetes", busy.Listener.Addr().String(), "429 Too Many Requests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := &engine{name: row.engine, listens: row.address}
+			url, env := serverURL(e, "root", row.address, ""), []string{"KUBECONFIG=" + kubeconfig(t, e, "fleet", "admin")}
+			if row.engine == "Kubernetes" {
+				url = "kubernetes://fleet/patience"
+			}
+			began := time.Now()
+			printed, code := esperKey(t, newServer(t), url, env, "show")
+			if took := time.Since(began); code != 1 || took > 25*time.Second || !strings.Contains(printed, row.want) {
+				t.Errorf("%d after %v: %s\nwant %s", code, took, printed, row.want)
+			}
+			outcome(e, strings.TrimPrefix(name, row.engine+" "), printed)
+		})
 	}
 }

@@ -129,7 +129,8 @@ func (s *Source) storeError(doing string, err error, keys ...string) error {
 func clean(text, name string, keys ...string) string {
 	parts := strings.Split(text, name)
 	for i, part := range parts {
-		parts[i] = redact.Text(part, keys...)
+		shown := strings.TrimSpace(part)
+		parts[i] = strings.Replace(part, shown, redact.Text(shown, keys...), 1) // the blanks around it stay
 	}
 	return strings.Join(parts, name)
 }
