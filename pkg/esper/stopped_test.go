@@ -1,0 +1,106 @@
+//go:build unix
+
+package esper_test
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+)
+
+const stopLimit = 2 * time.Second // WithTimeout of a process that is stopped
+
+// child runs this test's binary as a program of its own, which makes the one call that TestChild has for it.
+func child(t *testing.T, variables ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), variables...)
+	return cmd
+}
+
+// TestChild is the program of child; as a test it does nothing.
+func TestChild(t *testing.T) {
+	if environment := os.Getenv("CHILD_RENEWS"); environment != "" {
+		client := clientFor(t, environment, oldKey, esper.WithTimeout(stopLimit))
+		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+		if err == nil {
+			fmt.Println("key", renewed.Token.Reveal())
+		}
+		fmt.Println(err)
+	}
+	if environment := os.Getenv("CHILD_ASKS"); environment != "" {
+		_, err := clientFor(t, environment, oldKey, quickRetry(1)).TokenInfo(t.Context())
+		fmt.Println(err)
+	}
+}
+
+// A process that is stopped (SIGSTOP) while the limit of its renewal passes finds the whole answer in its buffers when it
+// goes on, and takes the key. Without the grace, some of twenty would lose it.
+func TestStoppedDuringARenewal(t *testing.T) {
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			var cmd *exec.Cmd
+			begun := make(chan struct{})
+			answered := make(chan struct{})
+			base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) {
+				<-begun
+				_ = cmd.Process.Signal(syscall.SIGSTOP)
+				answer(201, "application/json", realRenewal)(w, r)
+				_ = http.NewResponseController(w).Flush()
+				close(answered)
+			})
+			cmd = child(t, "CHILD_RENEWS="+base)
+			var out strings.Builder
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			close(begun)
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			select {
+			case <-ended: // too slow to send anything: no promise of this test
+			case <-answered:
+				time.Sleep(stopLimit + stopLimit/4)
+				_ = cmd.Process.Signal(syscall.SIGCONT)
+				<-ended
+			}
+			if posts.Load() > 0 && !strings.Contains(out.String(), "key "+newKey) {
+				t.Errorf("the key is lost: %s", out.String())
+			}
+		})
+	}
+	all.Wait()
+}
+
+// On a machine without CA certificates, as in an empty container, the error says so. A company's proxy is not blamed.
+func TestNoCertificates(t *testing.T) {
+	p := unstartedProbe(nil)
+	p.StartTLS()
+	t.Cleanup(p.Close)
+	empty, own := filepath.Join(t.TempDir(), "empty.pem"), filepath.Join(t.TempDir(), "own.pem")
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
+	for name, text := range map[string][]byte{empty: nil, own: cert} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, says := range map[string]string{empty: "this machine has no CA certificates; install them", own: "<nil>"} {
+		out, err := child(t, "CHILD_ASKS="+p.URL, "SSL_CERT_FILE="+file, "SSL_CERT_DIR="+t.TempDir()).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), says) || says != "<nil>" && !strings.Contains(string(out), "SSL_CERT_FILE") {
+			t.Errorf("%s: %s, %v", filepath.Base(file), out, err)
+		}
+	}
+}
