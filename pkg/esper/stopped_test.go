@@ -53,14 +53,14 @@ func TestStoppedDuringARenewal(t *testing.T) {
 			var cmd *exec.Cmd
 			begun := make(chan struct{})
 			answered := make(chan struct{})
-			base, posts := counted(t, func(w http.ResponseWriter, r *http.Request) {
+			p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 				<-begun
 				_ = cmd.Process.Signal(syscall.SIGSTOP)
 				answer(201, "application/json", realRenewal)(w, r)
 				_ = http.NewResponseController(w).Flush()
 				close(answered)
 			})
-			cmd = child(t, "CHILD_RENEWS="+base)
+			cmd = child(t, "CHILD_RENEWS="+p.URL)
 			var out strings.Builder
 			cmd.Stdout = &out
 			if err := cmd.Start(); err != nil {
@@ -77,7 +77,7 @@ func TestStoppedDuringARenewal(t *testing.T) {
 				_ = cmd.Process.Signal(syscall.SIGCONT)
 				<-ended
 			}
-			if posts.Load() > 0 && !strings.Contains(out.String(), "key "+newKey) {
+			if p.count.Load() > 0 && !strings.Contains(out.String(), "key "+newKey) {
 				t.Errorf("the key is lost: %s", out.String())
 			}
 		})
