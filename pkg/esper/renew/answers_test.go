@@ -98,6 +98,7 @@ func TestEnds(t *testing.T) {
 					t.Fatalf("%s: %v", test.text, err)
 				}
 			}
+			source.tell.wait()
 			if strings.Contains(log.String(), "level=WARN") != test.warn {
 				t.Errorf("%s: log %s", test.text, &log)
 			}

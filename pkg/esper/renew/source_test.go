@@ -235,6 +235,7 @@ func TestLostEnds(t *testing.T) {
 			if _, err := source.Token(); !errors.Is(err, ErrKeyLost) || !source.Status().Lost || !errors.Is(err, esper.ErrUnauthorized) {
 				t.Fatalf("%s: Token: %v", name, err)
 			}
+			source.tell.wait()
 			if !strings.Contains(log.String(), ErrKeyLost.Error()) {
 				t.Errorf("%s: the log does not say that the key is lost:\n%s", name, log.String())
 			}

@@ -176,6 +176,7 @@ func TestYear(t *testing.T) {
 			// All other POSTs are renewals that failed, since a key that was renewed is not due for long.
 			t.Logf("seed %d, old key stays %v, %d %% faults: %d POSTs = %d renewals + %d failures, %d losses",
 				seed, server.keepOld, w.often, posts, renewed, w.failed, operator)
+			synctest.Wait() // until all is told
 			for _, e := range told {
 				checkStatus(t, e.Status)
 			}
