@@ -56,9 +56,9 @@ func TestAllocations(t *testing.T) {
 		most float64
 		call func() error
 	}{
-		{"TokenInfo", 98, func() error { _, err := working.tokenInfo(ctx); return err }},
-		{"RenewToken", 310, func() error { _, err := working.renewToken(ctx); return err }},
-		{"TokenInfo, 401", 144, func() error {
+		{"TokenInfo", 92, func() error { _, err := working.tokenInfo(ctx); return err }},
+		{"RenewToken", 295, func() error { _, err := working.renewToken(ctx); return err }},
+		{"TokenInfo, 401", 132, func() error {
 			if _, err := refusing.tokenInfo(ctx); !errors.Is(err, esper.ErrUnauthorized) {
 				return fmt.Errorf("%w instead of a 401", err)
 			}

@@ -55,9 +55,10 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 		default:
 			continue
 		}
-		for _, value := range values {
-			got.header[name] = append(got.header[name], shown(value, secrets...))
+		for i, value := range values { // of resp, which nobody reads any more
+			values[i] = shown(value, secrets...)
 		}
+		got.header[name] = values
 	}
 	got.requestID = got.header.Get("X-Request-Id")
 	got.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())

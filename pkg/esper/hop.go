@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -293,7 +294,7 @@ func (a *attempt) exchange(transport *http.Transport, req, out *http.Request) (*
 	got := a.newAnswer(resp, text, err)
 	got.own = req.Method == a.method && req.URL.Path == a.path
 	return got, &http.Response{
-		Status: fmt.Sprintf("%d %s", got.status, http.StatusText(got.status)), StatusCode: got.status,
+		Status: strconv.Itoa(got.status) + " " + http.StatusText(got.status), StatusCode: got.status,
 		Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
 		Header: got.header, Body: http.NoBody, ContentLength: -1, Request: req,
 	}, nil

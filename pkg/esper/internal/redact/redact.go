@@ -61,7 +61,7 @@ func shown(text string, most int, keys []string) string {
 		}
 		return r
 	}, searched)
-	if searched = strings.TrimSpace(searched); len(searched) >= long {
+	if searched = strings.TrimSpace(searched); len(searched) >= long && run.MatchString(searched) {
 		searched = run.ReplaceAllStringFunc(searched, hideIn)
 	}
 	if len(searched) > most || len(text) > most+maxKey {
