@@ -40,8 +40,12 @@ func another(info fs.FileInfo) string {
 // trusts reports whether something belongs to root, to this user, or to the owner of the folder: a service for which
 // root acts, or one whose key this user may read.
 func (p place) trusts(info fs.FileInfo) bool {
-	service, _ := ownerOf(p.folder)
-	return isOwner(info, 0, os.Geteuid(), service)
+	users := []int{0, os.Geteuid()}
+	if p.folder != nil { // nil while another process is making it
+		service, _ := ownerOf(p.folder)
+		users = append(users, service)
+	}
+	return isOwner(info, users...)
 }
 
 // judge returns an error for a place where another user could replace or read the file, or lead this program to
