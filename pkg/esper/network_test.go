@@ -52,7 +52,7 @@ func TestWaysToTheServer(t *testing.T) {
 	t.Cleanup(server.Close)
 	trusted := server.Client().Transport.(*http.Transport).TLSClientConfig
 	strict := unstartedProbe(nil)
-	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} //nolint:gosec // of this test
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
 	config := trusted.Clone()

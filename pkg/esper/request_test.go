@@ -134,9 +134,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					t.Errorf("%s: Generated: %v, %v", name, resp, err)
 				}
 			}
-			checkPassedOn(c.Generated().GetTokenInfo(t.Context())) //nolint:bodyclose // it is closed
+			checkPassedOn(c.Generated().GetTokenInfo(t.Context()))
 			params := &gen.RenewTokenParams{AccessToken: "key"}
-			checkPassedOn(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params)) //nolint:bodyclose // as above
+			checkPassedOn(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params))
 			for _, r := range p.arrivals() {
 				if strings.Contains(r.RequestURI, "elsewhere") || strings.Contains(r.RequestURI, "again") {
 					t.Errorf("%s: %s was followed", name, r.RequestURI)

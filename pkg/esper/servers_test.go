@@ -94,7 +94,7 @@ const memory = "http://127.0.0.1"
 func memoryProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport) {
 	t.Helper()
 	p := &probe{}
-	server := &http.Server{Handler: p.noting(answer), ErrorLog: log.New(io.Discard, "", 0)} //nolint:gosec // of this test
+	server := &http.Server{Handler: p.noting(answer), ErrorLog: log.New(io.Discard, "", 0)}
 	l := pipeListener{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })

@@ -38,7 +38,6 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return quote(t.Raw)
 }
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	// A date, and a time of day with seconds, a fraction, and an offset, each of which may be missing.
 	isoTime = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)([.,]\d+)?)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?(?:\s*\[[^]]*\])?)?$`)

@@ -32,7 +32,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	ctx = orBackground(ctx)
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
 	s.tell.lost = s.tellLost
-	s.limit, s.cancel = context.WithCancel(context.Background())
+	s.limit, s.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s.settings)

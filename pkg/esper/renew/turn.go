@@ -97,7 +97,7 @@ func (s *Source) hurry() (relax func()) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !timer.Stop() {
-			s.limit, s.cancel = context.WithCancel(context.Background())
+			s.limit, s.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 		}
 	}
 }

@@ -106,7 +106,6 @@ func flatten(texts []string, name string, value any, depth int) []string {
 	return texts
 }
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	htmlStart = regexp.MustCompile(`^(?i)\x{FEFF}?\s*(<!--[^>]*-->\s*|<\?xml[^>]*>\s*)?<(!doctype html|html|head)`)
 	htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)

@@ -71,7 +71,6 @@ func Key(body []byte, old wire.Secret) (key wire.Secret) {
 
 var errMalformed = errors.New("malformed")
 
-//nolint:gochecknoglobals // compiled once, never changed
 var token = regexp.MustCompile(`"token"\s*:\s*("(?:[^"\\]|\\.)*")`)
 
 // search finds the token of a malformed document.

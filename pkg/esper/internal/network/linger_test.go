@@ -22,7 +22,7 @@ import (
 // of FIN if SO_LINGER is 0, and then it has forgotten what it had still to send.
 func TestSingleDropsUnsent(t *testing.T) {
 	dial := new(net.Dialer).DialContext
-	trusting := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the peer is this test
+	trusting := &tls.Config{InsecureSkipVerify: true}
 	for name, way := range map[string]struct {
 		scheme    string
 		connect   bool // the peer is a proxy that gets CONNECT first

@@ -67,7 +67,6 @@ func Trim(text string) string {
 	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
 }
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	versioned = regexp.MustCompile(`/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`)
 	dots      = regexp.MustCompile(`(^|/)\.\.?(/|$)`)

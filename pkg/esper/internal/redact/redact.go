@@ -23,7 +23,6 @@ const (
 	long   = 20 // so many characters in a row may be a key that nobody here knows
 )
 
-//nolint:gochecknoglobals // compiled once, never changed
 var (
 	// run is all that a key, or an encoding of one, may consist of.
 	run = regexp.MustCompile(`[A-Za-z0-9_+/%=\\&#;~.!:-]{20,}`)
