@@ -237,10 +237,12 @@ func TestSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
 		server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-			if op == "info" {
+			switch op {
+			case "info":
 				return reply(404, ""), nil
+			case "renew":
+				put(t, store, living("dead", 90*day))
 			}
-			put(t, store, living("dead", 90*day))
 			return act(), nil
 		}
 		wantKey(t, source, "key-1")
