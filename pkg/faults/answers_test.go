@@ -11,7 +11,7 @@ import (
 
 const (
 	mebibyte    = 1 << 20
-	tooMuchHead = hidden + " (*errors.errorString)"
+	tooMuchHead = hidden
 )
 
 // answerFaults are faults in which the connection works, and the answer of the server is unusual or wrong.

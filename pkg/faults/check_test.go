@@ -77,15 +77,14 @@ func cause(err error) string {
 	case errors.As(err, &record):
 		return "tls.RecordHeaderError"
 	// Which of these errors occurs depends on what the operating system notices first.
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "unexpected EOF"):
 		return broken
 	}
 	for ; errors.Unwrap(err) != nil; err = errors.Unwrap(err) {
 	}
 	text := err.Error()
-	if _, after, ok := strings.Cut(text, "or the connection failed ("); ok { // the text has only the type of the error
-		kind, _, _ := strings.Cut(after, ",")
-		return hidden + " (" + kind + ")"
+	if strings.Contains(text, "HTTP/1.x transport connection broken: ") {
+		return hidden
 	}
 	text, _, _ = strings.Cut(text, ";") // without the advice
 	return "“" + text + "”"

@@ -103,8 +103,7 @@ these were checked as well:
 
 “The answer” and “the new key” are successes. An Outcome in front is the one in RenewalError. Connection
 broken is an *net.OpError, io.EOF or io.ErrUnexpectedEOF, whichever the system reports first. A text in
-quotation marks is an error of another kind, without the advice that goes with it; where that would be one of
-net/http's which may quote the answer, only its type is told.
+quotation marks is an error of another kind, without the advice that goes with it.
 
 | fault | TokenInfo gets | requests | RenewToken gets | requests |
 |---|---|---|---|---|

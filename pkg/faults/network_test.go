@@ -18,7 +18,7 @@ import (
 
 const (
 	broken    = "connection broken"
-	hidden    = "“no well-formed HTTP, or the connection failed”" // followed by the type of the error of net/http
+	hidden    = "“HTTP/1.x transport connection broken”" // what follows in the text of net/http depends on the answer
 	timedOut  = "DeadlineExceeded"
 	unknown   = "OutcomeUnknown, "
 	notDone   = "OutcomeNotRenewed, "

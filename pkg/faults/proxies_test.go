@@ -15,7 +15,7 @@ func proxyFaults() []fault {
 	const who = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
 	cutShort := "HTTP/1.1 200 Connection est"
 	return []fault{
-		{"proxy: CONNECT gets 407", ample, behindProxy(who), want{"“the proxy proxy.test wants a user name and a password (407 Proxy Authentication Required)”", 0}, want{notDone + "“the proxy proxy.test wants a user name and a password (407 Proxy Authentication Required)”", 0}},
+		{"proxy: CONNECT gets 407", ample, behindProxy(who), want{"“the proxy proxy.test answered CONNECT with 407 Proxy Authentication Required”", 0}, want{notDone + "“the proxy proxy.test answered CONNECT with 407 Proxy Authentication Required”", 0}},
 		{"proxy: CONNECT gets 502", ample, behindProxy(cannot), want{"“the proxy proxy.test answered CONNECT with 502 Bad Gateway”", 0}, want{notDone + "“the proxy proxy.test answered CONNECT with 502 Bad Gateway”", 0}},
 		{"proxy: closes on CONNECT", ample, behindProxy(""), want{broken, 0}, want{notDone + broken, 0}},
 		{"proxy: closes in its answer to CONNECT", ample, behindProxy(cutShort), want{broken, 0}, want{notDone + broken, 0}},
