@@ -289,11 +289,7 @@ func TestLost(t *testing.T) {
 	o.due(day)
 	o.server.Revoke()
 	o.run("renew").wants(exitPerson)
-	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-9 * time.Minute) })
-	if r := o.run("renew").wants(exitPerson, "401"); strings.Contains(r.stderr, "lost") {
-		t.Errorf("another process's refusal of nine minutes ago counts: %s", r.stderr)
-	}
-	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) })
+	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) })
 	o.run("renew").wants(exitPerson, "the key is lost", "esper-key adopt")
 	o.run("token").wants(exitPerson, "esper-key adopt").silent()
 	o.run("check").wants(stateCritical, "ESPER KEY CRITICAL")

@@ -109,12 +109,13 @@ func (d *delivery) deliver(ctx context.Context) {
 	d.metrics.delivered.Set(number(err == nil))
 }
 
-// write writes the key to the file, unless the file holds it.
+// write writes the key to the file, unless the file holds it. Load also knows a save that was finished but not put in place,
+// by a process that was killed or because something was in the way. Whoever reads the file does not, so write looks at it.
 func (d *delivery) write(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, lastTime)
 	defer cancel()
 	content, version, err := d.file.Load(ctx)
-	if err == nil && string(content) != key {
+	if placed, readErr := os.ReadFile(d.file.String()); err == nil && (string(content) != key || readErr != nil || string(placed) != key) {
 		_, err = d.file.Save(ctx, []byte(key), version)
 	}
 	for _, text := range d.file.Warnings() {

@@ -23,25 +23,28 @@ type logQueue struct {
 
 func newLog(to io.Writer, format string) (*logQueue, error) {
 	q := &logQueue{queue: make(chan func(), logRecords)}
-	options := &slog.HandlerOptions{ReplaceAttr: attrInWords}
 	record := writerFunc(func(text []byte) {
 		text = bytes.Clone(text)
 		q.add(func() { _, _ = to.Write(text) }) // nobody could be told of an error
 	})
-	switch format {
-	case "text":
-		q.Logger = slog.New(slog.NewTextHandler(record, options))
-	case "json":
-		q.Logger = slog.New(slog.NewJSONHandler(record, options))
-	default:
+	logger := func(to io.Writer) *slog.Logger {
+		options := &slog.HandlerOptions{ReplaceAttr: attrInWords}
+		if format == "text" {
+			return slog.New(slog.NewTextHandler(to, options))
+		}
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	if format != "text" && format != "json" {
 		return nil, usage("--log-format is neither text nor json")
 	}
+	q.Logger = logger(record)
+	direct := logger(to) // for what must not be dropped itself
 	go func() {
 		told := int64(0)
 		for write := range q.queue {
 			write()
 			if n := q.dropped.Load(); n > told {
-				q.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
+				direct.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
 				told = n
 			}
 		}

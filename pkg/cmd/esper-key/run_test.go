@@ -296,7 +296,7 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) })
+	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) })
 	o.server.Revoke()
 	file := filepath.Join(o.folder, "token")
 	s := o.start("--write-token", file, "--on-renew", o.script("program", "touch called"), "--listen", ":0")

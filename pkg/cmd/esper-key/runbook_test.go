@@ -23,7 +23,7 @@ func TestRunbook(t *testing.T) {
 // input, and checks that the situation is over.
 func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 	t.Helper()
-	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-11 * time.Minute) }
+	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) }
 	situations := map[string]struct {
 		file   bool                              // it happens to a file
 		arises func(o *operator)                 // brings the situation about
