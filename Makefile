@@ -18,6 +18,8 @@ RENEWALS  ?= 20
 SEED      ?=
 # How many states make explore sees of each kind, with three processes.
 STATES    ?= 300000
+# How many steps it walks at random through each kind.
+STEPS     ?= $(STATES)
 # Flags of pkg/benchmarks: -short, -out.
 BENCHFLAGS ?=
 COVER_MIN ?= 90
@@ -201,8 +203,8 @@ machines: workspace ## run two esper-key with clocks eleven minutes apart, and k
 POLICY := ./pkg/esper/renew/internal/policy
 
 explore: ## every order of events of renewing processes: two of them, then three, STATES (300000) of each kind, and walks at random
-	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STATES) $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
-	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STATES) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
+	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
+	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 
 mutations: ## change single lines of the policy, and want the exploration to find each (some five minutes)
 	$(GO) test -count=1 -tags mutations -timeout 60m -run '^TestMutations$$' $(POLICY)

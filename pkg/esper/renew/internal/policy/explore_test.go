@@ -136,7 +136,7 @@ func (s *search) story(path []uint16, v violation) string {
 // walk goes from one world to the next at random, again and again from the first one, until it has made steps steps.
 func (s *search) walk(steps int, seed uint64) (path []uint16, found violation) {
 	const longest = 400
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable
+	random := rand.New(rand.NewPCG(seed, 0))
 	e := &explorer{config: s.config}
 	e.bad = func(_ *world, rule, what string) {
 		if found.what == "" {
@@ -216,7 +216,7 @@ func number(variable string, n int) int {
 //
 //	EXPLORE_STATES  how many worlds to visit of each; those marked whole are searched to their end all the same
 //	EXPLORE_STEPS   how many steps to walk through each
-//	EXPLORE_SEED    the seed of the walks
+//	EXPLORE_SEED    the seed of the walks, 1 if none is given
 //	EXPLORE_PROCS   how many processes there are, if not what the configuration says
 //	EXPLORE_FIRST   stop at the first violation
 func TestExplore(t *testing.T) {
@@ -225,7 +225,7 @@ func TestExplore(t *testing.T) {
 		states, steps = 2_000, 500
 	}
 	states, steps = number("EXPLORE_STATES", states), number("EXPLORE_STEPS", steps)
-	seed := number("EXPLORE_SEED", rand.IntN(1_000_000)) //nolint:gosec // printed
+	seed := number("EXPLORE_SEED", 1)
 	first := os.Getenv("EXPLORE_FIRST") != ""
 	for _, c := range everything {
 		t.Run(c.name, func(t *testing.T) {
