@@ -263,4 +263,4 @@ runbook-test: workspace ## the same with a store in each engine (after make stor
 	bash pkg/cmd/esper-key/install.sh
 	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -timeout 30m -run '^TestRunbook$$' .
 
-nightly: published explore machines sqlite-kills ## what takes too long for each change
+nightly: published explore mutations machines sqlite-kills ## what takes too long for each change

@@ -168,7 +168,7 @@ func TestDeployConsumers(t *testing.T) {
 	_, readme, _ := strings.Cut(read("../../../README.md"), "```python\n")
 	readme, _, _ = strings.Cut(readme, "```")
 	readmePath := filepath.Join(t.TempDir(), "readme.py")
-	must(t, os.WriteFile(readmePath, []byte("#!/usr/bin/env python3\n"+readme+"print('\"user\": ' + key)\n"), 0o700)) //nolint:gosec // a program
+	must(t, os.WriteFile(readmePath, []byte("#!/usr/bin/env python3\n"+readme+"print('\"user\": ' + key)\n"), 0o700))
 	for _, name := range []string{filepath.Join(deploy, "consumer.sh"), filepath.Join(deploy, "consumer.py"), readmePath} {
 		path, err := filepath.Abs(name)
 		must(t, err)

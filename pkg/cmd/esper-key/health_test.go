@@ -84,7 +84,7 @@ func TestHealth(t *testing.T) {
 				must(o.t, unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 4, Max: 1024}, nil))
 			},
 			ready: "ok", metrics: []string{"esper_key_failing 1", "esper_key_saved 1"}, told: "the key ends on",
-			finally: func(o *operator, pid int) bool {
+			finally: func(_ *operator, pid int) bool {
 				return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 1024}, nil) == nil
 			},
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -37,7 +38,7 @@ func (a *app) untilSignal(ctx context.Context, signals ...os.Signal) (context.Co
 // signalCode returns the exit code of a command that a signal ended, as a shell has it; 0 if none did.
 func signalCode(ctx context.Context) int {
 	const base = 128
-	if s, ok := context.Cause(ctx).(stopped); ok {
+	if s := (stopped{}); errors.As(context.Cause(ctx), &s) {
 		if number, ok := s.signal.(syscall.Signal); ok {
 			return base + int(number)
 		}

@@ -18,6 +18,7 @@ type mistake struct {
 	advice  string
 }
 
+//nolint:gochecknoglobals // compiled once, when first needed, and never changed
 var mistakes = sync.OnceValue(func() (all []mistake) {
 	add := func(keyOnly bool, pattern, advice string) {
 		all = append(all, mistake{regexp.MustCompile(pattern), keyOnly, advice})
