@@ -63,10 +63,18 @@ func Key(body []byte, old wire.Secret) (key wire.Secret) {
 	switch {
 	case err == nil, exact:
 		return key
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case isCut(err):
 		return wire.Secret{} // the token might have followed
 	}
 	return search(b, old)
+}
+
+// isCut reports whether an error of encoding/json is for the end of its input. Go 1.27 has a SyntaxError where older
+// releases have io.EOF.
+func isCut(err error) bool {
+	syntax := (*json.SyntaxError)(nil)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input"
 }
 
 var errMalformed = errors.New("malformed")
