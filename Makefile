@@ -206,7 +206,7 @@ explore: ## every order of events of renewing processes: two of them, then three
 	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 
-mutations: ## change single lines of the policy, and want the exploration to find each (some five minutes)
+mutations: ## change single lines of the policy, and want the exploration to find each (ten minutes and more)
 	$(GO) test -count=1 -tags mutations -timeout 60m -run '^TestMutations$$' $(POLICY)
 
 lives: ## 200 programs that are killed while they renew, and some that are stopped (some two minutes)
