@@ -101,13 +101,15 @@ func (s *Source) check() error {
 // inspect lets a store look at where its document lies, if it can: to save it may succeed although others can replace
 // it.
 func (s *Source) inspect(ctx context.Context) error {
-	defer s.tellWarnings()
-	if store, ok := s.store.(interface {
+	store, ok := s.store.(interface {
 		Inspect(ctx context.Context, readOnly bool) error
-	}); ok {
-		if err := store.Inspect(ctx, s.readOnly); err != nil {
-			return s.storeError("opening", err)
-		}
+	})
+	if !ok {
+		return nil
+	}
+	_, err := limited(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, store.Inspect(ctx, s.readOnly) })
+	if err != nil {
+		return s.storeError("opening", err)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func limited[T any](ctx context.Context, s *Source, call func(ctx context.Contex
 		value T
 		err   error
 	}
+	defer s.tellWarnings()
 	var none T
 	for len(s.hung) > 0 {
 		oldest := after(ctx, storeTime)
@@ -88,7 +89,6 @@ func (s *Source) load(ctx context.Context) (content, string, error) {
 }
 
 func (s *Source) save(ctx context.Context, d policy.Document) error {
-	defer s.tellWarnings()
 	data, err := encode(d, s.server.String(), time.Now())
 	if err == nil {
 		old := s.version

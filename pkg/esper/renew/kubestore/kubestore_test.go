@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
@@ -34,17 +36,28 @@ const stored = "stored, with a SecretSecretSecretSecret"
 // that is nil, the server answers with a Secret that holds a document.
 func on(t *testing.T, answer func(r *http.Request) *metav1.Status, opts ...Option) renew.Store {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body any = &corev1.Secret{
-			TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
-			ObjectMeta: metav1.ObjectMeta{Name: "esper-key", ResourceVersion: "7"},
-			Data:       map[string][]byte{"key.json": []byte(stored)},
-		}
-		status := http.StatusOK
+	return serve(t, func(r *http.Request) (int, any) {
 		if s := answer(r); s != nil {
 			s.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-			body, status = s, int(s.Code)
+			return int(s.Code), s
 		}
+		return http.StatusOK, secret(stored, false)
+	}, opts...)
+}
+
+func secret(document string, immutable bool) *corev1.Secret {
+	return &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{Kind: "Secret", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Name: "esper-key", ResourceVersion: "7"},
+		Data:       map[string][]byte{"key.json": []byte(document)},
+		Immutable:  &immutable,
+	}
+}
+
+func serve(t *testing.T, answer func(r *http.Request) (status int, body any), opts ...Option) renew.Store {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, body := answer(r)
 		w.Header().Set("Content-Type", "application/json")
 		if status == http.StatusTooManyRequests {
 			w.Header().Set("Retry-After", "1")
@@ -167,27 +180,35 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
-// TestWarnings reads a Secret that can keep no new key. The reader gets the key, and one warning.
+// TestWarnings opens a source on a Secret that is or becomes unfit for a new key. The source gets the key, and logs one
+// warning.
 func TestWarnings(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"esper-key","resourceVersion":"7"},"data":{"key.json":"eA=="},"immutable":true}`)
-	}))
-	t.Cleanup(server.Close)
-	clients, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	esperServer, memory := espertest.NewServer(t), renew.Memory()
+	first, err := renew.Open(t.Context(), esperServer.URL, memory, renew.WithInitialToken(esper.NewSecret(esperServer.Token())))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(clients.CoreV1().Secrets("fleet"), "esper-key").(*store)
-	var warnings []string
-	for range 2 {
-		if document, _, err := s.Load(t.Context()); err != nil || string(document) != "x" {
-			t.Errorf("%q, %v", document, err)
+	_ = first.Close()
+	document, _, _ := memory.Load(t.Context())
+	for _, atOpen := range []bool{true, false} {
+		var immutable atomic.Bool
+		immutable.Store(atOpen)
+		s := serve(t, func(*http.Request) (int, any) { return http.StatusOK, secret(string(document), immutable.Load()) })
+		var log strings.Builder
+		source, err := renew.Open(t.Context(), esperServer.URL, s, renew.ReadOnly(), renew.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		if err != nil {
+			t.Fatal(err)
 		}
-		warnings = append(warnings, s.Warnings()...)
-	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], `the Secret "esper-key" can keep no new key: it is immutable`) {
-		t.Errorf("%q", warnings)
+		immutable.Store(true)
+		for range 2 {
+			if err := source.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		_ = source.Close()
+		if strings.Count(log.String(), `the Secret \"esper-key\" can keep no new key: it is immutable`) != 1 {
+			t.Errorf("immutable at Open: %v; logged %s", atOpen, &log)
+		}
 	}
 }
 
