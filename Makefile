@@ -11,6 +11,8 @@ GO        ?= go
 # auto: with the race detector if a C compiler is at hand; -race: insist on it; empty: without.
 RACE      ?= auto
 TESTFLAGS ?=
+# No test depends on speed, so a slow machine may take its time.
+export GOFLAGS := $(GOFLAGS) -timeout=60m
 # Tries a target, or a time (10m).
 FUZZTIME  ?= 30000x
 # How often the key of make machines is renewed, and the seed of its faults if it is to be another's.
@@ -159,10 +161,10 @@ spec-diff-test: ## try spec-diff on changes of every kind, in a repository made 
 
 # CONFORMANCE=-update writes api/conformance/RESULTS.md.
 conformance: ## generate a client in each of Go, Python and TypeScript, and try them on the fake server
-	$(GO) test -count=1 -tags conformance -timeout 30m -parallel 2 ./api/conformance
+	$(GO) test -count=1 -tags conformance -parallel 2 ./api/conformance
 
 conformance-all: ## the same in all languages (needs Python, Node, a JDK with Maven, Rust, PHP and Ruby; some five minutes)
-	$(GO) test -count=1 -tags conformance -timeout 60m -parallel 2 ./api/conformance -args -all $(CONFORMANCE)
+	$(GO) test -count=1 -tags conformance -parallel 2 ./api/conformance -args -all $(CONFORMANCE)
 
 NPM := api/publish/node_modules/.package-lock.json
 $(NPM): api/publish/package-lock.json
@@ -175,6 +177,7 @@ site: $(NPM) ## build dist/: the spec in its forms, a reference page, an index
 	cd api/publish && npm run --silent build
 
 site-test: site ## open dist/ in a headless Chromium (CHROMIUM names it); pictures go to dist-screenshots/
+	bash .github/install.sh browser
 	cd api/publish && npm test
 
 faults: ## put every fault between client and server, and write pkg/esper/FAULTS.md (needs a C compiler; some 90 seconds)
@@ -188,12 +191,13 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 MACHINES := .build/machines.test
 .PHONY: linger machines
 linger: ## show over a cut network that a kernel sends nothing of a renewal after its end (needs root; half a minute)
-	@command -v ip >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends iproute2; }
+	bash .github/install.sh network
 	cd pkg/faults && $(GO) test -c -tags machines -o $(CURDIR)/$(MACHINES) .
 	cd pkg/faults && $(SUDO) $(CURDIR)/$(MACHINES) -test.v -test.parallel 4 -test.run '^(TestNothingArrivesAfterTheEnd|TestGoodRenewalsOverARealNetwork)$$'
 
 machines: workspace ## run two esper-key with clocks eleven minutes apart, and kill, stop and cut off one, RENEWALS (20) times (needs root)
-	bash pkg/stores/install.sh
+	bash .github/install.sh engines
+	bash .github/install.sh network
 	cd pkg/faults && $(GO) run ./clock $(CURDIR)/.build/clock "$$($(GO) env GOROOT)"
 	cd pkg/cmd/esper-key && CGO_ENABLED=0 $(GO) build -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/esper-key .
 	cd pkg/faults && $(GO) test -c -tags machines -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/clocks.test .
@@ -207,17 +211,17 @@ explore: ## every order of events of renewing processes: two of them, then three
 	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 
 mutations: ## change single lines of the policy, and want the exploration to find each (ten minutes and more)
-	$(GO) test -count=1 -tags mutations -timeout 60m -run '^TestMutations$$' $(POLICY)
+	$(GO) test -count=1 -tags mutations -run '^TestMutations$$' $(POLICY)
 
 lives: ## 200 programs that are killed while they renew, and some that are stopped (some two minutes)
-	ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow -timeout 20m \
+	ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow \
 		-run '^(TestKilledAtRandom|TestProcessesRenewOnce|TestStopped)$$' ./pkg/esper/renew
 
 published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some two minutes)
-	ESPER_TEST_LIVES=10 $(GO) test -count=1 -timeout 30m -run '^TestPublished$$' ./pkg/examples
+	ESPER_TEST_LIVES=10 $(GO) test -count=1 -run '^TestPublished$$' ./pkg/examples
 
 tokens: ## the tests of the renewal once more, through personal access tokens (about a minute)
-	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 -timeout 20m ./pkg/esper/renew ./pkg/esper/renew/storetest
+	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 ./pkg/esper/renew ./pkg/esper/renew/storetest
 
 # The tests are built as this user, and run as root, in mounts of their own.
 AS_ROOT = $(SUDO) unshare -m env ESPER_TEST_MOUNTS=private
@@ -234,14 +238,16 @@ sqlite-kills: workspace ## kill 500 programs that save to SQLite, with readers b
 # The API server takes minutes to build, once: Go's cache keeps it. Its version is that of the module.
 KUBE_APISERVER := pkg/stores/.build/kube-apiserver
 KUBE_VERSION    = $(shell awk '$$2 == "k8s.io/kubernetes" { print $$3 }' pkg/stores/apiserver/go.mod)
-stores: ## try the stores on PostgreSQL, MariaDB, SQLite and Kubernetes, which it installs, builds, starts and stops
-	bash pkg/stores/install.sh
+.PHONY: engines
+engines: workspace
+	bash .github/install.sh engines
 	cd pkg/stores/apiserver && $(GO) build -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION)' \
 		-o $(CURDIR)/$(KUBE_APISERVER) k8s.io/kubernetes/cmd/kube-apiserver
-	bash .github/modules.sh workspace
+
+stores: engines ## try the stores on PostgreSQL, MariaDB, SQLite and Kubernetes, which it installs, builds, starts and stops
 	cd pkg/esper/renew/kubestore && $(GO) test -count=1 ./...
 	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) STORES_UPDATE=$(STORES_UPDATE) \
-		$(GO) test -count=1 -parallel 32 -timeout 30m $(TESTFLAGS) ./...
+		$(GO) test -count=1 -parallel 32 $(TESTFLAGS) ./...
 
 workspace: ## let kubestore and esper-key, which are released on their own, use this checkout
 	bash .github/modules.sh workspace
@@ -250,17 +256,19 @@ esper-key: workspace ## build the command into bin/
 	cd pkg/cmd/esper-key && CGO_ENABLED=0 $(GO) build -trimpath -o $(CURDIR)/bin/ .
 
 esper-key-test: workspace ## test the command, its examples for operators, its runbook and how it is released (installs what is missing)
-	bash pkg/cmd/esper-key/install.sh
-	cd pkg/cmd/esper-key && $(GO) test -count=1 -parallel 12 -timeout 20m $(TESTFLAGS) ./...
-	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^TestShip' ./...
+	bash .github/install.sh operators
+	cd pkg/cmd/esper-key && $(GO) test -count=1 -parallel 12 $(TESTFLAGS) ./...
+	cd pkg/cmd/esper-key && $(GO) test -count=1 -tags slow -run '^TestShip' ./...
 
 packages-test: workspace ## install the deb in a fresh root, paste the runbook there as the service's user, run the container image (needs root)
-	bash pkg/cmd/esper-key/install.sh
-	cd pkg/cmd/esper-key && $(GO) test -count=1 -timeout 20m -tags slow -run '^(TestPackage|TestContainer)$$' ./...
+	bash .github/install.sh operators
+	cd pkg/cmd/esper-key && $(GO) test -count=1 -tags slow -run '^(TestPackage|TestContainer)$$' ./...
+
+runbook-test: engines ## the same with a store in each engine (needs root)
+	bash .github/install.sh operators
+	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -run '^TestRunbook$$' .
 
 nightly: RENEWALS = 200
-runbook-test: workspace ## the same with a store in each engine (after make stores, which builds an API server; needs root)
-	bash pkg/cmd/esper-key/install.sh
-	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -timeout 30m -run '^TestRunbook$$' .
-
-nightly: published explore mutations machines sqlite-kills ## what takes too long for each change
+nightly: STATES = 5000000
+nightly: FUZZTIME = 10m
+nightly: published explore mutations tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change

@@ -42,7 +42,7 @@ write() { # version, change
 		    B: {type: string}
 	SPEC
 }
-commit() { git add -A && git commit -q -m "${1:-change}"; }
+commit() { git add -A && git commit -q -m change; }
 repository() {
 	rm -rf "$tmp/repo" && git init -q -b main "$tmp/repo" && cd "$tmp/repo"
 	echo text >README && commit
