@@ -115,6 +115,9 @@ func makeFolder(folder string, mode fs.FileMode) error {
 	if err == nil {
 		err = os.Mkdir(folder, mode)
 	}
+	if errors.Is(err, fs.ErrExist) { // another process was quicker; the caller judges what is there
+		return nil
+	}
 	if err != nil {
 		return err
 	}
