@@ -48,11 +48,11 @@ func (c *client) from() string {
 func results(clients []*client, scenarios int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Clients in other languages\n\n"+
-		"Each client calls a server with the answers of the real one, in the %d scenarios of `scenarios.json`: all operations, with\n"+
-		"every shape of their answers, every error, and what proxies send. Nobody here has seen an answer about personal access\n"+
-		"tokens: the scenarios have what Esper declares, and other shapes. \"All well\" means that the client showed everything that was\n"+
-		"sent, and sent no renewal twice. Else the scenarios stand here in which it did not. Made by `make conformance-all`; not to\n"+
-		"be edited.\n\n"+
+		"For whoever writes in another language: which client to take. Each calls a server with the answers of the real one, in the\n"+
+		"%d scenarios of `scenarios.json`: all operations, with every shape of their answers, every error, and what proxies send.\n"+
+		"Nobody here has seen an answer about personal access tokens: the scenarios have what Esper declares, and other shapes. \"All\n"+
+		"well\" means that the client showed everything that was sent, and sent no renewal twice. Else the scenarios stand here in which\n"+
+		"it did not. Made by `make conformance-all`; not to be edited.\n\n"+
 		"| language | client | made from | result |\n|---|---|---|---|\n", scenarios)
 	for _, c := range clients {
 		b.WriteString(c.row())

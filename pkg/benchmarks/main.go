@@ -199,7 +199,7 @@ func (b *bench) token(ctx context.Context) error {
 func (b *bench) page() string {
 	return strings.ReplaceAll(fmt.Sprintf(`# Numbers
 
-For who weighs this client against another, or against a page of code of their own. Made by ~make bench~; not to be
+For whoever weighs this client against another, or against a page of code of their own. Made by ~make bench~; not to be
 edited. %s, %s/%s, %d processors, %s in all.
 
 Times are ratios, taken in pairs: %d blocks of calls of each, in random order in one process, against one server in

@@ -86,9 +86,9 @@ func count(w want) string {
 
 const page = `# On a bad day
 
-What a caller of the client gets when something between it and the server goes wrong, and how many
-requests the server handled. ` + "`make faults`" + ` finds it out and writes this page, and fails if anything is not
-as the rules of a call want it; [pkg/faults](../faults) says how. Nothing here is edited by hand.
+For whoever writes code around a call: what a caller of the client gets when something between it and the server
+goes wrong, and how many requests the server handled. ` + "`make faults`" + ` finds it out and writes this page, and fails if
+anything is not as the rules of a call want it; [pkg/faults](../faults) says how. Nothing here is edited by hand.
 
 The operations were called with three attempts, each with a time limit that the fault exceeds where
 it is a slow one. RenewPersonalAccessToken was called too, and got what RenewToken got in every row. In every cell
