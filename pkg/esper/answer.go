@@ -1,6 +1,7 @@
 package esper
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
@@ -41,7 +42,7 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 	got := &answer{status: resp.StatusCode, body: text, err: err, header: make(http.Header, 4)}
 	secrets := a.secrets()
 	if a.once && got.status/100 == 2 {
-		got.key = body.Key(text, a.accessToken)
+		got.key = body.Key(text, cmp.Or(a.accessToken, a.key))
 		secrets = append(secrets, got.key.Reveal())
 	}
 	for name, values := range resp.Header {
