@@ -153,15 +153,6 @@ func TestBody_ConnectionIsUsedAgain(t *testing.T) {
 	}
 }
 
-// The body of a 101 answer is the connection itself. Reading it would outlast every timeout.
-func TestBody_SwitchOfProtocolsIsNoBody(t *testing.T) {
-	_, err := clientFor(t, rawServer(t, switchProtocols), oldKey, quickRetry(1)).TokenInfo(t.Context())
-	var api *esper.APIError
-	if !errors.As(err, &api) || api.StatusCode != 101 || len(api.Body) != 0 {
-		t.Errorf("error %v", err)
-	}
-}
-
 // A Content-Encoding that is wrong, or that was not asked for, costs neither the key nor an answer.
 func TestBody_ContentEncoding(t *testing.T) {
 	whole := string(gzipped(t, realRenewal))

@@ -81,7 +81,7 @@ func TestNothingIsLeftAfterFailures(t *testing.T) {
 		"refused":   answer(http.StatusForbidden, "", "no"),
 		"too large": answer(http.StatusOK, "", strings.Repeat("x", 2*mebibyte)),
 		"redirect":  answer(http.StatusFound, "", ""),
-		"aborted":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"aborted":   abort,
 		"silent":    untilTheEnd,
 	} {
 		synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left

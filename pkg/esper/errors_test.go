@@ -3,13 +3,10 @@ package esper_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -184,50 +181,5 @@ func TestRenewalErrorTells(t *testing.T) {
 	zero := &esper.RenewalError{}
 	if !strings.Contains(zero.Error(), "unknown") || zero.Unwrap() != nil || zero.Timeout() || (&esper.APIError{}).Error() == "" {
 		t.Errorf("zero RenewalError: %q", zero)
-	}
-}
-
-// An error tells how a call ended: errors.Is finds the context's error and the cause that the caller gave to it.
-func TestTimeoutsAndCancelling(t *testing.T) {
-	cause := errors.New("the caller's own reason")
-	for name, begin := range map[string]string{"no answer": "", "slow body": "{"} {
-		for end, want := range map[string]error{
-			"WithTimeout": context.DeadlineExceeded, "deadline": context.DeadlineExceeded, "cancel": context.Canceled,
-		} {
-			synctest.Test(t, func(t *testing.T) {
-				_, transport := memoryProbe(t, func(w http.ResponseWriter, r *http.Request) {
-					if begin != "" {
-						_, _ = io.WriteString(w, begin)
-						_ = http.NewResponseController(w).Flush()
-					}
-					untilTheEnd(w, r)
-				})
-				limit := time.Hour
-				if end == "WithTimeout" {
-					limit = time.Second
-				}
-				c := clientFor(t, memory, "key", quickRetry(1), esper.WithTransport(transport), esper.WithTimeout(limit))
-				each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-					ctx, cancel := context.WithCancelCause(t.Context())
-					defer cancel(nil)
-					switch end {
-					case "deadline":
-						var stop context.CancelFunc
-						ctx, stop = context.WithTimeoutCause(ctx, time.Second, cause)
-						defer stop()
-					case "cancel":
-						time.AfterFunc(time.Second, func() { cancel(cause) })
-					}
-					begun := time.Now()
-					err, timeout := do(ctx), errors.Is(want, context.DeadlineExceeded)
-					if !errors.Is(err, want) || os.IsTimeout(err) != timeout || errors.Is(err, cause) != (limit == time.Hour) {
-						t.Errorf("%s, %s: %v; a timeout %t", name, end, err, os.IsTimeout(err))
-					}
-					if took := time.Since(begun); took != time.Second {
-						t.Errorf("%s, %s: it took %v", name, end, took)
-					}
-				})
-			})
-		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// tunnel is a proxy that connects to any server.
-func tunnel(t *testing.T) *url.URL {
+// tunnel is a proxy that connects to any server. It reports how a client ends its side of a connection.
+func tunnel(t *testing.T, ended chan<- error) func(*http.Request) (*url.URL, error) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		far, err := new(net.Dialer).DialContext(r.Context(), "tcp", r.Host)
 		if err != nil {
@@ -34,49 +34,135 @@ func tunnel(t *testing.T) *url.URL {
 		}
 		defer near.Close()
 		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
-		_, _ = io.Copy(near, far)
+		go func() { _, _ = io.Copy(near, far) }()
+		_, err = io.Copy(far, near)
+		select {
+		case ended <- err:
+		default:
+		}
 	})
-	u, err := url.Parse(p.URL)
+	return proxyURL(t, p.URL)
+}
+
+func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error) {
+	t.Helper()
+	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return u
+	return http.ProxyURL(u)
 }
 
 // Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy,
-// and with dialers of the caller's. A hundred renewals bring their answer on each way.
+// and with dialers of the caller's. A hundred renewals bring their answer on each way. A renewal that is given up ends
+// with RST: a kernel sends RST in place of FIN if SO_LINGER is 0, and then has forgotten what it had still to send.
+//
+// A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
+// written in HTTP/1.1.
 func TestWaysToTheServer(t *testing.T) {
-	server := unstartedProbe(nil)
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	trusted := server.Client().Transport.(*http.Transport).TLSClientConfig
-	strict := unstartedProbe(nil)
-	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	type givenUp struct {
+		cancel context.CancelFunc
+		ended  chan<- error
+	}
+	giveUp := make(chan givenUp, 1)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case now := <-giveUp:
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			if encrypted, ok := conn.(*tls.Conn); ok {
+				conn = encrypted.NetConn()
+			}
+			now.cancel()
+			_, err = io.Copy(io.Discard, conn)
+			now.ended <- err
+		default:
+			answerWell(w, r)
+		}
+	}
+	strict := unstartedProbe(handler)
+	strict.EnableHTTP2 = true
+	// Without session tickets: a client that has not read one would end its connection with RST anyway.
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true}
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
-	config := trusted.Clone()
-	config.Certificates, config.ServerName = server.TLS.Certificates, "example.com"
-	plain := new(net.Dialer).DialContext
+	plain := newProbe(t, handler)
+	config := func(protocols ...string) *tls.Config {
+		own := strict.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		own.Certificates, own.ServerName, own.NextProtos = strict.TLS.Certificates, "example.com", protocols
+		return own
+	}
+	dialTLS := func(config *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+		return (&tls.Dialer{Config: config}).DialContext
+	}
+	old := func(config *tls.Config) func(string, string) (net.Conn, error) {
+		return func(network, address string) (net.Conn, error) { return tls.Dial(network, address, config) }
+	}
+	lazy := func(config *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return tls.Client(conn, config), nil
+		}
+	}
+	plainDial := new(net.Dialer).DialContext
+	through := make(chan error, 1)
 	for name, tc := range map[string]struct {
 		base      string
 		transport *http.Transport
+		http2     bool
 	}{
-		"own CA":             {server.URL, &http.Transport{TLSClientConfig: trusted}},
-		"client certificate": {strict.URL, &http.Transport{TLSClientConfig: config}},
-		"CONNECT":            {strict.URL, &http.Transport{TLSClientConfig: config, Proxy: http.ProxyURL(tunnel(t))}},
-		"DialContext":        {strict.URL, &http.Transport{TLSClientConfig: config, DialContext: plain}},
-		"DialTLSContext":     {strict.URL, &http.Transport{DialTLSContext: (&tls.Dialer{Config: config}).DialContext}},
+		"as it is":             {plain.URL, nil, false},
+		"Dial":                 {plain.URL, &http.Transport{Dial: net.Dial}, false}, //nolint:staticcheck // in use
+		"TLS":                  {strict.URL, &http.Transport{TLSClientConfig: config()}, false},
+		"CONNECT":              {strict.URL, &http.Transport{TLSClientConfig: config(), Proxy: tunnel(t, through)}, false},
+		"DialContext":          {strict.URL, &http.Transport{TLSClientConfig: config(), DialContext: plainDial}, false},
+		"DialTLS":              {strict.URL, &http.Transport{DialTLS: old(config("http/1.1"))}, false},
+		"DialTLSContext":       {strict.URL, &http.Transport{DialTLSContext: dialTLS(config())}, false},
+		"no handshake":         {strict.URL, &http.Transport{DialTLSContext: lazy(config("http/1.1"))}, false},
+		"DialTLS, HTTP/2":      {strict.URL, &http.Transport{DialTLS: old(config("h2", "http/1.1"))}, true},
+		"HTTP/2":               {strict.URL, &http.Transport{DialTLSContext: dialTLS(config("h2", "http/1.1"))}, true},
+		"no handshake, HTTP/2": {strict.URL, &http.Transport{DialTLSContext: lazy(config("h2", "http/1.1"))}, true},
 	} {
-		c := clientFor(t, tc.base, "key", esper.WithTransport(tc.transport), quickRetry(1))
-		if _, err := c.TokenInfo(t.Context()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		for range 100 {
-			if renewed, err := c.RenewToken(t.Context(), renewal("key")); err != nil || renewed.Token.Reveal() != "new-token" {
-				t.Fatalf("%s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			c := clientFor(t, tc.base, "key", esper.WithTransport(tc.transport), quickRetry(2))
+			if tc.http2 {
+				strict.count.Store(0)
+				renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+				wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
+				if wantCount(t, "POSTs", strict.count.Load(), 0); !strings.Contains(err.Error(), "negotiated HTTP/2") {
+					t.Error(err)
+				}
+				return
 			}
-		}
+			if _, err := c.TokenInfo(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for range 100 {
+				if renewed, err := c.RenewToken(t.Context(), renewal("key")); err != nil || renewed.Token.Reveal() != "new-token" {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1) // gets nil for FIN
+			giveUp <- givenUp{cancel, ended}
+			if _, err := c.RenewToken(ctx, renewal("key")); !errors.Is(err, context.Canceled) {
+				t.Errorf("given up: %v", err)
+			}
+			end := <-ended
+			if name == "CONNECT" { // the server heard the proxy's end
+				end = <-through
+			}
+			if end == nil {
+				t.Error("the connection ended with FIN, want RST")
+			}
+		})
 	}
 }
 
@@ -156,109 +242,98 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}
 }
 
-// A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it
-// is written in HTTP/1.1.
-func TestRenewToken_OwnDialer(t *testing.T) {
-	p, trusting := secureProbe(t, answer(201, "application/json", realRenewal))
-	for _, protocols := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}} {
-		own := trusting.TLSClientConfig.Clone()
-		own.NextProtos, own.ServerName = protocols, "example.com"
-		lazy := func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return tls.Client(conn, own), nil
-		}
-		for name, transport := range map[string]*http.Transport{
-			"DialTLS":        {DialTLS: func(_, addr string) (net.Conn, error) { return tls.Dial("tcp", addr, own) }},
-			"DialTLSContext": {DialTLSContext: (&tls.Dialer{Config: own}).DialContext},
-			"no handshake":   {DialTLSContext: lazy},
-		} {
-			p.count.Store(0)
-			c := clientFor(t, p.URL, oldKey, esper.WithTransport(transport), quickRetry(2))
-			renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
-			wantCount(t, name+": POSTs", p.count.Load(), int32(2-len(protocols)))
-			if len(protocols) == 1 {
-				wantRenewed(t, renewed, err)
-				continue
-			}
-			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-			if !strings.Contains(err.Error(), "negotiated HTTP/2") {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-}
-
 // A network error says in one line what went wrong and what to do. A request is sent only once if another attempt
-// would fail in the same way.
+// would fail in the same way. Without a connection nothing was renewed, and a proxy gets no key.
 func TestNetworkErrors(t *testing.T) {
 	plain := newProbe(t, nil)
 	secure, trusting := secureProbe(t, nil)
 	named := trusting.Clone()
 	named.TLSClientConfig.ServerName = "another.example"
-	missing := &net.DNSError{Err: "no such host", Name: "foo-api.esper.cloud", IsNotFound: true}
-	dns := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: missing}
-	}}
-	refusing, err := url.Parse(newProbe(t, answer(http.StatusProxyAuthRequired, "", "")).URL)
-	if err != nil {
-		t.Fatal(err)
+	failing := func(err error) *http.Transport {
+		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
 	}
-	through := func(u *url.URL, err error) *http.Transport {
-		return &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return u, err }}
+	missing := &net.OpError{
+		Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "foo-api.esper.cloud", IsNotFound: true},
 	}
-	password := *refusing
-	password.User = url.UserPassword("me", "proxy-password-canary")
-	noProxy := through(&url.URL{Scheme: "http", Host: "proxy.invalid:3128"}, nil)
-	noProxy.DialContext = dns.DialContext
+	proxy := func(status int) *http.Transport {
+		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
+			shown := r.Header.Get("Authorization") != "" || strings.Contains(r.RequestURI, oldKey)
+			if r.Method == http.MethodConnect && shown {
+				t.Errorf("the proxy saw %s %s %v", r.Method, r.RequestURI, r.Header)
+			}
+			w.WriteHeader(status)
+		})
+		return &http.Transport{Proxy: proxyURL(t, strings.Replace(p.URL, "//", "//me:proxy-password-canary@", 1))}
+	}
+	noProxy, broken := failing(missing), failing(nil)
+	noProxy.Proxy = proxyURL(t, "http://proxy.invalid:3128")
+	broken.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("canary") }
 	badHeader := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header["X-Bad"] = []string{"a\nb"}
 		return next.RoundTrip(req)
 	})
-	long := rawServer(t, saying("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 9<<20)+"\r\n\r\n"))
-	quoted := rawServer(t, saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"))
 	on := esper.WithTransport
 	for name, tc := range map[string]struct {
 		environment string
 		opt         esper.Option
-		says        []string
-		attempts    int32
+		says        string // in parts
+		attempts    int32  // of TokenInfo
+		sent        bool   // a renewal may have arrived
 	}{
-		"no such host":      {"foo", on(dns), []string{"no answer from foo-api.esper.cloud", "no such host", "check the tenant"}, 3},
-		"refused":           {"http://127.0.0.1:1", nil, []string{"no answer from 127.0.0.1:1", "refused"}, 3},
-		"unknown authority": {secure.URL, nil, []string{"unknown authority", "RootCAs"}, 1},
-		"another name":      {secure.URL, on(named), []string{"another.example", "check the base URL"}, 1},
-		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, []string{"speaks http, not https"}, 1},
-		"proxy, 407":        {"foo", on(through(&password, nil)), []string{refusing.Host + " answered CONNECT with 407", "a user name"}, 1},
-		"proxy, no TLS":     {"http://esper.test", on(through(&password, nil)), []string{"the proxy wants a user name"}, 1},
-		"proxy, no name":    {"foo", on(noProxy), []string{"this is the name of the proxy, not of Esper"}, 3},
-		"proxy function":    {"foo", on(through(nil, errors.New("canary"))), []string{"Proxy function failed", "HTTPS_PROXY"}, 1},
-		"a bad header":      {plain.URL, badHeader, []string{"invalid header"}, 1},
-		"a long header":     {long, nil, []string{"no answer from", "headers exceeded 65536 bytes"}, 3},
-		"malformed":         {quoted, nil, []string{"no answer from", "malformed MIME header"}, 3},
+		"no such host": {
+			"foo", on(failing(missing)), "no answer from foo-api.esper.cloud|no such host|check the tenant", 3, false,
+		},
+		"refused":           {"http://127.0.0.1:1", nil, "no answer from 127.0.0.1:1|refused", 3, false},
+		"own dialer":        {"foo", on(failing(errors.New("boom"))), "dial tcp: boom", 3, false},
+		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
+		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, false},
+		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, false},
+		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
+		"proxy, 502":        {"foo", on(proxy(502)), "answered CONNECT with 502", 3, false},
+		"proxy, no TLS":     {"http://esper.test", on(proxy(407)), "the proxy wants a user name", 1, false},
+		"proxy, no name":    {"foo", on(noProxy), "this is the name of the proxy, not of Esper", 3, false},
+		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
+		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
+		"a long header": {
+			memory, piped(saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9<<20) + "\r\n\r\n")),
+			"no answer from|headers exceeded 65536 bytes", 3, true,
+		},
+		"malformed": {
+			memory, piped(saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n")),
+			"no answer from|malformed MIME header", 3, true,
+		},
 	} {
 		var attempts atomic.Int32
-		c := clientFor(t, tc.environment, "made-up-key", counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())
-		_, err := c.TokenInfo(t.Context())
-		if err == nil {
-			t.Errorf("%s: no error", name)
-			continue
-		}
-		text := err.Error()
-		for _, part := range tc.says {
-			if !strings.Contains(text, part) {
-				t.Errorf("%s: %q does not say %q", name, text, part)
+		c := clientFor(t, tc.environment, oldKey, counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())
+		each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+			attempts.Store(0)
+			err := do(t.Context())
+			if err == nil {
+				t.Errorf("%s: no error", name)
+				return
 			}
-		}
-		n := attempts.Load()
-		if n != tc.attempts || (n > 1) != strings.Contains(text, fmt.Sprintf("(%d attempts)", n)) {
-			t.Errorf("%s: %d attempts, want %d: %s", name, n, tc.attempts, text)
-		}
-		if strings.ContainsAny(text, "\n\r") || len(text) > 600 || strings.Contains(text, "canary") {
-			t.Errorf("%s: %q", name, text)
-		}
+			text, want, outcome := err.Error(), tc.attempts, esper.OutcomeNotRenewed
+			failed, isRenewal := errors.AsType[*esper.RenewalError](err)
+			if isRenewal && tc.sent {
+				want, outcome = 1, esper.OutcomeUnknown
+			}
+			if isRenewal && failed.Outcome != outcome {
+				t.Errorf("%s: %v, want %v", name, failed.Outcome, outcome)
+			}
+			for part := range strings.SplitSeq(tc.says, "|") {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s: %q does not say %q", name, text, part)
+				}
+			}
+			n := attempts.Load()
+			if n != want || (n > 1) != strings.Contains(text, fmt.Sprintf("(%d attempts)", n)) {
+				t.Errorf("%s: %d attempts, want %d: %s", name, n, want, text)
+			}
+			if strings.ContainsAny(text, "\n\r") || len(text) > 900 || strings.Contains(text, "canary") {
+				t.Errorf("%s: %q", name, text)
+			}
+		})
 	}
+	wantCount(t, "requests that were served", plain.count.Load()+secure.count.Load(), 0)
 }

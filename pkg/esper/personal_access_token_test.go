@@ -43,42 +43,6 @@ func TestRenewPersonalAccessToken(t *testing.T) {
 	}
 }
 
-// TestRenewPersonalAccessTokenOnce: a renewal that may have reached the server is sent once, with the right outcome.
-func TestRenewPersonalAccessTokenOnce(t *testing.T) {
-	for name, tc := range map[string]struct {
-		answer http.HandlerFunc
-		want   esper.Outcome
-		count  int32
-	}{
-		"500":     {answer(500, "application/json", `{}`), esper.OutcomeUnknown, 1},
-		"502":     {answer(502, "application/json", `<html>`), esper.OutcomeUnknown, 1},
-		"404":     {answer(404, "application/json", `{"message": "detail: Not found."}`), esper.OutcomeNotRenewed, 1},
-		"401":     {answer(401, "application/json", refusal), esper.OutcomeNotRenewed, 1},
-		"gateway": {answer(401, "application/json", `{}`), esper.OutcomeUnknown, 1},
-		"429":     {answer(429, "application/json", `{}`), esper.OutcomeNotRenewed, 3},
-		"no key":  {answer(200, "application/json", `{"id": "x", "token": null}`), esper.OutcomeUnreadable, 1},
-		"aborted": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, esper.OutcomeUnknown, 1},
-	} {
-		server := newProbe(t, tc.answer)
-		_, err := clientFor(t, server.URL, "old-key", quickRetry(3)).RenewPersonalAccessToken(t.Context(), tokenID, -1)
-		failed := (*esper.RenewalError)(nil)
-		if !errors.As(err, &failed) || failed.Outcome != tc.want || !strings.HasPrefix(err.Error(), "esper: RenewPersonalAccessToken: ") {
-			t.Errorf("%s: %v", name, err)
-		}
-		wantCount(t, name+": requests", server.count.Load(), tc.count)
-	}
-	// A middleware cannot send the renewal again.
-	server := newProbe(t, answer(500, "application/json", `{}`))
-	twice := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		_, _ = next.RoundTrip(req)
-		return next.RoundTrip(req)
-	})
-	if _, err := clientFor(t, server.URL, "key", twice).RenewPersonalAccessToken(t.Context(), tokenID, -1); err == nil {
-		t.Error("no error")
-	}
-	wantCount(t, "requests", server.count.Load(), 1)
-}
-
 func TestPersonalAccessTokenArguments(t *testing.T) {
 	client := clientFor(t, "foo", "old-key", untouchable(t))
 	for id, expiry := range map[string]int64{"": -1, "canary-made-up": -1, tokenID: 0, strings.ToUpper(tokenID): -2} {

@@ -2,7 +2,6 @@ package esper_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -113,64 +112,13 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 }
 
 func TestRenewToken_AnyStatusAndContentType(t *testing.T) {
-	for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusAccepted} {
-		for _, contentType := range []string{"application/json", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "no type;;"} {
+	for _, status := range []int{200, 201, 202} {
+		for _, contentType := range []string{"application/json", "", "APPLICATION/JSON; CHARSET=UTF-8", "text/html", "no;;"} {
 			p := newProbe(t, answer(status, contentType, realRenewal))
 			renewed, err := clientFor(t, p.URL, oldKey).RenewToken(t.Context(), renewal(oldKey))
 			if got := fields(wantRenewed(t, renewed, err)); got != realFields {
 				t.Errorf("%d %q: got  %s\nwant %s", status, contentType, got, realFields)
 			}
 		}
-	}
-}
-
-func TestRenewToken_WithoutAKeyInTheAnswer(t *testing.T) {
-	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	reasons := map[string]string{
-		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
-	}
-	for name, body := range map[string]string{
-		"empty":                     "",
-		"white space":               " \r\n",
-		"null":                      "null",
-		"the key alone":             `"` + newKey + `"`,
-		"HTML":                      `<html><body>"token": "` + newKey + `"</body></html>`,
-		"an array":                  `[` + realRenewal + `]`,
-		"an empty object":           "{}",
-		"cut in the key":            realRenewal[:strings.Index(realRenewal, newKey)+10],
-		"cut before the last quote": realRenewal[:strings.Index(realRenewal, newKey)+len(newKey)],
-		"cut in an escape":          `{"token": "` + newKey + `\"`,
-		"cut in a number":           `{"token": 1234567890`,
-		"no token":                  strings.Replace(realRenewal, `"token"`, `"tokens"`, 1),
-		"only nested":               `{"data": ` + realRenewal + `}`,
-		"two tokens, malformed":     `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
-		"the old key, malformed":    `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
-		"token null":                token(`null`),
-		"token empty":               token(`""`),
-		"token an object":           token(`{"token": "` + newKey + `"}`),
-		"token without value":       token(``),
-		"token a lone surrogate":    token(`"\ud83d` + newKey + `"`),
-		"token invalid UTF-8":       token("\"" + newKey + "\xff\""),
-		"token a replacement":       token("\"" + newKey + "\ufffd\""),
-		"token with a raw newline":  token("\"" + newKey + "\n\""),
-		"token with a wrong escape": token(`"` + newKey + `\x41"`),
-		"token NaN":                 token(`NaN`),
-		"token no number":           token(`12abc`),
-		"token unquoted":            token(newKey),
-		"UTF-16":                    "{\x00\"\x00t\x00o\x00k\x00e\x00n\x00\"\x00:\x00\"\x00a\x00\"\x00}\x00",
-		"opening braces":            strings.Repeat("{", 100000),
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newProbe(t, answer(201, "application/json", body))
-			renewed, err := clientFor(t, p.URL, oldKey).RenewToken(t.Context(), renewal(oldKey))
-			wantLost(t, renewed, err, esper.OutcomeUnreadable, body)
-			if !errors.Is(err, esper.ErrInvalidResponse) || !strings.Contains(err.Error(), reasons[name]) {
-				t.Errorf("error %v, want ErrInvalidResponse, %s", err, reasons[name])
-			}
-			if body != "" && strings.Contains(fmt.Sprintf("%v %+v %#v %q", err, err, err, err), newKey) {
-				t.Error("the error's text shows the new key")
-			}
-			wantCount(t, "POSTs", p.count.Load(), 1)
-		})
 	}
 }

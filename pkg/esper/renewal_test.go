@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,122 +19,129 @@ import (
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 
-func TestRenewToken_OutcomeByStatus(t *testing.T) {
-	for status, tc := range map[int]struct {
-		outcome esper.Outcome
-		is      error // if any
-		posts   int32
-	}{
-		300: {esper.OutcomeUnknown, esper.ErrRedirect, 1},
-		303: {esper.OutcomeUnknown, esper.ErrRedirect, 1},
-		400: {esper.OutcomeNotRenewed, esper.ErrBadRequest, 1},
-		401: {esper.OutcomeNotRenewed, esper.ErrUnauthorized, 1},
-		403: {esper.OutcomeNotRenewed, esper.ErrForbidden, 1},
-		404: {esper.OutcomeNotRenewed, esper.ErrNotFound, 1},
-		405: {esper.OutcomeNotRenewed, nil, 1},
-		408: {esper.OutcomeUnknown, nil, 1},
-		429: {esper.OutcomeNotRenewed, esper.ErrRateLimited, 3},
-		500: {esper.OutcomeUnknown, esper.ErrServer, 1},
-		502: {esper.OutcomeUnknown, esper.ErrServer, 1},
-		503: {esper.OutcomeUnknown, esper.ErrServer, 1},
-		504: {esper.OutcomeUnknown, esper.ErrServer, 1},
-	} {
-		// The body holds a key, which does not count because the status is not 2xx.
-		body := strings.Replace(realRenewal, "{", `{"message": "no", "status": 1, `, 1)
-		p := newProbe(t, answer(status, "application/json", body))
-		renewed, err := clientFor(t, p.URL, oldKey, quickRetry(3)).RenewToken(t.Context(), renewal(oldKey))
-		wantLost(t, renewed, err, tc.outcome, body)
-		var api *esper.APIError
-		if !errors.As(err, &api) || api.StatusCode != status || api.Operation != "RenewToken" {
-			t.Errorf("no APIError with %d in %v", status, err)
+// renewedKey stands in a table for a renewal that brings newKey.
+const renewedKey esper.Outcome = -1
+
+// renewals calls f for each of the two ways to renew a key.
+func renewals(c *esper.Client, f func(renew func(context.Context) (*esper.RenewedToken, error))) {
+	f(func(ctx context.Context) (*esper.RenewedToken, error) { return c.RenewToken(ctx, renewal(oldKey)) })
+	f(func(ctx context.Context) (*esper.RenewedToken, error) {
+		renewed, err := c.RenewPersonalAccessToken(ctx, tokenID, -1)
+		if renewed == nil {
+			return nil, err
 		}
-		if tc.is != nil && !errors.Is(err, tc.is) {
-			t.Errorf("%v is not %v", err, tc.is)
-		}
-		wantCount(t, fmt.Sprint(status, ": POSTs"), p.count.Load(), tc.posts)
-	}
+		return &esper.RenewedToken{Token: renewed.Token}, err
+	})
 }
 
-// If a connection fails after the request arrived, nobody knows whether the key was renewed.
-func TestRenewToken_UnknownAfterTheRequestArrived(t *testing.T) {
-	for name, serve := range map[string]func(net.Conn){
-		"closed": saying(""),
-		"reset": func(conn net.Conn) {
-			if err := errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.Close()); err != nil {
-				t.Error(err)
-			}
-		},
-		"garbage":               saying("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
-		"cut in the head":       saying("HTTP/1.1 201 Created\r\nContent-"),
-		"an endless head":       saying("HTTP/1.1 201 Created\r\nX: " + strings.Repeat("x", 11<<20)),
-		"only an informational": saying("HTTP/1.1 103 Early Hints\r\n\r\n"),
-		"a switch of protocols": switchProtocols,
+// renewalEnd is what a server sends to a renewal, and what the caller gets.
+type renewalEnd struct {
+	answer  string
+	outcome esper.Outcome
+	is      error // if any
+	body    string
+	says    string
+}
+
+// answeredRenewals are renewals with an answer, by its status and its body.
+func answeredRenewals() map[string]renewalEnd {
+	const unknown, notRenewed, unreadable = esper.OutcomeUnknown, esper.OutcomeNotRenewed, esper.OutcomeUnreadable
+	ends := make(map[string]renewalEnd)
+	// The body holds a key, which does not count because the status is not 2xx.
+	body := strings.Replace(realRenewal, "{", `{"message": "no", "status": 1, `, 1)
+	for status, end := range map[int]renewalEnd{
+		300: {outcome: unknown, is: esper.ErrRedirect}, 303: {outcome: unknown, is: esper.ErrRedirect},
+		400: {outcome: notRenewed, is: esper.ErrBadRequest}, 401: {outcome: notRenewed, is: esper.ErrUnauthorized},
+		403: {outcome: notRenewed, is: esper.ErrForbidden}, 404: {outcome: notRenewed, is: esper.ErrNotFound},
+		405: {outcome: notRenewed}, 408: {outcome: unknown}, 429: {outcome: notRenewed, is: esper.ErrRateLimited},
+		500: {outcome: unknown, is: esper.ErrServer}, 502: {outcome: unknown, is: esper.ErrServer},
+		503: {outcome: unknown, is: esper.ErrServer}, 504: {outcome: unknown, is: esper.ErrServer},
 	} {
+		end.answer, end.body, end.says = raw(status, body), body, fmt.Sprintf(": %d ", status)
+		ends[fmt.Sprint(status)] = end
+	}
+	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
+	reasons := map[string]string{
+		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
+	}
+	for name, body := range map[string]string{
+		"empty":                     "",
+		"white space":               " \r\n",
+		"null":                      "null",
+		"the key alone":             `"` + newKey + `"`,
+		"HTML":                      `<html><body>"token": "` + newKey + `"</body></html>`,
+		"an array":                  `[` + realRenewal + `]`,
+		"an empty object":           "{}",
+		"cut in the key":            realRenewal[:strings.Index(realRenewal, newKey)+10],
+		"cut before the last quote": realRenewal[:strings.Index(realRenewal, newKey)+len(newKey)],
+		"cut in an escape":          `{"token": "` + newKey + `\"`,
+		"cut in a number":           `{"token": 1234567890`,
+		"no token":                  strings.Replace(realRenewal, `"token"`, `"tokens"`, 1),
+		"only nested":               `{"data": ` + realRenewal + `}`,
+		"two tokens, malformed":     `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
+		"the old key, malformed":    `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
+		"token null":                token(`null`),
+		"token empty":               token(`""`),
+		"token an object":           token(`{"token": "` + newKey + `"}`),
+		"token without value":       token(``),
+		"token a lone surrogate":    token(`"\ud83d` + newKey + `"`),
+		"token invalid UTF-8":       token("\"" + newKey + "\xff\""),
+		"token a replacement":       token("\"" + newKey + "\ufffd\""),
+		"token with a raw newline":  token("\"" + newKey + "\n\""),
+		"token with a newline":      token(`"` + newKey[:9] + `\n` + newKey[9:] + `"`),
+		"token with a wrong escape": token(`"` + newKey + `\x41"`),
+		"token NaN":                 token(`NaN`),
+		"token no number":           token(`12abc`),
+		"token unquoted":            token(newKey),
+		"UTF-16":                    "{\x00\"\x00t\x00o\x00k\x00e\x00n\x00\"\x00:\x00\"\x00a\x00\"\x00}\x00",
+		"opening braces":            strings.Repeat("{", 100000),
+	} {
+		ends[name] = renewalEnd{raw(201, body), unreadable, esper.ErrInvalidResponse, body, reasons[name]}
+	}
+	return ends
+}
+
+// What a server answers decides what a failed renewal means for the key. If the request may have arrived and there is
+// no answer, nobody knows. A renewal is sent once, unless the server answered 429. Its error shows no key.
+func TestRenewalFails(t *testing.T) {
+	ends := answeredRenewals()
+	for name, answer := range map[string]string{
+		"closed": "", "garbage": "SSH-2.0-OpenSSH_9.6\r\n\r\n", "cut in the head": "HTTP/1.1 201 Created\r\nContent-",
+		"an endless head":       "HTTP/1.1 201 Created\r\nX: " + strings.Repeat("x", 11<<20),
+		"only an informational": "HTTP/1.1 103 Early Hints\r\n\r\n",
+		// Its body is the connection itself. Reading it would outlast every timeout.
+		"a switch of protocols": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+	} {
+		ends[name] = renewalEnd{answer: answer, outcome: esper.OutcomeUnknown}
+	}
+	for name, tc := range ends {
 		t.Run(name, func(t *testing.T) {
-			var posts atomic.Int32
-			base := rawServer(t, func(conn net.Conn) { posts.Add(1); serve(conn) })
-			renewed, err := clientFor(t, base, oldKey, quickRetry(4)).RenewToken(t.Context(), renewal(oldKey))
-			wantLost(t, renewed, err, esper.OutcomeUnknown, "")
-			wantCount(t, "POSTs", posts.Load(), 1)
+			synctest.Test(t, func(t *testing.T) {
+				var posts atomic.Int32
+				begun, serve := time.Now(), saying(tc.answer)
+				if name == "a switch of protocols" {
+					serve = hanging(tc.answer)
+				}
+				server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
+				client := clientFor(t, memory, oldKey, server, quickRetry(3))
+				renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+					posts.Store(0)
+					renewed, err := renew(t.Context())
+					wantLost(t, renewed, err, tc.outcome, tc.body)
+					if tc.is != nil && !errors.Is(err, tc.is) || !strings.Contains(err.Error(), tc.says) {
+						t.Errorf("%v is not %v, or does not say %q", err, tc.is, tc.says)
+					}
+					if text := fmt.Sprintf("%v %+v %#v %q", err, err, err, err); strings.Contains(text, newKey) {
+						t.Error("the error's text shows the new key")
+					}
+					wantCount(t, "requests", posts.Load(), map[bool]int32{true: 3, false: 1}[name == "429"])
+				})
+				if took := time.Since(begun); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+			})
 		})
 	}
-}
-
-// switchProtocols answers with 101 and waits for the client to hang up.
-func switchProtocols(conn net.Conn) {
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-	_, _ = io.Copy(io.Discard, conn)
-}
-
-// Without a connection nothing was renewed. An error that another attempt cannot cure is not tried again.
-func TestRenewToken_NoConnection(t *testing.T) {
-	secure, trusting := secureProbe(t, nil)
-	proxy := func(status int) *http.Transport {
-		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodConnect || r.Header.Get("Authorization") != "" || strings.Contains(r.RequestURI, oldKey) {
-				t.Errorf("the proxy saw %s %s %v", r.Method, r.RequestURI, r.Header)
-			}
-			w.WriteHeader(status)
-		})
-		u, err := url.Parse(p.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &http.Transport{Proxy: http.ProxyURL(u)}
-	}
-	failing := func(err error) *http.Transport {
-		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
-	}
-	var dials atomic.Int32
-	twice := trusting.Clone()
-	twice.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if dials.Add(1) <= 2 {
-			return nil, errRefused
-		}
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}
-	for name, tc := range map[string]struct {
-		transport *http.Transport
-		attempts  int32
-	}{
-		"dial":       {failing(errRefused), 3},
-		"DNS":        {failing(&net.DNSError{Err: "no such host", Name: "esper.test", IsNotFound: true}), 3},
-		"TLS":        {new(http.Transport), 1},
-		"CONNECT407": {proxy(http.StatusProxyAuthRequired), 1},
-		"CONNECT502": {proxy(http.StatusBadGateway), 3},
-		"twice":      {twice, 3},
-	} {
-		var attempts atomic.Int32
-		client := clientFor(t, secure.URL, oldKey, counting(&attempts), esper.WithTransport(tc.transport), quickRetry(3))
-		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-		wantCount(t, name+": attempts", attempts.Load(), tc.attempts)
-		if name != "twice" {
-			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-		} else if err != nil {
-			t.Errorf("refused twice, then a server: %v", err)
-		}
-	}
-	wantCount(t, "POSTs", secure.count.Load(), 1)
 }
 
 // HTTP/2 sends a request again by itself, and so does HTTP/1.1 over a connection that was kept. In both cases nobody
@@ -168,66 +174,57 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	}
 }
 
-// A cancelled call sends nothing, and whenever a call ends later, its outcome is known as far as it can be. A key
-// that has arrived is returned all the same.
-func TestRenewToken_EndOfTheContext(t *testing.T) {
-	for name, tc := range map[string]struct {
-		arrived, body string // what the server sends before it waits
-		end           error
-		outcome       esper.Outcome
-		posts         int32
-	}{
-		"cancelled before":    {"", "", context.Canceled, esper.OutcomeNotRenewed, 0},
-		"late before":         {"", "", context.DeadlineExceeded, esper.OutcomeNotRenewed, 0},
-		"cancelled, no reply": {"", "", context.Canceled, esper.OutcomeUnknown, 1},
-		"late, no reply":      {"", "", context.DeadlineExceeded, esper.OutcomeUnknown, 1},
-		"cancelled, one byte": {head(300) + "{", "{", context.Canceled, esper.OutcomeUnreadable, 1},
-		"cancelled, the key":  {head(300) + `{"token": "` + newKey + `"`, "", context.Canceled, -1, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var posts atomic.Int32
-				transport := pipeTransport(func(conn net.Conn) {
-					posts.Add(1)
-					_, _ = io.WriteString(conn, tc.arrived)
-					_, _ = io.Copy(io.Discard, conn)
-				})
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				after := time.Duration(tc.posts) * time.Second
-				if errors.Is(tc.end, context.DeadlineExceeded) {
-					ctx, cancel = context.WithTimeout(ctx, after)
-					defer cancel()
-				} else if time.AfterFunc(after, cancel); after == 0 {
-					cancel()
-				}
-				client := clientFor(t, memory, oldKey, esper.WithTransport(transport), quickRetry(4))
-				renewed, err := client.RenewToken(ctx, renewal(oldKey))
-				if wantCount(t, "POSTs", posts.Load(), tc.posts); tc.outcome < 0 {
-					wantRenewed(t, renewed, err)
-					return
-				}
-				if wantLost(t, renewed, err, tc.outcome, tc.body); !errors.Is(err, tc.end) {
-					t.Errorf("%v is not %v", err, tc.end)
-				}
-			})
-		})
+// cutBodies are answers in which newKey occurs once, as the top-level token.
+func cutBodies() []string {
+	return []string{
+		`{"id": 571, "old": {"token": "nested"}, "list": [{"token": "listed"}], "note": "\"token\": \"quoted\"", ` +
+			`"token": "` + newKey + `", "expires_at": "2023-07-03T04:29:53.906020Z"}`,
+		`{"token": "` + newKey + `", "id": 571, "old": {"token": "nested"}}`,
+		`{"id": 571, "token\u0020": "no", "token": "` + newKey + `"}`,
 	}
 }
 
-// net/http lets a dial go on for a later request. No later request uses a renewal's connection, so the dial ends.
-func TestRenewToken_EndsItsDial(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ended atomic.Int32
-		hang := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			<-ctx.Done()
-			ended.Add(1)
-			return nil, ctx.Err()
-		}}
-		client := clientFor(t, "foo", oldKey, esper.WithTransport(hang), esper.WithTimeout(time.Second), quickRetry(2))
-		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-		wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-		synctest.Wait()
-		wantCount(t, "dials that ended", ended.Load(), 2)
-	})
+// Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
+// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
+func TestRenewToken_CutAtEachByte(t *testing.T) {
+	for _, body := range cutBodies() {
+		for length := range len(body) + 1 {
+			sized := raw(201, body)
+			sized = sized[:len(sized)-len(body)+length]
+			chunked := "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+			if length > 0 {
+				chunked += fmt.Sprintf("%x\r\n%s\r\n", length, body[:length])
+			}
+			for _, hangs := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) { cut(t, body, sized, length, hangs, length == len(body)) })
+				synctest.Test(t, func(t *testing.T) { cut(t, body, chunked, length, hangs, false) })
+			}
+		}
+	}
+}
+
+// cut renews a key at a server that sends text, which has the first length bytes of body, and whole tells that it ends.
+func cut(t *testing.T, body, text string, length int, hangs, whole bool) {
+	t.Helper()
+	var posts atomic.Int32
+	serve := map[bool]func(net.Conn){false: saying(text), true: hanging(text)}[hangs]
+	server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
+	client := clientFor(t, memory, oldKey, server, esper.WithTimeout(7*time.Second), quickRetry(3))
+	start := time.Now()
+	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+	if length >= strings.Index(body, newKey)+len(newKey)+1 {
+		wantRenewed(t, renewed, err)
+	} else {
+		wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:length])
+		if os.IsTimeout(err) != hangs {
+			t.Errorf("%v: a timeout %t", err, !hangs)
+		}
+	}
+	if took := time.Since(start); hangs && !whole && took != 7*time.Second || (whole || !hangs) && took != 0 {
+		t.Errorf("it took %v", took)
+	}
+	wantCount(t, "POSTs", posts.Load(), 1)
+	if t.Failed() {
+		t.Fatalf("after %d bytes of %s", length, text)
+	}
 }

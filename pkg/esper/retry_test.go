@@ -172,65 +172,6 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 	}
 }
 
-func TestTokenInfo_ContextEndsAWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for want, tc := range map[error]struct {
-			deadline, took time.Duration
-			says           string
-		}{
-			context.Canceled:         {time.Hour, time.Second / 2, "while waiting"},
-			context.DeadlineExceeded: {time.Second, 0, "the wait of 20s for another attempt would outlast the call's deadline"},
-		} {
-			ctx, cancel := context.WithTimeout(t.Context(), tc.deadline)
-			if errors.Is(want, context.Canceled) {
-				time.AfterFunc(time.Second/2, cancel)
-			}
-			s := &timed{steps: []func() (*http.Response, error){step(503, "", "Retry-After", "20")}}
-			took, err := timedCall(ctx, t, s)
-			var api *esper.APIError
-			if !errors.Is(err, want) || !errors.As(err, &api) || took != tc.took || len(s.at) != 1 || !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("%v after %v and %d attempts", err, took, len(s.at))
-			}
-			cancel()
-		}
-	})
-}
-
-func TestTokenInfo_EachAttemptHasItsTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		slow := instead(func(req *http.Request) (*http.Response, error) {
-			if n++; n == 3 {
-				time.Sleep(1900 * time.Millisecond)
-				return says(200, infoAnswer)
-			}
-			<-req.Context().Done()
-			return nil, req.Context().Err()
-		})
-		start := time.Now()
-		_, err := clientFor(t, "foo", oldKey, slow, esper.WithTimeout(2*time.Second), quickRetry(3)).TokenInfo(t.Context())
-		if took := time.Since(start); err != nil || n != 3 || took < 5900*time.Millisecond || took > 6*time.Second {
-			t.Errorf("%d attempts in %v, %v", n, took, err)
-		}
-	})
-}
-
-// A middleware that removes the end of the request's context does not make a call endless.
-func TestMiddlewareWithoutCancel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, transport := memoryProbe(t, untilTheEnd)
-		lasting := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-			return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
-		})
-		c := clientFor(t, memory, oldKey, esper.WithTransport(transport), lasting, quickRetry(1))
-		each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
-			if err := do(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
-				t.Error(err)
-			}
-		})
-	})
-}
-
 func TestLogger_OneRecordAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const info, renew = "TokenInfo GET /v1/token-info/ ",

@@ -49,14 +49,14 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 		} {
 			t.Run(name+"/"+form, func(t *testing.T) {
 				t.Parallel()
-				checkCalls(t, rawServer(t, saying(answer)))
+				checkCalls(t, memory, piped(saying(answer)))
 			})
 		}
 	}
 }
 
 func TestSecretsStayOutOfFailures(t *testing.T) {
-	silent := rawServer(t, saying(""))
+	silent := newProbe(t, abort).URL
 	secure, _ := secureProbe(t, nil)
 	proxy, err := url.Parse(newProbe(t, answer(http.StatusProxyAuthRequired, "", "no")).URL)
 	if err != nil {

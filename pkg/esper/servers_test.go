@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 // arrival is a request as a server saw it.
@@ -87,7 +90,7 @@ func (p *probe) only(t *testing.T) arrival {
 	return seen[0]
 }
 
-// memory is the base URL of a probe in memory.
+// memory is the base URL of a server in memory.
 const memory = "http://127.0.0.1"
 
 // memoryProbe is newProbe without a network, so that a testing/synctest bubble holds both ends. Call it in the bubble.
@@ -95,7 +98,7 @@ func memoryProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport
 	t.Helper()
 	p := &probe{}
 	server := &http.Server{Handler: p.noting(answer), ErrorLog: log.New(io.Discard, "", 0)}
-	l := pipeListener{make(chan net.Conn), make(chan struct{}), new(sync.Once)}
+	l := pipeListener{dialled: make(chan net.Conn), end: t.Context().Done()}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	return p, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -109,55 +112,66 @@ func memoryProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport
 	}}
 }
 
+// pipeListener takes the connections that were dialled, until its context ends.
 type pipeListener struct {
+	net.Listener
 	dialled chan net.Conn
-	closed  chan struct{}
-	once    *sync.Once
+	end     <-chan struct{}
 }
+
+func (pipeListener) Close() error { return nil }
 
 func (l pipeListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.dialled:
 		return conn, nil
-	case <-l.closed:
+	case <-l.end:
 		return nil, net.ErrClosed
 	}
 }
-func (l pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l pipeListener) Addr() net.Addr { return &net.IPAddr{} }
 
-// rawServer lets serve answer the first request of each connection, and closes the connection.
-func rawServer(t testing.TB, serve func(net.Conn)) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
+// piped connects to serve in memory. Serve gets each connection after a request was read from it.
+func piped(serve func(conn net.Conn)) esper.Option {
+	return esper.WithTransport(&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if r, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+				_, _ = io.Copy(io.Discard, r.Body)
+				serve(far)
 			}
-			wg.Go(func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					serve(conn)
-				}
-			})
-		}
-	})
-	return "http://" + l.Addr().String()
+		}()
+		return near, nil
+	}})
 }
 
-// saying writes text.
+// saying writes text and closes the connection.
 func saying(text string) func(net.Conn) {
 	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
 }
 
+// hanging writes text and waits until the client hangs up.
+func hanging(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = io.WriteString(conn, text)
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+// raw is an answer as it is on the wire. Header holds whole lines.
+func raw(status int, body string, header ...string) string {
+	head := fmt.Sprintf("HTTP/1.1 %d Some text\r\nContent-Length: %d\r\n", status, len(body))
+	for _, line := range header {
+		head += line + "\r\n"
+	}
+	return head + "\r\n" + body
+}
+
 // untilTheEnd handles a request by waiting until the client gives up.
 func untilTheEnd(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// abort closes the connection without an answer.
+func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func answerWell(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
