@@ -236,6 +236,23 @@ func TestCheckArguments(t *testing.T) {
 	}
 }
 
+// Of the first savers of a new store one makes the folder, and none fails.
+func TestFirstSavesAtOnce(t *testing.T) {
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "new", "esper", "key.json")
+		var savers sync.WaitGroup
+		for range 8 {
+			savers.Go(func() {
+				_, err := New(path, false).Save(t.Context(), []byte("{}"), "")
+				if err != nil && !errors.Is(err, ErrConflict) {
+					t.Error(err)
+				}
+			})
+		}
+		savers.Wait()
+	}
+}
+
 // A relative path goes on naming the same file when the program changes its working directory.
 func TestRelativePath(t *testing.T) {
 	t.Chdir(t.TempDir())
