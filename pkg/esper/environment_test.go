@@ -25,11 +25,10 @@ func TestBadEnvironments(t *testing.T) {
 	for advice, environments := range map[string][]string{
 		`pass a tenant name ("foo") or a base URL`: {"", " \r\n"},
 		"nor a base URL with its scheme": {
-			"foo.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
+			"foo.esper.cloud", "bar-api.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
 			"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, "mailto:" + misplaced + "@esper.example",
 			misplaced + "+/=",
 		},
-		"a host name of the Esper cloud":  {"bar-api.esper.cloud"},
 		"in quotes":                       {`"foo"`},
 		"not expanded":                    {"$ESPER_ENVIRONMENT"},
 		"not resolved":                    {"!Ref Tenant", "projects/p/secrets/tenant"},
@@ -51,7 +50,7 @@ func TestBadEnvironments(t *testing.T) {
 			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
 			"-" + misplaced, misplaced + "-", misplaced + " " + misplaced,
 		},
-		"at most 59 fit":       {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
+		"59 at most":           {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
 		"scheme must be https": {"ftp://" + misplaced + ".example", "javascript://" + misplaced},
 		"has no host":          {"file:///" + misplaced, "https://", "https:///" + misplaced, "https://:443/" + misplaced},
 		"a space": {
@@ -78,10 +77,6 @@ func TestBadEnvironments(t *testing.T) {
 		"only scheme, host and path": {
 			"https://foo-api.esper.cloud/api?access_token=" + misplaced, "https://foo-api.esper.cloud/api?",
 			"https://foo-api.esper.cloud/api#" + misplaced,
-		},
-		"segment of dots": {
-			"https://foo-api.esper.cloud/" + misplaced + "/../api", "https://foo-api.esper.cloud/./" + misplaced,
-			"https://foo-api.esper.cloud/" + misplaced + "/%2e%2E/api",
 		},
 		"use https": {
 			"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",

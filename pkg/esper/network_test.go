@@ -283,7 +283,7 @@ func TestNetworkErrors(t *testing.T) {
 		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
 		"proxy, 502":        {"foo", on(proxy(502)), "answered CONNECT with 502", 3, false},
 		"proxy, no TLS":     {"http://esper.test", on(proxy(407)), "the proxy wants a user name", 1, false},
-		"proxy, no name":    {"foo", on(noProxy), "this is the name of the proxy, not of Esper", 3, false},
+		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
 		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
 		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
 		"a long header": {

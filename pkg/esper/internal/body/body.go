@@ -16,14 +16,13 @@ var ErrTooLarge = errors.New("esper: response larger than 1 MiB; perhaps the bas
 const (
 	// MaxSize bounds what is read of one answer, on the wire and after decompression.
 	MaxSize = 1 << 20
-	// MaxDocument bounds what is decoded of an answer that is about one key, or of an error. Real ones have less than
-	// 2 KiB. It keeps the time that a hostile answer costs near the time of reading it.
+	// MaxDocument bounds what is decoded of an answer that is about one key, or of an error. Real ones have less than 2
+	// KiB. It keeps the time that a hostile answer costs near the time of reading it.
 	MaxDocument = 64 << 10
 )
 
-// Read reads and closes the body of an answer. What was read before an error is returned with it.
-// Gzip is recognised by its first bytes, whatever Content-Encoding says: a wrong header must not
-// cost the key.
+// Read reads and closes the body of an answer. What was read before an error is returned with it. Gzip is recognised by
+// its first bytes, whatever Content-Encoding says: a wrong header must not cost the key.
 func Read(resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {

@@ -18,25 +18,13 @@ func members(body []byte) (found map[string]any) {
 	return found
 }
 
-// IsRefusal reports whether a body has the envelope in which Esper refuses: a JSON object with errors, with a detail
-// (that of its framework, Django REST), or with a message and a status. What has none comes from something in front.
+// IsRefusal reports whether a body has the envelope in which Esper refuses: a JSON object whose errors or detail (that
+// of Esper's framework, Django REST) say something, or a message beside a status. What has none comes from something in
+// front.
 func IsRefusal(body []byte) bool {
 	m := members(body)
-	message, _ := m["message"].(string)
-	return full(m["errors"]) || full(m["detail"]) || message != "" && m["status"] != nil
-}
-
-// full reports whether a JSON value says something.
-func full(value any) bool {
-	switch v := value.(type) {
-	case string:
-		return strings.TrimSpace(v) != ""
-	case []any:
-		return len(v) > 0
-	case map[string]any:
-		return len(v) > 0
-	}
-	return false
+	says := func(name string) bool { return strings.Join(flatten(nil, "", m[name], 0), "") != "" }
+	return says("errors") || says("detail") || says("message") && m["status"] != nil
 }
 
 // Faults finds the reason in the body of an answer that is not 2xx. It knows the error envelope of the API, that of its

@@ -28,43 +28,30 @@ func Decode(body []byte, into any) error {
 }
 
 // Key returns the new key in the answer to a renewal: the top-level token, without blanks around it. A document that is
-// cut short is read as far as it arrived. In one that is malformed, Key searches for a token, and takes it if all that it
-// finds are the same text, and not the old key. It returns the zero Secret if there is no key.
+// cut short is read as far as it arrived. In one that is malformed, Key searches for a token, and takes it if all that
+// it finds are the same text, and not the old key. It returns the zero Secret if there is no key.
 func Key(body []byte, old wire.Secret) (key wire.Secret) {
 	b := Trim(body)
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if start, _ := dec.Token(); start != json.Delim('{') {
 		return wire.Secret{}
 	}
-	exact := false // whether key stood under "token", and not under another case of it, which encoding/json takes too
 	var err error
 	for err == nil && dec.More() {
-		var value json.RawMessage
 		var name json.Token
+		var value json.RawMessage
 		if name, err = dec.Token(); err == nil {
 			err = dec.Decode(&value)
 		}
-		if next := bytes.TrimSpace(b[dec.InputOffset():]); err == nil && value[len(value)-1] != '"' {
-			switch { // where a number ends, only what follows tells
-			case len(next) == 0:
-				err = io.EOF
-			case next[0] != ',' && next[0] != '}':
-				err = errMalformed
-			}
-		}
-		n, _ := name.(string)
-		if found := keyOf(value); err == nil && strings.EqualFold(n, "token") && (n == "token" || !exact) && !found.IsZero() {
-			key, exact = found, n == "token"
+		if found := keyOf(value); name == "token" && !found.IsZero() {
+			key = found
 		}
 	}
 	if err == nil {
 		_, err = dec.Token()
 	}
-	switch {
-	case err == nil, exact:
+	if err == nil || isCut(err) || !key.IsZero() { // of a document that is cut, what follows may be the token
 		return key
-	case isCut(err):
-		return wire.Secret{} // the token might have followed
 	}
 	return search(b, old)
 }
@@ -76,8 +63,6 @@ func isCut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input"
 }
-
-var errMalformed = errors.New("malformed")
 
 var token = regexp.MustCompile(`"token"\s*:\s*("(?:[^"\\]|\\.)*")`)
 
@@ -95,13 +80,11 @@ func search(body []byte, old wire.Secret) (key wire.Secret) {
 	return key
 }
 
-// keyOf returns the key that a JSON value holds. A text that no header can hold is no key.
+// keyOf returns the key that a JSON string holds. A text that no header can hold is no key.
 func keyOf(value []byte) wire.Secret {
-	var s wire.Secret
-	if !json.Valid(value) || s.UnmarshalJSON(value) != nil {
-		return wire.Secret{}
-	}
-	text := strings.TrimSpace(s.Reveal())
+	var text string
+	_ = json.Unmarshal(value, &text)
+	text = strings.TrimSpace(text)
 	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
 		return wire.Secret{}
 	}

@@ -1,6 +1,6 @@
 // Package deadline limits the time of a request whose answer must not be lost. When a stopped process goes on (after
-// SIGSTOP, in a debugger, on a suspended machine), the limit may have passed while the whole answer lies in its buffers.
-// With context.WithTimeout, the request would then fail.
+// SIGSTOP, in a debugger, on a suspended machine), the limit may have passed while the whole answer lies in its
+// buffers. With context.WithTimeout, the request would then fail.
 package deadline
 
 import (
@@ -15,8 +15,8 @@ const (
 	grace = 5 * time.Second        // to read, after a stop, an answer that has already arrived
 )
 
-// WithTimeout is context.WithTimeout, except that a process that was stopped has at least five more seconds when it goes
-// on. It gets them once.
+// WithTimeout is context.WithTimeout, except that a process that was stopped has at least five more seconds when it
+// goes on. It gets them once.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	now := time.Now()
 	c := &limited{Context: parent, at: now.Add(d), next: now.Add(min(tick, d)), done: make(chan struct{})}

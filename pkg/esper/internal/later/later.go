@@ -1,5 +1,5 @@
-// Package later lets a package that calls the client take over the client's log records. Package renew does: a renewal must
-// not wait for a log handler, which may even ask for the very key that is being renewed.
+// Package later lets a package that calls the client take over the client's log records. Package renew does: a renewal
+// must not wait for a log handler, which may even ask for the very key that is being renewed.
 package later
 
 import "context"

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Kind looks into an error of net/http. It returns what the caller can do, whether another attempt would fail in
-// the same way, and the part of the error that cannot quote an answer, or nil.
+// Kind looks into an error of net/http. It returns what the caller can do, whether another attempt would fail in the
+// same way, and the part of the error that cannot quote an answer, or nil.
 func Kind(err error) (hint string, permanent bool, kind error) {
 	var (
 		proxy     *proxyError
@@ -31,7 +31,8 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 	case errors.As(err, &proxy):
 		return "", proxy.permanent, proxy
 	case errors.As(err, &cert) && (errors.As(cert, &roots) || errors.As(cert, &authority) && noRoots()):
-		return "this machine has no CA certificates; install them (ca-certificates), or name a file of them in SSL_CERT_FILE", true, cert
+		return "this machine has no CA certificates; install them (ca-certificates), or name a file of them in " +
+			"SSL_CERT_FILE", true, cert
 	case errors.As(err, &cert) && errors.As(cert, &authority):
 		return "if a company's proxy or a test server signs with an authority of its own, add that to the system's, " +
 			"or to RootCAs in WithTransport's TLSClientConfig", true, cert
@@ -41,21 +42,18 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		return "check this machine's clock and the server's certificate", true, cert
 	case errors.As(err, &record):
 		if string(record.RecordHeader[:]) == "HTTP/" {
-			return "check the base URL: the port speaks http, not https", true, fmt.Errorf("%w: %w", http.ErrSchemeMismatch, record)
+			kind = fmt.Errorf("%w: %w", http.ErrSchemeMismatch, record)
+			return "check the base URL: the port speaks http, not https", true, kind
 		}
 		return "check the base URL's port", true, record
 	case errors.As(err, &alert):
 		return "the two sides agree on no way to speak TLS; check the base URL, and MinVersion and certificates in " +
 			"WithTransport's TLSClientConfig", true, alert
-	case errors.As(err, &op) && op.Op == "proxyconnect" && errors.As(err, &dns):
-		return "this is the name of the proxy, not of Esper; check HTTP_PROXY and HTTPS_PROXY, in which special characters " +
-			"of a password are percent-encoded (%23 for #)", false, op
 	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return "the proxy does not answer; check HTTP_PROXY and HTTPS_PROXY", false, op
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "check the tenant or the base URL, and this machine's network", false, dns
+		return "the proxy, not Esper, cannot be reached; check HTTP_PROXY and HTTPS_PROXY, in which special characters of " +
+			"a password are percent-encoded (%23 for #)", false, op
 	case errors.As(err, &dns):
-		return "", false, dns
+		return "check the tenant or the base URL, and this machine's network", false, dns
 	case errors.As(err, &op):
 		return "", false, op
 	case errors.Is(err, ErrHTTP2):
@@ -64,7 +62,8 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		return "", true, err
 	}
 	for _, known := range []error{
-		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded, gzip.ErrHeader, gzip.ErrChecksum,
+		io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, context.Canceled, context.DeadlineExceeded,
+		gzip.ErrHeader, gzip.ErrChecksum,
 	} {
 		if errors.Is(err, known) {
 			return "", false, known

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// RedactTrace replaces the caller's httptrace in ctx, if there is one, by a trace that is told everything but secrets: not
-// the values of Authorization and of the path of HTTP/2, and the header of a 1xx answer.
+// RedactTrace replaces the caller's httptrace in ctx, if there is one, by a trace that is told everything but secrets:
+// not the values of Authorization and of the path of HTTP/2, and the header of a 1xx answer.
 func RedactTrace(ctx context.Context) context.Context {
 	trace := httptrace.ContextClientTrace(ctx)
 	if trace == nil {

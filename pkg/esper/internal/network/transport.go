@@ -4,8 +4,6 @@ package network
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,18 +13,18 @@ import (
 )
 
 const (
-	// idleConns is how many connections are kept for the next call. Concurrent callers use more connections
-	// than there are callers, because net/http also dials while it waits for one to come free.
+	// idleConns is how many connections are kept for the next call. Concurrent callers use more connections than there are
+	// callers, because net/http also dials while it waits for one to come free.
 	idleConns = 256
 	// maxHeader bounds the header of an answer, which net/http may quote in an error.
 	maxHeader = 64 << 10
-	// An HTTP/2 connection on which nothing arrives for pingAfter gets a ping, and is closed if the server does
-	// not answer the ping within pingTimeout.
+	// An HTTP/2 connection on which nothing arrives for pingAfter gets a ping, and is closed if the server does not answer
+	// the ping within pingTimeout.
 	pingAfter, pingTimeout = 15 * time.Second, 10 * time.Second
 )
 
-// newTransport differs from http.DefaultTransport in its pool. DefaultTransport keeps two idle connections
-// for a host; with those, every third of many concurrent callers dials anew for each call.
+// newTransport differs from http.DefaultTransport in its pool. DefaultTransport keeps two idle connections for a host;
+// with those, every third of many concurrent callers dials anew for each call.
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -62,8 +60,8 @@ func Pooled(t *http.Transport) *http.Transport {
 	if choose := pooled.Proxy; choose != nil {
 		pooled.Proxy = func(req *http.Request) (*url.URL, error) { return chooseProxy(choose, own, req) }
 	}
-	pooled.DialContext = namedDial(pooled.DialContext)
-	pooled.DialTLSContext = namedDial(pooled.DialTLSContext)
+	pooled.DialContext = namedDial(pooled.DialContext, pooled.Dial)          //nolint:staticcheck // deprecated, and in use
+	pooled.DialTLSContext = namedDial(pooled.DialTLSContext, pooled.DialTLS) //nolint:staticcheck // deprecated, and in use
 	answered := pooled.OnProxyConnectResponse
 	pooled.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, r *http.Request, resp *http.Response) error {
 		if err := connectRefused(proxy, resp.StatusCode); err != nil || answered == nil {
@@ -76,11 +74,14 @@ func Pooled(t *http.Transport) *http.Transport {
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// namedDial wraps an error of the caller's dialer in a net.OpError, so that Kind recognises it. An error of a
-// dialer cannot quote an answer.
-func namedDial(dial dialFunc) dialFunc {
-	if dial == nil {
+// namedDial returns the caller's dialer, of which old is the deprecated form, or nil if there is none. It wraps errors
+// of the dialer, which cannot quote an answer, in a net.OpError, so that Kind recognises them.
+func namedDial(dial dialFunc, old func(network, addr string) (net.Conn, error)) dialFunc {
+	switch {
+	case dial == nil && old == nil:
 		return nil
+	case dial == nil:
+		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -94,20 +95,21 @@ func namedDial(dial dialFunc) dialFunc {
 	}
 }
 
-// chooseProxy calls a Proxy function. Only net/http's own function gets the request itself; a caller's function
-// gets one without secrets.
+// chooseProxy calls a Proxy function. Only net/http's own function gets the request itself; a caller's function gets
+// one without secrets.
 func chooseProxy(choose func(*http.Request) (*url.URL, error), own bool, req *http.Request) (*url.URL, error) {
 	if !own {
 		shown := &url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}
-		req = (&http.Request{Method: req.Method, URL: shown, Host: req.Host, Header: http.Header{}}).WithContext(req.Context())
+		bare := &http.Request{Method: req.Method, URL: shown, Host: req.Host, Header: http.Header{}}
+		req = bare.WithContext(req.Context())
 	}
 	proxy, err := choose(req)
 	switch {
 	case err != nil && req.Context().Err() != nil:
 		return nil, err
 	case err != nil: // its text may hold the proxy's password
-		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check HTTP_PROXY and HTTPS_PROXY, in which "+
-			"special characters of a password are percent-encoded, or the function", err), true}
+		return nil, &proxyError{fmt.Sprintf("the transport's Proxy function failed (%T); check the function, or HTTP_PROXY "+
+			"and HTTPS_PROXY, in which special characters of a password are percent-encoded", err), true}
 	case proxy == nil:
 		return nil, nil //nolint:nilnil // no proxy
 	case proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme):
@@ -119,66 +121,13 @@ func chooseProxy(choose func(*http.Request) (*url.URL, error), own bool, req *ht
 
 // connectRefused returns the error for a proxy's answer to CONNECT, or nil if the proxy has connected.
 func connectRefused(proxy *url.URL, status int) error {
-	advice := ""
-	switch status {
-	case http.StatusOK:
+	if status == http.StatusOK {
 		return nil
-	case http.StatusProxyAuthRequired:
-		advice = "; it wants a user name and a password: write them into HTTPS_PROXY, or into the transport's Proxy"
-	case http.StatusForbidden:
-		advice = "; it does not allow this host"
 	}
+	advice := map[int]string{
+		http.StatusProxyAuthRequired: "; it wants a user name and a password: write them into HTTPS_PROXY",
+		http.StatusForbidden:         "; it does not allow this host",
+	}[status]
 	text := fmt.Sprintf("the proxy %s answered CONNECT with %d %s%s", proxy.Host, status, http.StatusText(status), advice)
 	return &proxyError{text, advice != ""}
-}
-
-// Single clones what Pooled returned into a transport that dials for each request and speaks HTTP/1.1. On a
-// used connection, a request can fail because the server has just closed the connection; that looks as if the
-// answer had been lost. HTTP/2 sends a request again by itself when the server refuses a stream. With Single,
-// neither can happen. A request that ends early is not sent any further: see dropUnsent.
-func Single(pooled *http.Transport) *http.Transport {
-	single := pooled.Clone()
-	single.DisableKeepAlives = true
-	if old := single.DialTLS; old != nil && single.DialTLSContext == nil { //nolint:staticcheck // deprecated, and in use
-		single.DialTLSContext = func(_ context.Context, network, addr string) (net.Conn, error) { return old(network, addr) }
-	}
-	if dial := single.DialTLSContext; dial != nil {
-		single.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return http1Only(ctx, conn)
-		}
-	}
-	single.ForceAttemptHTTP2 = false
-	single.Protocols = new(http.Protocols)
-	single.Protocols.SetHTTP1(true)
-	single.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	if single.TLSClientConfig != nil {
-		protos := slices.Clone(single.TLSClientConfig.NextProtos) // Clone shares the slice
-		single.TLSClientConfig.NextProtos = slices.DeleteFunc(protos, func(p string) bool { return p == "h2" })
-	}
-	dropUnsent(single)
-	return single
-}
-
-// ErrHTTP2 says that the caller's TLS dialer returned a connection that speaks HTTP/2.
-var ErrHTTP2 = errors.New("DialTLSContext negotiated HTTP/2; a renewal needs HTTP/1.1, " +
-	"so offer only that or leave DialTLSContext unset")
-
-// http1Only closes and refuses a connection of the caller's TLS dialer that speaks HTTP/2, because Single writes
-// HTTP/1.1.
-func http1Only(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	if unshaken, ok := conn.(interface{ HandshakeContext(context.Context) error }); ok {
-		if err := unshaken.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-	}
-	if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
-		_ = conn.Close()
-		return nil, ErrHTTP2
-	}
-	return conn, nil
 }

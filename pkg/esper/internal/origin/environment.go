@@ -14,63 +14,41 @@ import (
 	"github.com/esper-go/esper-go/gen"
 )
 
-// maxTenant leaves room for "-api" in a DNS label of 63 bytes.
-const maxTenant = 59
-
-// Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without
-// a trailing slash. It ignores white space around the environment, and a byte order mark before it, which files and
-// variables often bring along. No error repeats the input: it may hold a password, or be a key in the wrong place.
+// Parse turns an environment, which is a tenant name or a base URL, into a normalized base URL without a trailing
+// slash. It ignores white space around the environment, and a byte order mark before it, which files and variables
+// often bring along. No error repeats the input: it may hold a password, or be a key in the wrong place.
 func Parse(environment string, insecure bool) (*url.URL, error) {
-	environment = Trim(environment)
-	if environment == "" {
-		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ("https://foo-api.esper.cloud/api")`)
-	}
-	if !strings.Contains(environment, "://") {
-		if advice := pasted(environment, false); advice != "" {
-			return nil, errors.New("the environment " + advice)
-		}
-		if !strings.ContainsAny(environment, ":/.?#@") {
-			return tenantURL(environment)
-		}
-		what := "the environment is neither "
-		if strings.HasSuffix(strings.TrimRight(environment, "./"), cloud) {
-			what = "the environment is a host name of the Esper cloud, neither "
-		}
-		return nil, errors.New(what + `a tenant name alone ("foo") nor a base URL with its scheme ("https://foo-api.esper.cloud/api")`)
-	}
-	if strings.ContainsAny(environment, " \t\r\n\\") {
+	environment = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(environment), "\ufeff"))
+	advice, isURL := pasted(environment, false), strings.Contains(environment, "://")
+	switch {
+	case environment == "":
+		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ` +
+			`("https://foo-api.esper.cloud/api")`)
+	case !isURL && advice != "":
+		return nil, errors.New("the environment " + advice)
+	case !isURL && !strings.ContainsAny(environment, ":/.?#@"):
+		return tenantURL(environment)
+	case !isURL:
+		return nil, errors.New(`the environment is neither a tenant name alone ("foo") nor a base URL with its scheme ` +
+			`("https://foo-api.esper.cloud/api")`)
+	case strings.ContainsAny(environment, " \t\r\n\\"):
 		return nil, errors.New("the base URL holds a space or a backslash")
 	}
 	u, err := url.Parse(environment)
 	if err != nil {
-		return nil, errors.New("the base URL cannot be parsed; check it for spaces, control characters and a malformed host or port")
+		return nil, errors.New("the base URL cannot be parsed; check it for control characters and a malformed host or port")
 	}
 	Normalize(u)
-	if err := checkBaseURL(u, insecure); err != nil {
+	if err := cmp.Or(checkBaseURL(u, insecure), checkIsAPI(u)); err != nil {
 		return nil, err
 	}
-	if err := checkCloud(u); err != nil {
-		return nil, err
-	}
-	if strings.ContainsAny(environment, "?#") {
-		return nil, errors.New("the base URL has a query or a fragment; pass only scheme, host and path")
-	}
-	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
-	if u.Path, err = url.PathUnescape(u.RawPath); err != nil {
-		return nil, errors.New("the base URL's path is malformed")
-	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	return u, nil
-}
-
-// Trim cuts off what files and variables bring along: white space, carriage returns and a byte order mark.
-func Trim(text string) string {
-	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
 }
 
 var (
 	versioned = regexp.MustCompile(`/api/v[0-9]+(/(token-info|enterprise)(/.*)?)?$`)
-	dots      = regexp.MustCompile(`(^|/)\.\.?(/|$)`)
-	tenants   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+	tenants   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,57}[A-Za-z0-9])?$`) // with -api, a label of a host name
 	// hostNames have the labels of RFC 1123, and underscores, which are in use on private networks. A name in another
 	// script has to be punycode.
 	hostNames = regexp.MustCompile(`^(\w([\w-]{0,61}\w)?\.)*\w([\w-]{0,61}\w)?$`)
@@ -79,8 +57,8 @@ var (
 // cloud is the domain of the Esper cloud, as in the server URL of the OpenAPI description, console that of its Console.
 const cloud, console = ".esper.cloud", ".esper.io"
 
-// checkCloud refuses addresses of the Esper cloud that people paste although they are not the API's base URL.
-func checkCloud(u *url.URL) error {
+// checkIsAPI refuses URLs that people paste although they are not the API's base URL.
+func checkIsAPI(u *url.URL) error {
 	host, path := "."+u.Hostname(), strings.TrimRight(u.Path, "/")
 	name, isCloud := strings.CutSuffix(host, cloud)
 	switch {
@@ -92,21 +70,21 @@ func checkCloud(u *url.URL) error {
 			"so let it end in /api")
 	case isCloud && path != "/api":
 		return errors.New("the base URL of the Esper cloud has the path /api, and nothing behind it")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return errors.New("the base URL has a query or a fragment; pass only scheme, host and path")
 	}
 	return nil
 }
 
 func tenantURL(tenant string) (*url.URL, error) {
-	if len(tenant) > maxTenant {
-		return nil, fmt.Errorf("the tenant name has %d characters, at most %d fit into a host name", len(tenant), maxTenant)
-	}
-	if !tenants.MatchString(tenant) {
-		return nil, errors.New("the tenant name may hold only letters, digits and, between them, hyphens")
-	}
-	if looksLikeKey(tenant) {
+	has := func(kind func(rune) bool) bool { return strings.ContainsFunc(tenant, kind) }
+	switch {
+	case !tenants.MatchString(tenant):
+		return nil, errors.New("the tenant name may hold only letters, digits and, between them, hyphens, 59 at most")
+	case len(tenant) >= shortKey && has(unicode.IsUpper) && has(unicode.IsLower) && has(unicode.IsDigit):
+		// A key has 30 letters and digits. As part of a host name, the DNS lookup would show it to a name server.
 		return nil, errors.New("the tenant name looks like an API key; are environment and key swapped?")
-	}
-	if strings.HasSuffix(strings.ToLower(tenant), "-api") {
+	case strings.HasSuffix(strings.ToLower(tenant), "-api"):
 		return nil, errors.New("the tenant name ends in -api, which is part of the host name and added here; leave it out, " +
 			"or pass the whole base URL if the tenant is really called so")
 	}
@@ -115,13 +93,6 @@ func tenantURL(tenant string) (*url.URL, error) {
 		return nil, err
 	}
 	return url.Parse(base)
-}
-
-// looksLikeKey recognises Esper's keys, which have 30 letters and digits. A key that is passed as the tenant
-// would become part of a host name, and the DNS lookup would show it to a name server.
-func looksLikeKey(tenant string) bool {
-	has := func(kind func(rune) bool) bool { return strings.ContainsFunc(tenant, kind) }
-	return len(tenant) >= shortKey && has(unicode.IsUpper) && has(unicode.IsLower) && has(unicode.IsDigit)
 }
 
 func checkBaseURL(u *url.URL, insecure bool) error {
@@ -137,8 +108,6 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 			"check for an unset or unexpanded variable")
 	case strings.HasSuffix(u.Host, ":") || err != nil || port == 0:
 		return errors.New("the base URL's port is not a number from 1 to 65535")
-	case dots.MatchString(u.Path):
-		return errors.New("the base URL's path has a segment of dots")
 	case u.Scheme == "https", u.Scheme == "http" && (insecure || loopback(host)):
 		return nil
 	case u.Scheme == "http":
@@ -157,12 +126,9 @@ func validHost(host string) bool {
 	return len(host) <= 253 && hostNames.MatchString(host) && strings.Trim(last, "0123456789") != ""
 }
 
-// loopback reports whether host can only be this machine. A name that merely resolves to a
+// loopback reports whether host, which is in lower case, can only be this machine. A name that merely resolves to a
 // loopback address does not count: whoever answers the lookup decides about it.
 func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }

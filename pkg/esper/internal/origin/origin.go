@@ -1,5 +1,5 @@
-// Package origin makes sure that a key goes only to its own server. It normalizes base URLs, and
-// compares the target of a request with the base URL before the key is added.
+// Package origin makes sure that a key goes only to its own server. It normalizes base URLs, and compares the target of
+// a request with the base URL before the key is added.
 package origin
 
 import (
@@ -13,16 +13,16 @@ import (
 // ErrOther says that a request is for another server than that of the base URL.
 var ErrOther = errors.New("the request is for another server than the base URL's; the key is not sent there")
 
-// Normalize writes u's scheme and host in the one form that names this server: lower case, no
-// trailing dot, no default port. Path and query stay as they are.
+// Normalize writes u's scheme and host in the one form that names this server: lower case, no trailing dot, no default
+// port. Path and query stay as they are.
 func Normalize(u *url.URL) {
 	u.Scheme = strings.ToLower(u.Scheme)
 	u.Host = host(u.Scheme, u.Host)
 }
 
-// Check returns ErrOther unless req goes to the server of base, which is normalized. It compares all
-// that decides where net/http sends a request and what it says there: scheme, host and port of the
-// URL, the Host field, and an opaque URL, which would replace the request's target.
+// Check returns ErrOther unless req goes to the server of base, which is normalized. It compares all that decides where
+// net/http sends a request and what it says there: scheme, host and port of the URL, the Host field, and an opaque URL,
+// which would replace the request's target.
 func Check(base *url.URL, req *http.Request) error {
 	same := func(h string) bool { return h == base.Host || host(base.Scheme, h) == base.Host }
 	switch {

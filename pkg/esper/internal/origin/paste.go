@@ -25,11 +25,12 @@ var mistakes = sync.OnceValue(func() (all []mistake) {
 	}
 	add(false, `^(\$[A-Za-z_{(]|%[A-Za-z_]+%$|\{\{|#\{)|^`+"`.*`$"+`|^__[A-Za-z0-9_]+__$`,
 		"is the name of a variable, or a command, that was not expanded; pass its value")
-	add(false, `(?i)^(@microsoft\.keyvault\(|enc\[|enc\(|!(ref|sub|getatt|importvalue|secret|vault) |projects/[^/]+/secrets/)`,
+	add(false, `(?i)^(@microsoft\.keyvault\(|enc[[(]|!(ref|sub|getatt|importvalue|secret|vault) |projects/[^/]+/secrets/)`,
 		"is a reference to a secret that was not resolved; pass the secret itself")
 	add(false, `^(export |set )?[A-Z_][A-Z0-9_]*( ?= ?[^= ]|: )|(?i)^(export |set )?esper_[a-z_]+( ?=|: )`,
 		"is an assignment, NAME=value; pass what is behind the equals sign")
-	add(false, "^[\"'`\u2018\u201c\u00ab]|[\"'`\u2019\u201d\u00bb]$", "is in quotes, or has one at an end; pass it without them")
+	add(false, "^[\"'`\u2018\u201c\u00ab]|[\"'`\u2019\u201d\u00bb]$",
+		"is in quotes, or has one at an end; pass it without them")
 	add(false, `(?i)^(<.*>|\[.*\]|\*{3,}|x{4,}|•+|null|nil|none|undefined|redacted|changeme)$`,
 		"is a placeholder, or a text in which a log has hidden the secret; pass the real one")
 	add(true, `(?i)^(authorization[ :]|(x-[a-z-]+|api-?key|bearer):|[a-z][a-z-]*: |curl )`,
@@ -38,14 +39,14 @@ var mistakes = sync.OnceValue(func() (all []mistake) {
 		"begins with the name of a scheme, such as Bearer, which is added here; pass the key alone")
 	add(true, `(?i)^([a-z][a-z0-9+.-]*://|(file|arn|vault):)`,
 		"is a URL, or another name of a place; pass the key that is to be found there")
-	add(true, `^@?((~|\.{1,2})/|/(dev|etc|home|media|mnt|opt|private|proc|root|run|secrets|srv|tmp|Users|usr|var)/)|^[A-Za-z]:\\`,
+	add(true, `^@?((~|\.{1,2})/|/(dev|etc|home|media|mnt|opt|proc|root|run|secrets|srv|tmp|Users|usr|var)/)|^[A-Za-z]:\\`,
 		"is a path; pass the content of that file")
 	add(true, `^\{\s*"`, "is a JSON document; pass the value of its token alone")
 	return all
 })
 
-// PastedKey returns advice if text was passed by mistake in place of a key, and "" otherwise. A server
-// may issue any text as a key, so the patterns match only texts that no server would issue.
+// PastedKey returns advice if text was passed by mistake in place of a key, and "" otherwise. A server may issue any
+// text as a key, so the patterns match only texts that no server would issue.
 func PastedKey(text string) (advice string) { return pasted(text, true) }
 
 // pasted is PastedKey for a key, and recognises the mistakes that people make with an environment too.

@@ -29,8 +29,9 @@ var (
 	// known are parts of a run that are no key: a UUID, and a date with its time.
 	known = regexp.MustCompile(`\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|` +
 		`\b\d{4}-\d\d-\d\d([Tt]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?)?\b`)
-	part      = regexp.MustCompile(`[^.!:]+`)                                    // of a run that does not mix digits and both cases
-	name      = regexp.MustCompile(`^([A-Z][a-z]+|[a-z]{2,}|[A-Z]{2,}|[_/-])+$`) // words, also AsInGo
+	// part is a part of a run that does not mix digits and both cases, name a part that consists of words, also AsInGo.
+	part      = regexp.MustCompile(`[^.!:]+`)
+	name      = regexp.MustCompile(`^([A-Z][a-z]+|[a-z]{2,}|[A-Z]{2,}|[_/-])+$`)
 	hexOrUUID = regexp.MustCompile(`^[0-9a-fA-F-]{1,64}$`)
 )
 
@@ -55,7 +56,7 @@ func shown(text string, most int, keys []string) string {
 		return Withheld
 	}
 	searched = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' || r == unicode.ReplacementChar {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r
@@ -103,8 +104,9 @@ func oneCase(s string) bool {
 	if strings.ToLower(s) != s && strings.ToUpper(s) != s {
 		return false
 	}
+	tooLong := func(word string) bool { return len(word) >= long }
 	words := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("-_/", r) })
-	return !strings.ContainsFunc(s, isDigit) || !slices.ContainsFunc(words, func(word string) bool { return len(word) >= long })
+	return !strings.ContainsFunc(s, isDigit) || !slices.ContainsFunc(words, tooLong)
 }
 
 func isDigit(r rune) bool { return '0' <= r && r <= '9' }
@@ -112,16 +114,13 @@ func isDigit(r rune) bool { return '0' <= r && r <= '9' }
 // Repeats reports whether a text has eight characters in a row of one of the keys, or a whole shorter key, in upper or
 // lower case.
 func Repeats(text string, keys ...string) bool {
+	text = strings.ToLower(text)
 	for _, key := range keys {
-		if key = key[:min(len(key), maxKey)]; len(key) < short {
-			continue
-		}
-		n := min(len(key), piece)
-		for i := 0; i+n <= len(text); i++ {
-			for j := 0; j+n <= len(key); j++ {
-				if text[i]|0x20 == key[j]|0x20 && strings.EqualFold(text[i:i+n], key[j:j+n]) {
-					return true
-				}
+		key = strings.ToLower(key[:min(len(key), maxKey)])
+		n := max(short, min(len(key), piece))
+		for i := 0; i+n <= len(key); i++ {
+			if strings.Contains(text, key[i:i+n]) {
+				return true
 			}
 		}
 	}
