@@ -69,39 +69,3 @@ func secretsIn(name string, v any) (found []string) {
 	}
 	return found
 }
-
-// TestNothingNarrowsASecret: a client that enforces a limit on keys would lose a new key beyond the limit.
-func TestNothingNarrowsASecret(t *testing.T) {
-	doc := load(t)
-	for _, name := range []string{"TokenInfoV1", "TokenRenewV0", "PersonalAccessToken"} {
-		for _, key := range []string{"token", "scope", "prefix"} {
-			property := doc.Components.Schemas[name].Value.Properties[key]
-			if property == nil {
-				if key == "token" {
-					t.Errorf("%s has no token", name)
-				}
-				continue
-			}
-			s := property.Value
-			if s.Items != nil {
-				s = s.Items.Value
-			}
-			if s.Enum != nil || s.MaxLength != nil || s.MinLength != 0 || s.Pattern != "" || s.Format != "" && s.Format != "password" {
-				t.Errorf("%s.%s is limited: %+v", name, key, s)
-			}
-		}
-		if open := doc.Components.Schemas[name].Value.AdditionalProperties.Has; open == nil || !*open {
-			t.Errorf("%s does not say that more properties may come", name)
-		}
-	}
-	for path, item := range doc.Paths.Map() {
-		for method, op := range item.Operations() {
-			if op.Security != nil {
-				t.Errorf("%s %s has a security of its own", method, path)
-			}
-		}
-	}
-	if len(doc.Security) != 1 || doc.Security[0]["apiKey"] == nil {
-		t.Errorf("security: %v, want apiKey", doc.Security)
-	}
-}
