@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -28,6 +30,7 @@ type delivery struct {
 	metrics *metrics
 	source  *renew.Source
 	handed  identity // of the key for which the program was run last, or with which the command began
+	env     []string // of the program
 }
 
 // identity tells keys apart.
@@ -39,7 +42,8 @@ type identity struct {
 func identityOf(s renew.Status) identity { return identity{s.Serial, s.IssuedAt.Round(0)} }
 
 func newDelivery(f runFlags, a *app) (*delivery, error) {
-	d := &delivery{}
+	d := &delivery{env: slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, keyVariable+"=") })}
+	d.env = append(d.env, environmentVariable+"="+a.environment, storeVariable+"="+a.store)
 	if info, err := os.Stat(f.tokenFile); err == nil && info.IsDir() {
 		return nil, usage("--write-token names a folder; give the path of a file in it")
 	}
@@ -58,8 +62,7 @@ func newDelivery(f runFlags, a *app) (*delivery, error) {
 			return nil, usage("the program of --on-renew cannot be run: %w; --on-renew takes one path, without arguments", errors.Unwrap(err))
 		}
 	}
-	// What the program finds in its environment.
-	return d, errors.Join(os.Setenv(environmentVariable, a.environment), os.Setenv(storeVariable, a.store), os.Unsetenv(keyVariable))
+	return d, nil
 }
 
 // begin tests that the file can be written, and writes it. If a renewal is due, it is left at the test: to ask for the key
@@ -130,7 +133,7 @@ func (d *delivery) run(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, programTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, d.program) //nolint:gosec // the operator names it
-	cmd.Stderr, cmd.WaitDelay = os.Stderr, mercy
+	cmd.Env, cmd.Stderr, cmd.WaitDelay = d.env, os.Stderr, mercy
 	endAll := groupOf(cmd)
 	cmd.Cancel = func() error { return endAll(false) }
 	err := cmd.Run()

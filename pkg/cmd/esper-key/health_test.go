@@ -210,14 +210,12 @@ func TestLogQueue(t *testing.T) {
 	var mu sync.Mutex
 	var out bytes.Buffer
 	mu.Lock() // nobody reads
-	log, err := newLog(writerFunc(func(text []byte) { mu.Lock(); defer mu.Unlock(); _, _ = out.Write(text) }), "json")
-	must(t, err)
+	log := newLog(writerFunc(func(text []byte) { mu.Lock(); defer mu.Unlock(); _, _ = out.Write(text) }), "json")
 	for range 10 * logRecords {
 		log.Error("one", slog.Any("error", io.ErrUnexpectedEOF))
 	}
 	mu.Unlock()
-	log.flush()
-	log.flush() // what the first one caused
+	log.close()
 	mu.Lock()
 	defer mu.Unlock()
 	written := strings.Count(out.String(), `"msg":"one"`)
@@ -226,6 +224,10 @@ func TestLogQueue(t *testing.T) {
 		t.Errorf("%d records were written, %d were dropped, and the log tells %q", written, log.dropped.Load(), told)
 	}
 }
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(text []byte) (int, error) { f(text); return len(text), nil }
 
 // TestHalfSentRequests sends the beginnings of many requests: run goes on answering, with little memory.
 func TestHalfSentRequests(t *testing.T) {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -17,7 +17,7 @@ func TestHelp(t *testing.T) {
 	all = func(c *cobra.Command) {
 		var out bytes.Buffer
 		path := strings.Fields(c.CommandPath())[1:]
-		if code := execute(context.Background(), append(path, "--help"), &out, &out); code != 0 {
+		if code := (&app{stderr: &out}).execute(t.Context(), append(path, "--help"), &out); code != 0 {
 			t.Errorf("%s --help: %d", c.CommandPath(), code)
 		}
 		generated := len(path) > 0 && (path[0] == "completion" || path[0] == "help") // the texts are Cobra's
@@ -39,7 +39,7 @@ func TestHelp(t *testing.T) {
 // TestCompletion: bash can read the completion script, and the values of --output are completed.
 func TestCompletion(t *testing.T) {
 	var out bytes.Buffer
-	if code := execute(context.Background(), []string{"completion", "bash"}, &out, &out); code != 0 || out.Len() == 0 {
+	if code := (&app{stderr: &out}).execute(t.Context(), []string{"completion", "bash"}, &out); code != 0 || out.Len() == 0 {
 		t.Fatalf("completion ends with %d and prints %d bytes", code, out.Len())
 	}
 	bash := exec.CommandContext(t.Context(), "bash", "-n")
@@ -48,7 +48,7 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 	out.Reset()
-	if execute(context.Background(), []string{"__complete", "show", "-o", ""}, &out, new(bytes.Buffer)) != 0 || !strings.Contains(out.String(), "json") {
+	if (&app{stderr: io.Discard}).execute(t.Context(), []string{"__complete", "show", "-o", ""}, &out) != 0 || !strings.Contains(out.String(), "json") {
 		t.Errorf("%q, want json among the values of -o", out.String())
 	}
 }

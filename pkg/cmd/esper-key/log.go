@@ -17,64 +17,59 @@ const (
 // and a renewal must not depend on that. Records that find the queue full are dropped and counted.
 type logQueue struct {
 	*slog.Logger
-	dropped atomic.Int64
-	queue   chan func()
+	dropped         atomic.Int64
+	records         chan []byte
+	closing, closed chan struct{}
 }
 
-func newLog(to io.Writer, format string) (*logQueue, error) {
-	q := &logQueue{queue: make(chan func(), logRecords)}
-	record := writerFunc(func(text []byte) {
-		text = bytes.Clone(text)
-		q.add(func() { _, _ = to.Write(text) }) // nobody could be told of an error
-	})
+func newLog(to io.Writer, format string) *logQueue {
+	q := &logQueue{records: make(chan []byte, logRecords), closing: make(chan struct{}), closed: make(chan struct{})}
 	logger := func(to io.Writer) *slog.Logger {
 		options := &slog.HandlerOptions{ReplaceAttr: attrInWords}
-		if format == "text" {
-			return slog.New(slog.NewTextHandler(to, options))
+		if format == "json" {
+			return slog.New(slog.NewJSONHandler(to, options))
 		}
-		return slog.New(slog.NewJSONHandler(to, options))
+		return slog.New(slog.NewTextHandler(to, options))
 	}
-	if format != "text" && format != "json" {
-		return nil, usage("--log-format is neither text nor json")
-	}
-	q.Logger = logger(record)
-	direct := logger(to) // for what must not be dropped itself
-	go func() {
-		told := int64(0)
-		for write := range q.queue {
-			write()
-			if n := q.dropped.Load(); n > told {
-				direct.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
-				told = n
-			}
-		}
-	}()
-	return q, nil
+	q.Logger = logger(q)
+	go q.copy(to, logger(to))
+	return q
 }
 
-func (q *logQueue) add(f func()) {
+// Write adds a record to the queue.
+func (q *logQueue) Write(record []byte) (int, error) {
 	select {
-	case q.queue <- f:
+	case q.records <- bytes.Clone(record):
 	default:
 		q.dropped.Add(1)
 	}
+	return len(record), nil
 }
 
-// flush waits until the records are written, but not for long.
-func (q *logQueue) flush() {
-	written := make(chan struct{})
-	over := time.After(logEnd)
-	select {
-	case q.queue <- func() { close(written) }:
-	case <-over:
-		return
-	}
-	select {
-	case <-written:
-	case <-over:
+// copy writes the records until the queue is closed and empty. It tells direct how many were dropped: that record must
+// not be dropped itself.
+func (q *logQueue) copy(to io.Writer, direct *slog.Logger) {
+	defer close(q.closed)
+	told := int64(0)
+	for closing := q.closing; closing != nil || len(q.records) > 0; {
+		select {
+		case record := <-q.records:
+			_, _ = to.Write(record) // nobody could be told of an error
+		case <-closing:
+			closing = nil
+		}
+		if n := q.dropped.Load(); n > told {
+			direct.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
+			told = n
+		}
 	}
 }
 
-type writerFunc func([]byte)
-
-func (f writerFunc) Write(text []byte) (int, error) { f(text); return len(text), nil }
+// close waits until the records are written, but not for long.
+func (q *logQueue) close() {
+	close(q.closing)
+	select {
+	case <-q.closed:
+	case <-time.After(logEnd):
+	}
+}

@@ -26,19 +26,19 @@ const (
 )
 
 func main() {
-	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr, endSignals()...))
+	a := &app{stderr: os.Stderr}
+	os.Exit(a.execute(context.Background(), os.Args[1:], os.Stdout, endSignals()...))
 }
 
 // execute runs the command and returns its exit code. A signal ends the waits of the command. A renewal that has begun
 // is finished first, even after a second signal.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer, signals ...os.Signal) int {
-	a := &app{stderr: stderr}
+func (a *app) execute(ctx context.Context, args []string, stdout io.Writer, signals ...os.Signal) int {
 	ctx, stop := a.untilSignal(ctx, signals...)
 	defer stop()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetErr(a.stderr)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

@@ -58,6 +58,8 @@ type app struct {
 	storeName          string // what the store calls itself, once it is open
 	began              bool   // Cobra accepted the arguments, and the command runs
 
+	clientOptions []esper.Option // a test's
+
 	source atomic.Pointer[renew.Source] // the open one
 	log    atomic.Pointer[logQueue]     // the log of run
 	stderr io.Writer
@@ -221,5 +223,5 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 
 // client returns the options of every client for Esper: its User-Agent names this command.
 func (a *app) client() []esper.Option {
-	return []esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}
+	return append([]esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}, a.clientOptions...)
 }

@@ -37,8 +37,8 @@ is empty. After that, the file may be empty or gone. If it holds another key at
 a later start, that key is tried once the stored key is lost.
 
 --listen serves /metrics for Prometheus, /healthz (the renewal comes round) and
-/readyz (the key is neither lost nor past its end). It listens on the loopback
-interface unless the address names another.
+/readyz (the key has not ended, and Esper has not refused it). It listens on the
+loopback interface unless the address names another.
 
 If the key is lost, the command logs that, goes on, and uses the next key that
 "esper-key adopt" stores. Under systemd, it reports its state (sd_notify) and
@@ -78,11 +78,11 @@ type keeper struct {
 
 func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	ctx := c.Context()
-	k := &keeper{changed: make(chan struct{}, 1)}
-	if k.log, err = newLog(c.ErrOrStderr(), f.logFormat); err != nil {
-		return err
+	if f.logFormat != "text" && f.logFormat != "json" {
+		return usage("--log-format is neither text nor json")
 	}
-	defer k.log.flush()
+	k := &keeper{log: newLog(c.ErrOrStderr(), f.logFormat), changed: make(chan struct{}, 1)}
+	defer k.log.close()
 	if k.delivery, err = newDelivery(f, a); err != nil {
 		return err
 	}
@@ -195,6 +195,8 @@ func (k *keeper) unusable() string {
 	switch s := k.source.Status(); {
 	case s.Lost:
 		return "the key is lost"
+	case s.Refused:
+		return "Esper refused the key"
 	case !time.Now().Before(s.ExpiresAt):
 		return "the key has ended"
 	}

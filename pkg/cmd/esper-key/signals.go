@@ -23,7 +23,9 @@ func (s stopped) Error() string { return "stopped by a signal" }
 func (a *app) untilSignal(ctx context.Context, signals ...os.Signal) (context.Context, func()) {
 	ctx, end := context.WithCancelCause(ctx)
 	came := make(chan os.Signal, 1)
-	signal.Notify(came, signals...)
+	for _, s := range signals { // without any, Notify would catch all
+		signal.Notify(came, s)
+	}
 	go func() {
 		for s := range came {
 			end(stopped{s})

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+)
+
+// here runs a command in this process, with the server in memory, so that both have the clock of a bubble.
+func (o *operator) here(a *app, ctx context.Context, args ...string) *result {
+	o.t.Helper()
+	var stdout, stderr bytes.Buffer
+	a.stderr, a.clientOptions = &stderr, []esper.Option{esper.WithTransport(o.server.Transport())}
+	code := a.execute(ctx, append(args, "--environment", o.server.URL, "--store", o.store), &stdout)
+	o.remember(stderr.String())
+	return &result{o.t, args, stdout.String(), stderr.String(), code}
+}
+
+// keeps starts `esper-key run` in this process, and returns its source of the key. stop ends it.
+func (o *operator) keeps(args ...string) (k *keeper, stop func()) {
+	o.t.Helper()
+	a, ended := new(app), make(chan *result)
+	ctx, cancel := context.WithCancel(o.t.Context())
+	go func() { ended <- o.here(a, ctx, append([]string{"run"}, args...)...) }()
+	synctest.Wait()
+	source := a.source.Load()
+	if source == nil {
+		o.t.Fatal((<-ended).stderr)
+	}
+	return &keeper{source: source}, func() { cancel(); (<-ended).wants(0) }
+}
+
+// TestAgreement: within one poll of run, which is a minute, run and the other commands say the same of a key, whatever
+// has happened to it.
+func TestAgreement(t *testing.T) {
+	t.Parallel()
+	const minute = time.Minute + time.Second
+	refused := func(o *operator) {
+		o.server.Revoke()
+		o.edit(func(d map[string]any) { d["refused_at"] = time.Now() }) // a command has noted it
+	}
+	lost := func(o *operator) {
+		refused(o)
+		time.Sleep(3 * minute) // run has Esper refuse the key once more
+		if !strings.Contains(read(o.path()), `"lost_at"`) {
+			o.t.Errorf("the document does not tell that the key is lost: %s", read(o.path()))
+		}
+	}
+	for name, test := range map[string]struct {
+		before, happens    func(o *operator) // run is started in between
+		wait               time.Duration     // if it is not one poll
+		ready              string            // what /readyz says; empty if the key is good
+		says               string            // what the commands say that do not succeed
+		show, check, token int               // the exit codes
+	}{
+		"good": {},
+		"due, and not renewed": {
+			before: func(o *operator) {
+				o.due(5 * day)
+				o.server.FailOperation("renewToken", -1, espertest.Fault{Status: 503})
+			},
+			check: stateWarning, says: "ends on",
+		},
+		"ended": {
+			before: func(o *operator) {
+				o.due(minute / 2)
+				o.server.Fail(-1, espertest.Fault{Status: 503})
+			},
+			ready: "the key has ended", show: exitFailed, check: stateCritical, token: exitFailed, says: "ended",
+		},
+		"refused once": {
+			happens: refused, ready: "Esper refused the key",
+			show: exitPerson, check: stateCritical, token: exitPerson, says: "401",
+		},
+		"lost": {
+			happens: lost, ready: "the key is lost",
+			show: exitPerson, check: stateCritical, token: exitPerson, says: "the key is lost",
+		},
+		"replaced":           {happens: func(o *operator) { o.replaceKey() }},
+		"replaced when lost": {happens: func(o *operator) { lost(o); o.replaceKey() }},
+		"refused by a gateway": {
+			happens: func(o *operator) { o.server.Fail(-1, espertest.Fault{Status: 401, Body: "<html>"}) },
+			wait:    25 * time.Hour, // run asks once a day
+			show:    exitFailed, check: stateUnknown, says: "401",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				o := newOperator(t)
+				key := filepath.Join(o.folder, "first")
+				write(t, key, o.server.Token())
+				o.here(new(app), t.Context(), "adopt", "--key-file", key).wants(0)
+				if test.before != nil {
+					test.before(o)
+				}
+				file := filepath.Join(o.folder, "token")
+				k, stop := o.keeps("--write-token", file)
+				if test.happens != nil {
+					test.happens(o)
+				}
+				time.Sleep(max(test.wait, minute))
+				if got := k.unusable(); got != test.ready {
+					t.Errorf("/readyz says %q, want %q", got, test.ready)
+				}
+				for command, code := range map[string]int{"show": test.show, "check": test.check, "token": test.token} {
+					r := o.here(new(app), t.Context(), command)
+					if r.wants(code); code != 0 {
+						r.wants(code, test.says)
+						continue
+					}
+					got := strings.TrimSpace(r.stdout)
+					if command == "token" && (got != o.server.Token() || read(file) != got) {
+						t.Errorf("token prints %q, and the file has %q, want the key of the server", got, read(file))
+					}
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// replaceKey has a person make a new key, and adopt it by another process than run.
+func (o *operator) replaceKey() {
+	o.t.Helper()
+	path := filepath.Join(o.folder, "next")
+	write(o.t, path, o.server.NewKey())
+	o.here(new(app), o.t.Context(), "adopt", "--key-file", path).wants(0)
+}
+
+// TestYear: as many renewals as in a year leave no goroutine, and no more memory in use than the first: not even the
+// 300 KiB in 20 days from which a year of looking at the store each minute would make 5 MiB. No other test runs meanwhile.
+func TestYear(t *testing.T) {
+	const lifetime, renewals, most = 5 * day, 5, 300 << 10
+	synctest.Test(t, func(t *testing.T) {
+		o := newOperator(t, espertest.WithLifetime(lifetime))
+		key := filepath.Join(o.folder, "first")
+		write(t, key, o.server.Token())
+		file := filepath.Join(o.folder, "token")
+		_, stop := o.keeps("--key-file", key, "--write-token", file)
+		used := func() (heap uint64, goroutines int) {
+			synctest.Wait()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc, runtime.NumGoroutine()
+		}
+		time.Sleep(lifetime)
+		heap, goroutines := used()
+		time.Sleep(renewals * lifetime * 4 / 5)
+		if now, running := used(); now > heap+most || running > goroutines {
+			t.Errorf("%d KiB and %d goroutines are in use, after the first renewal %d and %d", now>>10, running, heap>>10, goroutines)
+		}
+		if n := o.posts(); n < renewals || read(file) != o.server.Token() {
+			t.Errorf("%d renewals, and the file has %q", n, read(file))
+		}
+		stop()
+	})
+}
