@@ -260,6 +260,9 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
+	if _, slow := resp.Body.(dribble); slow {
+		_ = http.NewResponseController(w).Flush()
+	}
 	_, _ = io.Copy(w, resp.Body)
 	_ = resp.Body.Close()
 }

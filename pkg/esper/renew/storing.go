@@ -118,6 +118,7 @@ func (s *Source) storeError(doing string, err error, keys ...string) error {
 	if strings.Contains(text, name) {
 		what = "the key document"
 	}
+	keys = append(keys, s.initial.Reveal())
 	if held := s.now.Load(); held != nil {
 		keys = append(keys, held.state.Doc.Key.Reveal())
 		keys = append(keys, held.state.Doc.Aside()...)

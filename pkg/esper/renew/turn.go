@@ -19,7 +19,7 @@ const (
 	askTime   = 30 * time.Second       // for one question to the server
 	briefTime = 10 * time.Second       // for the one of RenewIfDue
 	saveAgain = 100 * time.Millisecond // the pause after a failed save of a new key
-	stopTime  = 110 * time.Second      // how long turns may go on after Close, or after the end of Run's context
+	stopTime  = 105 * time.Second      // how long turns may go on after Close, or after the end of Run's context
 	leastStop = 3 * time.Second        // the same for Close if Run has used up stopTime
 )
 
