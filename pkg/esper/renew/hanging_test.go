@@ -18,7 +18,8 @@ import (
 // part is something that a source calls. Once it hangs, no call returns before the part is released, or its context ends.
 type part struct {
 	hangs    atomic.Bool
-	deaf     bool // ignores the context
+	waiting  atomic.Int32 // calls that have not returned
+	deaf     bool         // ignores the context
 	released chan struct{}
 }
 
@@ -26,6 +27,8 @@ func (p *part) call(ctx context.Context) error {
 	if !p.hangs.Load() {
 		return nil
 	}
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
 	if p.deaf {
 		ctx = context.Background()
 	}
@@ -275,6 +278,9 @@ func TestDeadMount(t *testing.T) {
 			t.Errorf("Status: %+v", status)
 		}
 		time.Sleep(2 * time.Hour)
+		if n := dead.waiting.Load(); n > 2 {
+			t.Errorf("%d calls of the store hang at once, want 2 at most", n)
+		}
 		dead.hangs.Store(false)
 		close(dead.released)
 		time.Sleep(time.Minute)
