@@ -124,6 +124,17 @@ func (d Document) setAside(old Document) Document {
 	return d
 }
 
+// aside reports whether d's key is set aside in other.
+func (d Document) aside(other Document) bool { return slices.Contains(other.Aside(), d.Key.Reveal()) }
+
+// unsure notes an attempt that may be under way at now. A key that was set aside needs that: the document that had the
+// note of its attempt is gone.
+func (d Document) unsure(now time.Time) Document {
+	begun := plain(now)
+	d.Attempt = Attempt{ID: d.Lineage + begun.Format(" 15:04:05"), Begun: begun, Until: begun.Add(longestAttempt)}
+	return d
+}
+
 // merge joins the changes of two processes to the document of one key. base is the document before them, ours has
 // the changes of this process, and theirs is what the store has now. Where theirs differs from base, theirs counts.
 func merge(base, ours, theirs Document) Document {

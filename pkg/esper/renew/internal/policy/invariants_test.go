@@ -34,7 +34,7 @@ func (e *explorer) checkLeft(w *world, i int) {
 	if p.Arrived == k && !late && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
 		e.bad(w, "I1", "a program ends, and its new key is not stored")
 	}
-	if p.Unread && !p.S.Doc.Answer.IsZero() && w.Store.Key == p.S.Doc.Key && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
+	if p.Unread && !late && !p.S.Doc.Answer.IsZero() && w.Store.Key == p.S.Doc.Key && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
 		e.bad(w, "I7", "a program ends, and an answer that may hold a key is not stored")
 	}
 }

@@ -10,6 +10,9 @@ import (
 func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State, Turn) {
 	t.Read = Read
 	ours, given := s.Doc, t.Given
+	if given.aside(d) || given.aside(ours) {
+		t.Given = given.unsure(now)
+	}
 	if !given.Key.IsZero() && d.Key == given.Key {
 		t.Given, t.Ask = Document{}, AskNow                  // it is stored already: does it work?
 		if d.Lineage == given.Lineage && d.Key != ours.Key { // saved a moment ago, although the store reported an error
@@ -139,10 +142,7 @@ func (s State) comparedAside(t Turn, o Outcome, now time.Time) (State, Turn) {
 	case !o.Refused:
 		d := o.Doc
 		d.Key = wire.NewSecret(keys[t.Aside])
-		d = d.Begun("of " + Hash(d.Key)).setAside(Document{SetAside: s.Doc.SetAside})
-		// Its own document is gone, and with that the note of a renewal that may be under way.
-		begun := plain(o.Began)
-		d.Attempt = Attempt{ID: d.Lineage + begun.Format(" 15:04:05"), Begun: begun, Until: begun.Add(longestAttempt)}
+		d = d.Begun("of " + Hash(d.Key)).setAside(Document{SetAside: s.Doc.SetAside}).unsure(o.Began)
 		s = s.take(d, now, o.Random)
 		t = t.afresh()
 		t.Said, s.Asked = Accepted, o.Began

@@ -212,14 +212,14 @@ func (s State) complete(d Document, now time.Time, random float64) State {
 
 // posted takes in the outcome of a renewal.
 func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
+	if t.trouble() {
+		t.Read, t.Saves = Unread, 0 // the store is tried again, since there may be something to save
+	}
 	switch {
 	case !o.Doc.Key.IsZero():
 		s = s.take(s.Doc.successor(o.Doc), now, o.Random)
 		s.Fresh = true
-		next := Turn{Stop: t.Stop, Said: Accepted}
-		if t.Saves == 0 {
-			next.Read = t.Read
-		}
+		next := Turn{Stop: t.Stop, Said: Accepted, Read: t.Read}
 		if s.Doc.ExpiresAt.IsZero() {
 			next.Ask = AskNow
 		}
