@@ -137,7 +137,7 @@ func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 	if err := errors.Join(err, queryErr, nothingElse(u, rest)); err != nil {
 		return nil, nil, err
 	}
-	_, err = keyfile.Database(path, readOnly) // it warns of nothing that renew.Open does not warn of again
+	err = keyfile.Database(path).Inspect(context.Background(), readOnly) // it warns of nothing that renew.Open does not warn of again
 	if readOnly && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s does not exist; `esper-key adopt` makes it", renew.ErrNoKey, path)
 	}

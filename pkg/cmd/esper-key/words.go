@@ -25,7 +25,7 @@ func inWords(text string) string {
 		"compare EnterpriseID and DeveloperAppID with what TokenInfo says", "`esper-key show` tells its enterprise and its app",
 		"TokenInfo: ", "asking about the key: ", "RenewToken: ", "renewing the key: ",
 		"ListPersonalAccessTokens: ", "asking for the personal access tokens: ", "RenewPersonalAccessToken: ", "renewing the personal access token: ",
-		"strconv.ParseBool: ", "", "the path given to File", "the path", "; use os.ExpandEnv, or write", "; write",
+		"strconv.ParseBool: ", "",
 	).Replace(text)
 	const ofGo = `\b(With[A-Z]|(Source|Client|Retry|RenewalError|os)\.[A-Z]|TokenInfo\b|RenewToken\b|\w+PersonalAccessToken)`
 	return regexp.MustCompile(` ?\([^()]*`+ofGo+`[^()]*\)|[;,] [^;:,]*`+ofGo+`[^;:]*`).ReplaceAllString(text, "")

@@ -1,5 +1,5 @@
 // Package keyfile knows how a file that holds a key is read, written and checked. [Store] keeps a document in a file,
-// for the processes of one host. [Database] checks the file that a database engine reads and writes.
+// for the processes of one host. [Database] is the file that a database engine reads and writes.
 //
 // Other users of the machine are not trusted: the file, its lock, its folder and every link on the way have to belong to
 // root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives them what
@@ -28,13 +28,13 @@ var ErrConflict = errors.New("the stored document was changed by another process
 
 // Store is a file. It is safe for concurrent use.
 type Store struct {
-	given string // the path as it was given
-	path  string // absolute
-	group bool   // the file's group may read it
+	given  string // the path as it was given
+	path   string // absolute
+	group  bool   // the file's group may read it
+	engine bool   // a database engine writes the file, and a journal beside it
 
 	rename func(from, to string) error // os.Rename, except in tests
 	sync   func(folder string) error   // syncFolder, except in tests
-	unlock func(*os.File) error        // unlockFile, except in tests
 
 	mu    sync.Mutex
 	found []string // all warnings so far
@@ -44,7 +44,7 @@ type Store struct {
 // New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
 // A new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
-	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder, unlock: unlockFile}
+	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder}
 	if absolute, err := filepath.Abs(path); err == nil {
 		s.path = absolute
 	}
@@ -70,18 +70,27 @@ func (s *Store) warn(text string) {
 	}
 }
 
-// Inspect looks at the file, its folder and the way there, without a change. Its error is the one that Save would
-// return. With readOnly it only warns.
+// Inspect looks at the file, its folder and the way there. Its error is the one that Save would return. It narrows the
+// folder as Save does, and makes nothing, except for a [Database]. With readOnly it changes nothing, and judges nobody.
 func (s *Store) Inspect(_ context.Context, readOnly bool) error {
+	doing := writing
+	if readOnly {
+		doing = reading
+	}
 	p, err := find(s.path)
 	switch {
 	case err != nil:
-	case readOnly && p.file != nil && mounted(p.target):
-		s.warn("it is mounted by itself, so a renewed key will not be seen here; " + mountFolder)
-	case !readOnly && p.folder != nil: // else a save makes the folder
-		err = p.judge(true, s.warn)
+	case !readOnly && (s.engine || p.folder != nil): // else the first save makes the folder
+		p, err = s.prepare()
+	case readOnly && p.mounted() && s.engine:
+		err = permanent(alone, mountFolder)
+	case readOnly && p.mounted():
+		s.warn(alone + "; " + mountFolder)
 	}
-	return explain(s.path, writing, err)
+	if err == nil && s.engine {
+		err = p.forEngine(readOnly)
+	}
+	return explain(s.path, doing, err)
 }
 
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes
@@ -125,40 +134,40 @@ func (s *Store) look(ctx context.Context) (content []byte, settled bool, err err
 // Save replaces the content if its version is still version.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	for err = errLockLost; errors.Is(err, errLockLost); {
-		newVersion, err = s.save(ctx, document, version)
-	}
-	return newVersion, explain(s.path, writing, err)
-}
-
-func (s *Store) save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
-	}
-	p, err := s.prepare(true)
-	if err != nil {
-		return "", err
-	}
-	held, err := s.lock(ctx, p)
-	if err != nil {
-		return "", err
-	}
-	defer s.release(held)
-	current, err := s.complete(ctx, p)
-	if err == nil && hash(current) != version {
-		err = ErrConflict
-	}
-	if err == nil {
-		err = s.replace(ctx, p, held, current, document)
+		err = s.save(ctx, document, version)
 	}
 	if err != nil {
-		return "", err
+		return "", explain(s.path, writing, err)
 	}
 	return hash(document), nil
 }
 
+func (s *Store) save(ctx context.Context, document []byte, version string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p, err := s.prepare()
+	if err != nil {
+		return err
+	}
+	held, err := s.lock(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer held.Close() //nolint:errcheck // the file is empty
+	current, err := s.complete(ctx, p)
+	switch {
+	case err != nil:
+		return err
+	case hash(current) != version:
+		return ErrConflict
+	}
+	return s.replace(ctx, p, held, current, document)
+}
+
 // prepare makes the folder if it is missing, and narrows it if it is our own and was widened: at each start of a pod
 // with fsGroup, the kubelet lets that group write in each folder of the volume. Then it judges the place.
-func (s *Store) prepare(sticky bool) (place, error) {
+func (s *Store) prepare() (place, error) {
 	p, err := find(s.path)
 	switch {
 	case err != nil:
@@ -177,7 +186,7 @@ func (s *Store) prepare(sticky bool) (place, error) {
 		p, err = find(s.path) // nobody else can change it any more
 	}
 	if err == nil {
-		err = p.judge(sticky, s.warn)
+		err = p.judge(!s.engine, s.warn)
 	}
 	return p, err
 }

@@ -188,7 +188,7 @@ func TestLockFileRemoved(t *testing.T) {
 	if err := os.Remove(s.path + ".lock"); err != nil {
 		t.Fatal(err)
 	}
-	s.release(held)
+	_ = held.Close()
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}

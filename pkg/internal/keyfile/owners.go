@@ -15,9 +15,10 @@ const (
 	// unmapped is the user to whom everything seems to belong that a user namespace, such as a container, does not know.
 	unmapped = 65534
 
+	alone       = "it is mounted by itself, so it can be neither replaced nor seen when another process replaces it"
 	mountFolder = "mount its folder instead (docker -v folder:folder, a volume without subPath)"
-	useOwn      = "use a folder of its own below it, which is made with mode 0700; in a container volume too (fsGroup, emptyDir)"
-	useRoots    = "use a folder such as /var/lib/esper-key, above which only root can write"
+	useOwn      = "use a folder such as /var/lib/esper-key, in which, and for root also above which, only root and the user of the service can write; " +
+		"in a container volume (fsGroup, emptyDir), use a folder of its own below it, which is made with mode 0700"
 )
 
 func isOwner(info fs.FileInfo, users ...int) bool {
@@ -55,21 +56,23 @@ func (p place) trusts(info fs.FileInfo) bool {
 // For root the folders above count too: who can rename one of them can replace the file, and gets it if root gives the
 // file to the owner of its folder.
 func (p place) judge(sticky bool, warn func(string)) (err error) {
-	if err := p.judgeMount(); err != nil || !hasModes {
-		return err
-	}
 	me := os.Geteuid()
 	owned := func(what string, info fs.FileInfo, fine bool, harm string) {
 		switch text := what + " belongs to "; {
 		case isUnknown(info):
 			warn(text + "a user whom this container does not know")
 		case !fine && err == nil:
-			err = permanent(text+another(info)+", who could "+harm, "use a folder in which only root and the user of the service can write")
+			err = permanent(text+another(info)+", who could "+harm, useOwn)
 		}
+	}
+	switch {
+	case p.mounted():
+		return permanent(alone, mountFolder)
+	case !hasModes:
+		return nil
 	}
 	for _, s := range p.way {
 		final, mode := s.path == filepath.Dir(p.target), s.info.Mode()
-		text := fmt.Sprintf("others could replace the file, since the folder %s has mode %#o", s.path, mode.Perm())
 		switch {
 		case mode&fs.ModeSymlink != 0: // the service may lead root from one folder of its own to another such
 			uid, _ := ownerOf(s.info)
@@ -81,16 +84,15 @@ func (p place) judge(sticky bool, warn func(string)) (err error) {
 			continue
 		}
 		owned("the folder "+s.path, s.info, isOwner(s.info, 0, me) || me == 0 && p.trusts(s.info), "replace the file")
+		text := fmt.Sprintf("others could replace the file, since the folder %s has mode %#o", s.path, mode.Perm())
 		switch {
 		case err != nil || mode&othersWrite == 0:
 		case mode&fs.ModeSticky != 0 && (sticky || !final) && isOwner(p.folder, 0, me):
 			// Nobody removes what is another's here, but anybody could have made the folder of a service.
-		case final && (me != 0 || mounted(s.path)):
-			err = permanent(text, useOwn)
 		case !final && mounted(s.path):
 			warn(text + ", as the volume lets them")
 		default:
-			err = permanent(text, useRoots)
+			err = permanent(text, useOwn)
 		}
 	}
 	if p.file != nil {
@@ -100,14 +102,6 @@ func (p place) judge(sticky bool, warn func(string)) (err error) {
 		warn(fmt.Sprintf("other users can read it: it has mode %#o; chmod 600 it, or 640 for programs of its group", p.file.Mode().Perm()))
 	}
 	return err
-}
-
-// judgeMount returns an error for a file that is mounted by itself.
-func (p place) judgeMount() error {
-	if p.file == nil || !mounted(p.target) {
-		return nil
-	}
-	return permanent("it is mounted by itself, so it can be neither replaced nor seen when another process replaces it", mountFolder)
 }
 
 // wide reports whether others can read the file, or write it.
@@ -125,44 +119,63 @@ func (p place) widened() bool {
 	return err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, foreign)
 }
 
-// own gives the new file its mode, and the owner and the group of the file that it replaces. If there is no
-// such file and root makes the new one, it gets the owner and the group of the folder.
-func (p place) own(out *os.File, mode fs.FileMode, warn func(string)) error {
-	mine, err := out.Stat()
-	if err != nil || !hasModes {
-		return err
+// restored reports whether a file belongs to somebody else, in a folder of this user's.
+func restored(path string) bool {
+	p, err := find(path)
+	return err == nil && p.file != nil && !isMine(p.file) && isMine(p.folder)
+}
+
+// make makes a file that only its owner may read.
+func (p place) make(path string) (*os.File, error) {
+	made, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		give(made, p.folder)
 	}
-	like := mine
-	if p.file != nil {
-		like = p.file
-	} else if os.Geteuid() == 0 {
-		like = p.folder
-	}
-	uid, gid := ownerOf(like)
-	if myUID, myGID := ownerOf(mine); uid != myUID || gid != myGID {
-		err = out.Chown(uid, gid)
-	}
-	if err != nil && !isMine(like) && !isUnknown(like) {
-		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it", uid, gid)
-		return &Error{text: text, hint: fmt.Sprintf("run this program as that user, or give the file to this one (chown %d)", os.Geteuid()), err: err, permanent: true}
-	}
-	if err != nil && mode != 0o600 {
-		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; let this user join the group, or let the unit use chown", gid, plainText(err)))
-		mode = 0o600
-	}
-	return out.Chmod(mode)
+	return made, err
 }
 
 // give gives what root has just made to the owner and the group of the folder that it is in, so that the service can
 // use it.
 func give(made *os.File, folder fs.FileInfo) {
-	if uid, gid := ownerOf(folder); hasModes && os.Geteuid() == 0 && !isUnknown(folder) {
-		_ = made.Chown(uid, gid) // if this fails, the service's next save says so
+	if os.Geteuid() == 0 && !isUnknown(folder) {
+		_ = chown(made, folder) // if this fails, the service's next save says so
 	}
 }
 
-// restored reports whether a file belongs to somebody else, in a folder of this user's.
-func restored(path string) bool {
-	p, err := find(path)
-	return err == nil && p.file != nil && !isMine(p.file) && isMine(p.folder)
+// chown gives a file or a folder the owner and the group of another one.
+func chown(file *os.File, like fs.FileInfo) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	uid, gid := ownerOf(like)
+	if u, g := ownerOf(info); u == uid && g == gid {
+		return nil
+	}
+	return file.Chown(uid, gid)
+}
+
+// own gives the new file its mode, and the owner and the group of the file that it replaces. If there is no
+// such file and root makes the new one, it gets the owner and the group of the folder.
+func (p place) own(out *os.File, mode fs.FileMode, warn func(string)) error {
+	like := p.file
+	switch {
+	case !hasModes:
+		return nil
+	case like == nil && os.Geteuid() == 0:
+		like = p.folder
+	case like == nil:
+		return out.Chmod(mode)
+	}
+	uid, gid := ownerOf(like)
+	switch err := chown(out, like); {
+	case err == nil:
+	case !isMine(like) && !isUnknown(like):
+		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it", uid, gid)
+		return &Error{text: text, hint: fmt.Sprintf("run this program as that user, or give the file to this one (chown %d)", os.Geteuid()), err: err, permanent: true}
+	case mode != 0o600:
+		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; let this user join the group, or let the unit use chown", gid, plainText(err)))
+		mode = 0o600
+	}
+	return out.Chmod(mode)
 }

@@ -104,6 +104,9 @@ func mounted(path string) bool {
 	return false
 }
 
+// mounted reports whether the file is mounted by itself.
+func (p place) mounted() bool { return p.file != nil && mounted(p.target) }
+
 // makeFolder makes a folder, and those above it that are missing. What root makes gets the owner of the folder above.
 func makeFolder(folder string, mode fs.FileMode) error {
 	above, err := os.Stat(filepath.Dir(folder))

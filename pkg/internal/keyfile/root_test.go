@@ -92,11 +92,11 @@ func TestRole(t *testing.T) {
 	_, version, err := s.Load(t.Context())
 	switch {
 	case strings.HasPrefix(role, "inspect"):
-		err = s.Inspect(t.Context(), false)
+		err = s.Inspect(t.Context(), strings.Contains(role, "to read"))
 	case role == "read the database":
-		_, err = Database(path, true)
+		err = Database(path).Inspect(t.Context(), true)
 	case role == "write the database":
-		_, err = Database(path, false)
+		err = Database(path).Inspect(t.Context(), false)
 	case err == nil && role != "load":
 		_, err = s.Save(t.Context(), []byte("by another process"), version)
 	}
@@ -197,7 +197,7 @@ func TestRefused(t *testing.T) {
 				}
 			}
 			if name != "another's lock" {
-				if _, err := Database(path, false); err == nil {
+				if Database(path).Inspect(t.Context(), false) == nil {
 					t.Error("Database takes it")
 				}
 				if got := as(t, test.user, "inspect", path); !strings.Contains(got, test.want) {
@@ -277,8 +277,9 @@ func TestAdviceForOthers(t *testing.T) {
 			t.Errorf("%s: %q\nwant %q", role, got, want)
 		}
 	}
-	check(reader, "load", path, toRead, toWrite)
-	check(reader, "read the database", db, toRead, toWrite)
+	for role, path := range map[string]string{"load": path, "inspect to read": path, "read the database": db} {
+		check(reader, role, path, toRead, toWrite)
+	}
 	must(t, os.Chmod(at+"/service", 0o755))
 	check(reader, "load", path, toRead, toWrite)
 	check(reader, "inspect", path, "belongs to another user (64101)", toRead)
@@ -312,7 +313,7 @@ func TestMounts(t *testing.T) {
 	}
 	s := New(path, false)
 	must(t, s.Inspect(t.Context(), true))
-	if warned := s.Warnings(); len(warned) != 1 || !strings.Contains(warned[0], "a renewed key will not be seen here") {
+	if warned := s.Warnings(); len(warned) != 1 || !strings.Contains(warned[0], "nor seen when another process replaces it") {
 		t.Errorf("a reader is warned of %q", warned)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {

@@ -54,12 +54,11 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 // write makes the file at path, with the owner and the group of the target, and returns once its content would
 // survive a crash.
 func (p place) write(path string, content []byte, mode fs.FileMode, warn func(string)) error {
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := p.make(path)
 	if err != nil {
 		return err
 	}
-	err = p.own(out, mode, warn)
-	if err == nil {
+	if err = p.own(out, mode, warn); err == nil {
 		_, err = out.Write(content)
 	}
 	return errors.Join(err, out.Sync(), out.Close())
@@ -83,7 +82,7 @@ var errLockLost = errors.New("the lock file was removed while it was locked")
 func lockName(p place) string { return p.target + ".lock" }
 
 // lock waits until it has locked the lock file. The file that it has locked is the one at that path: somebody may have
-// removed another one meanwhile.
+// removed another one meanwhile. To close the file unlocks it, and not every file system can unlock it otherwise.
 func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 	for {
 		file, err := p.openLock(lockName(p))
@@ -92,7 +91,7 @@ func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 			if locked, err = lockFile(file); locked && isAt(file, lockName(p)) {
 				return file, nil
 			}
-			s.release(file)
+			_ = file.Close()
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody removes it all the time
 			return nil, explain(s.path, locking, err)
@@ -107,9 +106,8 @@ func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 
 // openLock opens the lock file, or makes it. It does not wait, whatever lies there.
 func (p place) openLock(path string) (*os.File, error) {
-	made, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	made, err := p.make(path)
 	if err == nil {
-		give(made, p.folder)
 		return made, nil
 	}
 	info, statErr := os.Lstat(path)
@@ -125,12 +123,6 @@ func (p place) openLock(path string) (*os.File, error) {
 		}
 	}
 	return nil, permanent(name+"belongs to "+another(info), "remove the lock, or give it to this user")
-}
-
-// release unlocks the file. It closes the file in any case, which unlocks it too: not every file system can unlock.
-func (s *Store) release(held *os.File) {
-	_ = s.unlock(held)
-	_ = held.Close()
 }
 
 // isAt reports whether an open file is the one at path.

@@ -42,5 +42,3 @@ func lockFile(file *os.File) (locked bool, err error) {
 	}
 	return err == nil, err
 }
-
-func unlockFile(file *os.File) error { return syscall.Flock(int(file.Fd()), syscall.LOCK_UN) }

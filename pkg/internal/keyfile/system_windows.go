@@ -25,7 +25,3 @@ func lockFile(file *os.File) (locked bool, err error) {
 	}
 	return err == nil, err
 }
-
-func unlockFile(file *os.File) error {
-	return windows.UnlockFileEx(windows.Handle(file.Fd()), 0, 1, 0, new(windows.Overlapped))
-}

@@ -109,7 +109,7 @@ func TestTypes(t *testing.T) {
 		}
 		_, _, loadErr := s.Load(t.Context())
 		_, saveErr := s.Save(t.Context(), []byte("x"), "")
-		_, databaseErr := Database(s.path, false)
+		databaseErr := Database(s.path).Inspect(t.Context(), false)
 		for _, err := range []error{loadErr, saveErr, databaseErr} {
 			if name == "dead link" {
 				wantError(t, s, err, true, "symbolic links")
@@ -130,32 +130,41 @@ func TestTypes(t *testing.T) {
 }
 
 // At each start of a pod with fsGroup, the kubelet gives all of the volume to the group. The folder of its own that the
-// store has made there is narrowed again, and the file too.
+// store has made there is narrowed again, by the first look at it. A folder in which something else lies is refused.
 func TestWidened(t *testing.T) {
-	volume := t.TempDir()
-	s := New(filepath.Join(volume, "own", "key.json"), false)
-	save(t, s, "x")
-	kubelet := func() {
-		for path, perm := range map[string]fs.FileMode{"own": 0o770 | fs.ModeSetgid, "own/key.json": 0o660, "own/key.json.lock": 0o660} {
-			if err := os.Chmod(filepath.Join(volume, path), perm); err != nil {
-				t.Fatal(err)
+	for name, use := range map[string]func(s *Store) error{
+		"Inspect": func(s *Store) error { return s.Inspect(t.Context(), false) },
+		"Save": func(s *Store) error {
+			_, version, _ := s.Load(t.Context())
+			_, err := s.Save(t.Context(), []byte("y"), version)
+			return err
+		},
+		"Database": func(s *Store) error { s.engine = true; return s.Inspect(t.Context(), false) },
+	} {
+		s := fresh(t)
+		save(t, s, "x")
+		folder := filepath.Dir(s.path)
+		kubelet := func() {
+			for path, perm := range map[string]fs.FileMode{folder: 0o770 | fs.ModeSetgid, s.path: 0o660, s.path + ".lock": 0o660} {
+				if err := os.Chmod(path, perm); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
+		kubelet()
+		if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != 0o770 { // who only reads changes nothing
+			t.Errorf("a reader: %v, %#o", err, mode(t, folder))
+		}
+		if err := use(s); err != nil || mode(t, folder) != 0o750 {
+			t.Errorf("%s: %v, %#o", name, err, mode(t, folder))
+		}
+		if warned := strings.Join(s.Warnings(), "\n"); !strings.Contains(warned, "narrowed") || !strings.Contains(warned, "mode 0660") {
+			t.Errorf("%s: warned of %s", name, warned)
+		}
+		kubelet()
+		put(filepath.Join(folder, "theirs"), "")
+		wantError(t, s, use(s), true, "others could replace the file") // it is not a folder of its own
 	}
-	kubelet()
-	wantLoad(t, s, "x")
-	save(t, s, "y")
-	if file, folder := mode(t, s.path), mode(t, filepath.Dir(s.path)); file != 0o600 || folder != 0o750 {
-		t.Errorf("%#o in %#o after a save", file, folder)
-	}
-	if warned := strings.Join(s.Warnings(), "\n"); !strings.Contains(warned, "narrowed") || !strings.Contains(warned, "mode 0660") {
-		t.Errorf("warned of %s", warned)
-	}
-	kubelet()
-	put(filepath.Join(volume, "own", "theirs"), "")
-	_, version, _ := s.Load(t.Context())
-	_, err := s.Save(t.Context(), []byte("z"), version)
-	wantError(t, s, err, true, "others could replace the file") // it is not a folder of its own
 }
 
 // A file that others can read is told at once. A mode that is as it may be stays, whatever the store would make.
@@ -178,15 +187,6 @@ func TestModeOfOld(t *testing.T) {
 		if got := mode(t, s.path); got != want || len(s.Warnings()) > 0 {
 			t.Errorf("%#o became %#o, want %#o", perm, got, want)
 		}
-	}
-}
-
-// A file system that cannot unlock (FUSE, network) does not lock the process out of its own store.
-func TestUnlockFails(t *testing.T) {
-	s := fresh(t)
-	s.unlock = func(*os.File) error { return syscall.ENOSYS }
-	for range 3 {
-		save(t, s, "x")
 	}
 }
 
@@ -282,7 +282,8 @@ func TestLongName(t *testing.T) {
 // Database makes a file for its user alone, takes it from others, and lets nobody put a journal beside it.
 func TestDatabase(t *testing.T) {
 	s := fresh(t)
-	if _, err := Database(s.path, true); !errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
+	s.engine = true
+	if err := s.Inspect(t.Context(), true); !errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
 		t.Errorf("a reader: %v", err)
 	}
 	for _, test := range [][2]fs.FileMode{{0, 0o600}, {0o640, 0o640}, {0o644, 0o640}, {0o666, 0o640}} {
@@ -290,8 +291,9 @@ func TestDatabase(t *testing.T) {
 		if perm != 0 {
 			_ = os.Chmod(s.path, perm)
 		}
-		warnings, err := Database(s.path, false)
-		if err := Narrow(s.path); err != nil {
+		err := s.Inspect(t.Context(), false)
+		warnings := s.Warnings()
+		if err := s.Narrow(); err != nil {
 			t.Error(err)
 		}
 		if got := mode(t, s.path); got != want || err != nil || (len(warnings) > 0) != (perm&^ours != 0) {
@@ -301,7 +303,7 @@ func TestDatabase(t *testing.T) {
 	put(filepath.Join(filepath.Dir(s.path), "theirs"), "")
 	for _, perm := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o770} {
 		_ = os.Chmod(filepath.Dir(s.path), perm)
-		_, err := Database(s.path, false)
+		err := s.Inspect(t.Context(), false)
 		wantError(t, s, err, true, "others could replace the file")
 	}
 }

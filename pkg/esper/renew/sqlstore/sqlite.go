@@ -34,19 +34,18 @@ func (s *store) Inspect(ctx context.Context, readOnly bool) error {
 	if _, err := os.Lstat(path); path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	s.file.Store(&path)
-	warnings, err := keyfile.Database(path, readOnly)
-	s.warnings.Store(&warnings)
-	if err != nil || readOnly {
+	file := keyfile.Database(path)
+	s.file.Store(file)
+	if err := file.Inspect(ctx, readOnly); err != nil || readOnly {
 		return err
 	}
-	return keyfile.Narrow(path)
+	return file.Narrow()
 }
 
 // Warnings returns what Inspect has found, once.
 func (s *store) Warnings() []string {
-	if warnings := s.warnings.Swap(nil); warnings != nil {
-		return *warnings
+	if file := s.file.Load(); file != nil {
+		return file.Warnings()
 	}
 	return nil
 }
@@ -54,17 +53,17 @@ func (s *store) Warnings() []string {
 // fileAdvice is for an error that SQLite gives if it cannot open a file, or cannot write. A reader gets it if a writer
 // was killed in the middle of a save: SQLite must then undo that in the file before anybody can read it.
 func (s *store) fileAdvice(f *failure, text string, writes bool) {
-	path := s.file.Load()
-	if path != nil {
-		f.text = *path + ": " + f.text
+	file := s.file.Load()
+	if file != nil {
+		f.text = file.String() + ": " + f.text
 	}
 	if strings.Contains(text, "readonly database") && !writes {
 		f.text += "; a save was interrupted, and only a program that may write can clear that up: let one open the store first"
 		return
 	}
 	f.permanent = true
-	if path != nil {
-		if _, err := keyfile.Database(*path, !writes); err != nil {
+	if file != nil {
+		if err := file.Inspect(context.Background(), !writes); err != nil {
 			f.text += ": " + err.Error()
 			return
 		}

@@ -66,6 +66,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
 const (
@@ -138,15 +139,14 @@ type store struct {
 	options options
 	sql     statements
 
-	file     atomic.Pointer[string]   // of a SQLite database, once Inspect knows it
-	warnings atomic.Pointer[[]string] // that Warnings has not returned yet
+	file atomic.Pointer[keyfile.Store] // of a SQLite database, once Inspect knows it
 }
 
 // String names the store in errors.
 func (s *store) String() string {
 	name := fmt.Sprintf("the row %q of the table %s", s.options.name, s.dialect.quoteTable(s.options.table))
-	if path := s.file.Load(); path != nil {
-		name += " in " + *path
+	if file := s.file.Load(); file != nil {
+		name += " in " + file.String()
 	}
 	return name
 }
