@@ -120,7 +120,6 @@ func TestWithHandler(t *testing.T) {
 
 // In a bubble of testing/synctest, a year of waits takes no time, and no goroutine of the server is left at its end.
 func TestTransportInABubble(t *testing.T) {
-	start := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		s := espertest.NewServer(t, espertest.WithLifetime(400*24*time.Hour))
 		client, err := esper.New(s.URL, esper.APIKey(s.Token()), esper.WithTransport(s.Transport()))
@@ -151,9 +150,6 @@ func TestTransportInABubble(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("it took %v", took)
-	}
 }
 
 // The transport reaches the server whatever host a request names, so that a test can use the base URL of a real tenant.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -38,169 +39,82 @@ func readHello(t *testing.T, r io.Reader) hello {
 	return h
 }
 
-// send makes a request on a connection of its own.
-func send(t *testing.T, method, target, key string) (*http.Response, error) {
+// ask makes a request with the first key, on a connection of its own. It returns the status and what was read of the
+// body, or "no answer". The name is info, renew, or no slash, which is info without its slash.
+func ask(t *testing.T, h hello, name string) string {
 	t.Helper()
+	method, target := "GET", h.URL+"/v1/token-info/"
+	switch name {
+	case "renew":
+		method = "POST"
+		target = h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
+			"/renew-token/?access_token=" + url.QueryEscape(h.Key)
+	case "no slash":
+		target = strings.TrimSuffix(target, "/")
+	}
 	req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-}
-
-// request sends a request and returns the status of the answer.
-func request(t *testing.T, method, target, key string) int {
-	t.Helper()
-	res, err := send(t, method, target, key)
+	req.Header.Set("Authorization", "Bearer "+h.Key)
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
-		t.Fatal(err)
+		return "no answer"
 	}
-	_ = res.Body.Close()
-	return res.StatusCode
-}
-
-// get returns the answer to getTokenInfo, its body, and the error of reading the body.
-func get(t *testing.T, h hello) (res *http.Response, body string, err error) {
-	t.Helper()
-	res, err = send(t, "GET", h.URL+"/v1/token-info/", h.Key)
-	if err != nil {
-		t.Fatal(err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		body = append(body, "…"...)
 	}
-	b, err := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	return res, string(b), err
+	return fmt.Sprint(res.StatusCode, " ", res.Header.Get("Retry-After"), " ", string(body))
 }
 
-// serve runs the program in this process, and calls use, which may send requests. It then ends the program, and returns
-// the exit code and what the program wrote to standard error.
-func serve(t *testing.T, use func(hello), args ...string) (code int, stderr string) {
-	t.Helper()
-	var errs strings.Builder
-	return serveTo(t, &errs, use, args...)
-}
-
-// serveTo is serve with a standard error that may be read once a request has been answered.
-func serveTo(t *testing.T, errs *strings.Builder, use func(hello), args ...string) (code int, stderr string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	out, in := io.Pipe()
-	exit := make(chan int)
-	go func() { exit <- run(ctx, args, in, errs) }()
-	use(readHello(t, out))
-	cancel()
-	return <-exit, errs.String()
-}
-
+// TestRun runs the program in this process, with flags, and makes requests.
 func TestRun(t *testing.T) {
-	const key = "odd &+%;=/ key"
-	code, stderr := serve(t, func(h hello) {
-		if h.Key != key {
-			t.Errorf("the program prints the key %q, want that of -token", h.Key)
-		}
-		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
-			"/renew-token/?access_token=" + url.QueryEscape(h.Key)
-		if got := request(t, "POST", renew, h.Key); got != 201 {
-			t.Errorf("renewal: %d", got)
-		}
-		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
-			t.Errorf("old key: %d, want 200", got)
-		}
-	}, "-token", key, "-keep-old-key")
-	if code != 0 || stderr != "" {
-		t.Errorf("exit %d, stderr %q", code, stderr)
-	}
-}
-
-// A violation is told while the program runs.
-func TestRunReportsViolations(t *testing.T) {
-	var told strings.Builder
-	code, _ := serveTo(t, &told, func(h hello) {
-		request(t, "GET", h.URL+"/v1/token-info", h.Key)
-		if !strings.Contains(told.String(), "fakeesper: violation: GET /v1/token-info: ") {
-			t.Errorf("stderr %q while the program runs, want the violation", told.String())
-		}
-	})
-	if code != 1 {
-		t.Errorf("exit %d", code)
-	}
-}
-
-// The program warns of a life in which no renewal begins, and still serves.
-func TestRunWarnsOfAShortLife(t *testing.T) {
-	for lifetime, warns := range map[string]bool{"60s": true, "5m": false, "-1s": false} {
-		code, stderr := serve(t, func(hello) {}, "-lifetime", lifetime)
-		if code != 0 || strings.Contains(stderr, "is never renewed") != warns {
-			t.Errorf("%s: exit %d, stderr %q", lifetime, code, stderr)
-		}
-	}
-}
-
-func TestRunFails(t *testing.T) {
-	code, stderr := serve(t, func(h hello) {
-		res, body, err := get(t, h)
-		if res.StatusCode != 429 || res.Header.Get("Retry-After") != "7" || body != "slow down" || err != nil {
-			t.Errorf("answer %d %v %q, %v", res.StatusCode, res.Header, body, err)
-		}
-		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
-			t.Errorf("after the one fault: %d", got)
-		}
-	}, "-times", "1", "-status", "429", "-header", "Retry-After: 7", "-body", "slow down")
-	if code != 0 || stderr != "" {
-		t.Errorf("exit %d, stderr %q", code, stderr)
-	}
-}
-
-func TestRunLifetime(t *testing.T) {
-	_, _ = serve(t, func(h hello) {
-		_, body, err := get(t, h)
-		if err != nil || !strings.Contains(body, time.Now().UTC().Add(10*time.Minute).Format("2006-01-02T15")) && !strings.Contains(body, time.Now().UTC().Format("2006-01-02T15")) {
-			t.Errorf("%s, %v; want a key that ends in ten minutes", body, err)
-		}
-	}, "-lifetime", "10m")
-	_, _ = serve(t, func(h hello) {
-		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 401 {
-			t.Errorf("status = %d, want 401 for a key that has ended", got)
-		}
-	}, "-lifetime", "-1s")
-}
-
-func TestRunFailsAlways(t *testing.T) {
-	_, _ = serve(t, func(h hello) {
-		for range 3 {
-			if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 503 {
-				t.Errorf("status = %d", got)
+	const refused, accepted, renewed = `401  {"errors":["`, `200  {"id":"570",`, `201  {"id":571,`
+	for _, tc := range []struct {
+		flags string
+		asks  string // separated by commas
+		want  []string
+		code  int
+		says  string // on standard error
+	}{
+		{"-token odd&+%;=/key -keep-old-key", "renew,info", []string{renewed, accepted}, 0, ""},
+		{"", "renew,info", []string{renewed, refused}, 0, ""},
+		{"", "no slash", []string{"405 "}, 1, "fakeesper: violation: GET /v1/token-info: "},
+		{"-lifetime 60s", "info", []string{accepted}, 0, "is never renewed"},
+		{"-lifetime 5m", "info", []string{accepted}, 0, ""},
+		{"-lifetime -1s", "info", []string{refused}, 0, ""},
+		{"-retired 410", "info,renew", []string{"410 ", "410 "}, 0, ""},
+		{"-times 1 -status 429 -header Retry-After:7 -body slow", "info,info", []string{"429 7 slow", accepted}, 0, ""},
+		{"-status 503", "info,info,info", []string{"503 ", "503 ", "503 "}, 0, ""},
+		{"-body abcd -reset in-body", "info", []string{"200  ab…"}, 0, ""},
+		{"-times 1 -delay 50ms -reset before-header -handled", "renew,info", []string{"no answer", refused}, 0, ""},
+	} {
+		t.Run(tc.flags, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out, in := io.Pipe()
+			exit := make(chan int)
+			var stderr strings.Builder
+			go func() { exit <- run(ctx, strings.Fields(tc.flags), in, &stderr) }()
+			h, began := readHello(t, out), time.Now()
+			for i, name := range strings.Split(tc.asks, ",") {
+				if got := ask(t, h, name); !strings.HasPrefix(got, tc.want[i]) {
+					t.Errorf("%s: %s, want %s", name, got, tc.want[i])
+				}
 			}
-		}
-	}, "-status", "503")
-}
-
-func TestRunFailsInBody(t *testing.T) {
-	_, _ = serve(t, func(h hello) {
-		res, body, err := get(t, h)
-		if res.StatusCode != 200 || body != "ab" || !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("answer %d %q, %v", res.StatusCode, body, err)
-		}
-	}, "-body", "abcd", "-reset", "in-body")
-}
-
-func TestRunFailsBeforeHeader(t *testing.T) {
-	_, _ = serve(t, func(h hello) {
-		renew := h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
-			"/renew-token/?access_token=" + h.Key
-		started := time.Now()
-		if res, err := send(t, "POST", renew, h.Key); err == nil {
-			_ = res.Body.Close()
-			t.Errorf("status = %d, want a reset", res.StatusCode)
-		}
-		if d := time.Since(started); d < 50*time.Millisecond {
-			t.Errorf("the delay was %v", d)
-		}
-		if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 401 {
-			t.Errorf("old key: %d, want 401, since the server has renewed the key", got)
-		}
-	}, "-times", "1", "-delay", "50ms", "-reset", "before-header", "-handled")
+			if strings.Contains(tc.flags, "-delay 50ms") && time.Since(began) < 50*time.Millisecond {
+				t.Error("there was no delay")
+			}
+			if said := stderr.String(); !strings.Contains(said, tc.says) || tc.says == "" && said != "" { // while it runs
+				t.Errorf("standard error has %q, want %q", said, tc.says)
+			}
+			if cancel(); <-exit != tc.code {
+				t.Errorf("the exit code is not %d", tc.code)
+			}
+		})
+	}
 }
 
 // brokenPipe is a writer that always fails.
@@ -225,7 +139,7 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-reset", "later"}, io.Discard, 2},
 		{nil, brokenPipe{}, 2},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // ends a server that should not have started
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // ends a server that should not have started
 		var stderr bytes.Buffer
 		if code := run(ctx, c.args, c.stdout, &stderr); code != c.code || stderr.Len() == 0 {
 			t.Errorf("%q: exit %d, want %d; stderr %q", c.args, code, c.code, stderr.String())
@@ -234,14 +148,13 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
+// TestProgram builds the program, and ends it as a person does.
 func TestProgram(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
 	program := filepath.Join(t.TempDir(), "fakeesper.exe")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	cmd := exec.CommandContext(ctx, program, "-addr", "127.0.0.1:0")
+	cmd := exec.CommandContext(t.Context(), program, "-addr", "127.0.0.1:0")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -249,19 +162,17 @@ func TestProgram(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h := readHello(t, stdout)
-	if got := request(t, "GET", h.URL+"/v1/token-info/", h.Key); got != 200 {
-		t.Errorf("status = %d", got)
+	if got := ask(t, readHello(t, stdout), "info"); !strings.HasPrefix(got, "200 ") {
+		t.Error(got)
 	}
+	end := cmd.Process.Signal
 	if runtime.GOOS == "windows" { // Windows cannot interrupt a single process
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		return
+		end = func(os.Signal) error { return cmd.Process.Kill() }
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := end(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := cmd.Wait(); err != nil && runtime.GOOS != "windows" {
 		t.Errorf("after an interrupt: %v", err)
 	}
 }
