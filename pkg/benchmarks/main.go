@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -64,7 +65,11 @@ func run(args []string) error {
 	if err := os.MkdirAll(filepath.Dir(*out), 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(*out, []byte(b.page()), 0o644) //nolint:gosec // for everyone to read
+	page, err := b.page()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*out, []byte(page), 0o644) //nolint:gosec // for everyone to read
 }
 
 // bench is one run of the benchmarks.
@@ -196,11 +201,32 @@ func (b *bench) token(ctx context.Context) error {
 	return err
 }
 
-func (b *bench) page() string {
+// stores returns the table of what a store costs, which make stores measures.
+func stores() (string, error) {
+	text, err := os.ReadFile("../esper/renew/STORES.md")
+	_, table, _ := strings.Cut(string(text), "\n| engine | processes")
+	table, _, found := strings.Cut(table, "\n\n")
+	if err == nil && !found {
+		err = errors.New("STORES.md has no table of costs")
+	}
+	return "| engine | processes" + table, err
+}
+
+// load returns how many processes have wanted a processor in the last 15 minutes, as Linux counts them.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	if fields := strings.Fields(string(text)); len(fields) > 2 {
+		return "a load of " + fields[2]
+	}
+	return "an unknown load"
+}
+
+func (b *bench) page() (string, error) {
+	costs, err := stores()
 	return strings.ReplaceAll(fmt.Sprintf(`# Numbers
 
 For whoever weighs this client against another, or against a page of code of their own. Made by ~make bench~; not to be
-edited. %s, %s/%s, %d processors, %s in all.
+edited. %s, %s/%s, %d processors under %s, %s in all.
 
 Times are ratios, taken in pairs: %d blocks of calls of each, in random order in one process, against one server in
 another. A ratio is the median over the blocks; 95 %% of such medians lie in the brackets. Below 1, esper-go is faster.
@@ -210,7 +236,7 @@ another. A ratio is the median over the blocks; 95 %% of such medians lie in the
 %s
 "Careful" is a client written by hand with what esper-go has too: a time limit, a size limit, no redirects. "Bare" is one
 without them: it hangs with a server that hangs, reads an answer of any length, and carries the key to where a redirect
-leads. What a store costs an hour, for 1 to 10,000 processes, stands in [STORES.md](../esper/renew/STORES.md).
+leads.
 
 ## Allocations of a call
 
@@ -228,6 +254,12 @@ reads them. The aim is 3.
 | answer | ratio |
 |---|---|
 %s
-%s`, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), time.Since(b.began).Round(time.Second), b.blocks,
-		b.aims.String(), b.allocations.String(), b.costly.String(), command), "~", "`")
+## What a store costs an hour
+
+Of processes that share one key, as ~make stores~ has measured it. [STORES.md](../esper/renew/STORES.md) has more about them.
+
+%s
+
+%s`, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load(), time.Since(b.began).Round(time.Second), b.blocks,
+		b.aims.String(), b.allocations.String(), b.costly.String(), costs, command), "~", "`"), err
 }
