@@ -135,7 +135,7 @@ const patience = 10 * time.Second // how long a call waits for a renewal while t
 
 // slow does what TokenContext does when there may be something to do, or to wait for.
 func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
-	for {
+	for asked := false; ; {
 		now := time.Now()
 		v, busy := s.look()
 		calm := v.state.Usable(now) && now.Before(v.state.Mandatory())
@@ -147,10 +147,13 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 			return s.usable(v, now)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case v.state.Lost() && v.state.Suspects(now):
+		case v.state.Lost() && v.state.Suspects(now) && !asked:
+			asked = true
 			if err := s.suspect(ctx); err != nil {
 				return nil, err
 			}
+		case v.state.Lost():
+			return s.usable(v, now)
 		case calm && !due:
 			if v.suspicious(now) { // somebody noted a refusal
 				s.start(context.Background(), policy.Turn{Ask: policy.AskSuspect})
