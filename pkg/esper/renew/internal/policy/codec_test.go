@@ -190,7 +190,7 @@ func (c *codec) walk(w *world) {
 	c.document(&w.Late)
 	for i := range w.P {
 		p := &w.P[i]
-		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread, &p.Unread)
+		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread, &p.Tried, &p.Unread)
 		c.small(&p.Flight.Key)
 		if p.Flight.Key != 0 {
 			c.int(&p.Flight.Until)

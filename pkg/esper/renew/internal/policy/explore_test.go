@@ -173,6 +173,8 @@ var everything = []config{
 	{name: "alone", procs: 1, budget: budget{Wrong: 2, Net: 1, Disk: 1}},
 	{name: "alone, the disk", procs: 1, budget: budget{Disk: 2}, whole: true},
 	{name: "alone, the network", procs: 1, budget: budget{Net: 2}, whole: true},
+	{name: "alone, its clock ahead", procs: 1, budget: budget{Net: 1}, offset: [maxProcs]int{10}, whole: true},
+	{name: "alone, a key set aside", procs: 1, budget: budget{Wrong: 1, Net: 1}, aside: true, whole: true},
 	{name: "alone, a program that ends", procs: 1, budget: budget{Leave: 1, Disk: 2, Net: 1}, whole: true},
 	{name: "alone, never written", procs: 1, budget: budget{Disk: 2, Wrong: 1}, newborn: true, whole: true},
 	{name: "alone, a person, wrong refusals", procs: 1, budget: budget{Person: 1, Wrong: 2}, keepOld: true, whole: true},
@@ -235,7 +237,7 @@ func TestExplore(t *testing.T) {
 			if c.procs == 0 {
 				c.procs = number("EXPLORE_PROCS", 2)
 			}
-			if c.limit = states; c.whole && !raceEnabled && !testing.Short() {
+			if c.limit = states; c.whole && !first && !raceEnabled && !testing.Short() {
 				c.limit = max(states, 3_000_000)
 			}
 			explore(t, c, steps, uint64(seed))

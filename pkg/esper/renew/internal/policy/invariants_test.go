@@ -29,7 +29,7 @@ func (e *explorer) checkDropped(w *world, i int, old Document, a Action, o Outco
 func (e *explorer) checkLeft(w *world, i int) {
 	p := &w.P[i]
 	k := keyOf(p.S.Doc)
-	late := e.stall && !p.S.patient(e.clock(w, i))                                                       // a process that was stopped has no time left to try again
+	late := e.stall && p.Tried && !p.S.patient(e.clock(w, i))                                            // a process that was stopped has no time left to try again
 	late = late || p.S.Saved() && (w.Budget.Empty < e.budget.Empty || w.Budget.Person < e.budget.Person) // it was saved, and taken away since
 	if p.Arrived == k && !late && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
 		e.bad(w, "I1", "a program ends, and its new key is not stored")
@@ -152,6 +152,9 @@ func (e *explorer) settle(w *world) {
 
 func (e *explorer) anyWorks(w *world) bool {
 	any := w.knows(keyOf(w.Store))
+	for k := range w.Keys {
+		any = any || aside(w.Store, k) && w.knows(k)
+	}
 	for i := range e.procs {
 		any = any || w.P[i].Alive && !w.P[i].S.ReadOnly && w.knows(keyOf(w.P[i].S.Doc))
 	}

@@ -47,6 +47,7 @@ type process struct {
 	Flight                flight
 	Reread                bool // the process has read the store since the server refused the key; for the checks
 	Arrived               int  // the newest key that arrived at this process; for the checks
+	Tried                 bool // the store has failed since the last renewal; for the checks
 	Unread                bool // an answer arrived from which no key can be read; for the checks
 	S                     State
 	T                     Turn
@@ -80,6 +81,7 @@ type config struct {
 	stall   bool          // time goes on while a process is between two actions
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
 	left    bool          // long ago, a process died during a renewal of the first key
+	aside   bool          // the server refuses the first key, and accepts the one that is set aside
 	reader  bool          // the second process is read-only
 	newborn bool          // no process has written to the store so far
 	late    bool          // a renewal may reach the server after the end of its attempt
@@ -151,6 +153,10 @@ func (c *config) begin() *world {
 	if c.left {
 		w.Store.Attempt = Attempt{ID: "z", Begun: start.Add(-time.Hour), Until: start.Add(-time.Hour + longestAttempt)}
 		w.Keys[1].Unclear = true
+	}
+	if c.aside {
+		w.Keys[1].Valid, w.Keys[2] = false, serverKey{Exists: true, Valid: true}
+		w.Store = w.Store.setAside(w.given(2))
 	}
 	for i := range c.procs {
 		c.revive(w, i)
