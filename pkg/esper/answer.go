@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,12 +14,11 @@ import (
 
 // answer is what the last hop read of a server's answer, or an answer that a middleware made itself.
 type answer struct {
-	status     int
+	status     int // 0 if there is no answer
 	body       []byte
-	err        error       // why the reading of the body ended early
+	fault      error       // why there is no answer, or why the reading of its body ended early
 	key        Secret      // the new key, in an answer to a renewal
 	header     http.Header // what may be shown of the header
-	requestID  string
 	retryAfter time.Duration
 	front      string // for a 401 or 403: how whoever answered shows itself in the header
 	own        bool   // the request was the attempt's own, not one that a middleware made
@@ -34,18 +34,24 @@ func (a *attempt) newest(status int) (found *answer) {
 	return found
 }
 
-// newAnswer keeps of a response what counts, and in its header what is known to be harmless.
+// newAnswer keeps of a response what counts, and of its header what is known to be harmless.
 func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer {
 	if err != nil && !errors.Is(err, ErrResponseTooLarge) {
 		err = a.newTransportError("the answer was cut off", err)
 	}
-	got := &answer{status: resp.StatusCode, body: text, err: err, header: make(http.Header, 4)}
+	got := &answer{
+		status: resp.StatusCode, body: text, fault: err, header: resp.Header,
+		retryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	}
 	secrets := a.secrets()
 	if a.once && got.status/100 == 2 {
 		got.key = body.Key(text, cmp.Or(a.accessToken, a.key))
 		secrets = append(secrets, got.key.Reveal())
 	}
-	for name, values := range resp.Header {
+	if got.status == http.StatusUnauthorized || got.status == http.StatusForbidden {
+		got.front = redact.Text(frontOf(resp.Header), secrets...)
+	}
+	for name, values := range got.header {
 		shown := redact.Text
 		switch name {
 		case "X-Request-Id":
@@ -54,19 +60,25 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 			"Ratelimit", "Ratelimit-Policy", "Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset",
 			"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset":
 		default:
-			continue
+			delete(got.header, name)
 		}
-		for i, value := range values { // of resp, which nobody reads any more
+		for i, value := range values {
 			values[i] = shown(value, secrets...)
 		}
-		got.header[name] = values
-	}
-	got.requestID = got.header.Get("X-Request-Id")
-	got.retryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
-	if got.status == http.StatusUnauthorized || got.status == http.StatusForbidden {
-		got.front = redact.Text(frontOf(resp.Header), secrets...)
 	}
 	return got
+}
+
+// response returns the answer as a middleware sees it.
+func (got *answer) response(req *http.Request) (*http.Response, error) {
+	if got.status == 0 {
+		return nil, got.fault
+	}
+	return &http.Response{
+		Status: strconv.Itoa(got.status) + " " + http.StatusText(got.status), StatusCode: got.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: got.header, Body: http.NoBody, ContentLength: -1, Request: req,
+	}, nil
 }
 
 // frontOf says how a server, or what stands before it, shows itself in the header of a 401 or 403.

@@ -26,11 +26,10 @@ type operation struct {
 // result is how a call, or one attempt of it, ended.
 type result struct {
 	answer
-	err       error // nil if the answer is 2xx and was read to its end
-	maybeSent bool  // a server may have got the request
-	attempts  int   // that the call has made so far
-	token     *oauth2.Token
-	secrets   []string // of the attempt, for texts of the answer
+	err       error    // nil if the answer is 2xx and was read to its end
+	maybeSent bool     // a server may have got the request
+	attempts  int      // that the call has made so far
+	last      *attempt // nil if there was none
 }
 
 func (r result) success() bool { return r.status/100 == 2 }
@@ -58,8 +57,7 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 		if r.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
 			if next, err = c.source.reject(ctx, token); err != nil {
-				r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
-				return r
+				return r.stopped(op, err)
 			}
 			if !op.renewal && next != nil && next.AccessToken != token.AccessToken {
 				continue
@@ -79,10 +77,15 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 			return r
 		}
 		if err := sleep(ctx, wait); err != nil {
-			r.err = &callError{operation: op.name, err: &stoppedError{err, r.err}}
-			return r
+			return r.stopped(op, err)
 		}
 	}
+}
+
+// stopped is r of a call that an error stopped after an attempt.
+func (r result) stopped(op operation, err error) result {
+	r.err = &callError{operation: op.name, err: fmt.Errorf("%w, after: %w", err, r.err)}
+	return r
 }
 
 // retryable reports whether another attempt may help, and can do no harm.
@@ -104,8 +107,8 @@ func (op operation) retryable(r result) bool {
 	return errors.Is(r.err, ErrGateway)
 }
 
-// waits returns a backoff with full jitter. Its intervals are half the bound, and vary by 100 %: a wait is then between 0
-// and the bound.
+// waits returns a backoff with full jitter. Its intervals are half the bound, and vary by 100 %: a wait is then between
+// 0 and the bound.
 func (r Retry) waits() *backoff.ExponentialBackOff {
 	return &backoff.ExponentialBackOff{
 		InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2,
@@ -130,7 +133,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // attempt sends op's request once, with token.
 func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
-	r := result{attempts: n, token: token}
+	r := result{attempts: n}
 	if err := ctx.Err(); err != nil {
 		r.err = &callError{op.name, n - 1, join(err, context.Cause(ctx))}
 		return r
@@ -148,22 +151,19 @@ func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token,
 	a := newAttempt(ctx, c.timeout, key, req, op.renewal)
 	defer a.cancel()
 	a.alone = alone
-	got, err := a.send(c.chain)
-	r.maybeSent, r.secrets = a.maybeSent.Load(), a.secrets()
-	if got != nil {
-		r.answer, err = *got, got.err
-	}
+	got := a.send(c.chain)
+	r.answer, r.maybeSent, r.last = *got, a.maybeSent.Load(), a
 	switch {
-	case got != nil && !r.success():
-		r.err = newAPIError(op.name, n, got, r.secrets)
-	case err != nil:
-		r.err = &callError{op.name, n, err}
+	case r.status != 0 && !r.success():
+		r.err = newAPIError(op.name, n, got, a.secrets())
+	case r.fault != nil:
+		r.err = &callError{op.name, n, r.fault}
 	}
 	if c.logger.Enabled(ctx, slog.LevelDebug) {
-		took := time.Since(start)
+		status, took := r.status, time.Since(start)
 		later.Do(ctx, func() {
 			c.logger.LogAttrs(ctx, slog.LevelDebug, "esper call", slog.String("operation", op.name),
-				slog.String("method", a.method), slog.String("path", op.path), slog.Int("status", r.status),
+				slog.String("method", a.method), slog.String("path", op.path), slog.Int("status", status),
 				slog.Duration("duration", took), slog.Int("attempt", n))
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,8 +19,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 )
 
-// Client calls the token endpoints of one tenant. It is safe for concurrent use. Make one with [New] or
-// [NewFromEnv] and keep it, because it holds the connections. The zero value is not usable.
+// Client calls the token endpoints of one tenant. It is safe for concurrent use. Make one with [New] or [NewFromEnv]
+// and keep it, because it holds the connections. The zero value is not usable.
 type Client struct {
 	generated gen.Client
 	base      *url.URL
@@ -35,33 +34,37 @@ type Client struct {
 }
 
 // New returns a client for environment, which is a tenant name ("foo") or a base URL
-// ("https://foo-api.esper.cloud/api"). The client gets its key from tokens; use [APIKey] for a key
-// that does not change. New sends nothing.
+// ("https://foo-api.esper.cloud/api"). The client gets its key from tokens; use [APIKey] for a key that does not
+// change. New sends nothing.
 //
-// The client asks the source for a token before each attempt, and returns an error of the source as
-// it is. If the source has any of these methods, the client uses them too:
+// The client asks the source for a token before each attempt, and returns an error of the source as it is. If the
+// source has any of these methods, the client uses them too:
 //
-//   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token. It gets the
-//     context of the call, so that waiting for a key ends with the call.
-//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once in a call, after a
-//     401, with the token that the server refused. If Reject returns a different token, a call that
-//     only reads sends its request again with that token.
-//   - Server() *url.URL returns the base URL that the source's key belongs to. New refuses any other
-//     environment. Nil allows every environment.
-//   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called when
-//     [Client.RenewToken] is to renew the source's own key. [Client.Generated] refuses
-//     requests with an access_token.
+//   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token. It gets the context of the
+//     call, so that waiting for a key ends with the call.
+//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once in a call, after a 401, with the
+//     token that the server refused. If Reject returns a different token, a call that only reads sends its request
+//     again with that token.
+//   - Server() *url.URL returns the base URL that the source's key belongs to. New refuses any other environment. Nil
+//     allows every environment.
+//   - RenewToken(context.Context, RenewRequest) (*RenewedToken, error) is called when [Client.RenewToken] is to renew
+//     the source's own key. [Client.Generated] refuses requests with an access_token.
 //
-// New returns [ErrInvalidArgument] for an argument that cannot work. The text of the error never
-// repeats an argument, which might be a key.
+// New returns [ErrInvalidArgument] for an argument that cannot work. The text of the error never repeats an argument,
+// which might be a key.
 func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client, error) {
+	return newClient(environment, "", tokens, opts)
+}
+
+// newClient is New. Errors say where a bad environment is from.
+func newClient(environment, from string, tokens oauth2.TokenSource, opts []Option) (*Client, error) {
 	s, err := newSettings(opts)
 	if err != nil {
 		return nil, err
 	}
 	base, err := origin.Parse(environment, s.insecure)
 	if err != nil {
-		return nil, invalid("%v", err)
+		return nil, invalid("%v%s", err, from)
 	}
 	source, err := newSource(tokens, base)
 	if err != nil {
@@ -78,7 +81,8 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 			return nil, invalid("a middleware returned nil")
 		}
 	}
-	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(generatedDoer{c}), gen.WithRequestEditorFn(c.describe))
+	doer := gen.WithHTTPClient(generatedDoer{c})
+	generated, err := gen.NewClient(base.String(), doer, gen.WithRequestEditorFn(c.describe))
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +90,8 @@ func New(environment string, tokens oauth2.TokenSource, opts ...Option) (*Client
 	return c, nil
 }
 
-// NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in
-// ESPER_API_KEY, the variables that Esper's own command-line clients read. An error about a variable
-// names it.
+// NewFromEnv returns a client for ESPER_ENVIRONMENT (a tenant name or a base URL) with the key in ESPER_API_KEY, the
+// variables that Esper's own command-line clients read. An error about a variable names it.
 func NewFromEnv(opts ...Option) (*Client, error) {
 	const environment, key = "ESPER_ENVIRONMENT", "ESPER_API_KEY"
 	for _, name := range []string{environment, key} {
@@ -96,24 +99,14 @@ func NewFromEnv(opts ...Option) (*Client, error) {
 			return nil, invalid("the environment variable %s is not set", name)
 		}
 	}
-	if err := checkPasted(os.Getenv(key), "the key in "+key); err != nil {
-		return nil, err
-	}
-	s, err := newSettings(opts)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := origin.Parse(os.Getenv(environment), s.insecure); err != nil {
-		return nil, invalid("%v (in %s)", err, environment)
-	}
-	return New(os.Getenv(environment), APIKey(os.Getenv(key)), opts...)
+	tokens := newAPIKey(os.Getenv(key), "the key in "+key)
+	return newClient(os.Getenv(environment), " (in "+environment+")", tokens, opts)
 }
 
-// Generated returns a copy of the client that was generated from the OpenAPI description, for
-// operations that this package has no method for. Like the methods of Client, the generated client
-// adds the key, hides secrets, limits time and size, and follows no redirect. It does not retry; the
-// caller checks the status and closes the body. The response has only the header fields that a
-// middleware may see: see [WithMiddleware].
+// Generated returns a copy of the client that was generated from the OpenAPI description, for operations that this
+// package has no method for. Like the methods of Client, the generated client adds the key, hides secrets, limits time
+// and size, and follows no redirect. It does not retry; the caller checks the status and closes the body. The response
+// has only the header fields that a middleware may see: see [WithMiddleware].
 //
 // A request whose method is not safe (RFC 9110, section 9.2.1), such as POST, is sent once and over a connection of its
 // own, as a renewal is. A parameter access_token is a secret. If the client's token source has a RenewToken method (see
@@ -123,15 +116,14 @@ func (c *Client) Generated() *gen.Client {
 	return &generated
 }
 
-// BaseURL returns a copy of the base URL, normalized (lower-case scheme and host, no default port) and
-// without a trailing slash.
+// BaseURL returns a copy of the base URL, normalized (lower-case scheme and host, no default port) and without a
+// trailing slash.
 func (c *Client) BaseURL() *url.URL {
 	u := *c.base
 	return &u
 }
 
-// CloseIdleConnections closes the connections that no call uses at the moment. The client remains
-// usable.
+// CloseIdleConnections closes the connections that no call uses at the moment. The client remains usable.
 func (c *Client) CloseIdleConnections() {
 	c.hop.pooled.CloseIdleConnections()
 	c.hop.single.CloseIdleConnections()
@@ -158,18 +150,17 @@ func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
 	if source.renew != nil && !a.param.IsZero() {
 		return nil, errOwnRenewal
 	}
-	got, err := a.send(d.client.chain)
+	got := a.send(d.client.chain)
+	resp, err := got.response(a.request)
 	if err != nil {
 		return nil, &callError{"Generated", 1, err}
 	}
 	if got.status == http.StatusUnauthorized && source.reject != nil {
 		_, _ = source.reject(req.Context(), token) // the caller gets the 401, whatever Reject returns
 	}
-	return &http.Response{
-		Status: fmt.Sprintf("%d %s", got.status, http.StatusText(got.status)), StatusCode: got.status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: got.header, ContentLength: int64(len(got.body)), Request: a.request,
-		Body: io.NopCloser(io.MultiReader(bytes.NewReader(got.body), ending{got.err})),
-	}, nil
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(got.body), ending{got.fault}))
+	resp.ContentLength = int64(len(got.body))
+	return resp, nil
 }
 
 // ending is a reader that returns an error, or io.EOF.

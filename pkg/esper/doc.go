@@ -1,5 +1,5 @@
-// Package esper is a client for the token endpoints of the Esper device-management API. It reads what the server
-// knows of an API key, such as when the key expires, and exchanges a key for a new one without losing it.
+// Package esper is a client for the token endpoints of the Esper device-management API. It reads what the server knows
+// of an API key, such as when the key expires, and exchanges a key for a new one without losing it.
 //
 //	client, err := esper.New("foo", esper.APIKey(os.Getenv("ESPER_API_KEY")))
 //	if err != nil {
@@ -7,15 +7,14 @@
 //	}
 //	info, err := client.TokenInfo(ctx)
 //
-// [Client.RenewToken] exchanges the key for a new one. The answer is the only copy of the new key: its example shows how
-// a program keeps it, also if the program has to end meanwhile. Package renew does that, and more, by itself.
+// [Client.RenewToken] exchanges the key for a new one. The answer is the only copy of the new key: its example shows
+// how a program keeps it, also if the program has to end meanwhile. Package renew does that, and more, by itself.
 //
 // # Errors
 //
-// An answer that is not 2xx is an [*APIError]; errors.Is tells its kind ([ErrUnauthorized],
-// [ErrRateLimited], …). A failed [Client.RenewToken] returns a [*RenewalError], whose Outcome says
-// whether the server may have replaced the old key. A bad argument gives [ErrInvalidArgument], and
-// nothing is sent.
+// An answer that is not 2xx is an [*APIError]; errors.Is tells its kind ([ErrUnauthorized], [ErrRateLimited], …). A
+// failed [Client.RenewToken] returns a [*RenewalError], whose Outcome says whether the server may have replaced the old
+// key. A bad argument gives [ErrInvalidArgument], and nothing is sent.
 //
 // # Secrets
 //

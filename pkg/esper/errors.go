@@ -80,16 +80,8 @@ func afterAttempts(n int) string {
 	return fmt.Sprintf(" (%d attempts)", n)
 }
 
-// stoppedError holds the error that stopped a call, and the error of its last attempt.
-type stoppedError struct{ stop, last error }
-
-func (e *stoppedError) Error() string {
-	return bare(e.stop, "") + ", after: " + strings.TrimPrefix(e.last.Error(), "esper: ")
-}
-func (e *stoppedError) Unwrap() []error { return []error{e.stop, e.last} }
-
-// transportError says that a request could not be sent, or its answer not be read. Its text shows no key, and err, which
-// errors.Is and errors.As find, quotes no answer.
+// transportError says that a request could not be sent, or its answer not be read. Its text shows no key, and err,
+// which errors.Is and errors.As find, quotes no answer.
 type transportError struct {
 	text      string
 	err       error
@@ -135,7 +127,8 @@ func join(first, second error) error {
 
 // APIError is an answer whose status is not 2xx. Message, Details and RequestID come from the server. Each text is one
 // line of at most 1 KiB, in Details of at most 256 bytes. A text that repeats the key, or eight characters in a row of
-// it, is replaced by a note that says so. In other texts a run of 20 or more characters that could be a key becomes "…".
+// it, is replaced by a note that says so. In other texts a run of 20 or more characters that could be a key becomes
+// "…".
 type APIError struct {
 	Operation  string        // the method of Client: "TokenInfo"
 	StatusCode int           // of the HTTP answer, whatever the body claims
@@ -154,14 +147,14 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 	message, details := body.Faults(a.body)
 	secrets = append(secrets, a.key.Reveal())
 	e := &APIError{
-		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...), RequestID: a.requestID,
+		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...), RequestID: a.header.Get("X-Request-Id"),
 		RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body, front: a.front,
 	}
 	for _, text := range details {
 		e.Details = append(e.Details, redact.Detail(text, secrets...))
 	}
 	refused := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
-	e.gateway = refused && (a.err != nil || !body.IsRefusal(a.body))
+	e.gateway = refused && (a.fault != nil || !body.IsRefusal(a.body))
 	return e
 }
 
@@ -254,12 +247,12 @@ func (e *APIError) Is(target error) bool {
 	return false
 }
 
-// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is
-// a value so that APIError and *APIError are both covered.
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is a value so that
+// APIError and *APIError are both covered.
 func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
-// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything
-// else, for a date in the past, and for seconds that do not fit a Duration.
+// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything else,
+// for a date in the past, and for seconds that do not fit a Duration.
 func retryAfter(value string, now time.Time) time.Duration {
 	if value == "" { // the usual case: saves the parsers below, which would allocate an error each
 		return 0

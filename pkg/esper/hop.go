@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,8 +43,7 @@ type attempt struct {
 
 	mu      sync.Mutex // guards what follows; held while a request is sent that is sent once
 	over    bool       // that request was sent, or the middleware has returned: none may begin any more
-	renewed *answer    // the server's answer to that request
-	failed  error      // why that request has no answer, although it may have arrived
+	renewed *answer    // the server's answer to that request; nil unless the request may have arrived
 	answers []*answer  // to all other requests
 }
 
@@ -103,38 +102,29 @@ func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessT
 // send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
 // that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that the
 // middleware returned, or the middleware's own response if there is none.
-func (a *attempt) send(chain http.RoundTripper) (*answer, error) {
+func (a *attempt) send(chain http.RoundTripper) *answer {
 	resp, err := roundTrip(chain, a.request)
 	a.mu.Lock() // waits for a request that has begun
 	a.over = true
-	got, failed := a.renewed, a.failed
-	if resp != nil && got == nil && failed == nil {
+	got := a.renewed
+	if got == nil && resp != nil {
 		got = a.newest(resp.StatusCode)
 	}
 	a.mu.Unlock()
-	if resp != nil && (got != nil || failed != nil) {
-		discard(resp)
-	}
 	switch {
-	case failed != nil:
-		return nil, failed
+	case got != nil && resp != nil:
+		_ = resp.Body.Close() // a middleware such as otelhttp may have wrapped it
 	case got != nil:
-		return got, nil
 	case err != nil && redact.Repeats(err.Error(), a.secrets()...):
-		return nil, a.newTransportError("a middleware failed", err)
+		got = &answer{fault: a.newTransportError("a middleware failed", err)}
 	case err != nil:
-		return nil, err
+		got = &answer{fault: err}
+	default:
+		text, err := body.Read(resp)
+		got = a.newAnswer(resp, text, err)
+		got.front = "a middleware answered it; one that sends has to call the next, because the key joins the request below"
 	}
-	text, err := body.Read(resp)
-	got = a.newAnswer(resp, text, err)
-	got.front = "a middleware answered it; one that sends has to call the next, because the key joins the request below"
-	return got, nil
-}
-
-// discard closes a body that a middleware such as otelhttp may have wrapped. A panic there does not cost an answer.
-func discard(resp *http.Response) {
-	defer func() { _ = recover() }()
-	_ = resp.Body.Close()
+	return got
 }
 
 // roundTrip calls the middleware, and turns a panic or a nil response into an error, so that no answer that has arrived
@@ -148,7 +138,6 @@ func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response,
 	resp, err = chain.RoundTrip(req)
 	switch {
 	case err != nil:
-		_ = err.Error() // panics if a nil pointer was returned as an error
 		return nil, err
 	case resp == nil:
 		return nil, &transportError{text: "a middleware returned neither a response nor an error", permanent: true}
@@ -158,8 +147,8 @@ func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response,
 	return resp, nil
 }
 
-// hop is the innermost transport, below all middleware. It adds the key to a request, sends the request, reads the whole
-// answer, and passes on to the middleware what cannot hold a key.
+// hop is the innermost transport, below all middleware. It adds the key to a request, sends the request, reads the
+// whole answer, and passes on to the middleware what cannot hold a key.
 type hop struct {
 	base   *url.URL        // the only server that may get the key
 	pooled *http.Transport // for requests that may arrive twice
@@ -186,20 +175,17 @@ func (h *hop) RoundTrip(req *http.Request) (*http.Response, error) {
 	if alone {
 		transport = h.single
 	}
-	got, resp, err := a.exchange(transport, req, a.authorize(ctx, req))
+	got := a.exchange(transport, req, a.authorize(ctx, req))
 	switch {
 	case alone && h.silent.CompareAndSwap(true, false):
 		h.pooled.CloseIdleConnections()
-	case !alone && errors.Is(err, context.DeadlineExceeded):
+	case !alone && got.status == 0 && errors.Is(got.fault, context.DeadlineExceeded):
 		h.silent.Store(true)
-	}
-	if err != nil {
-		return nil, err
 	}
 	a.mu.Lock()
 	a.answers = append(a.answers, got)
 	a.mu.Unlock()
-	return resp, nil
+	return got.response(req)
 }
 
 // sendOnce sends a request that must not arrive twice. It ends with the attempt, and not when a middleware gives up,
@@ -210,7 +196,7 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	switch err := req.Context().Err(); {
 	case a.over:
 		return refuse(req, "a middleware repeated a renewal, whose first sending may have been processed", nil)
-	case req.Method != a.method || req.URL.Path != a.path || !a.param.IsZero() && !strings.Contains(req.URL.RawQuery, sealed):
+	case req.Method != a.method, req.URL.Path != a.path, !a.param.IsZero() && !strings.Contains(req.URL.RawQuery, sealed):
 		return refuse(req, "a middleware changed a renewal, or sent another request that is not safe (RFC 9110)", nil)
 	case err != nil: // a middleware gave up before
 		return refuse(req, err.Error(), err)
@@ -226,22 +212,20 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 		out.Body, _ = a.request.GetBody()
 		out.ContentLength, out.TransferEncoding = a.request.ContentLength, nil
 	}
-	got, resp, err := a.exchange(h.single, req, out)
-	if err != nil {
+	got := a.exchange(h.single, req, out)
+	if got.status == 0 {
 		h.single.CloseIdleConnections() // ends the dial, which net/http would otherwise go on with
-		if a.over = a.maybeSent.Load(); a.over {
-			a.failed = err
-		}
-		return nil, err
+		a.over = a.maybeSent.Load()
 	}
-	a.renewed = got
-	return resp, nil
+	if a.over {
+		a.renewed = got
+	}
+	return got.response(req)
 }
 
 // isSafe reports whether a request with this method changes nothing (RFC 9110, section 9.2.1).
 func isSafe(method string) bool {
-	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions ||
-		method == http.MethodTrace
+	return slices.Contains([]string{"", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace}, method)
 }
 
 // detached ends with the attempt, and has the values of another context.
@@ -284,18 +268,14 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 	return out
 }
 
-// exchange sends out and reads the whole answer. The response that it returns is for the middleware, which sent req.
-func (a *attempt) exchange(transport *http.Transport, req, out *http.Request) (*answer, *http.Response, error) {
+// exchange sends out, which is req with the secrets, and reads the whole answer.
+func (a *attempt) exchange(transport *http.Transport, req, out *http.Request) *answer {
 	resp, err := transport.RoundTrip(out)
 	if err != nil {
-		return nil, nil, a.newTransportError("no answer from "+req.URL.Host, err)
+		return &answer{fault: a.newTransportError("no answer from "+req.URL.Host, err)}
 	}
 	text, err := body.Read(resp)
 	got := a.newAnswer(resp, text, err)
 	got.own = req.Method == a.method && req.URL.Path == a.path
-	return got, &http.Response{
-		Status: strconv.Itoa(got.status) + " " + http.StatusText(got.status), StatusCode: got.status,
-		Proto: resp.Proto, ProtoMajor: resp.ProtoMajor, ProtoMinor: resp.ProtoMinor,
-		Header: got.header, Body: http.NoBody, ContentLength: -1, Request: req,
-	}, nil
+	return got
 }

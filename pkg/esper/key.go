@@ -22,12 +22,18 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 
 // APIKey returns a source that always returns key. It is safe for concurrent use. If the key cannot be sent in a
 // header, [New] returns [ErrInvalidArgument], and so does the source's Token method.
-func APIKey(key string) oauth2.TokenSource {
-	if err := checkPasted(key, "the API key"); err != nil {
-		return apiKey{func() (*oauth2.Token, error) { return nil, err }}
+func APIKey(key string) oauth2.TokenSource { return newAPIKey(key, "the API key") }
+
+// newAPIKey is APIKey. It also refuses texts that people paste by mistake in place of a key. Errors call the key by name.
+func newAPIKey(key, name string) apiKey {
+	token, err := &oauth2.Token{AccessToken: key}, checkKey(key, name)
+	if advice := origin.PastedKey(key); err == nil && advice != "" {
+		err = invalid("%s %s", name, advice)
 	}
-	token := &oauth2.Token{AccessToken: key}
-	return apiKey{func() (*oauth2.Token, error) { return token, nil }}
+	if err != nil {
+		token = nil
+	}
+	return apiKey{func() (*oauth2.Token, error) { return token, err }}
 }
 
 // apiKey holds a func because fmt prints only the address of a func, whatever the verb. Under some verbs, such as %s,
@@ -54,17 +60,6 @@ func checkKey(key, name string) error {
 		return invalid("%s begins or ends with a space, which would not arrive", name)
 	case strings.Contains(key, NewSecret(key).String()):
 		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
-	}
-	return nil
-}
-
-// checkPasted does what checkKey does, and also refuses texts that people paste by mistake in place of a key.
-func checkPasted(key, name string) error {
-	if err := checkKey(key, name); err != nil {
-		return err
-	}
-	if advice := origin.PastedKey(key); advice != "" {
-		return invalid("%s %s", name, advice)
 	}
 	return nil
 }

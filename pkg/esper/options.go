@@ -1,18 +1,20 @@
 package esper
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // version is the module's version, in the User-Agent. A test compares it with CHANGELOG.md.
 const version = "0.0.0"
 
-// Option changes how a [Client] works. [New] returns [ErrInvalidArgument] for an option that cannot work, and
-// ignores a nil one.
+// Option changes how a [Client] works. [New] returns [ErrInvalidArgument] for an option that cannot work, and ignores a
+// nil one.
 type Option func(*settings)
 
 type settings struct {
@@ -25,44 +27,42 @@ type settings struct {
 	insecure   bool
 }
 
-// WithTransport sets how connections are made: dialer, proxy, TLS, pool. The transport is cloned and
-// never changed. Nil means the default of this package, whose pool suits many concurrent callers. Each
-// client has a pool of its own.
+// WithTransport sets how connections are made: dialer, proxy, TLS, pool. The transport is cloned and never changed. Nil
+// means the default of this package, whose pool suits many concurrent callers. Each client has a pool of its own.
 //
-// The parameter is an *http.Transport because a renewal needs a new HTTP/1.1 connection, and needs to
-// know whether anything was sent. Behind a wrapper, net/http has been seen to send one POST 41 times.
-// Use [WithMiddleware] for a wrapper such as otelhttp.NewTransport, and for a fake network in a test.
+// The parameter is an *http.Transport because a renewal needs a new HTTP/1.1 connection, and needs to know whether
+// anything was sent. Behind a wrapper, net/http has been seen to send one POST 41 times. Use [WithMiddleware] for a
+// wrapper such as otelhttp.NewTransport, and for a fake network in a test.
 //
-// The clone differs from the original: it limits the header of an answer to 64 KiB, pings HTTP/2
-// connections, does not ask for compression (a gzip body is read all the same), calls the Proxy
-// function with a request without headers and query, and lacks protocols added with RegisterProtocol.
+// The clone differs from the original: it limits the header of an answer to 64 KiB, pings HTTP/2 connections, does not
+// ask for compression (a gzip body is read all the same), calls the Proxy function with a request without headers and
+// query, and lacks protocols added with RegisterProtocol.
 func WithTransport(transport *http.Transport) Option {
 	return func(s *settings) { s.transport = transport }
 }
 
-// WithMiddleware adds functions that wrap the sending of each request, for logging, tracing, metrics
-// and the like. The first one is outermost.
+// WithMiddleware adds functions that wrap the sending of each request, for logging, tracing, metrics and the like. The
+// first one is outermost.
 //
-// A middleware sees no secret. The Authorization header and the access_token of a renewal are added to
-// the request after all middleware. The body of an answer, which may hold keys, reads as empty. Of the
-// header of an answer, a middleware sees Content-Type, Content-Length, Date, Retry-After, X-Request-Id
-// and the rate-limit fields.
+// A middleware sees no secret. The Authorization header and the access_token of a renewal are added to the request
+// after all middleware. The body of an answer, which may hold keys, reads as empty. Of the header of an answer, a
+// middleware sees Content-Type, Content-Length, Date, Retry-After, X-Request-Id and the rate-limit fields.
 //
-// A middleware may answer by itself, with a body of its own. It cannot make an attempt send a renewal
-// twice. If the server answered a renewal, that answer is the result, whatever the middleware returns.
-// A panic of a middleware becomes an error of the call.
+// A middleware may answer by itself, with a body of its own. It cannot make an attempt send a renewal twice. If the
+// server answered a renewal, that answer is the result, whatever the middleware returns. A panic of a middleware
+// becomes an error of the call.
 func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Option {
 	return func(s *settings) { s.middleware = append(s.middleware, middleware...) }
 }
 
-// WithTimeout limits the time of one attempt, including the reading of the body. The default is 30 s.
-// It must be positive. The context of a call limits all its attempts and waits together.
+// WithTimeout limits the time of one attempt, including the reading of the body. The default is 30 s. It must be
+// positive. The context of a call limits all its attempts and waits together.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) { s.timeout = d }
 }
 
-// WithRetry sets how often and how soon a call is tried again. It does not change which failures are tried again:
-// see [Client.TokenInfo] and [Client.RenewToken].
+// WithRetry sets how often and how soon a call is tried again. It does not change which failures are tried again: see
+// [Client.TokenInfo] and [Client.RenewToken].
 func WithRetry(r Retry) Option {
 	return func(s *settings) { s.retry = r }
 }
@@ -72,8 +72,8 @@ func WithUserAgent(userAgent string) Option {
 	return func(s *settings) { s.userAgent = userAgent }
 }
 
-// WithLogger sets the logger that gets one debug record for each attempt: operation, method, path template,
-// status (0 without an answer), duration and attempt. A record never holds a URL or a body. By default there is no log.
+// WithLogger sets the logger that gets one debug record for each attempt: operation, method, path template, status (0
+// without an answer), duration and attempt. A record never holds a URL or a body. By default there is no log.
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) { s.logger = logger }
 }
@@ -99,41 +99,28 @@ type Retry struct {
 }
 
 func newSettings(opts []Option) (settings, error) {
-	s := settings{timeout: 30 * time.Second, userAgent: "esper-go/" + version, logger: slog.New(slog.DiscardHandler)}
+	s := settings{timeout: 30 * time.Second, userAgent: "esper-go/" + version}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s)
 		}
 	}
-	switch r := s.retry; {
+	s.logger = cmp.Or(s.logger, slog.New(slog.DiscardHandler))
+	r := &s.retry
+	switch {
 	case s.timeout <= 0:
 		return s, invalid("the timeout is %v; it must be positive", s.timeout)
 	case r.MaxAttempts < 0 || r.MinWait < 0 || r.MaxWait < 0:
 		return s, invalid("a field of Retry is negative")
 	case r.MaxWait > 0 && r.MinWait > r.MaxWait:
 		return s, invalid("Retry.MinWait is more than Retry.MaxWait")
-	case s.userAgent == "" || strings.ContainsFunc(s.userAgent, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case s.userAgent == "" || strings.ContainsFunc(s.userAgent, unicode.IsControl):
 		return s, invalid("the user agent is empty or holds a control character")
 	case slices.ContainsFunc(s.middleware, func(m func(http.RoundTripper) http.RoundTripper) bool { return m == nil }):
 		return s, invalid("a middleware is nil")
 	}
-	s.retry = s.retry.withDefaults()
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
-	}
+	r.MaxAttempts = cmp.Or(r.MaxAttempts, 4)
+	r.MaxWait = cmp.Or(r.MaxWait, max(30*time.Second, r.MinWait))
+	r.MinWait = cmp.Or(r.MinWait, min(250*time.Millisecond, r.MaxWait))
 	return s, nil
-}
-
-func (r Retry) withDefaults() Retry {
-	const attempts, minWait, maxWait = 4, 250 * time.Millisecond, 30 * time.Second
-	if r.MaxAttempts == 0 {
-		r.MaxAttempts = attempts
-	}
-	if r.MaxWait == 0 {
-		r.MaxWait = max(maxWait, r.MinWait)
-	}
-	if r.MinWait == 0 {
-		r.MinWait = min(minWait, r.MaxWait)
-	}
-	return r
 }

@@ -10,17 +10,15 @@ import (
 type Outcome int
 
 const (
-	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; call
-	// TokenInfo with the old key. If TokenInfo succeeds, the old key still works. If it returns
-	// ErrUnauthorized, the key was replaced and the new key is lost: make another one in the
-	// Esper Console.
+	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; call TokenInfo with the old
+	// key. If TokenInfo succeeds, the old key still works. If it returns ErrUnauthorized, the key was replaced and the new
+	// key is lost: make another one in the Esper Console.
 	OutcomeUnknown Outcome = iota
-	// OutcomeNotRenewed: this call did not replace the key. After 429, or if no connection was made,
-	// try again later. After another 4xx the request is wrong, or the key, which may have been
-	// replaced before.
+	// OutcomeNotRenewed: this call did not replace the key. After 429, or if no connection was made, try again later.
+	// After another 4xx the request is wrong, or the key, which may have been replaced before.
 	OutcomeNotRenewed
-	// OutcomeUnreadable: the answer was 2xx, so the server probably made a new key, but the answer has
-	// none that can be read. RenewalError.Body is what arrived: keep it, and call TokenInfo with the old key.
+	// OutcomeUnreadable: the answer was 2xx, so the server probably made a new key, but the answer has none that can be
+	// read. RenewalError.Body is what arrived: keep it, and call TokenInfo with the old key.
 	OutcomeUnreadable
 )
 
@@ -45,8 +43,8 @@ func (o Outcome) meaning() string {
 	}
 }
 
-// RenewalError is a renewal that failed after its arguments were accepted. It wraps the cause, so
-// errors.As finds an [*APIError] and errors.Is a sentinel or a context's error through it.
+// RenewalError is a renewal that failed after its arguments were accepted. It wraps the cause, so errors.As finds an
+// [*APIError] and errors.Is a sentinel or a context's error through it.
 type RenewalError struct {
 	Outcome Outcome
 	// Body is what was read of an answer, up to 1 MiB. It may hold the new key, so printing the error does not show it.
@@ -72,6 +70,6 @@ func (e *RenewalError) Unwrap() error { return e.Err }
 // Timeout reports whether the cause was a timeout.
 func (e *RenewalError) Timeout() bool { return timeout(e.Err) }
 
-// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is
-// a value so that RenewalError and *RenewalError are both covered.
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is a value so that
+// RenewalError and *RenewalError are both covered.
 func (e RenewalError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

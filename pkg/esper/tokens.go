@@ -13,22 +13,21 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID, Enterprise,
-// DeveloperApp, User, Scope, Token, SourceRefreshToken, ExpiresAt, CreatedOn and UpdatedOn. ID and
-// Enterprise are always set. Any other field is zero if the server did not send it, or sent it in an
-// unknown form. Token and SourceRefreshToken are secrets. A zero ExpiresAt means that the
-// server does not say when the key ends, not that it never does.
+// TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID, Enterprise, DeveloperApp,
+// User, Scope, Token, SourceRefreshToken, ExpiresAt, CreatedOn and UpdatedOn. ID and Enterprise are always set. Any
+// other field is zero if the server did not send it, or sent it in an unknown form. Token and SourceRefreshToken are
+// secrets. A zero ExpiresAt means that the server does not say when the key ends, not that it never does.
 type TokenInfo = gen.TokenInfoV1
 
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
 //
-// The request is sent again after a connection error, after the timeout of an attempt, after an answer
-// that was cut off, after 429, 500, 502, 503 and 504, and after [ErrGateway]; not after an error that another
-// attempt cannot cure, such as a certificate of an unknown authority. After a 401, a token source that has a
-// Reject method (see [New]) is asked for another key, once.
+// The request is sent again after a connection error, after the timeout of an attempt, after an answer that was cut
+// off, after 429, 500, 502, 503 and 504, and after [ErrGateway]; not after an error that another attempt cannot cure,
+// such as a certificate of an unknown authority. After a 401, a token source that has a Reject method (see [New]) is
+// asked for another key, once.
 //
-// An answer that is not 2xx is an [*APIError]. A 2xx answer is [ErrInvalidResponse] if it is not a JSON
-// object of at most 64 KiB with an id and an enterprise, and [ErrResponseTooLarge] if it is over 1 MiB.
+// An answer that is not 2xx is an [*APIError]. A 2xx answer is [ErrInvalidResponse] if it is not a JSON object of at
+// most 64 KiB with an id and an enterprise, and [ErrResponseTooLarge] if it is over 1 MiB.
 func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	r := c.call(ctx, operation{
 		name: "TokenInfo", path: "/v1/token-info/",
@@ -51,7 +50,7 @@ func (r result) unreadable(lacking string) error {
 		what = "the body has " + lacking
 	}
 	if message, _ := body.Faults(r.body); message != "" {
-		what += "; its message is: " + redact.Text(message, r.secrets...)
+		what += "; its message is: " + redact.Text(message, r.last.secrets()...)
 	}
 	return fmt.Errorf("%w: %s (%d bytes)", ErrInvalidResponse, what, len(r.body))
 }
@@ -63,10 +62,9 @@ type RenewRequest struct {
 	AccessToken    Secret // the key to renew; zero means the client's own, the usual case
 }
 
-// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp,
-// User, Scope, Token, ExpiresAt, CreatedOn and UpdatedOn. Token is always set; any other field may be
-// zero, and all of them are if the answer was malformed or cut short. If ExpiresAt is zero, ask
-// [Client.TokenInfo] with the new key.
+// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp, User, Scope, Token,
+// ExpiresAt, CreatedOn and UpdatedOn. Token is always set; any other field may be zero, and all of them are if the
+// answer was malformed or cut short. If ExpiresAt is zero, ask [Client.TokenInfo] with the new key.
 type RenewedToken = gen.TokenRenewV0
 
 func (r RenewRequest) check() (err error) {
@@ -80,14 +78,14 @@ func (r RenewRequest) check() (err error) {
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
-// A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is
-// malformed or cut short, and whatever a middleware returns. Every failure after the arguments were
-// accepted is a [*RenewalError], also when the context ends during the call. Its Outcome says whether
-// the server may have replaced the old key. Bad arguments are [ErrInvalidArgument].
+// A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is malformed or cut
+// short, and whatever a middleware returns. Every failure after the arguments were accepted is a [*RenewalError], also
+// when the context ends during the call. Its Outcome says whether the server may have replaced the old key. Bad
+// arguments are [ErrInvalidArgument].
 //
-// The request goes over a new connection. It is sent again only if no connection was made, or the
-// server answered 429, because then the key was not renewed. If the client's token source has a
-// RenewToken method (see [New]), that method is called for the source's own key.
+// The request goes over a new connection. It is sent again only if no connection was made, or the server answered 429,
+// because then the key was not renewed. If the client's token source has a RenewToken method (see [New]), that method
+// is called for the source's own key.
 func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -122,8 +120,8 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	return renewed, nil
 }
 
-// renew makes the call of an operation whose answer holds a new key. It returns the key, and decodes into answer what it
-// can of the rest.
+// renew makes the call of an operation whose answer holds a new key. It returns the key, and decodes into answer what
+// it can of the rest.
 func (c *Client) renew(ctx context.Context, op operation, answer any) (Secret, error) {
 	op.renewal = true
 	r := c.call(ctx, op)
@@ -194,12 +192,12 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 }
 
 // RenewPersonalAccessToken gives a personal access token a new key, and returns the token with the new key (PUT
-// /authn2/v0/personal-access-token/{id}). Id is the token's ID in the list, not a key. ExpiryAt is when the new key is to
-// end, in the unit that the list has for this token, or -1 for never.
+// /authn2/v0/personal-access-token/{id}). Id is the token's ID in the list, not a key. ExpiryAt is when the new key is
+// to end, in the unit that the list has for this token, or -1 for never.
 //
 // Store the new key before you do anything else. Answers, errors and retries are as [Client.RenewToken] describes them.
-// If the client's token source has a RenewToken method (see [New]), the call returns [ErrInvalidArgument], because id may
-// name the token whose key the source renews.
+// If the client's token source has a RenewToken method (see [New]), the call returns [ErrInvalidArgument], because id
+// may name the token whose key the source renews.
 //
 // Experimental: see [PersonalAccessToken].
 func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiryAt int64) (*PersonalAccessToken, error) {
