@@ -22,6 +22,7 @@ type answer struct {
 	retryAfter time.Duration
 	front      string // for a 401 or 403: how whoever answered shows itself in the header
 	own        bool   // the request was the attempt's own, not one that a middleware made
+	made       bool   // a middleware made the answer itself
 }
 
 // newest returns the newest answer with a status, an answer to the attempt's own request before any other.
@@ -49,7 +50,11 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 		secrets = append(secrets, got.key.Reveal())
 	}
 	if got.status == http.StatusUnauthorized || got.status == http.StatusForbidden {
-		got.front = redact.Text(frontOf(resp.Header), secrets...)
+		for _, name := range []string{"Www-Authenticate", "Server"} {
+			if first, _, _ := strings.Cut(resp.Header.Get(name), " "); first != "" {
+				got.front += " [" + name + ": " + redact.Text(first, secrets...) + "]"
+			}
+		}
 	}
 	for name, values := range got.header {
 		shown := redact.Text
@@ -81,14 +86,18 @@ func (got *answer) response(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// frontOf says how a server, or what stands before it, shows itself in the header of a 401 or 403.
-func frontOf(header http.Header) string {
-	var shown []string
-	if scheme, _, _ := strings.Cut(header.Get("WWW-Authenticate"), " "); scheme != "" {
-		shown = append(shown, "it asks for "+scheme)
+// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything else,
+// for a date in the past, and for seconds beyond 136 years.
+func retryAfter(value string, now time.Time) time.Duration {
+	if value == "" { // the usual case: saves the parsers below, which would allocate an error each
+		return 0
 	}
-	if server := header.Get("Server"); server != "" {
-		shown = append(shown, "its Server field says "+server)
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second
 	}
-	return strings.Join(shown, ", ")
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, date.Sub(now))
 }

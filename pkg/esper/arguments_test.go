@@ -39,7 +39,6 @@ func TestBadKeys(t *testing.T) {
 			"Key0\u00a0Canary", "Key0\u0085Canary",
 		},
 		"the mark at its beginning":   {"\ufeffKey0Canary"},
-		"is not UTF-8":                {"Key0Canary\xff"},
 		"pass the key alone":          {"Bearer Key0Canary", "bearer Key0Canary"},
 		"begins or ends with a space": {" Key0Canary", "Key0Canary ", " "},
 		"Reveal":                      {printed, "Bearer-" + printed},

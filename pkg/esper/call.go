@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -40,7 +41,9 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 		return result{err: errNilContext}
 	}
 	var (
-		waits *backoff.ExponentialBackOff
+		waits = backoff.ExponentialBackOff{ // full jitter: half the bound, varied by 100 %, is between 0 and the bound
+			InitialInterval: c.retry.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: c.retry.MaxWait / 2,
+		}
 		next  *oauth2.Token // for the next attempt; nil to ask the source
 		asked bool          // whether Reject has been called
 		alone bool          // the next attempt uses a new connection, because the last one brought no whole answer
@@ -65,9 +68,6 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 		}
 		if next = nil; r.err == nil || n >= c.retry.MaxAttempts || ctx.Err() != nil || !op.retryable(r) {
 			return r
-		}
-		if waits == nil {
-			waits = c.retry.waits()
 		}
 		wait := waits.NextBackOff()
 		if api := (*APIError)(nil); errors.As(r.err, &api) && api.RetryAfter > 0 {
@@ -99,20 +99,11 @@ func (op operation) retryable(r result) bool {
 	case r.success():
 		return !errors.Is(r.err, ErrResponseTooLarge)
 	}
-	switch r.status {
-	case 0, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
+	passing := []int{
+		0, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 	}
-	return errors.Is(r.err, ErrGateway)
-}
-
-// waits returns a backoff with full jitter. Its intervals are half the bound, and vary by 100 %: a wait is then between
-// 0 and the bound.
-func (r Retry) waits() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{
-		InitialInterval: r.MinWait / 2, RandomizationFactor: 1, Multiplier: 2, MaxInterval: r.MaxWait / 2,
-	}
+	return slices.Contains(passing, r.status) || errors.Is(r.err, ErrGateway)
 }
 
 // sleep waits for d. It returns an error when ctx ends, and at once if the deadline of ctx comes before d is over.
@@ -133,26 +124,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // attempt sends op's request once, with token.
 func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
-	r := result{attempts: n}
 	if err := ctx.Err(); err != nil {
-		r.err = &callError{op.name, n - 1, join(err, context.Cause(ctx))}
-		return r
+		return result{err: &callError{op.name, n - 1, join(err, context.Cause(ctx))}}
 	}
-	key := NewSecret(token.AccessToken)
+	start, key := time.Now(), NewSecret(token.AccessToken)
 	req, err := op.request(c.generated.Server, key)
 	if err == nil {
 		err = c.describe(ctx, req)
 	}
 	if err != nil {
-		r.err = &callError{op.name, n, err}
-		return r
+		return result{attempts: n, err: &callError{op.name, n, err}}
 	}
-	start := time.Now()
 	a := newAttempt(ctx, c.timeout, key, req, op.renewal)
 	defer a.cancel()
 	a.alone = alone
 	got := a.send(c.chain)
-	r.answer, r.maybeSent, r.last = *got, a.maybeSent.Load(), a
+	r := result{answer: *got, maybeSent: a.maybeSent.Load(), attempts: n, last: a}
 	switch {
 	case r.status != 0 && !r.success():
 		r.err = newAPIError(op.name, n, got, a.secrets())

@@ -5,12 +5,10 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/oauth2"
 
@@ -22,15 +20,12 @@ import (
 // Client calls the token endpoints of one tenant. It is safe for concurrent use. Make one with [New] or [NewFromEnv]
 // and keep it, because it holds the connections. The zero value is not usable.
 type Client struct {
+	settings
 	generated gen.Client
 	base      *url.URL
 	source    source
 	chain     http.RoundTripper // the middleware around hop
 	hop       *hop
-	userAgent string
-	timeout   time.Duration // of one attempt
-	retry     Retry
-	logger    *slog.Logger
 }
 
 // New returns a client for environment, which is a tenant name ("foo") or a base URL
@@ -72,10 +67,7 @@ func newClient(environment, from string, tokens oauth2.TokenSource, opts []Optio
 	}
 	pooled := network.Pooled(s.transport)
 	last := &hop{base: base, pooled: pooled, single: network.Single(pooled)}
-	c := &Client{
-		base: base, source: source, chain: last, hop: last,
-		userAgent: s.userAgent, timeout: s.timeout, retry: s.retry, logger: s.logger,
-	}
+	c := &Client{settings: s, base: base, source: source, chain: last, hop: last}
 	for _, wrap := range slices.Backward(s.middleware) {
 		if c.chain = wrap(c.chain); c.chain == nil {
 			return nil, invalid("a middleware returned nil")
@@ -94,11 +86,6 @@ func newClient(environment, from string, tokens oauth2.TokenSource, opts []Optio
 // variables that Esper's own command-line clients read. An error about a variable names it.
 func NewFromEnv(opts ...Option) (*Client, error) {
 	const environment, key = "ESPER_ENVIRONMENT", "ESPER_API_KEY"
-	for _, name := range []string{environment, key} {
-		if os.Getenv(name) == "" {
-			return nil, invalid("the environment variable %s is not set", name)
-		}
-	}
 	tokens := newAPIKey(os.Getenv(key), "the key in "+key)
 	return newClient(os.Getenv(environment), " (in "+environment+")", tokens, opts)
 }

@@ -1,14 +1,13 @@
 package esper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,9 +30,7 @@ var (
 	// answer says nothing about the key, and is neither ErrUnauthorized nor ErrForbidden. It is recognised by what it
 	// lacks: the JSON object with errors, with detail, or with message and status, in which Esper refuses.
 	ErrGateway = errors.New("esper: something in front of Esper refused the request")
-)
 
-var (
 	// ErrInvalidArgument says that an argument is wrong. Nothing was sent.
 	ErrInvalidArgument = errors.New("esper: invalid argument")
 	// ErrInvalidResponse is a 2xx answer whose body lacks what the operation has to return.
@@ -90,7 +87,6 @@ type transportError struct {
 
 func (e *transportError) Error() string { return e.text }
 func (e *transportError) Unwrap() error { return e.err }
-func (e *transportError) Timeout() bool { return timeout(e.err) }
 
 // newTransportError wraps an error of net/http, or of a middleware, which may quote the answer, and so a key.
 func (a *attempt) newTransportError(what string, err error) error {
@@ -100,11 +96,7 @@ func (a *attempt) newTransportError(what string, err error) error {
 	if end := a.Err(); end != nil {
 		kind = join(join(end, context.Cause(a)), kind)
 	}
-	shown := kind
-	if kind == nil {
-		shown = err
-	}
-	text := what + ": " + redact.Text(shown.Error(), a.secrets()...)
+	text := what + ": " + redact.Text(cmp.Or(kind, err).Error(), a.secrets()...)
 	if hint != "" {
 		text += "; " + hint
 	}
@@ -137,18 +129,20 @@ type APIError struct {
 	RequestID  string        // the X-Request-Id header
 	RetryAfter time.Duration // how long the server wants callers to wait; 0 if it does not say
 	Attempts   int           // how many requests the call made
-	Body       []byte        `json:"-"` // decompressed, up to 1 MiB; may repeat a key, so printing the error does not show it
+	Body       []byte        `json:"-"` // decompressed, up to 1 MiB; may repeat a key, so it is not printed
 
 	gateway bool   // the error is ErrGateway
-	front   string // how the gateway shows itself, or that a middleware answered
+	front   string // how the gateway shows itself in its header
+	made    bool   // a middleware made the answer itself
 }
 
 func newAPIError(operation string, attempts int, a *answer, secrets []string) *APIError {
 	message, details := body.Faults(a.body)
 	secrets = append(secrets, a.key.Reveal())
 	e := &APIError{
-		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...), RequestID: a.header.Get("X-Request-Id"),
-		RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body, front: a.front,
+		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...),
+		RequestID: a.header.Get("X-Request-Id"), RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body,
+		front: a.front, made: a.made,
 	}
 	for _, text := range details {
 		e.Details = append(e.Details, redact.Detail(text, secrets...))
@@ -182,15 +176,12 @@ func (e *APIError) Error() string {
 // hint says what the caller can do.
 func (e *APIError) hint() string {
 	renewal := strings.HasPrefix(e.Operation, "Renew")
-	unavailable := []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
 	switch code := e.StatusCode; {
+	case e.made && (e.gateway || code == http.StatusUnauthorized):
+		return "a middleware answered it; one that sends has to call the next, because the key joins the request below"
 	case e.gateway:
-		front := ""
-		if e.front != "" {
-			front = " (" + e.front + ")"
-		}
-		return "this is not Esper's refusal, but that of something in front of it" + front + ": a proxy, a firewall or a login page; " +
-			"it says nothing about the key, so keep the key, and ask those who run the network, or check the base URL"
+		return "this is not Esper's refusal, but that of something in front of it, a proxy, a firewall or a login page" +
+			e.front + "; it says nothing about the key, so keep it, and ask those who run the network, or check the base URL"
 	case e.Is(ErrRedirect):
 		return "redirects are not followed, since they would hand over the key; check the base URL"
 	case code == http.StatusProxyAuthRequired:
@@ -200,12 +191,11 @@ func (e *APIError) hint() string {
 	case code == http.StatusTooManyRequests:
 		return "wait a moment and try again"
 	case body.IsHTML(e.Body):
-		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login page), " +
-			"or the base URL leads elsewhere"
+		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login " +
+			"page), or the base URL leads elsewhere"
 	case code == http.StatusBadRequest && slices.Contains(append(e.Details, e.Message), redact.Withheld):
-		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and the newest"
-	case code == http.StatusUnauthorized && e.front != "":
-		return e.front
+		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and " +
+			"the newest"
 	case code == http.StatusUnauthorized:
 		return "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another " +
 			"machine; if no newer one is stored, make one in the Esper Console"
@@ -218,7 +208,7 @@ func (e *APIError) hint() string {
 		return "the key is unknown, or may not do this; check the tenant, and the key's scopes in the Esper Console"
 	case code == http.StatusMethodNotAllowed, code == http.StatusNotFound:
 		return "check the tenant, or the base URL, which ends in /api on the Esper cloud"
-	case slices.Contains(unavailable, code):
+	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
 		return "the server cannot be reached from what stands in front of it; try again later"
 	}
 	return ""
@@ -226,46 +216,85 @@ func (e *APIError) hint() string {
 
 // Is reports whether target is the Err variable for e's status, such as ErrNotFound for 404.
 func (e *APIError) Is(target error) bool {
-	switch code := e.StatusCode; target {
-	case ErrBadRequest:
-		return code == http.StatusBadRequest
-	case ErrUnauthorized:
-		return code == http.StatusUnauthorized && !e.gateway
-	case ErrForbidden:
-		return code == http.StatusForbidden && !e.gateway
-	case ErrGateway:
-		return e.gateway
-	case ErrNotFound:
-		return code == http.StatusNotFound || code == http.StatusGone
-	case ErrRateLimited:
-		return code == http.StatusTooManyRequests
-	case ErrServer:
-		return code >= 500 && code <= 599
-	case ErrRedirect:
-		return code >= 300 && code <= 399
-	}
-	return false
+	code := e.StatusCode
+	return target == ErrGateway && e.gateway ||
+		target == ErrUnauthorized && code == http.StatusUnauthorized && !e.gateway ||
+		target == ErrForbidden && code == http.StatusForbidden && !e.gateway ||
+		target == ErrBadRequest && code == http.StatusBadRequest ||
+		target == ErrNotFound && (code == http.StatusNotFound || code == http.StatusGone) ||
+		target == ErrRateLimited && code == http.StatusTooManyRequests ||
+		target == ErrServer && code/100 == 5 ||
+		target == ErrRedirect && code/100 == 3
 }
 
 // Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is a value so that
 // APIError and *APIError are both covered.
 func (e APIError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
-// retryAfter reads a Retry-After (RFC 9110, section 10.2.3): whole seconds or a date. It returns 0 for anything else,
-// for a date in the past, and for seconds that do not fit a Duration.
-func retryAfter(value string, now time.Time) time.Duration {
-	if value == "" { // the usual case: saves the parsers below, which would allocate an error each
-		return 0
+// Outcome is what a failed renewal means for the key that was to be renewed.
+type Outcome int
+
+const (
+	// OutcomeUnknown: the server may have replaced the key. Do not send the renewal again; call TokenInfo with the old
+	// key. If TokenInfo succeeds, the old key still works. If it returns ErrUnauthorized, the key was replaced and the new
+	// key is lost: make another one in the Esper Console.
+	OutcomeUnknown Outcome = iota
+	// OutcomeNotRenewed: this call did not replace the key. After 429, or if no connection was made, try again later.
+	// After another 4xx the request is wrong, or the key, which may have been replaced before.
+	OutcomeNotRenewed
+	// OutcomeUnreadable: the answer was 2xx, so the server probably made a new key, but the answer has none that can be
+	// read. RenewalError.Body is what arrived: keep it, and call TokenInfo with the old key.
+	OutcomeUnreadable
+)
+
+// String returns the constant's name.
+func (o Outcome) String() string {
+	if names := [...]string{"OutcomeUnknown", "OutcomeNotRenewed", "OutcomeUnreadable"}; o >= 0 && int(o) < len(names) {
+		return names[o]
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
-		if seconds > math.MaxInt64/uint64(time.Second) {
-			return 0
-		}
-		return time.Duration(seconds) * time.Second
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return max(0, date.Sub(now))
+	return fmt.Sprintf("Outcome(%d)", int(o))
 }
+
+func (o Outcome) meaning() string {
+	switch o {
+	case OutcomeNotRenewed:
+		return "nothing was renewed"
+	case OutcomeUnreadable:
+		return "the answer was 2xx, so the key was probably renewed, but no new key can be read from it; " +
+			"keep RenewalError.Body, which is what arrived, and ask TokenInfo whether the old key still works"
+	default:
+		return "it is unknown whether the key was renewed; " +
+			"do not repeat the renewal, ask TokenInfo whether the old key still works"
+	}
+}
+
+// RenewalError is a renewal that failed after its arguments were accepted. It wraps the cause, so errors.As finds an
+// [*APIError] and errors.Is a sentinel or a context's error through it.
+type RenewalError struct {
+	Outcome Outcome
+	// Body is what was read of an answer, up to 1 MiB. It may hold the new key, so printing the error does not show it.
+	Body []byte `json:"-"`
+	Err  error  // the cause; never nil in an error of this package
+
+	operation string // "" means RenewToken
+}
+
+// Error says what happened, what it means for the key and what to do.
+func (e *RenewalError) Error() string {
+	name := cmp.Or(e.operation, "RenewToken")
+	text := "esper: " + name + ": " + e.Outcome.meaning()
+	if e.Err != nil {
+		text += ": " + bare(e.Err, name)
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *RenewalError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the cause was a timeout.
+func (e *RenewalError) Timeout() bool { return timeout(e.Err) }
+
+// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is a value so that
+// RenewalError and *RenewalError are both covered.
+func (e RenewalError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

@@ -2,6 +2,7 @@ package esper
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -60,7 +61,7 @@ func FuzzErrorBody(f *testing.F) {
 
 func FuzzRetryAfter(f *testing.F) {
 	for _, seed := range []string{
-		"", "0", "1", "-1", "+1", "007", "1.5", "1e308", "NaN", "9223372036", "9223372037", "18446744073709551616", "1 ",
+		"", "0", "1", "-1", "+1", "007", "1.5", "1e308", "NaN", "4294967295", "4294967296", "18446744073709551616", "1 ",
 		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
 		"Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT",
 	} {
@@ -75,8 +76,8 @@ func FuzzRetryAfter(f *testing.F) {
 		digits := value != "" && strings.Trim(value, "0123456789") == ""
 		seconds, err := strconv.ParseInt(value, 10, 64)
 		switch {
-		case digits && err == nil && seconds <= 9223372036 && got != time.Duration(seconds)*time.Second,
-			digits && (err != nil || seconds > 9223372036) && got != 0:
+		case digits && err == nil && seconds <= math.MaxUint32 && got != time.Duration(seconds)*time.Second,
+			digits && (err != nil || seconds > math.MaxUint32) && got != 0:
 			t.Errorf("%q: %v", value, got)
 		case !digits && got > 0:
 			if date, err := http.ParseTime(value); err != nil || !date.After(time.Unix(now, 0)) {

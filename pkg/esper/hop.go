@@ -1,6 +1,7 @@
 package esper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-const (
-	accessTokenParam = "access_token"
-	sealed           = accessTokenParam + "=sealed" // stands in a URL until the last hop puts the access token there
-)
+// sealed stands in a URL until the last hop puts the access token there.
+const sealed = "access_token=sealed"
 
 // attempt is one attempt to send a request. It is also the context of the request: in this way the secrets get past the
 // middleware to the last hop, and the answer gets back.
@@ -81,15 +80,11 @@ func (a *attempt) seal(u *url.URL) *url.URL {
 	params := strings.Split(u.RawQuery, "&")
 	for i, param := range params {
 		name, value, _ := strings.Cut(param, "=")
-		if decoded, err := url.QueryUnescape(name); err != nil || decoded != accessTokenParam {
-			continue
+		if decoded, _ := url.QueryUnescape(name); decoded == "access_token" {
+			token, _ := url.QueryUnescape(value) // if it is malformed, it is a secret all the same
+			a.accessToken, a.param = NewSecret(cmp.Or(token, value)), NewSecret(param)
+			params[i] = sealed
 		}
-		token, err := url.QueryUnescape(value)
-		if err != nil {
-			token = value // malformed, but a secret all the same
-		}
-		a.accessToken, a.param = NewSecret(token), NewSecret(param)
-		params[i] = sealed
 	}
 	out := *u
 	out.RawQuery = strings.Join(params, "&")
@@ -100,8 +95,8 @@ func (a *attempt) seal(u *url.URL) *url.URL {
 func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessToken.Reveal()} }
 
 // send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
-// that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that the
-// middleware returned, or the middleware's own response if there is none.
+// that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that
+// the middleware returned, or the middleware's own response if there is none.
 func (a *attempt) send(chain http.RoundTripper) *answer {
 	resp, err := roundTrip(chain, a.request)
 	a.mu.Lock() // waits for a request that has begun
@@ -122,7 +117,7 @@ func (a *attempt) send(chain http.RoundTripper) *answer {
 	default:
 		text, err := body.Read(resp)
 		got = a.newAnswer(resp, text, err)
-		got.front = "a middleware answered it; one that sends has to call the next, because the key joins the request below"
+		got.made = true
 	}
 	return got
 }
@@ -206,8 +201,9 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 		GotConn: func(httptrace.GotConnInfo) { a.maybeSent.Store(true) },
 	})
 	out := a.authorize(ctx, req)
-	out.Close, out.Cancel = true, nil //nolint:staticcheck // an http.Client inside a middleware sets Cancel for its timeout
-	if a.request.GetBody != nil {     // a middleware may have read the first copy
+	out.Close = true
+	out.Cancel = nil              //nolint:staticcheck // an http.Client inside a middleware sets it for its timeout
+	if a.request.GetBody != nil { // a middleware may have read the first copy
 		closeBody(req)
 		out.Body, _ = a.request.GetBody()
 		out.ContentLength, out.TransferEncoding = a.request.ContentLength, nil

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
@@ -24,7 +23,7 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 // header, [New] returns [ErrInvalidArgument], and so does the source's Token method.
 func APIKey(key string) oauth2.TokenSource { return newAPIKey(key, "the API key") }
 
-// newAPIKey is APIKey. It also refuses texts that people paste by mistake in place of a key. Errors call the key by name.
+// newAPIKey is APIKey, whose errors call the key by name. Unlike checkKey, it refuses texts that people paste by mistake.
 func newAPIKey(key, name string) apiKey {
 	token, err := &oauth2.Token{AccessToken: key}, checkKey(key, name)
 	if advice := origin.PastedKey(key); err == nil && advice != "" {
@@ -49,9 +48,7 @@ func checkKey(key, name string) error {
 	switch {
 	case key == "":
 		return invalid("%s is empty", name)
-	case !utf8.ValidString(key):
-		return invalid("%s is not UTF-8 text", name)
-	case strings.ContainsFunc(key, invisible):
+	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file "+
 			"or the mark at its beginning", name)
 	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
@@ -66,18 +63,10 @@ func checkKey(key, name string) error {
 
 // checkUUID requires the 36-character form of RFC 9562, because the server's path takes neither braces nor "urn:uuid:".
 func checkUUID(id, name string) error {
-	switch {
-	case id == "":
-		return invalid("%s is empty; TokenInfo tells it", name)
-	case len(id) != 36 || uuid.Validate(id) != nil:
+	if len(id) != 36 || uuid.Validate(id) != nil {
 		return invalid("%s is not a UUID such as f44373cb-1800-43c6-aab3-c81f8b1f435c; TokenInfo tells it", name)
 	}
 	return nil
-}
-
-// invisible reports whether r is a control or format character, or a space other than U+0020.
-func invisible(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.IsSpace(r) && r != ' '
 }
 
 // source holds the methods of the caller's token source, including the optional ones (see New). They are funcs so that
@@ -108,17 +97,17 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 	}
 	s := source{token: func(context.Context) (*oauth2.Token, error) { return tokens.Token() }}
 	if t, ok := tokens.(interface {
-		TokenContext(ctx context.Context) (*oauth2.Token, error)
+		TokenContext(context.Context) (*oauth2.Token, error)
 	}); ok {
 		s.token = t.TokenContext
 	}
 	if t, ok := tokens.(interface {
-		Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token, error)
+		Reject(context.Context, *oauth2.Token) (*oauth2.Token, error)
 	}); ok {
 		s.reject = t.Reject
 	}
 	if t, ok := tokens.(interface {
-		RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error)
+		RenewToken(context.Context, RenewRequest) (*RenewedToken, error)
 	}); ok {
 		s.renew = t.RenewToken
 	}

@@ -67,14 +67,6 @@ type RenewRequest struct {
 // answer was malformed or cut short. If ExpiresAt is zero, ask [Client.TokenInfo] with the new key.
 type RenewedToken = gen.TokenRenewV0
 
-func (r RenewRequest) check() (err error) {
-	if !r.AccessToken.IsZero() {
-		err = checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken")
-	}
-	return cmp.Or(checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"),
-		checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"), err)
-}
-
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
@@ -90,7 +82,12 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	if err := r.check(); err != nil {
+	err := cmp.Or(checkUUID(r.EnterpriseID, "RenewRequest.EnterpriseID"),
+		checkUUID(r.DeveloperAppID, "RenewRequest.DeveloperAppID"))
+	if err == nil && !r.AccessToken.IsZero() {
+		err = checkKey(r.AccessToken.Reveal(), "RenewRequest.AccessToken")
+	}
+	if err != nil {
 		return nil, err
 	}
 	if c.source.renew != nil {
@@ -103,7 +100,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		}
 	}
 	renewed := new(RenewedToken)
-	key, err := c.renew(ctx, operation{
+	err = c.renew(ctx, operation{
 		name: "RenewToken", path: "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/",
 		request: func(server string, key Secret) (*http.Request, error) {
 			if !r.AccessToken.IsZero() {
@@ -112,24 +109,24 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 			params := gen.RenewTokenParams{AccessToken: key.Reveal()}
 			return gen.NewRenewTokenRequest(server, r.EnterpriseID, r.DeveloperAppID, &params)
 		},
-	}, renewed)
+	}, renewed, &renewed.Token)
 	if err != nil {
 		return nil, err
 	}
-	renewed.Token = key
 	return renewed, nil
 }
 
-// renew makes the call of an operation whose answer holds a new key. It returns the key, and decodes into answer what
-// it can of the rest.
-func (c *Client) renew(ctx context.Context, op operation, answer any) (Secret, error) {
+// renew makes the call of an operation whose answer holds a new key. It puts the key into key, after it has decoded
+// into answer what it can of the rest.
+func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secret) error {
 	op.renewal = true
 	r := c.call(ctx, op)
 	failed := &RenewalError{operation: op.name, Body: r.body, Err: r.err}
 	switch {
 	case r.success() && !r.key.IsZero():
 		_ = json.Unmarshal(body.Trim(r.body), answer) // only the key is promised
-		return r.key, nil
+		*key = r.key
+		return nil
 	case r.success():
 		failed.Outcome = OutcomeUnreadable
 		if r.err == nil {
@@ -141,7 +138,7 @@ func (c *Client) renew(ctx context.Context, op operation, answer any) (Secret, e
 		r.status/100 == 4 && r.status != http.StatusRequestTimeout && !errors.Is(r.err, ErrGateway):
 		failed.Outcome = OutcomeNotRenewed
 	}
-	return Secret{}, failed
+	return failed
 }
 
 // PersonalAccessToken is a key with an ID and a name. A renewal replaces the key; ID and name stay. Esper declares
@@ -200,7 +197,9 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 // may name the token whose key the source renews.
 //
 // Experimental: see [PersonalAccessToken].
-func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiryAt int64) (*PersonalAccessToken, error) {
+func (c *Client) RenewPersonalAccessToken(
+	ctx context.Context, id string, expiryAt int64,
+) (*PersonalAccessToken, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
@@ -214,16 +213,15 @@ func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiry
 		return nil, errOwnRenewal
 	}
 	renewed := new(PersonalAccessToken)
-	key, err := c.renew(ctx, operation{
+	err := c.renew(ctx, operation{
 		name: "RenewPersonalAccessToken", path: "/authn2/v0/personal-access-token/{id}",
 		request: func(server string, _ Secret) (*http.Request, error) {
 			return gen.NewRenewPersonalAccessTokenRequest(server, id, gen.PersonalAccessTokenRenewal{ExpiryAt: expiryAt})
 		},
-	}, renewed)
+	}, renewed, &renewed.Token)
 	if err != nil {
 		return nil, err
 	}
-	renewed.Token = key
 	return renewed, nil
 }
 

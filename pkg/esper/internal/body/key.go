@@ -2,6 +2,7 @@ package body
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -43,8 +44,8 @@ func Key(body []byte, old wire.Secret) (key wire.Secret) {
 		if name, err = dec.Token(); err == nil {
 			err = dec.Decode(&value)
 		}
-		if found := keyOf(value); name == "token" && !found.IsZero() {
-			key = found
+		if name == "token" {
+			key = cmp.Or(keyOf(value), key)
 		}
 	}
 	if err == nil {

@@ -56,7 +56,7 @@ func shown(text string, most int, keys []string) string {
 		return Withheld
 	}
 	searched = strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) || r == unicode.ReplacementChar {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r
