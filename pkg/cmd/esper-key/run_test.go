@@ -322,6 +322,26 @@ func TestRunGoesOnWithoutAKey(t *testing.T) {
 	}
 }
 
+// TestTokenFile: the file of --write-token is a regular file, perhaps behind a link, which stays.
+func TestTokenFile(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	pipe, link, file := filepath.Join(o.folder, "pipe"), filepath.Join(o.folder, "link"), filepath.Join(o.folder, "token")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	must(t, os.Symlink(file, link))
+	for _, path := range []string{pipe, os.DevNull, "/dev/stdout"} {
+		o.run("run", "--write-token", path).wants(exitFailed, "--write-token: "+path+": it is not a regular file")
+	}
+	s := o.start("--write-token", link)
+	s.says("keeps the key renewed")
+	if code := s.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("run ended with %d: %s", code, s.text())
+	}
+	if to, err := os.Readlink(link); err != nil || to != file || read(file) != o.server.Token() {
+		t.Errorf("the link leads to %q, %v; the file holds the key: %v", to, err, read(file) == o.server.Token())
+	}
+}
+
 // TestRunBegins: run begins with the key of --key-file, which may be empty or gone at the next start.
 func TestRunBegins(t *testing.T) {
 	t.Parallel()
