@@ -47,6 +47,8 @@ type Source struct {
 
 	// What follows belongs to the turn that is under way.
 	version   string          // the version of the document that was last read or written
+	read      content         // the document that was last read; without a key if that could not be decoded
+	readText  esper.Secret    // its text: nearly always the next read finds the same, which is not decoded again
 	hung      []chan struct{} // calls of the store that did not return in time; each is closed when it returns
 	serverErr error           // of the last question or renewal of this turn that failed
 	readErr   error           // of the last read of this turn; nil if it went well

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
@@ -78,14 +79,14 @@ func (s *Source) load(ctx context.Context) (content, string, error) {
 	if err == nil && l.data == nil {
 		return content{}, l.version, nil
 	}
-	var c content
-	if err == nil {
-		c, err = decode(l.data, s.server.String())
+	if err == nil && (s.read.Key.IsZero() || s.readText.Reveal() != string(l.data)) {
+		s.readText = esper.NewSecret(string(l.data))
+		s.read, err = decode(l.data, s.server.String())
 	}
 	if err != nil {
 		return content{}, "", s.storeError("reading", err)
 	}
-	return c, l.version, nil
+	return s.read, l.version, nil
 }
 
 func (s *Source) save(ctx context.Context, d policy.Document) error {

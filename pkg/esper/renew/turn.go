@@ -63,7 +63,7 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 		case last.Ends():
 			s.finish(before, state, ended, last)
 			return last, ended
-		case state.Saved(): // callers get a new key only after it is saved
+		case state.Saved() && state != s.now.Load().state: // callers get a new key only after it is saved
 			s.update(func(n *snapshot) { n.state = state })
 		}
 	}
