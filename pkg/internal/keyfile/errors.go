@@ -63,34 +63,22 @@ func explain(path string, doing action, err error) error {
 	return &Error{path, text, hint, err, permanent}
 }
 
-// known has advice about what the operating system says, whatever was tried.
-type known struct {
-	hint      string
-	permanent bool // it stays until somebody acts
-	causes    []syscall.Errno
-}
-
-func is(err error, causes ...syscall.Errno) bool {
-	return slices.ContainsFunc(causes, func(cause syscall.Errno) bool { return errors.Is(err, cause) })
-}
-
 // advice says what to do about an error of the operating system, and whether the error stays until somebody acts.
 func advice(path string, doing action, err error) (hint string, permanent bool) {
-	for _, k := range []known{
-		{"the file system is mounted read-only: mount it writable, or open the store read-only where nothing is renewed", true, []syscall.Errno{syscall.EROFS}},
-		{"a file that is mounted by itself cannot be replaced: " + mountFolder, true, []syscall.Errno{syscall.EBUSY, syscall.EXDEV}},
-		{"a link on the way leads back to itself: mend it", true, []syscall.Errno{syscall.ELOOP}},
-		{"a save needs up to 39 bytes beside the file's name: use a shorter one", true, []syscall.Errno{syscall.ENAMETOOLONG}},
-		{"make room on the disk", false, []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT}},
-	} {
-		if is(err, k.causes...) {
-			return k.hint, k.permanent
-		}
-	}
 	me := os.Geteuid()
 	switch {
 	case doing == locking && is(err, syscall.ENOLCK, syscall.ENOSYS, syscall.ENOTSUP, syscall.EOPNOTSUPP):
 		return "this file system, perhaps NFS, has no locks: use a folder on a local disk, or a store for several machines", true
+	case is(err, syscall.EROFS):
+		return "the file system is mounted read-only: mount it writable, or open the store read-only where nothing is renewed", true
+	case is(err, syscall.EBUSY, syscall.EXDEV):
+		return "a file that is mounted by itself cannot be replaced: " + mountFolder, true
+	case is(err, syscall.ELOOP):
+		return "a link on the way leads back to itself: mend it", true
+	case is(err, syscall.ENAMETOOLONG):
+		return "a save needs up to 39 bytes beside the file's name: use a shorter one", true
+	case is(err, syscall.ENOSPC, syscall.EDQUOT):
+		return "make room on the disk", false
 	case !errors.Is(err, fs.ErrPermission):
 		return "", false
 	case !hasModes:
@@ -101,6 +89,10 @@ func advice(path string, doing action, err error) (hint string, permanent bool) 
 		return fmt.Sprintf("this user (%d) may not read it: keep it with mode 0640 in a folder with mode 0750, and let this user join their group", me), true
 	}
 	return fmt.Sprintf("this user (%d) has to be able to write in the folder: for a systemd unit set StateDirectory=, for a pod fsGroup, and elsewhere change the folder's owner", me), true
+}
+
+func is(err error, causes ...syscall.Errno) bool {
+	return slices.ContainsFunc(causes, func(cause syscall.Errno) bool { return errors.Is(err, cause) })
 }
 
 // plainText returns the text of an error without paths, in one line.
@@ -126,19 +118,17 @@ var (
 // CheckArguments refuses a path that was surely meant otherwise, such as one with a variable that no shell expanded.
 func (s *Store) CheckArguments() error {
 	p := s.given
-	for _, wrong := range []struct {
-		is   bool
-		text string
-	}{
-		{p == "", "the path of the file is empty"},
-		{strings.ContainsFunc(p, unicode.IsControl), "the path of the file holds a control character, perhaps the newline at the end of a file or of a command's output; remove it"},
-		{strings.HasPrefix(p, "~"), "the path of the file begins with ~, which only a shell expands; write it out"},
-		{strings.Contains(p, "$") || percent.MatchString(p), "the path of the file holds a variable that was not expanded; write it out"},
-		{scheme.MatchString(p), "the path of the file is a URL; give a path, such as /var/lib/myapp/esper-key.json"},
-	} {
-		if wrong.is {
-			return errors.New(wrong.text)
-		}
+	switch {
+	case p == "":
+		return errors.New("the path of the file is empty")
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return errors.New("the path of the file holds a control character, perhaps the newline at the end of a file or of a command's output; remove it")
+	case p[0] == '~':
+		return errors.New("the path of the file begins with ~, which only a shell expands; write it out")
+	case strings.Contains(p, "$"), percent.MatchString(p):
+		return errors.New("the path of the file holds a variable that was not expanded; write it out")
+	case scheme.MatchString(p):
+		return errors.New("the path of the file is a URL; give a path, such as /var/lib/myapp/esper-key.json")
 	}
 	return nil
 }

@@ -51,6 +51,15 @@ func New(path string, groupReadable bool) *Store {
 	return s
 }
 
+// Database returns the file of a database engine that writes its content itself, and a journal beside it. Inspect makes
+// the file, empty and with mode 0600, and its folder, if they are missing; with readOnly, a missing file is an error
+// ([fs.ErrNotExist]). Load and Save are not for it.
+func Database(path string) *Store {
+	s := New(path, false)
+	s.engine = true
+	return s
+}
+
 // String returns the path.
 func (s *Store) String() string { return s.path }
 
@@ -93,42 +102,67 @@ func (s *Store) Inspect(_ context.Context, readOnly bool) error {
 	return explain(s.path, doing, err)
 }
 
-// Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes
-// nothing.
+// forEngine makes the file of a database, or returns an error if this user may not use the file. It never opens a file
+// that exists: to close that would take the locks of this process from it.
+func (p place) forEngine(readOnly bool) error {
+	switch {
+	case p.file == nil && readOnly:
+		return &Error{text: "it does not exist", err: fs.ErrNotExist, permanent: true}
+	case p.file == nil:
+		made, err := p.make(p.target)
+		if errors.Is(err, fs.ErrExist) {
+			return nil // another process has just made it
+		}
+		if err == nil {
+			err = made.Close()
+		}
+		return err
+	case readOnly:
+		return access(p.target, false)
+	}
+	return errors.Join(access(p.target, true), access(filepath.Dir(p.target), true))
+}
+
+// Narrow takes from others the right to read the file, if it is this user's, as a save of a [Store] does.
+func (s *Store) Narrow() error {
+	p, err := find(s.path)
+	if err == nil && p.wide() && isMine(p.file) {
+		err = os.Chmod(p.target, p.file.Mode().Perm()&ours)
+	}
+	return explain(s.path, writing, err)
+}
+
+// Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes nothing.
+//
+// It looks twice, and begins again if something changed meanwhile: a save ended, and Load must not return older content
+// than it did before; or a link leads to another file, as the kubelet changes it for a mounted Secret.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
 	for err = ctx.Err(); err == nil; err = ctx.Err() {
-		content, settled, err := s.look(ctx)
-		if err != nil {
+		var now place
+		var next, again []byte
+		p, content, err := s.look(ctx)
+		if err == nil {
+			next = p.finished(ctx, content)
+			now, again, err = s.look(ctx)
+		}
+		switch {
+		case err != nil:
 			return nil, "", explain(s.path, reading, err)
+		case now.target != p.target || hash(again) != hash(content):
+			continue
+		case next != nil:
+			content = next
 		}
-		if settled {
-			return withoutMark(content), hash(content), nil
-		}
+		return bytes.TrimPrefix(content, []byte("\ufeff")), hash(content), nil // without the mark that some editors write
 	}
 	return nil, "", err
 }
 
-// look reads the file once. If the result is not settled, something changed meanwhile: a save ended, and Load must not
-// return older content than it did before; or a link leads to another file, as the kubelet changes it for a mounted
-// Secret, and the file here is gone.
-func (s *Store) look(ctx context.Context) (content []byte, settled bool, err error) {
-	p, err := find(s.path)
-	if err == nil {
+func (s *Store) look(ctx context.Context) (p place, content []byte, err error) {
+	if p, err = find(s.path); err == nil {
 		content, err = read(ctx, p.target)
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	if next := p.finished(ctx, content); next != nil {
-		return next, true, nil
-	}
-	again, err := read(ctx, p.target)
-	settled = bytes.Equal(content, again) && (content == nil) == (again == nil)
-	if err == nil && settled && content == nil {
-		now, findErr := find(s.path)
-		settled = findErr == nil && now.target == p.target
-	}
-	return content, settled, err
+	return p, content, err
 }
 
 // Save replaces the content if its version is still version.

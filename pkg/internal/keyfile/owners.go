@@ -137,38 +137,29 @@ func (p place) make(path string) (*os.File, error) {
 // give gives what root has just made to the owner and the group of the folder that it is in, so that the service can
 // use it.
 func give(made *os.File, folder fs.FileInfo) {
-	if os.Geteuid() == 0 && !isUnknown(folder) {
-		_ = chown(made, folder) // if this fails, the service's next save says so
+	if uid, gid := ownerOf(folder); os.Geteuid() == 0 && !isUnknown(folder) {
+		_ = made.Chown(uid, gid) // if this fails, the service's next save says so
 	}
-}
-
-// chown gives a file or a folder the owner and the group of another one.
-func chown(file *os.File, like fs.FileInfo) error {
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	uid, gid := ownerOf(like)
-	if u, g := ownerOf(info); u == uid && g == gid {
-		return nil
-	}
-	return file.Chown(uid, gid)
 }
 
 // own gives the new file its mode, and the owner and the group of the file that it replaces. If there is no
 // such file and root makes the new one, it gets the owner and the group of the folder.
 func (p place) own(out *os.File, mode fs.FileMode, warn func(string)) error {
-	like := p.file
-	switch {
-	case !hasModes:
-		return nil
-	case like == nil && os.Geteuid() == 0:
+	mine, err := out.Stat()
+	if err != nil || !hasModes {
+		return err
+	}
+	like := mine
+	if p.file != nil {
+		like = p.file
+	} else if os.Geteuid() == 0 {
 		like = p.folder
-	case like == nil:
-		return out.Chmod(mode)
 	}
 	uid, gid := ownerOf(like)
-	switch err := chown(out, like); {
+	if u, g := ownerOf(mine); u != uid || g != gid {
+		err = out.Chown(uid, gid)
+	}
+	switch {
 	case err == nil:
 	case !isMine(like) && !isUnknown(like):
 		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it", uid, gid)

@@ -29,24 +29,23 @@ func find(path string) (p place, err error) {
 	top := filepath.VolumeName(path) + string(filepath.Separator)
 	p.target = top
 	for links, rest := 0, parts(path); len(rest) > 0; {
-		next := filepath.Join(p.target, rest[0])
-		rest = rest[1:]
 		if p.file != nil {
 			p.way = append(p.way, step{p.target, p.file})
 		}
-		info, err := os.Lstat(next)
-		if errors.Is(err, fs.ErrNotExist) {
-			p.file, p.target = nil, filepath.Join(append([]string{next}, rest...)...)
+		next := filepath.Join(p.target, rest[0])
+		rest = rest[1:]
+		if p.file, err = os.Lstat(next); errors.Is(err, fs.ErrNotExist) {
+			p.target = filepath.Join(append([]string{next}, rest...)...)
 			break
 		}
 		if err != nil {
 			return p, err
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			p.target, p.file = next, info
+		if p.file.Mode()&fs.ModeSymlink == 0 {
+			p.target = next
 			continue
 		}
-		p.way, p.file = append(p.way, step{next, info}), nil
+		p.way, p.file = append(p.way, step{next, p.file}), nil
 		to, err := os.Readlink(next)
 		if links++; err == nil && links > most {
 			err = &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
