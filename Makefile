@@ -14,7 +14,7 @@ TESTFLAGS ?=
 # No test depends on speed, so a slow machine may take its time.
 export GOFLAGS := $(GOFLAGS) -timeout=60m
 # Tries a target, or a time (10m).
-FUZZTIME  ?= 30000x
+FUZZTIME  ?= 10000x
 # How often the key of make machines is renewed, and the seed of its faults if it is to be another's.
 RENEWALS  ?= 20
 SEED      ?=
@@ -109,7 +109,7 @@ deps: ## fail if a program that imports pkg/esper would link more than the five 
 
 # A time limit sometimes ends in "context deadline exceeded" although nothing was found (a race in Go's own
 # coordinator); a find always says where it was written. A number of tries has no such end.
-fuzz: ## run every fuzz target, FUZZTIME (30000x) each
+fuzz: ## run every fuzz target, FUZZTIME (10000x) each
 	@list=$$($(GO) test -list '^Fuzz' ./...) || { echo "$$list"; exit 1; }; \
 	targets=$$(echo "$$list" | awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2 ":" name[i]; n = 0 }'); \
 	if [ -z "$$targets" ]; then echo 'No fuzz target was found.'; exit 1; fi; \

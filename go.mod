@@ -2,6 +2,9 @@ module github.com/esper-go/esper-go
 
 go 1.26.0
 
+// npm changes it while other targets look for packages.
+ignore ./api/publish/node_modules
+
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/getkin/kin-openapi v0.153.0
