@@ -24,7 +24,7 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	case environment == "":
 		return nil, errors.New(`the environment is empty; pass a tenant name ("foo") or a base URL ` +
 			`("https://foo-api.esper.cloud/api")`)
-	case !isURL && advice != "":
+	case advice != "":
 		return nil, errors.New("the environment " + advice)
 	case !isURL && !strings.ContainsAny(environment, ":/.?#@"):
 		return tenantURL(environment)
