@@ -63,6 +63,22 @@ func TestBadKeys(t *testing.T) {
 	wantCount(t, "requests", p.count.Load(), 0)
 }
 
+// Texts that stand where somebody wanted a key or an environment: references that were not resolved, and others.
+func unresolved() []string {
+	return []string{
+		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/esper/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
+		"ENC[AES256_GCM,data:Zm9v,iv:YmFy,tag:YmF6,type:str]", "!secret esper", "projects/p/secrets/s/versions/latest",
+	}
+}
+
+func unexpanded() []string {
+	return []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ esper_key }}", "${ESPER_KEY}", "${{ secrets.KEY }}"}
+}
+
+func placeholders() []string {
+	return []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx"}
+}
+
 // APIKey and NewFromEnv recognise what people paste by mistake in place of a key. A token source and a RenewRequest
 // accept these texts, because the server may issue any text as a key.
 func TestPastedKeys(t *testing.T) {
@@ -78,18 +94,14 @@ func TestPastedKeys(t *testing.T) {
 			"ESPER_API_KEY=Key0Canary", "export ESPER_API_KEY=Key0Canary", "ESPER_API_KEY = Key0Canary",
 			"esper_api_key=Key0Canary",
 		},
-		"not expanded": {
-			"$ESPER_API_KEY", "${ESPER_API_KEY}", "%ESPER_API_KEY%", "$(cat key)", "{{ esper_key }}", "#{ESPER_KEY}",
-			"__ESPER_KEY__",
+		"not expanded": append(unexpanded(), "$ESPER_API_KEY", "%ESPER_API_KEY%", "$(cat key)"),
+		"a URL": {
+			"https://foo.esper.cloud/Key0Canary", "file:///Key0Canary", "op://vault/esper/key", "vault:secret/esper#key",
 		},
-		"a URL":  {"https://foo.esper.cloud/Key0Canary", "file:///Key0Canary", "op://vault/esper/key"},
-		"a path": {"/run/secrets/Key0Canary", "./Key0Canary", "~/Key0Canary", `C:\Key0Canary`, "@/run/secrets/key"},
-		"not resolved": {
-			"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k)", "ENC[AES256_GCM,data:Key0Canary]",
-			"!Ref EsperKey", "projects/p/secrets/esper/versions/latest",
-		},
+		"a path":          {"/run/secrets/Key0Canary", "./Key0Canary", "~/Key0Canary", `C:\Key0Canary`, "@/run/secrets/key"},
+		"not resolved":    unresolved(),
 		"a JSON document": {`{"token": "Key0Canary"}`},
-		"a placeholder":   {"null", "<your-key>", "***"},
+		"a placeholder":   append(placeholders(), "null", "***"),
 	} {
 		for _, key := range keys {
 			_, err := esper.New(p.URL, esper.APIKey(key))
@@ -107,6 +119,7 @@ func TestPastedKeys(t *testing.T) {
 	}
 	for _, key := range []string{
 		"/k3Jd8Yq0/abcDEF1234567890abcd", "abc+/def==", "eyJhbGciOiJub25lIn0.e30.", "id:secret", "a-b_c~d", "key", "token",
+		"AbcdefGhijklmnop0123456789qrst", "projects", "x.y!z:1", "__x", "**", "#x", "!x", "ENC", "a=b=c", "xxx-1", "%2541",
 	} {
 		if _, err := clientFor(t, p.URL, key).TokenInfo(t.Context()); err != nil {
 			t.Errorf("%q: %v", key, err)

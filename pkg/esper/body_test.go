@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -122,34 +120,6 @@ func TestBody_TheBoundItself(t *testing.T) {
 		if err := generatedCall(t.Context(), client); errors.Is(err, esper.ErrResponseTooLarge) != (extra > 0) {
 			t.Errorf("%+d: Generated: %v", extra, err)
 		}
-	}
-}
-
-func TestBody_ConnectionIsUsedAgain(t *testing.T) {
-	for name, tc := range map[string]struct {
-		handler http.HandlerFunc
-		want    int32 // connections for five calls
-	}{
-		"success":        {answer(200, "application/json", infoAnswer), 1},
-		"an error":       {answer(404, "application/json", `{"message": "no"}`), 1},
-		"a large error":  {answer(404, "text/html", strings.Repeat("x", mebibyte/2)), 1},
-		"an empty error": {answer(401, "", ""), 1},
-		"too large":      {answer(200, "text/html", strings.Repeat("x", 2*mebibyte)), 5},
-	} {
-		var accepted atomic.Int32
-		p := unstartedProbe(tc.handler)
-		p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-			if state == http.StateNew {
-				accepted.Add(1)
-			}
-		}
-		p.Start()
-		t.Cleanup(p.Close)
-		client := clientFor(t, p.URL, oldKey, quickRetry(1))
-		for range 5 {
-			_, _ = client.TokenInfo(t.Context())
-		}
-		wantCount(t, name+": connections", accepted.Load(), tc.want)
 	}
 }
 

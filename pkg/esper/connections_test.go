@@ -1,9 +1,6 @@
 package esper_test
 
 import (
-	"context"
-	"errors"
-	"net"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -11,95 +8,60 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"go.uber.org/goleak"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
+// Many callers share the connections, and so do calls whose answer is an error, unless it is too large to be read.
 func TestConnectionsAreKept(t *testing.T) {
-	const callers, mostDialled = 64, 140 // net/http dials more connections than there are callers
-	const calls = int64(6_400)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	var dialled atomic.Int64
-	p := unstartedProbe(nil)
-	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			dialled.Add(1)
-		}
-	}
-	p.Start()
-	defer p.Close()
-	c := clientFor(t, p.URL, "key")
-	defer c.CloseIdleConnections()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range callers {
-		wg.Go(func() {
-			for next.Add(1) <= calls {
-				if _, err := c.TokenInfo(t.Context()); err != nil {
-					t.Error(err)
-					return
+	for name, tc := range map[string]struct {
+		handler           http.HandlerFunc
+		callers, calls    int32
+		fewest, mostDials int32 // net/http dials more connections than there are callers
+	}{
+		"many callers":   {nil, 64, 6400, 1, 140},
+		"an error":       {answer(404, "application/json", `{"message": "no"}`), 1, 5, 1, 1},
+		"a large error":  {answer(404, "text/html", strings.Repeat("x", mebibyte/2)), 1, 5, 1, 1},
+		"an empty error": {answer(401, "", ""), 1, 5, 1, 1},
+		"too large":      {answer(200, "text/html", strings.Repeat("x", 2*mebibyte)), 1, 5, 5, 5},
+	} {
+		p := unstartedProbe(tc.handler)
+		p.Start()
+		c := clientFor(t, p.URL, "key", quickRetry(1))
+		var next atomic.Int32
+		var wg sync.WaitGroup
+		for range tc.callers {
+			wg.Go(func() {
+				for next.Add(1) <= tc.calls {
+					if _, err := c.TokenInfo(t.Context()); (err == nil) != (tc.handler == nil) {
+						t.Error(err)
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := int64(p.count.Load()); n != calls {
-		t.Errorf("%d requests were served, want %d", n, calls)
-	}
-	if n := dialled.Load(); n > mostDialled {
-		t.Errorf("%d calls by %d callers dialled %d connections, want at most %d", calls, callers, n, mostDialled)
+			})
+		}
+		wg.Wait()
+		wantCount(t, name+": requests", p.count.Load(), tc.calls)
+		if n := p.dialled.Load(); n < tc.fewest || n > tc.mostDials {
+			t.Errorf("%s: %d calls by %d callers dialled %d connections", name, tc.calls, tc.callers, n)
+		}
+		c.CloseIdleConnections()
+		p.Close()
 	}
 }
 
 func TestCloseIdleConnectionsClosesThoseOfACallersTransport(t *testing.T) {
-	closed := make(chan struct{}, 1)
-	p := unstartedProbe(nil)
-	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateClosed {
-			closed <- struct{}{}
-		}
-	}
-	p.Start()
-	defer p.Close()
-	transport := &http.Transport{}
+	p := newProbe(t, nil)
 	pass := func(next http.RoundTripper) http.RoundTripper { return roundTripFunc(next.RoundTrip) }
-	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(pass))
+	c := clientFor(t, p.URL, "key", esper.WithTransport(&http.Transport{}), esper.WithMiddleware(pass))
 	for range 2 { // the client remains usable
 		if _, err := c.TokenInfo(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		c.CloseIdleConnections()
-		<-closed
-	}
-}
-
-func TestNothingIsLeftAfterFailures(t *testing.T) {
-	for name, handler := range map[string]http.HandlerFunc{
-		"refused":   answer(http.StatusForbidden, "", "no"),
-		"too large": answer(http.StatusOK, "", strings.Repeat("x", 2*mebibyte)),
-		"redirect":  answer(http.StatusFound, "", ""),
-		"aborted":   abort,
-		"silent":    untilTheEnd,
-	} {
-		synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
-			_, transport := memoryProbe(t, handler)
-			keeping := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-				resp, err := next.RoundTrip(req)
-				if err == nil && resp.StatusCode == http.StatusForbidden {
-					return nil, errors.New("the middleware keeps the answer") // and does not close it
-				}
-				return resp, err
-			})
-			c := clientFor(t, memory, "key", esper.WithTransport(transport), quickRetry(1), keeping)
-			each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-				if err := do(t.Context()); err == nil {
-					t.Errorf("%s: no error", name)
-				}
-			})
-		})
+		<-p.closed
 	}
 }
 

@@ -70,6 +70,9 @@ func endOfACall(t *testing.T, name, end string, at stage, want, cause error, las
 		after = 0
 	}
 	withoutEnd := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if at, ok := req.Context().Deadline(); !ok || end != "cancel" && time.Until(at) > time.Second {
+			t.Errorf("%s, %s: a middleware sees the deadline %v", name, end, at)
+		}
 		if lasting {
 			req = req.WithContext(context.WithoutCancel(req.Context()))
 		}

@@ -3,9 +3,12 @@ package esper_test
 import (
 	"context"
 	"errors"
-	"net/http"
+	"fmt"
+	"net"
 	"reflect"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -13,39 +16,181 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-func TestStatusToSentinel(t *testing.T) {
-	sentinels := []error{
-		esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden, esper.ErrNotFound, esper.ErrRateLimited, esper.ErrServer,
-		esper.ErrRedirect, esper.ErrGateway, esper.ErrInvalidArgument, esper.ErrInvalidResponse, esper.ErrResponseTooLarge,
-	}
+// refused is an answer to a call, and what the error of the call is and says.
+type refused struct {
+	status int
+	header string // lines
+	body   string
+	is     error
+	says   string // in parts
+}
+
+// byStatus are answers in Esper's envelope.
+func byStatus() map[string]refused {
+	answers := make(map[string]refused)
 	for want, statuses := range map[error][]int{
-		esper.ErrRedirect: {300, 301, 399}, esper.ErrBadRequest: {400}, esper.ErrUnauthorized: {401}, esper.ErrForbidden: {403},
-		esper.ErrNotFound: {404, 410}, esper.ErrRateLimited: {429}, esper.ErrServer: {500, 501, 502, 503, 504, 599},
-		esper.ErrInvalidResponse: {200}, nil: {402, 405, 408, 409, 418, 422, 499, 600, 999},
+		esper.ErrRedirect: {300, 301, 399}, esper.ErrBadRequest: {400}, esper.ErrUnauthorized: {401},
+		esper.ErrForbidden: {403}, esper.ErrNotFound: {404, 410}, esper.ErrRateLimited: {429},
+		esper.ErrServer: {500, 501, 502, 503, 504, 505, 599}, nil: {402, 405, 408, 409, 418, 422, 499, 600, 999},
 	} {
 		for _, status := range statuses {
-			p := newProbe(t, answer(status, "", refusal))
-			each(t, clientFor(t, p.URL, "key", quickRetry(1)), "key", func(t *testing.T, do func(context.Context) error) {
-				err := do(t.Context())
-				if strings.Count(err.Error(), "esper: ") != 1 {
-					t.Errorf("%d: %q does not say esper: exactly once", status, err)
-				}
-				for _, sentinel := range sentinels {
-					if errors.Is(err, sentinel) != (sentinel == want) { //nolint:errorlint // identity is the question
-						t.Errorf("%d: %v: errors.Is(%v) = %v", status, err, sentinel, errors.Is(err, sentinel))
-					}
-				}
-				var api *esper.APIError
-				if errors.As(err, &api) != (status >= 300) || api != nil && api.StatusCode != status {
-					t.Errorf("%d: APIError %+v", status, api)
-				}
-			})
+			answers[fmt.Sprint(status)] = refused{status, "", refusal, want, fmt.Sprintf(": %d", status)}
 		}
+	}
+	return answers
+}
+
+// byGateways are answers of something in front of Esper. The bodies are those that the named products send by default.
+func byGateways() map[string]refused {
+	const html = "<!doctype html>\n<html><head><title>"
+	const nginx = "<html>\r\n<head><title>401 Authorization Required</title></head>\r\n</html>"
+	answers := map[string]refused{
+		"oauth2-proxy":            {403, "", html + "Sign In</title></head><body>…</body></html>", nil, "Sign In"},
+		"oauth2-proxy, API route": {401, "", "Unauthorized\n", nil, ""},
+		"Kong, key-auth": {
+			401, "WWW-Authenticate: Key realm=\"kong\"\r\nServer: kong/3.6.1", `{"message":"No API key found in request"}`, nil,
+			"[Www-Authenticate: Key] [Server: kong/3.6.1]",
+		},
+		"Kong, acl": {
+			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, nil, "You cannot consume this service",
+		},
+		"AWS API Gateway": {401, "", `{"message":"Unauthorized"}`, nil, ""},
+		"AWS API Gateway, 403": {
+			403, "", `{"message":"Missing Authentication Token"}`, nil, "Missing Authentication Token",
+		},
+		"AWS ALB": {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", nil, "awselb/2.0"},
+		"Azure API Management": {
+			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`, nil,
+			"missing subscription key",
+		},
+		"Tyk": {401, "", "{\n    \"error\": \"Authorization field missing\"\n}", nil, "Authorization field missing"},
+		"Envoy, jwt_authn": {
+			401, "WWW-Authenticate: Bearer realm=\"http://foo/\"\r\nServer: envoy", "Jwt is missing", nil,
+			"[Www-Authenticate: Bearer] [Server: envoy]",
+		},
+		"Envoy, RBAC":              {403, "", "RBAC: access denied", nil, ""},
+		"nginx, auth_basic":        {401, `WWW-Authenticate: Basic realm="intern"`, nginx, nil, "[Www-Authenticate: Basic]"},
+		"Google IAP":               {401, "", "Invalid IAP credentials: empty token", nil, ""},
+		"Windows proxy, Negotiate": {401, "WWW-Authenticate: Negotiate", "", nil, "[Www-Authenticate: Negotiate]"},
+		"Cloudflare Access": {
+			403, "Server: cloudflare", html + "Error ・ Cloudflare Access</title></head></html>", nil, "Cloudflare Access",
+		},
+		"a captive portal":      {403, "", html + "Our guest network</title></head></html>", nil, "Our guest network"},
+		"a page with a comment": {403, "", "<!-- made by hand -->\n<html><title>Closed</title></html>", nil, "Closed"},
+		"an empty body":         {401, "", "", nil, ""},
+		"an empty object":       {401, "", "{}", nil, ""},
+		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, nil, ""},
+		"a bare list":           {403, "", `["no"]`, nil, "no"},
+		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, nil, ""},
+		"a gateway that shows the key": {
+			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", nil, "withheld",
+		},
+		"a gateway with an unknown key": {403, "", `{"message":"Unknown0Key1Of2Thirty3Letters4x"}`, nil, "…"},
+	}
+	for name, tc := range answers {
+		tc.is = esper.ErrGateway
+		answers[name] = tc
+	}
+	return answers
+}
+
+// An error for an answer says what the server answered, or something in front of it, and what to do. Only a 401 or 403 in
+// Esper's own envelope says something about the key. Any other is ErrGateway: a read is tried again as after 502, and a
+// renewal's outcome is unknown.
+func TestWhoRefused(t *testing.T) {
+	sentinels := []error{
+		esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden, esper.ErrNotFound, esper.ErrRateLimited,
+		esper.ErrServer, esper.ErrRedirect, esper.ErrGateway, esper.ErrInvalidArgument, esper.ErrInvalidResponse,
+		esper.ErrResponseTooLarge,
+	}
+	bad, unauthorized, forbidden, invalid := esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden,
+		esper.ErrInvalidResponse
+	answers := map[string]refused{
+		"Esper": {
+			401, "", `{"errors":["Invalid token"],"message":"Invalid token","status":401}`, unauthorized,
+			"Invalid token; the key is wrong",
+		},
+		"Esper, message":      {403, "", `{"message":"No permission","status":"403"}`, forbidden, "No permission"},
+		"Esper, a map":        {401, "", `{"errors":{"access_token":["expired"]}}`, unauthorized, "access_token: expired"},
+		"Django REST, Basic":  {401, `WWW-Authenticate: Basic realm="api"`, `{"detail":"No."}`, unauthorized, ": No.; the key is wrong"},
+		"Django REST, Bearer": {401, `WWW-Authenticate: Bearer`, `{"detail":"No."}`, unauthorized, ": No.; the key is wrong"},
+		"Django REST, 403":    {403, "", `{"detail":"You do not have permission."}`, forbidden, "not have permission.; "},
+		"Django REST, plain":  {401, "Content-Type: text/plain", "\ufeff {\"detail\":\"No.\"}\n", unauthorized, ": No.;"},
+		"404 of today":        {404, "", `{"message":"detail: Not found. "}`, esper.ErrNotFound, ": Not found.; check the tenant"},
+		"an expired token":    {400, "", `{"access_token":["expired"],"message":"It has expired"}`, bad, "It has expired"},
+		"402":                 {402, "", "", nil, "402 Payment Required"},
+		"405":                 {405, "", "", nil, "405 Method Not Allowed; check the tenant, or the base URL"},
+		"407":                 {407, "", "", nil, "407 Proxy Authentication Required; the proxy wants a user name and a password"},
+		"410":                 {410, "", "", esper.ErrNotFound, "410 Gone; the server says that this endpoint is gone for good"},
+		"429 without a wait":  {429, "", "", esper.ErrRateLimited, "429 Too Many Requests|; wait a moment"},
+		"503 with a wait":     {503, "Retry-After: 120", "", esper.ErrServer, "503 Service Unavailable; wait 2m0s"},
+		"530":                 {530, "", "", esper.ErrServer, ": 530"},
+		"302":                 {302, "", "", esper.ErrRedirect, "302 Found; redirects are not followed|; check the base URL"},
+		"502":                 {502, "", "<html><title>502 No</title></html>", esper.ErrServer, "502 Bad Gateway: 502 No|HTML page"},
+		"echo of the key":     {400, "", `{"message":"bad token ` + canary + `","errors":["no"]}`, bad, "withheld|(no); a server"},
+		"200, empty":          {200, "", `{}`, invalid, "invalid response: the body has no id, or no enterprise (2 bytes)"},
+		"200, no id":          {200, "", `{"enterprise":"e"}`, invalid, "has no id, or no enterprise"},
+		"200, no enterprise":  {200, "", `{"id":1,"enterprise":null}`, invalid, "has no id, or no enterprise"},
+		"200, an envelope":    {200, "", `{"errors":[],"message":"Later.","status":503}`, invalid, "its message is: Later."},
+		"200, HTML":           {200, "", "<html>Log in</html>", invalid, "or a login page stands in front"},
+	}
+	for _, more := range []map[string]refused{byStatus(), byGateways()} {
+		for name, tc := range more {
+			answers[name] = tc
+		}
+	}
+	for name, tc := range answers {
+		var requests atomic.Int32
+		server := piped(func(conn net.Conn) {
+			requests.Add(1)
+			saying(raw(tc.status, tc.body, strings.Split(tc.header, "\r\n")...))(conn)
+		})
+		each(t, clientFor(t, memory, canary, server, quickRetry(3)), "", func(t *testing.T, do func(context.Context) error) {
+			requests.Store(0)
+			err := do(t.Context())
+			failed, isRenewal := errors.AsType[*esper.RenewalError](err)
+			if isRenewal && tc.status == 200 {
+				return // see TestRenewalFails
+			}
+			text := err.Error()
+			for part := range strings.SplitSeq(tc.says, "|") {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s: %q does not say %q", name, text, part)
+				}
+			}
+			gateway := tc.is == esper.ErrGateway //nolint:errorlint // identity is the question
+			if strings.Count(text, "esper: ") != 1 || strings.Contains(text, "not Esper's refusal") != gateway {
+				t.Errorf("%s: %s", name, text)
+			}
+			checkNoCanary(t, name, text)
+			for _, sentinel := range sentinels {
+				if errors.Is(err, sentinel) != (sentinel == tc.is) { //nolint:errorlint // identity is the question
+					t.Errorf("%s: %v: errors.Is(%v) = %v", name, err, sentinel, errors.Is(err, sentinel))
+				}
+			}
+			api, ok := errors.AsType[*esper.APIError](err)
+			if ok != (tc.status >= 300) || ok && api.StatusCode != tc.status {
+				t.Errorf("%s: APIError %+v", name, api)
+			}
+			want, outcome := int32(1), esper.OutcomeUnknown
+			again := gateway || slices.Contains([]int{500, 502, 503, 504}, tc.status) && tc.header == ""
+			if tc.status == 429 || again && !isRenewal {
+				want = 3
+			}
+			if tc.status/100 == 4 && tc.status != 408 && !gateway {
+				outcome = esper.OutcomeNotRenewed
+			}
+			if isRenewal && failed.Outcome != outcome {
+				t.Errorf("%s: %v, want %v", name, err, outcome)
+			}
+			wantCount(t, name+": requests", requests.Load(), want)
+		})
 	}
 }
 
 func TestErrorEnvelopes(t *testing.T) {
-	long := strings.Repeat("é", 5000)
+	long, list := strings.Repeat("é", 5000), strings.Repeat(strings.Repeat("x y ", 375)+`","`, 40)
+	many := slices.Repeat([]string{strings.Repeat("x y ", 64) + "…"}, 32)
 	for name, tc := range map[string]struct {
 		body, message string
 		details       []string
@@ -63,7 +208,11 @@ func TestErrorEnvelopes(t *testing.T) {
 		"detail":              {`{"detail":"d"}`, "d", nil},
 		"message wins":        {`{"detail":"d","message":"m"}`, "m", nil},
 		"odd message, detail": {`{"message":7,"detail":"d"}`, "d", nil},
-		"html":                {"<html><body>Bad gateway</body></html>", "", nil},
+		"a map of faults":     {`{"token":["No."],"non_field_errors":["N."],"id":7}`, "", []string{"N.", "token: No."}},
+		"one sentence":        {`{"access_token":"May not be.","id":"7"}`, "", []string{"access_token: May not be."}},
+		"a list of details":   {`{"detail":[{"loc":["query"],"msg":"no"}]}`, "", []string{"loc: query", "msg: no"}},
+		"of OAuth":            {`{"error":"e","error_description":"d"}`, "", []string{"error: e", "error_description: d"}},
+		"a word, no key":      {`{"token":"missing","message":"it is missing"}`, "it is missing", nil},
 		"empty":               {"", "", nil},
 		"a string":            {`"a"`, "", nil},
 		"a list":              {`["Enter a valid UUID."]`, "", []string{"Enter a valid UUID."}},
@@ -72,95 +221,33 @@ func TestErrorEnvelopes(t *testing.T) {
 		"lines":               {`{"message":"a\nb\r\nc\u2028d\u0000e\u001b[31m","errors":["f\ng"]}`, "a b  c d e [31m", []string{"f g"}},
 		"long":                {`{"message":"` + long + `"}`, strings.Repeat("é", 512) + "…", nil},
 		"full":                {`{"message":"` + long[:1024] + `"}`, long[:1024], nil},
+		"many":                {`{"errors":["` + list + `"]}`, "", many},
+		"too many":            {`{"errors":["` + list + list + `"]}`, "", nil}, // over 64 KiB
 		"deep":                {`{"errors":[[[[[["too deep"]]]]],[[["b"]]],"a"]}`, "", []string{"b", "a"}},
 		"deep objects":        {`{"errors":{"a":{"a":{"a":{"a":{"a":"no"}}}},"b":{"b":{"b":{"c":"d"}}}}}`, "", []string{"c: d"}},
 	} {
 		for _, contentType := range []string{"application/json", "TEXT/HTML; charset=latin-1", ""} {
-			p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("X-Request-Id", "r-1")
-				w.Header().Set("Retry-After", "7")
-				answer(http.StatusBadRequest, contentType, tc.body)(w, r)
-			})
-			_, err := clientFor(t, p.URL, "key").TokenInfo(t.Context())
-			var api *esper.APIError
-			if !errors.As(err, &api) || !errors.Is(err, esper.ErrBadRequest) {
+			header := []string{"Content-Type: " + contentType, "X-Request-Id: " + strings.Repeat("r ", 2500), "Retry-After: 7"}
+			_, err := clientFor(t, memory, "key", piped(saying(raw(400, tc.body, header...)))).TokenInfo(t.Context())
+			api, ok := errors.AsType[*esper.APIError](err)
+			if !ok || !errors.Is(err, esper.ErrBadRequest) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if api.Message != tc.message || !reflect.DeepEqual(api.Details, tc.details) {
 				t.Errorf("%s: message %q, details %q, want %q, %q", name, api.Message, api.Details, tc.message, tc.details)
 			}
-			if string(api.Body) != tc.body || api.RequestID != "r-1" || api.RetryAfter != 7*time.Second {
+			if string(api.Body) != tc.body || api.RequestID != strings.Repeat("r ", 512)+"…" || api.RetryAfter != 7*time.Second {
 				t.Errorf("%s: body %q, request %q, wait %v", name, api.Body, api.RequestID, api.RetryAfter)
 			}
 			text := err.Error()
-			for _, part := range append([]string{"400 Bad Request", "request r-1", tc.message}, tc.details...) {
+			for _, part := range append([]string{"400 Bad Request", ", request r", tc.message}, tc.details...) {
 				if !strings.Contains(text, part) {
 					t.Errorf("%s: %q lacks %q", name, text, part)
 				}
 			}
-			if strings.ContainsAny(text, "\n\r\x00\x1b") || len(text) > 2000 || !utf8.ValidString(text) {
+			if strings.ContainsAny(text, "\n\r\x00\x1b") || len(text) > 12<<10 || !utf8.ValidString(text) {
 				t.Errorf("%s: %q is no short line", name, text)
 			}
-		}
-	}
-}
-
-func TestErrorTextsAreBounded(t *testing.T) {
-	for size, details := range map[int]int{1500: 32, 60_000: 0} { // the second does not fit into what is read
-		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("X-Request-Id", strings.Repeat("r", 5000))
-			answer(http.StatusBadRequest, "", `{"errors":["`+strings.Repeat(strings.Repeat("x y ", size/4)+`","`, 40)+`"]}`)(w, r)
-		})
-		_, err := clientFor(t, p.URL, "key").TokenInfo(t.Context())
-		var api *esper.APIError
-		if !errors.As(err, &api) || len(api.RequestID) > 1100 || len(api.Details) != details || len(err.Error()) > 40<<10 {
-			t.Errorf("%+v: %d details, %d bytes of text", api, len(api.Details), len(err.Error()))
-		}
-	}
-}
-
-// An error for an answer says what the server, or a proxy in front of it, answered, and what to do.
-func TestAnswerErrors(t *testing.T) {
-	const withheld = "[withheld: the server's text repeats the key and is not shown]"
-	for name, tc := range map[string]struct {
-		status     int
-		body, says string
-	}{
-		"404 of today":       {404, `{"errors":["detail: Not found."],"message":"detail: Not found. ","status":404}`, "404 Not Found: Not found.; check the tenant"},
-		"a map of faults":    {400, `{"access_token":["No blanks."],"non_field_errors":["No."],"id":7}`, "400 Bad Request (access_token: No blanks.; No.)"},
-		"one sentence":       {400, `{"access_token":"May not be blank.","id":"7"}`, "400 Bad Request (access_token: May not be blank.)"},
-		"a list of details":  {422, `{"detail":[{"loc":["query"],"msg":"required"}]}`, "422 Unprocessable Entity (loc: query; msg: required)"},
-		"of OAuth":           {400, `{"error":"invalid_request","error_description":"no token"}`, "(error: invalid_request; error_description: no token)"},
-		"a word, no key":     {400, `{"token":"missing","message":"developer app is missing"}`, "developer app is missing"},
-		"an expired token":   {400, `{"access_token":["expired"],"message":"your token has expired"}`, "your token has expired"},
-		"402":                {402, "", "402 Payment Required"},
-		"405":                {405, "", "405 Method Not Allowed; check the tenant, or the base URL"},
-		"410":                {410, "", "410 Gone; the server says that this endpoint is gone for good"},
-		"429 without a wait": {429, "", "429 Too Many Requests; wait a moment"},
-		"503 with a wait":    {503, "", "503 Service Unavailable; wait 2m0s"},
-		"502":                {502, "<html><title>502 Bad Gateway</title></html>", "502 Bad Gateway: 502 Bad Gateway; this is an HTML page"},
-		"530":                {530, "", "TokenInfo: 530"},
-		"302":                {302, "", "302 Found; redirects are not followed, since they would hand over the key; check the base URL"},
-		"407":                {407, "", "407 Proxy Authentication Required; the proxy wants a user name and a password"},
-		"echo":               {400, `{"message":"bad token made-up-key","errors":["no"]}`, "400 Bad Request: " + withheld + " (no); a server that repeats the key"},
-		"200, empty":         {200, `{}`, "invalid response: the body has no id, or no enterprise (2 bytes)"},
-		"200, no id":         {200, `{"enterprise":"e"}`, "has no id, or no enterprise"},
-		"200, no enterprise": {200, `{"id":1,"enterprise":null}`, "has no id, or no enterprise"},
-		"200, an envelope":   {200, `{"errors":[],"message":"Try later.","status":503}`, "no enterprise; its message is: Try later."},
-		"200, HTML":          {200, "<html>Log in</html>", "perhaps the base URL leads to something else, or a login page stands in front"},
-	} {
-		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-			if tc.status == http.StatusServiceUnavailable {
-				w.Header().Set("Retry-After", "120")
-			}
-			answer(tc.status, "", tc.body)(w, r)
-		})
-		_, err := clientFor(t, p.URL, "made-up-key", quickRetry(1)).TokenInfo(t.Context())
-		if err == nil || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("%s: %v\nwant %s", name, err, tc.says)
-		}
-		if tc.status == 200 && !errors.Is(err, esper.ErrInvalidResponse) {
-			t.Errorf("%s: %v is not ErrInvalidResponse", name, err)
 		}
 	}
 }

@@ -1,88 +1,106 @@
-package esper
+package esper_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
-	"strconv"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
+	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// shows reports whether a text shows a key, as it is or percent-encoded.
-func shows(text, key string) bool {
-	return strings.Contains(text, key) || strings.Contains(text, url.QueryEscape(key)) ||
-		strings.Contains(text, url.PathEscape(key))
-}
+const fuzzKey = "canary50%key&made+up/fuzz01"
 
-func FuzzErrorBody(f *testing.F) {
-	const canary = "canary50%key&made+up/fuzz01"
-	for _, body := range []string{
-		``, `null`, `[]`, `"text"`, `<html>502</html>`, `{"detail": "` + canary[:20] + `"}`, `{"errors": "` + canary + `"}`,
-		`{"errors": ["` + canary + `"], "message": "m ` + canary + `", "status": 400}`, "{\"message\": \"\xff\"}",
-		`{"errors": {"access_token": ["` + url.QueryEscape(canary) + `"], "` + canary + `": 1}, "status": "400"}`,
-		`{"errors": [{"a": [[[[[1]]]]]}, null, true, 1e99], "message": {"a": 1}}`, `{"message": "a\nb\u2028c\u0000\ud800"}`,
-		`{"message": "` + "\\u0063anary50%key&made+up/fuzz01" + `"}`, `{"message": "` + strings.Repeat("x", 5000),
-		`{"errors": [` + strings.Repeat("1,", 100) + `1]}`,
-	} {
-		f.Add(400, body, canary)
-		f.Add(503, body, "a request")
-	}
-	f.Fuzz(func(t *testing.T, status int, body, requestID string) {
-		a := newAttempt(t.Context(), time.Minute, NewSecret(canary), httptest.NewRequest(http.MethodGet, "/", nil), false)
-		defer a.cancel()
-		resp := &http.Response{StatusCode: status, Header: http.Header{"X-Request-Id": {requestID}}}
-		answered := a.newAnswer(resp, []byte(body), nil)
-		err := newAPIError("TokenInfo", 1, answered, a.secrets())
-		if err.StatusCode != status || string(err.Body) != body || len(err.Details) > 32 {
-			t.Errorf("%#v", err)
-		}
-		fields := err.Message + err.RequestID + strings.Join(err.Details, " ")
-		for _, text := range []string{err.Error(), fmt.Sprintf("%+v", *err), fmt.Sprintf("%#v %q", err, err), fields} {
-			if shows(text, canary) {
+// checkShown checks that an error is one line, and shows the key neither as it is nor percent-encoded.
+func checkShown(t *testing.T, err error) {
+	t.Helper()
+	for _, text := range []string{err.Error(), fmt.Sprintf("%v %+v %#v %q", err, err, err, err)} {
+		for _, key := range []string{fuzzKey, url.QueryEscape(fuzzKey), url.PathEscape(fuzzKey)} {
+			if strings.Contains(text, key) {
 				t.Errorf("%q shows the key", text)
 			}
-			if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-				t.Errorf("%q is no line of text", text)
-			}
-			if len(text) > 3*(32+3)*(redact.MaxText+20) {
-				t.Errorf("%d bytes of text", len(text))
-			}
 		}
+		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) || len(text) > 128<<10 {
+			t.Errorf("%.1000q is no line of text", text)
+		}
+	}
+}
+
+// FuzzErrorBody lets a server refuse with any body.
+func FuzzErrorBody(f *testing.F) {
+	for _, body := range []string{
+		``, `null`, `[]`, `"text"`, `<html>502</html>`, `{"detail": "` + fuzzKey[:20] + `"}`, `{"errors": "` + fuzzKey + `"}`,
+		`{"errors": ["` + fuzzKey + `"], "message": "m ` + fuzzKey + `", "status": 400}`, "{\"message\": \"\xff\"}",
+		`{"errors": {"access_token": ["` + url.QueryEscape(fuzzKey) + `"], "` + fuzzKey + `": 1}, "status": "400"}`,
+		`{"errors": [{"a": [[[[[1]]]]]}, null, true, 1e99], "message": {"a": 1}}`, `{"message": "a\nb\u2028c\u0000\ud800"}`,
+		`{"message": "\u0063` + fuzzKey[1:] + `"}`, `{"message": "` + strings.Repeat("x", 5000),
+		`{"errors": [` + strings.Repeat("1,", 100) + `1]}`,
+	} {
+		f.Add(uint16(100), body, fuzzKey)
+		f.Add(uint16(203), body, "a request")
+	}
+	f.Fuzz(func(t *testing.T, more uint16, body, requestID string) {
+		status := 300 + int(more)%700
+		if strings.ContainsFunc(requestID, unicode.IsControl) || len(requestID) > 1000 || status == http.StatusNotModified {
+			return // no header holds such an id, and 304 has no body
+		}
+		server := piped(saying(raw(status, body, "X-Request-Id: "+requestID)))
+		_, err := clientFor(t, memory, fuzzKey, server, quickRetry(1)).TokenInfo(t.Context())
+		api, ok := errors.AsType[*esper.APIError](err)
+		if !ok || api.StatusCode != status || string(api.Body) != body || len(api.Details) > 32 {
+			t.Errorf("%#v", err)
+		}
+		checkShown(t, err)
 	})
 }
 
-func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{
-		"", "0", "1", "-1", "+1", "007", "1.5", "1e308", "NaN", "4294967295", "4294967296", "18446744073709551616", "1 ",
-		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994",
-		"Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT",
+// FuzzPersonalAccessTokens lets a server answer the two operations with any body.
+func FuzzPersonalAccessTokens(f *testing.F) {
+	plain := regexp.MustCompile(`^[0-9A-Za-z]+$`)
+	for _, token := range []string{
+		`{"id": "` + tokenID + `", "name": "n", "token": "` + fuzzKey + `", "expiry_at": 1888272000, "legacy_token_id": 571}`,
+		`{"id": 7, "token": "another", "expiry_at": -1, "legacy_token_id": "571", "legacy_developer_app_id": null}`,
+		`{"token": null, "expiry_at": "soon"}`, `{"token": "cut`, `null`, `7`, `"` + fuzzKey + `"`, `[]`, ``,
+		`{"token": "a", "token": "b"}`, `{"Token": "\u0063anary"}`,
 	} {
-		f.Add(seed, int64(784111777))
-		f.Add(seed, int64(1<<40))
+		f.Add(token)
+		f.Add(`{"count": 1, "personal_access_tokens": [` + token + `]}`)
+		f.Add(`{"personal_access_tokens": [` + token + `, ` + token + `]}`)
 	}
-	f.Fuzz(func(t *testing.T, value string, now int64) {
-		got := retryAfter(value, time.Unix(now, 0))
-		if got < 0 {
-			t.Fatalf("%q: %v", value, got)
+	f.Fuzz(func(t *testing.T, body string) {
+		client := clientFor(t, memory, fuzzKey, piped(saying(raw(200, body))), quickRetry(1))
+		var whole map[string]json.RawMessage
+		_ = json.Unmarshal([]byte(body), &whole)
+		var items []map[string]json.RawMessage
+		if json.Unmarshal(whole["personal_access_tokens"], &items) != nil {
+			items = nil
 		}
-		digits := value != "" && strings.Trim(value, "0123456789") == ""
-		seconds, err := strconv.ParseInt(value, 10, 64)
+		list, err := client.ListPersonalAccessTokens(t.Context())
 		switch {
-		case digits && err == nil && seconds <= math.MaxUint32 && got != time.Duration(seconds)*time.Second,
-			digits && (err != nil || seconds > math.MaxUint32) && got != 0:
-			t.Errorf("%q: %v", value, got)
-		case !digits && got > 0:
-			if date, err := http.ParseTime(value); err != nil || !date.After(time.Unix(now, 0)) {
-				t.Errorf("%q: %v at %d", value, got, now)
-			}
+		case err != nil && !errors.Is(err, esper.ErrInvalidResponse):
+			t.Errorf("%d tokens, %v", len(list), err)
+		case strings.Count(body, "personal_access_tokens") == 1 && items != nil && len(list) != len(items):
+			t.Errorf("%d tokens, %v; want %d", len(list), err, len(items))
+		case err != nil:
+			checkShown(t, err)
+		}
+		renewed, err := client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
+		var key string
+		_ = json.Unmarshal(whole["token"], &key)
+		failed, ok := errors.AsType[*esper.RenewalError](err)
+		switch {
+		case err == nil && renewed.Token.IsZero(), err != nil && (!ok || failed.Outcome != esper.OutcomeUnreadable):
+			t.Errorf("%v, %v", renewed, err)
+		case strings.Count(body, "token\"") == 1 && plain.MatchString(key) && (err != nil || renewed.Token.Reveal() != key):
+			t.Errorf("%v, %v; want the key in %q", renewed, err, body)
+		case err != nil:
+			checkShown(t, err)
 		}
 	})
 }

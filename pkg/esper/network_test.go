@@ -166,29 +166,6 @@ func TestWaysToTheServer(t *testing.T) {
 	}
 }
 
-// A Proxy function that logs what it is given logs no key.
-func TestProxyFunctionSeesNoKey(t *testing.T) {
-	p := newProbe(t, nil)
-	var calls atomic.Int32
-	transport := &http.Transport{Proxy: func(req *http.Request) (*url.URL, error) {
-		calls.Add(1)
-		checkPrinting(t, "the proxy's request", req)
-		checkPrinting(t, "its URL", req.URL.String())
-		checkPrinting(t, "its context", req.Context())
-		if len(req.Header) != 0 || req.URL.RawQuery != "" || req.URL.Host == "" || req.Host == "" {
-			t.Errorf("%v %v %q", req.URL, req.Header, req.Host)
-		}
-		return nil, nil //nolint:nilnil // no proxy
-	}}
-	c := clientFor(t, p.URL, canary, esper.WithTransport(transport))
-	each(t, c, canary, func(t *testing.T, do func(context.Context) error) {
-		if err := do(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	wantCount(t, "calls of the Proxy function", calls.Load(), 2)
-}
-
 // If an HTTP/2 connection stops answering, one attempt times out, of this call or of the one before. The next uses a
 // new connection, in HTTP/1.1.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
@@ -239,7 +216,7 @@ func TestNetworkErrors(t *testing.T) {
 	plain := newProbe(t, nil)
 	secure, trusting := secureProbe(t, nil)
 	named := trusting.Clone()
-	named.TLSClientConfig.ServerName = "another.example"
+	named.TLSClientConfig.ServerName, named.HTTP2 = "another.example", &http.HTTP2Config{PingTimeout: time.Hour}
 	failing := func(err error) *http.Transport {
 		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
 	}
@@ -256,7 +233,8 @@ func TestNetworkErrors(t *testing.T) {
 		})
 		return &http.Transport{Proxy: proxyURL(t, strings.Replace(p.URL, "//", "//me:proxy-password-canary@", 1))}
 	}
-	noProxy, broken := failing(missing), failing(nil)
+	noProxy, broken, ftp := failing(missing), failing(nil), failing(nil)
+	ftp.Proxy = proxyURL(t, "ftp://proxy.invalid")
 	noProxy.Proxy = proxyURL(t, "http://proxy.invalid:3128")
 	broken.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("canary") }
 	badHeader := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -264,7 +242,7 @@ func TestNetworkErrors(t *testing.T) {
 		req.Header["X-Bad"] = []string{"a\nb"}
 		return next.RoundTrip(req)
 	})
-	on := esper.WithTransport
+	on, boom := esper.WithTransport, errors.New("boom")
 	for name, tc := range map[string]struct {
 		environment string
 		opt         esper.Option
@@ -276,12 +254,14 @@ func TestNetworkErrors(t *testing.T) {
 			"foo", on(failing(missing)), "no answer from foo-api.esper.cloud|no such host|check the tenant", 3, false,
 		},
 		"refused":           {"http://127.0.0.1:1", nil, "no answer from 127.0.0.1:1|refused", 3, false},
-		"own dialer":        {"foo", on(failing(errors.New("boom"))), "dial tcp: boom", 3, false},
+		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
 		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
 		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, false},
 		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, false},
 		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
 		"proxy, 502":        {"foo", on(proxy(502)), "answered CONNECT with 502", 3, false},
+		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, false},
+		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, false},
 		"proxy, no TLS":     {"http://esper.test", on(proxy(407)), "the proxy wants a user name", 1, false},
 		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
 		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
@@ -303,6 +283,9 @@ func TestNetworkErrors(t *testing.T) {
 			if err == nil {
 				t.Errorf("%s: no error", name)
 				return
+			}
+			if name == "own dialer" && !errors.Is(err, boom) {
+				t.Errorf("%v does not wrap the dialer's error", err)
 			}
 			text, want, outcome := err.Error(), tc.attempts, esper.OutcomeNotRenewed
 			failed, isRenewal := errors.AsType[*esper.RenewalError](err)

@@ -124,6 +124,7 @@ func TestRenewalFails(t *testing.T) {
 				}
 				server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
 				client := clientFor(t, memory, oldKey, server, quickRetry(3))
+				_, _ = client.TokenInfo(t.Context()) // it must leave no goroutine either
 				renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
 					posts.Store(0)
 					renewed, err := renew(t.Context())

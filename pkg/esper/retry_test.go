@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -49,46 +47,6 @@ func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option
 		t.Errorf("info %+v", info)
 	}
 	return time.Since(start), err
-}
-
-func TestTokenInfo_WhatIsTriedAgain(t *testing.T) {
-	cutBody := func() (*http.Response, error) {
-		return respond(200, io.MultiReader(strings.NewReader(infoAnswer[:9]), iotest.ErrReader(io.ErrUnexpectedEOF))), nil
-	}
-	type row struct {
-		step  func() (*http.Response, error)
-		again bool
-	}
-	tests := map[string]row{
-		"connection error": {failure(errors.New("boom")), true}, "cut body": {cutBody, true}, "no JSON": {step(200, "<html>"), false},
-	}
-	for _, status := range []int{429, 500, 502, 503, 504} {
-		tests[fmt.Sprint(status)] = row{step(status, "not now"), true}
-	}
-	for _, status := range []int{301, 400, 401, 403, 404, 405, 408, 409, 501, 505} {
-		tests[fmt.Sprint(status)] = row{step(status, refusal), false}
-	}
-	for _, status := range []int{401, 403} {
-		tests[fmt.Sprint(status, " of a gateway")] = row{step(status, "never"), true}
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := &timed{steps: []func() (*http.Response, error){tt.step, step(200, infoAnswer)}}
-				if _, err := timedCall(t.Context(), t, s); (err == nil) != tt.again || (len(s.at) == 2) != tt.again {
-					t.Errorf("once: %d attempts, %v", len(s.at), err)
-				}
-				s = &timed{steps: []func() (*http.Response, error){tt.step}}
-				want := 1
-				if tt.again {
-					want = 4 // the default
-				}
-				if _, err := timedCall(t.Context(), t, s); err == nil || len(s.at) != want {
-					t.Errorf("for ever: %d attempts, want %d; %v", len(s.at), want, err)
-				}
-			})
-		})
-	}
 }
 
 func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
@@ -149,6 +107,7 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 		"past date": {in(-time.Hour), jitter}, "present date": {in(0), jitter}, "far date": {in(time.Hour), atOnce},
 		"year 9999": {is("Fri, 31 Dec 9999 23:59:59 GMT"), atOnce}, "year 1": {is("Mon, 01 Jan 0001 00:00:00 GMT"), jitter},
 		"0": {is("0"), jitter}, "-1": {is("-1"), jitter}, "NaN": {is("NaN"), jitter}, "1.5": {is("1.5"), jitter},
+		"+1": {is("+1"), jitter}, "1e308": {is("1e308"), jitter}, "20 digits": {is("18446744073709551616"), jitter},
 		"overflow": {is("9223372037"), jitter}, "word": {is("soon"), jitter}, "list": {is("1, 2"), jitter},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 		"html": strings.ReplaceAll(canary, "&", "&amp;"), "json": asJSON.Replace(canary),
 		"mixed": strings.ReplaceAll(url.PathEscape(canary), "%20", "+"), "url": "/x/?access_token=" + lower + "&y=1",
 	}
-	const end = "\r\nConnection: close\r\n\r\n"
+	const end, unknown = "\r\nConnection: close\r\n\r\n", "Unknown0Oddly0Key0Thirty0Letter"
 	for form, echo := range echoes {
 		quoted, _ := json.Marshal(echo) // cannot fail
 		for name, answer := range map[string]string{
@@ -33,7 +33,9 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 			"errors":        "HTTP/1.1 400 No" + end + `{"errors":["a",` + string(quoted) + `],"status":` + string(quoted) + `}`,
 			"error objects": "HTTP/1.1 500 No" + end + `{"errors":[{"a":` + string(quoted) + `}],"message":1}`,
 			"html":          "HTTP/1.1 502 No\r\nContent-Type: text/html" + end + "<html>" + echo,
-			"headers":       strings.ReplaceAll("HTTP/1.1 503 No\r\nX-Request-Id: ?\r\nSet-Cookie: a=?\r\nContent-Type: ?\r\nRetry-After: ?", "?", echo) + end,
+			"new key":       "HTTP/1.1 201 No\r\nX-Request-Id: " + unknown + end + `{"token":"` + unknown + `","user":` + string(quoted),
+			"headers": strings.ReplaceAll("HTTP/1.1 503 No\r\nX-Request-Id: ?\r\nSet-Cookie: a=?\r\nContent-Type: ?\r\n"+
+				"Retry-After: ?", "?", echo) + end,
 			"status text":   "HTTP/1.1 400 " + echo + end,
 			"location":      "HTTP/1.1 302 Found\r\nLocation: /" + echo + "\r\nLink: <" + echo + ">" + end,
 			"location, 201": "HTTP/1.1 201 No\r\nLocation: " + echo + end + `{"token":` + string(quoted) + `}`,
@@ -41,11 +43,12 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 			"status code":   "HTTP/1.1 " + echo + end,
 			"header line":   "HTTP/1.1 200 OK\r\n" + echo + end,
 			"chunk":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked" + end + echo + "\r\n",
-			"trailer":       "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked" + end + "2\r\n{}\r\n0\r\nX: " + echo + "\r\n\r\n",
-			"gzip":          "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + end + echo,
-			"cut short":     "HTTP/1.1 201 Created\r\nContent-Length: 999" + end + `{"token":"` + echo,
-			"early hints":   "HTTP/1.1 103 Early Hints\r\nLink: <" + echo + ">\r\n\r\nHTTP/1.1 500 No" + end,
-			"success":       "HTTP/1.1 200 OK" + end + `{"id":1,"token":` + string(quoted) + `,"source_refresh_token":` + string(quoted) + `}`,
+			"trailer": "HTTP/1.1 200 OK\r\nTrailer: X\r\nTransfer-Encoding: chunked" + end + "2\r\n{}\r\n0\r\nX: " + echo +
+				"\r\n\r\n",
+			"gzip":        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + end + echo,
+			"cut short":   "HTTP/1.1 201 Created\r\nContent-Length: 999" + end + `{"token":"` + echo,
+			"early hints": "HTTP/1.1 103 Early Hints\r\nLink: <" + echo + ">\r\n\r\nHTTP/1.1 500 No" + end,
+			"success":     "HTTP/1.1 200 OK" + end + `{"id":1,"enterprise":"e","source_refresh_token":` + string(quoted) + `}`,
 		} {
 			t.Run(name+"/"+form, func(t *testing.T) {
 				t.Parallel()
@@ -63,6 +66,17 @@ func TestSecretsStayOutOfFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	through := esper.WithTransport(&http.Transport{Proxy: http.ProxyURL(proxy)})
+	// A Proxy function that logs what it is given logs no key.
+	choose := func(req *http.Request) (*url.URL, error) {
+		checkPrinting(t, "the proxy's request", req)
+		checkPrinting(t, "its URL", req.URL.String())
+		checkPrinting(t, "its context", req.Context())
+		if len(req.Header) != 0 || req.URL.RawQuery != "" || req.URL.Host == "" || req.Host == "" {
+			t.Errorf("%v %v %q", req.URL, req.Header, req.Host)
+		}
+		return nil, nil //nolint:nilnil // no proxy
+	}
+	checkCalls(t, silent, esper.WithTransport(&http.Transport{Proxy: choose}))
 	checkCalls(t, silent)
 	checkCalls(t, "http://127.0.0.1:1")
 	checkCalls(t, secure.URL)
@@ -80,14 +94,14 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	secret, source, request := esper.NewSecret(canary), esper.APIKey(canary), renewal(canary)
 	info := esper.TokenInfo{Token: secret, SourceRefreshToken: secret}
 	renewed := esper.RenewedToken{Token: secret}
-	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Body: []byte(canary)}
+	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
 	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: apiErr}
 	type inside struct {
 		V      any
 		hidden any
 	}
 	for _, v := range []any{
-		c, *c, c.Generated(), *c.Generated(), source, &source, esper.WithUserAgent("x"),
+		errors.Join(apiErr, fmt.Errorf("wrapped: %w", lost)), c, *c, c.Generated(), *c.Generated(), source, &source, esper.WithUserAgent("x"),
 		[]esper.Option{esper.WithTimeout(1)},
 		secret, &secret, info, &info, renewed, &renewed, request, &request, apiErr, *apiErr, lost, *lost,
 		struct{ r esper.RenewRequest }{request},
@@ -95,45 +109,16 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 	} {
 		what := fmt.Sprintf("%T", v)
 		checkPrinting(t, what, v)
+		for _, verb := range strings.Fields("%s %v %+v %#v %x %d %q") {
+			if got := fmt.Sprintf(verb, v); strings.Contains(what, "esper.") && strings.Contains(what, "Error") && !strings.Contains(got, "why") {
+				t.Errorf("%s of %s is %q, want the error's text", verb, what, got)
+			}
+		}
 		checkPrinting(t, what+" in a map and a struct", map[string]any{"k": []any{inside{v, nil}, &inside{&v, &v}}})
 		if !strings.Contains(what, "Error") {
 			checkPrinting(t, what+" in an unexported field", inside{nil, v}) // fmt would show an error's Body
 		}
 	}
-}
-
-// No verb of fmt prints the context of a middleware's request, which carries the secrets and, once it has arrived, the
-// answer.
-func TestContextDoesNotPrint(t *testing.T) {
-	p := newProbe(t, answer(201, "application/json", `{"id": 1, "enterprise": "e", "token": "`+canary+`-new"}`))
-	prying := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		ctx := context.WithValue(req.Context(), t, 1)
-		resp, err := next.RoundTrip(req.WithContext(ctx))
-		for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %c %U %O %e %p") {
-			for _, v := range []any{req.Context(), ctx, resp.Body} {
-				checkNoCanary(t, fmt.Sprintf("%T with %s", v, verb), fmt.Sprintf(verb, v))
-			}
-		}
-		return resp, err
-	})
-	each(t, clientFor(t, p.URL, canary, prying), canary, func(t *testing.T, do func(context.Context) error) {
-		if err := do(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestErrorsPrintTheirText(t *testing.T) {
-	api := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
-	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: api}
-	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%x", "%d", "%q"} {
-		for _, v := range []any{api, *api, lost, *lost} {
-			if got := fmt.Sprintf(verb, v); !strings.Contains(got, "why") {
-				t.Errorf("%s of %T is %q, want the error's text", verb, v, got)
-			}
-		}
-	}
-	checkPrinting(t, "joined", errors.Join(api, fmt.Errorf("wrapped: %w", lost)))
 }
 
 // talker is a connection whose error holds the key, as that of a wrapper for debugging may.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,9 +29,10 @@ type arrival struct {
 // probe is a server that keeps the requests that arrive.
 type probe struct {
 	*httptest.Server // nil if it is in memory
-	count            atomic.Int32
+	count, dialled   atomic.Int32
 	mu               sync.Mutex
 	seen             []arrival
+	closed           chan struct{} // holds something after a connection has ended
 }
 
 // newProbe starts a server that answers with answer, or like an Esper server without faults if answer is nil.
@@ -53,9 +55,20 @@ func secureProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport
 }
 
 func unstartedProbe(answer http.HandlerFunc) *probe {
-	p := &probe{}
+	p := &probe{closed: make(chan struct{}, 1)}
 	p.Server = httptest.NewUnstartedServer(p.noting(answer))
 	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			p.dialled.Add(1)
+		case http.StateClosed:
+			select {
+			case p.closed <- struct{}{}:
+			default:
+			}
+		}
+	}
 	return p
 }
 
@@ -132,7 +145,7 @@ func (l pipeListener) Accept() (net.Conn, error) {
 
 // piped connects to serve in memory. Serve gets each connection after a request was read from it.
 func piped(serve func(conn net.Conn)) esper.Option {
-	return esper.WithTransport(&http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+	dial := func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
@@ -142,7 +155,8 @@ func piped(serve func(conn net.Conn)) esper.Option {
 			}
 		}()
 		return near, nil
-	}})
+	}
+	return esper.WithTransport(&http.Transport{DialContext: dial, MaxResponseHeaderBytes: 1 << 30})
 }
 
 // saying writes text and closes the connection.
@@ -160,11 +174,11 @@ func hanging(text string) func(net.Conn) {
 
 // raw is an answer as it is on the wire. Header holds whole lines.
 func raw(status int, body string, header ...string) string {
-	head := fmt.Sprintf("HTTP/1.1 %d Some text\r\nContent-Length: %d\r\n", status, len(body))
-	for _, line := range header {
-		head += line + "\r\n"
+	head := strings.Join(append([]string{fmt.Sprintf("HTTP/1.1 %d Some text", status)}, header...), "\r\n")
+	if !strings.Contains(head, "Content-Length") {
+		head = strings.TrimSpace(head) + fmt.Sprintf("\r\nContent-Length: %d", len(body))
 	}
-	return head + "\r\n" + body
+	return head + "\r\n\r\n" + body
 }
 
 // untilTheEnd handles a request by waiting until the client gives up.

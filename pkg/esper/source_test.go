@@ -84,7 +84,7 @@ func TestSource(t *testing.T) {
 	if !errors.As(err, &failed) || failed.Outcome != esper.OutcomeNotRenewed || failed.Err != errSource { //nolint:errorlint // as it is
 		t.Errorf("RenewToken: %#v, want NotRenewed with the source's error", err)
 	}
-	if got := strings.Join(p.keys(), " "); got != "key-1 key-2 key-3 key-5 key-6 key-7" {
+	if got := p.keys(); got != "key-1 key-2 key-3 key-5 key-6 key-7" {
 		t.Errorf("the requests used %s", got)
 	}
 }
@@ -107,66 +107,65 @@ func TestSourceGetsTheContext(t *testing.T) {
 	})
 }
 
-// knows starts a server that accepts only key.
+// knows starts a server that accepts only key. A gateway in front of it refuses the key gateway-key.
 func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+key {
+		switch r.Header.Get("Authorization") {
+		case "Bearer " + key:
+			answerWell(w, r)
+		case "Bearer gateway-key":
+			answer(http.StatusUnauthorized, "", "Unauthorized")(w, r)
+		default:
 			answer(http.StatusUnauthorized, "", refusal)(w, r)
-			return
 		}
-		answerWell(w, r)
 	})
 }
 
-func (p *probe) keys() (keys []string) {
+// keys returns the keys that arrived.
+func (p *probe) keys() string {
+	var keys []string
 	for _, r := range p.arrivals() {
 		keys = append(keys, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	}
-	return keys
+	return strings.Join(keys, " ")
 }
 
-// After a 401 the client calls Reject once, and sends TokenInfo once more if Reject returns another key.
+// After a 401, of Esper or of a gateway, the client calls Reject once, and sends TokenInfo once more if Reject returns
+// another key. Any other call returns the 401.
 func TestSourceLearnsOfA401(t *testing.T) {
 	errLost := errors.New("the key is lost")
 	for name, tc := range map[string]struct {
 		source   renewing
 		attempts int
-		sent     []string
+		sent     string
 		want     error
 	}{
-		"another key":             {renewing{next: "good-key"}, 4, []string{"old-key", "good-key"}, nil},
-		"another key, no retries": {renewing{next: "good-key"}, 1, []string{"old-key", "good-key"}, nil},
-		"another bad key":         {renewing{next: "older-key"}, 4, []string{"old-key", "older-key"}, esper.ErrUnauthorized},
-		"the same key":            {renewing{}, 4, []string{"old-key"}, esper.ErrUnauthorized},
-		"an error":                {renewing{err: errLost}, 4, []string{"old-key"}, errLost},
+		"another key":             {renewing{next: "good-key"}, 4, "old-key good-key", nil},
+		"another key, no retries": {renewing{next: "good-key"}, 1, "old-key good-key", nil},
+		"another bad key":         {renewing{next: "older-key"}, 4, "old-key older-key", esper.ErrUnauthorized},
+		"the same key":            {renewing{}, 4, "old-key", esper.ErrUnauthorized},
+		"an error":                {renewing{err: errLost}, 4, "old-key", errLost},
+		"a gateway's":             {renewing{next: "good-key"}, 1, "gateway-key good-key", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			p := knows(t, "good-key")
-			tc.source.key = "old-key"
-			_, err := clientOf(t, p.URL, &tc.source, quickRetry(tc.attempts)).TokenInfo(t.Context())
-			if !errors.Is(err, tc.want) || tc.want != nil && !errors.Is(err, esper.ErrUnauthorized) {
-				t.Errorf("%v, want %v", err, tc.want)
-			}
-			if !slices.Equal(p.keys(), tc.sent) || !slices.Equal(tc.source.rejected, []string{"old-key"}) {
-				t.Errorf("sent %v, rejected %v", p.keys(), tc.source.rejected)
-			}
-		})
-	}
-}
-
-// After a 401 to any other call, the client calls Reject too, but returns the 401.
-func TestSourceLearnsOfA401OnEveryPath(t *testing.T) {
-	p := knows(t, "good-key")
-	source := &renewing{key: "old-key", next: "good-key"}
-	client := clientOf(t, p.URL, source)
-	resp, err := client.Generated().GetTokenInfo(t.Context())
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || resp.Body.Close() != nil {
-		t.Errorf("%v, %v", resp, err)
-	}
-	renewed, err := client.RenewToken(t.Context(), renewal("a-key-of-somebody-else"))
-	wantLost(t, renewed, err, esper.OutcomeNotRenewed, refusal)
-	if !slices.Equal(source.rejected, []string{"old-key", "old-key"}) || len(p.keys()) != 2 {
-		t.Errorf("rejected %v, sent %v", source.rejected, p.keys())
+		p := knows(t, "good-key")
+		tc.source.key, _, _ = strings.Cut(tc.sent, " ")
+		client := clientOf(t, p.URL, &tc.source, quickRetry(tc.attempts))
+		_, err := client.TokenInfo(t.Context())
+		if !errors.Is(err, tc.want) || tc.want != nil && !errors.Is(err, esper.ErrUnauthorized) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+		if p.keys() != tc.sent || !slices.Equal(tc.source.rejected, []string{tc.source.key}) {
+			t.Errorf("%s: sent %v, rejected %v", name, p.keys(), tc.source.rejected)
+		}
+		if err := generatedCall(t.Context(), client); err != nil {
+			t.Errorf("%s: Generated: %v, want the answer as it is", name, err)
+		}
+		if _, err := client.RenewToken(t.Context(), renewal("a-key-of-somebody-else")); err == nil {
+			t.Errorf("%s: RenewToken: no error", name)
+		}
+		if p.keys() != tc.sent+strings.Repeat(" "+tc.source.key, 2) || len(tc.source.rejected) != 3 {
+			t.Errorf("%s: sent %v, rejected %v", name, p.keys(), tc.source.rejected)
+		}
 	}
 }
 
@@ -189,11 +188,11 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 	checkRefused(t, "Generated", err, "Client.RenewToken", "")
 	_, err = client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
 	checkRefused(t, "RenewPersonalAccessToken", err, "Client.RenewToken", "")
-	if len(source.renewals) != 2 || len(p.keys()) != 0 {
-		t.Fatalf("%d renewals by the source, %d requests", len(source.renewals), len(p.keys()))
+	if len(source.renewals) != 2 || p.keys() != "" {
+		t.Fatalf("%d renewals by the source, requests with %q", len(source.renewals), p.keys())
 	}
 	renewed, err := client.RenewToken(t.Context(), renewal("another-key"))
-	if err != nil || renewed.Token.Reveal() != "new-token" || len(source.renewals) != 2 || len(p.keys()) != 1 {
+	if err != nil || renewed.Token.Reveal() != "new-token" || len(source.renewals) != 2 || p.keys() != "own-key" {
 		t.Errorf("another key: %v, %v", renewed, err)
 	}
 }

@@ -1,7 +1,6 @@
 package body
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -13,30 +12,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// tokenMember returns the value of the only top-level member "token" of the JSON object doc and where
-// it ends; "" if there is none, or more than one.
-func tokenMember(doc []byte) (value string, end int) {
-	d := json.NewDecoder(bytes.NewReader(doc))
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
-		return "", 0
-	}
-	for n := 0; d.More(); {
-		name, err := d.Token()
-		var raw json.RawMessage
-		if err != nil || d.Decode(&raw) != nil {
-			return "", 0
-		}
-		if name != "token" {
-			continue
-		}
-		if n++; n > 1 || json.Unmarshal(raw, &value) != nil || !usable(value) {
-			return "", 0
-		}
-		end = int(d.InputOffset())
-	}
-	return value, end
-}
-
 // usable reports whether a text can be a key, once the blanks around it are cut off.
 func usable(text string) bool {
 	text = strings.TrimSpace(text)
@@ -45,10 +20,12 @@ func usable(text string) bool {
 
 func FuzzKey(f *testing.F) {
 	for _, seed := range []string{
-		``, `null`, `{}`, `[]`, `{"token": "k"}`, `{"id": 571, "token": "key", "expires_at": null}`, `{"a": {"token": "n"}, "b": "\"token\": \"q\"", "token": "key"}`,
-		`{"token": "a", "token": "b"}`, `{"token": 12}`, `{"token": -}`, `{"token": NaN}`, `{"token": "\ud800"}`, "{\"token\": \"\xff\"}", "\ufeff" + `{"token": "k"}`,
-		`{"\u0074oken": "\u006b\"\\"}`, `{,,"token":,"token": "k",}`, `{"token" "k"}`, `{"a": [1}, "token": "k"}`, `{{"token": "k"}}`, `{"TOKEN": "k", "Token": 1}`, `{"token": ""}`,
-		`{"token":"k"}{"token":"l"}`, "{\n\t\"token\" :\r\n\"k\" }", `{"scope": [1, "a", null], "token": "k", "id": {}, "user": [], "enterprise": 1.5e9, "updated_on": "now"}`,
+		``, `null`, `{}`, `[]`, `{"token": "k"}`, `{"id": 571, "token": "key", "expires_at": null}`, `{"token": "\ud800"}`,
+		`{"a": {"token": "n"}, "b": "\"token\": \"q\"", "token": "key"}`, `{"token": "a", "token": "b"}`, `{"token": 12}`,
+		`{"token": -}`, `{"token": NaN}`, "{\"token\": \"\xff\"}", "\ufeff" + `{"token": "k"}`, `{"token" "k"}`,
+		`{"\u0074oken": "\u006b\"\\"}`, `{,,"token":,"token": "k",}`, `{"a": [1}, "token": "k"}`, `{{"token": "k"}}`,
+		`{"TOKEN": "k", "Token": 1}`, `{"token": ""}`, `{"token":"k"}{"token":"l"}`, "{\n\t\"token\" :\r\n\"k\" }",
+		`{"scope": [1, "a", null], "token": "k", "id": {}, "user": [], "enterprise": 1.5e9, "updated_on": "now"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -68,16 +45,6 @@ func FuzzKey(f *testing.F) {
 		named := func(name string) bool { return strings.EqualFold(name, "token") }
 		if !got.IsZero() && !slices.ContainsFunc(slices.Collect(maps.Keys(members)), named) {
 			t.Errorf("key %q, but no member has the name token", got.Reveal())
-		}
-		want, end := tokenMember(doc)
-		if want == "" {
-			return
-		}
-		for n := range len(doc) + 1 {
-			got := Key(doc[:n], wire.Secret{})
-			if got.IsZero() != (n < end) || !got.IsZero() && got.Reveal() != strings.TrimSpace(want) {
-				t.Fatalf("after %d bytes, %q: %v; want %q after %d", n, doc[:n], got, want, end)
-			}
 		}
 	})
 }
