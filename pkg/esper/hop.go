@@ -266,7 +266,7 @@ func (a *attempt) authorize(ctx context.Context, req *http.Request) *http.Reques
 
 // exchange sends out, which is req with the secrets, and reads the whole answer.
 func (a *attempt) exchange(transport *http.Transport, req, out *http.Request) *answer {
-	resp, err := transport.RoundTrip(out)
+	resp, err := transport.RoundTrip(out) //nolint:bodyclose // body.Read closes it
 	if err != nil {
 		return &answer{fault: a.newTransportError("no answer from "+req.URL.Host, err)}
 	}

@@ -123,10 +123,10 @@ func TestWaysToTheServer(t *testing.T) {
 		"TLS":                  {strict.URL, &http.Transport{TLSClientConfig: config()}, false},
 		"CONNECT":              {strict.URL, &http.Transport{TLSClientConfig: config(), Proxy: tunnel(t, through)}, false},
 		"DialContext":          {strict.URL, &http.Transport{TLSClientConfig: config(), DialContext: plainDial}, false},
-		"DialTLS":              {strict.URL, &http.Transport{DialTLS: old(config("http/1.1"))}, false},
+		"DialTLS":              {strict.URL, &http.Transport{DialTLS: old(config("http/1.1"))}, false}, //nolint:staticcheck // in use
 		"DialTLSContext":       {strict.URL, &http.Transport{DialTLSContext: dialTLS(config())}, false},
 		"no handshake":         {strict.URL, &http.Transport{DialTLSContext: lazy(config("http/1.1"))}, false},
-		"DialTLS, HTTP/2":      {strict.URL, &http.Transport{DialTLS: old(config("h2", "http/1.1"))}, true},
+		"DialTLS, HTTP/2":      {strict.URL, &http.Transport{DialTLS: old(config("h2", "http/1.1"))}, true}, //nolint:staticcheck // in use
 		"HTTP/2":               {strict.URL, &http.Transport{DialTLSContext: dialTLS(config("h2", "http/1.1"))}, true},
 		"no handshake, HTTP/2": {strict.URL, &http.Transport{DialTLSContext: lazy(config("h2", "http/1.1"))}, true},
 	} {

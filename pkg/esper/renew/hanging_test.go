@@ -184,7 +184,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 }
 
 // calls are the methods that may call the store. Each is called while the key is due.
-var calls = map[string]func(ctx context.Context, s *Source) error{ //nolint:gochecknoglobals // a table
+var calls = map[string]func(ctx context.Context, s *Source) error{
 	"Open": func(ctx context.Context, s *Source) error {
 		other, err := Open(ctx, "foo", s.store, func(o *settings) { *o = s.settings })
 		if err == nil {

@@ -40,7 +40,7 @@ func TestOutage(t *testing.T) {
 				time.Sleep(age)
 				down = true
 				go func() { _ = daemon.Run(t.Context()) }()
-				defer daemon.Close()
+				defer daemon.Close() //nolint:errcheck // the sources are judged before
 				sources := []*Source{daemon, calls}
 				begun, lost := time.Now(), false
 				for n := 0; time.Since(begun) < test.lasts; n++ {

@@ -17,7 +17,7 @@ const (
 
 	alone       = "it is mounted by itself, so it can be neither replaced nor seen when another process replaces it"
 	mountFolder = "mount its folder instead (docker -v folder:folder, a volume without subPath)"
-	useOwn      = "use a folder such as /var/lib/esper-key, in which, and for root also above which, only root and the user of the service can write; " +
+	useOwn      = "use a folder such as /var/lib/myapp, in which, and for root also above which, only root and the user of the service can write; " +
 		"in a container volume (fsGroup, emptyDir), use a folder of its own below it, which is made with mode 0700"
 )
 
