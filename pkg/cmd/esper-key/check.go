@@ -57,7 +57,7 @@ func (a *app) check() *cobra.Command {
 			}
 			limit, limitErr := model.ParseDuration(timeout)
 			if errors.Join(err, criticalErr, limitErr) != nil || w < k || limit <= 0 {
-				return usage("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout seconds or a duration, more than 0")
+				return &failure{stateUnknown, errors.New("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout seconds or a duration, more than 0")}
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), time.Duration(limit))
 			defer cancel()
@@ -114,10 +114,10 @@ func (a *app) result(c *cobra.Command, r checkResult, warn, critical time.Durati
 		line += fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", r.Seconds, int(warn.Seconds()), int(critical.Seconds()))
 	}
 	if err := a.print(c, r, line); err != nil {
-		return err
+		return &failure{stateUnknown, err}
 	}
 	if r.Code == stateOK {
 		return nil
 	}
-	return &codeError{code: r.Code}
+	return &failure{r.Code, nil}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -26,29 +26,18 @@ const (
 type delivery struct {
 	file    *keyfile.Store // nil if there is none
 	program string
-	log     *logQueue
-	metrics *metrics
-	source  *renew.Source
-	handed  identity // of the key for which the program was run last, or with which the command began
 	env     []string // of the program
+	handed  string   // the name of the key for which the program was run last, or with which the command began
 }
 
-// identity tells keys apart.
-type identity struct {
-	serial int
-	issued time.Time
-}
-
-func identityOf(s renew.Status) identity { return identity{s.Serial, s.IssuedAt.Round(0)} }
+// nameOf returns a text that tells the key in use from others.
+func nameOf(s renew.Status) string { return fmt.Sprint(s.Serial, s.IssuedAt.UnixNano()) }
 
 func newDelivery(f runFlags, a *app) (*delivery, error) {
 	d := &delivery{env: slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, keyVariable+"=") })}
 	d.env = append(d.env, environmentVariable+"="+a.environment, storeVariable+"="+a.store)
 	if info, err := os.Stat(f.tokenFile); err == nil && info.IsDir() {
 		return nil, usage("--write-token names a folder; give the path of a file in it")
-	}
-	if f.tokenMode != "0600" && f.tokenMode != "0640" {
-		return nil, usage("--write-token-mode is neither 0600 nor 0640, which lets the group read the key")
 	}
 	if f.tokenFile != "" {
 		d.file = keyfile.New(f.tokenFile, f.tokenMode == "0640")
@@ -67,49 +56,41 @@ func newDelivery(f runFlags, a *app) (*delivery, error) {
 
 // begin tests that the file can be written, and writes it. If a renewal is due, it is left at the test: to ask for the key
 // would begin the renewal, which only the source's Run may do.
-func (d *delivery) begin(ctx context.Context, source *renew.Source, log *logQueue, m *metrics) error {
-	d.source, d.log, d.metrics = source, log, m
+func (d *delivery) begin(ctx context.Context, source *renew.Source) error {
 	status := source.Status()
-	d.handed = identityOf(status)
+	d.handed = nameOf(status)
 	if d.file == nil {
 		return nil
 	}
-	err := d.file.Inspect(ctx, false)
-	if err == nil && !status.Lost && time.Now().Before(status.NextAttempt) {
-		if token, _ := source.TokenContext(ctx); token != nil { // else there is nothing to deliver yet
-			err = d.write(ctx, token.AccessToken)
-		}
-	}
-	if err != nil {
+	if err := d.file.Inspect(ctx, false); err != nil {
 		return fmt.Errorf("--write-token: %w", err)
 	}
-	return nil
+	if status.Lost || !time.Now().Before(status.NextAttempt) {
+		return nil
+	}
+	return d.deliver(ctx, source)
 }
 
 // deliver makes the file hold the key in use, and runs the program once for each new key. It is called after each change
 // and once a minute: so it does again what failed, and writes a file again that somebody removed.
-func (d *delivery) deliver(ctx context.Context) {
-	token, err := d.source.TokenContext(ctx)
+func (d *delivery) deliver(ctx context.Context, source *renew.Source) error {
+	token, err := source.TokenContext(ctx)
 	if err != nil {
-		return // there is no key to deliver
+		return nil // there is no key to deliver, which run says by itself
 	}
-	key := identityOf(d.source.Status())
+	key := nameOf(source.Status())
 	if d.file != nil {
-		if err = d.write(ctx, token.AccessToken); err != nil {
-			err = fmt.Errorf("the file of --write-token does not hold the key in use: %w", err)
+		if err := d.write(ctx, token.AccessToken); err != nil {
+			return fmt.Errorf("the file of --write-token does not hold the key in use: %w", err)
 		}
 	}
-	if err == nil && d.program != "" && key != d.handed {
-		if err = d.run(ctx); err != nil {
-			err = fmt.Errorf("the program of --on-renew failed: %s: %w", d.program, err)
+	if d.program != "" && key != d.handed {
+		if err := d.run(ctx); err != nil {
+			return fmt.Errorf("the program of --on-renew failed: %s: %w", d.program, err)
 		}
 	}
-	if err == nil {
-		d.handed = key
-	} else {
-		d.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
-	}
-	d.metrics.delivered.Set(number(err == nil))
+	d.handed = key
+	return nil
 }
 
 // write writes the key to the file, unless the file holds it. Load also knows a save that was finished but not put in place,
@@ -121,28 +102,32 @@ func (d *delivery) write(ctx context.Context, key string) error {
 	if placed, readErr := os.ReadFile(d.file.String()); err == nil && (string(content) != key || readErr != nil || string(placed) != key) {
 		_, err = d.file.Save(ctx, []byte(key), version)
 	}
-	for _, text := range d.file.Warnings() {
-		d.log.Warn(text)
-	}
 	return err
+}
+
+// warnings returns what a person should know about the file, each once.
+func (d *delivery) warnings() []string {
+	if d.file == nil {
+		return nil
+	}
+	return d.file.Warnings()
 }
 
 // run runs the program to its end, and ends what it leaves running: at once if it has ended, else with SIGTERM, and SIGKILL
 // after five seconds.
 func (d *delivery) run(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, programTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, programTime, fmt.Errorf("it did not end within %s", programTime))
 	defer cancel()
-	cmd := exec.CommandContext(limited, d.program) //nolint:gosec // the operator names it
+	cmd := exec.CommandContext(ctx, d.program) //nolint:gosec // the operator names it
 	cmd.Env, cmd.Stderr, cmd.WaitDelay = d.env, os.Stderr, mercy
-	endAll := groupOf(cmd)
-	cmd.Cancel = func() error { return endAll(false) }
+	cmd.Cancel = func() error { return endGroup(cmd, syscall.SIGTERM) }
+	ownGroup(cmd)
 	err := cmd.Run()
-	_ = endAll(true) // fails if nothing is left of it
-	switch {
-	case err == nil || limited.Err() == nil:
-		return err
-	case ctx.Err() != nil:
-		return errors.New("it was stopped, because esper-key ends")
+	if cmd.Process != nil {
+		_ = endGroup(cmd, syscall.SIGKILL) // fails if nothing is left of it
 	}
-	return fmt.Errorf("it did not end within %s", programTime)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }

@@ -45,19 +45,17 @@ func (a *app) exec() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := exec.LookPath(args[0])
 			if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-				return &codeError{execNotFound, fmt.Errorf("there is no program %q", args[0])}
+				return &failure{execNotFound, fmt.Errorf("there is no program %q", args[0])}
 			}
 			if err != nil {
-				return &codeError{execCannotRun, fmt.Errorf("%q cannot be run: %w", args[0], errors.Unwrap(err))}
+				return cannotRun(args[0], errors.Unwrap(err))
 			}
 			key, server, err := a.current(c)
-			if err != nil {
-				return err
-			}
 			for name, value := range map[string]string{keyVariable: key.Reveal(), environmentVariable: a.environment, urlVariable: server} {
-				if err := os.Setenv(name, value); err != nil {
-					return err
-				}
+				err = errors.Join(err, os.Setenv(name, value))
+			}
+			if err != nil {
+				return &failure{execFailed, err}
 			}
 			return replaceBy(path, args)
 		},
@@ -65,4 +63,11 @@ func (a *app) exec() *cobra.Command {
 	c.Flags().SetInterspersed(false)
 	a.withReadOnly(c)
 	return c
+}
+
+func cannotRun(program string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{execCannotRun, fmt.Errorf("%q cannot be run: %w", program, err)}
 }

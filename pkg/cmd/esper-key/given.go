@@ -103,7 +103,7 @@ func keyIn(path string) (esper.Secret, error) {
 	case err != nil:
 		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
 	case key == "":
-		return esper.Secret{}, &usageError{errEmptyFile}
+		return esper.Secret{}, &failure{exitUsage, errEmptyFile}
 	}
 	return esper.NewSecret(key), nil
 }

@@ -336,6 +336,11 @@ func must(t *testing.T, err error, out ...any) {
 	}
 }
 
+func read(path string) string {
+	data, _ := os.ReadFile(path)
+	return string(data)
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

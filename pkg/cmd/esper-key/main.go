@@ -4,13 +4,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/spf13/cobra"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -43,62 +42,42 @@ func (a *app) execute(ctx context.Context, args []string, stdout io.Writer, sign
 	if err == nil {
 		return 0
 	}
-	code, coded := ownCodes(command)(codeOf(err)), (*codeError)(nil)
+	code, own := codeOf(err), (*failure)(nil)
 	switch {
-	case errors.As(err, &coded):
-		code = coded.code
 	case !a.began: // Cobra rejected the arguments
 		err = fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath())
-		code = ownCodes(command)(exitUsage)
+		code = cmp.Or(map[string]int{"check": stateUnknown, "exec": execFailed}[command.Name()], exitUsage)
 	case errors.Is(err, context.Canceled) && signalCode(ctx) != 0:
 		code = signalCode(ctx)
 	}
-	if coded == nil || coded.err != nil { // else the command has printed everything
+	if !errors.As(err, &own) || own.err != nil { // else the command has printed everything
 		a.tell(oneLine(err))
 	}
 	return code
 }
 
-// codeError is an error with an exit code of its own. If err is nil, the command has printed its result, and no error
+// failure is an error with the exit code of the command. If err is nil, the command has printed its result, and no error
 // text follows.
-type codeError struct {
+type failure struct {
 	code int
 	err  error
 }
 
-func (e *codeError) Error() string { return fmt.Sprint(e.err) }
-func (e *codeError) Unwrap() error { return e.err }
+func (f *failure) Error() string { return fmt.Sprint(f.err) }
+func (f *failure) Unwrap() error { return f.err }
 
-func usage(format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...)}
-}
-
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
+func usage(format string, args ...any) error { return &failure{exitUsage, fmt.Errorf(format, args...)} }
 
 func codeOf(err error) int {
-	var bad *usageError
+	own := (*failure)(nil)
 	switch {
+	case errors.As(err, &own):
+		return own.code
 	case errors.Is(err, renew.ErrNoKey), errors.Is(err, renew.ErrKeyLost), errors.Is(err, renew.ErrNotRenewable),
 		errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
 		return exitPerson
-	case errors.As(err, &bad), errors.Is(err, esper.ErrInvalidArgument):
+	case errors.Is(err, esper.ErrInvalidArgument):
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// ownCodes returns a function that turns the exit code of a failure into the one that c has for it: check and exec have
-// codes of their own.
-func ownCodes(c *cobra.Command) func(int) int {
-	return func(code int) int {
-		switch c.Name() {
-		case "check":
-			return stateUnknown
-		case "exec":
-			return execFailed
-		}
-		return code
-	}
 }

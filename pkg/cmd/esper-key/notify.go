@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,27 +14,23 @@ import (
 // notifier tells systemd the state of the service, if systemd started it.
 type notifier struct {
 	log      *logQueue
-	socket   string        // empty if systemd did not start this process
-	watchdog time.Duration // 0 if there is none
-
-	mu   sync.Mutex
-	conn *net.UnixConn // kept, so that systemd hears of this process even when it has no descriptors left
+	systemd  *net.UnixAddr
+	conn     *net.UnixConn // nil if systemd did not start this process; open, so that it works when descriptors run out
+	interval time.Duration // from one message that the process is alive to the next
 }
 
 func newNotifier(log *logQueue) *notifier {
-	n := &notifier{log: log, socket: os.Getenv("NOTIFY_SOCKET")}
-	if d, err := daemon.SdWatchdogEnabled(false); err == nil {
-		n.watchdog = d
+	n := &notifier{log: log, systemd: &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"}, interval: time.Minute}
+	if d, err := daemon.SdWatchdogEnabled(false); err == nil && d > 0 {
+		n.interval = max(d/2, time.Millisecond)
+	}
+	if n.systemd.Name != "" {
+		var err error
+		if n.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"}); err != nil {
+			log.Warn("systemd cannot be told", slog.Any("error", err))
+		}
 	}
 	return n
-}
-
-// interval is the time from one message that the process is alive to the next.
-func (n *notifier) interval() time.Duration {
-	if n.watchdog > 0 {
-		return max(n.watchdog/2, time.Millisecond)
-	}
-	return time.Minute
 }
 
 // status tells systemd the state of the key, after words such as daemon.SdNotifyReady.
@@ -50,25 +45,12 @@ func (n *notifier) status(source *renew.Source, words string) {
 
 // send waits for a second at most: if systemd hangs, the command has to go on.
 func (n *notifier) send(state string) {
-	if n.socket == "" {
+	if n.conn == nil {
 		return
 	}
 	const patience = time.Second
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var err error
-	for range 2 { // systemd may have made the socket anew
-		if n.conn == nil {
-			if n.conn, err = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: n.socket, Net: "unixgram"}); err != nil {
-				continue
-			}
-		}
-		_ = n.conn.SetWriteDeadline(time.Now().Add(patience)) // fails only if the connection is closed
-		if _, err = n.conn.Write([]byte(state)); err == nil {
-			return
-		}
-		_ = n.conn.Close()
-		n.conn = nil
+	_ = n.conn.SetWriteDeadline(time.Now().Add(patience)) // fails only if the connection is closed
+	if _, err := n.conn.WriteToUnix([]byte(state), n.systemd); err != nil {
+		n.log.Warn("systemd could not be told", slog.Any("error", err))
 	}
-	n.log.Warn("systemd could not be told", slog.Any("error", err))
 }

@@ -161,16 +161,21 @@ func noArguments(c *cobra.Command, args []string) error {
 }
 
 func (a *app) withOutput(c *cobra.Command) *cobra.Command {
-	c.Flags().StringVarP(&a.output, "output", "o", "text", "`form` of the output: text or json")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	run := c.RunE
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if !slices.Contains([]string{"text", "json"}, a.output) {
-			return usage("--output is neither text nor json")
-		}
-		return run(c, args)
-	}
+	oneOf(c, &a.output, "output", "o", "`form` of the output: text or json", "text", "json")
 	return c
+}
+
+// oneOf adds a flag that has one of a few values, of which the first is the default.
+func oneOf(c *cobra.Command, to *string, name, short, usage string, values ...string) {
+	*to = values[0]
+	c.Flags().FuncP(name, short, fmt.Sprintf("%s (default %q)", usage, values[0]), func(value string) error {
+		if !slices.Contains(values, value) {
+			return fmt.Errorf("it has to be %s", strings.Join(values, " or "))
+		}
+		*to = value
+		return nil
+	})
+	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // print prints v if the output is to be JSON, and the lines otherwise.

@@ -59,10 +59,9 @@ func (a *app) run() *cobra.Command {
 	c.Flags().StringVar(&f.keyFile, "key-file", "", "the `file` with the key to begin with")
 	c.Flags().StringVar(&f.onRenew, "on-renew", "", "the `program` to start after each new key")
 	c.Flags().StringVar(&f.tokenFile, "write-token", "", "the `file` to write the key to")
-	c.Flags().StringVar(&f.tokenMode, "write-token-mode", "0600", "the `mode` of that file")
+	oneOf(c, &f.tokenMode, "write-token-mode", "", "the `mode` of that file; with 0640,\nits group can read it", "0600", "0640")
 	c.Flags().StringVar(&f.listen, "listen", "", "the `address` for metrics and health,\nsuch as :9464")
-	c.Flags().StringVar(&f.logFormat, "log-format", "text", "the `form` of the log: text or json\n")
-	_ = c.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	oneOf(c, &f.logFormat, "log-format", "", "the `form` of the log: text or\njson", "text", "json")
 	return c
 }
 
@@ -78,9 +77,6 @@ type keeper struct {
 
 func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	ctx := c.Context()
-	if f.logFormat != "text" && f.logFormat != "json" {
-		return usage("--log-format is neither text nor json")
-	}
 	k := &keeper{log: newLog(c.ErrOrStderr(), f.logFormat), changed: make(chan struct{}, 1)}
 	defer k.log.close()
 	if k.delivery, err = newDelivery(f, a); err != nil {
@@ -98,12 +94,12 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	defer func() {
 		if err = errors.Join(err, closeSource()); err != nil { // it goes where nobody has to read it
 			k.log.Error(oneLine(err))
-			err = &codeError{code: codeOf(err)}
+			err = &failure{codeOf(err), nil}
 		}
 	}()
 	a.log.Store(k.log)
 	k.source, k.metrics.source = source, source
-	if err := k.delivery.begin(ctx, source, k.log, k.metrics); err != nil {
+	if err := k.delivery.begin(ctx, source); err != nil {
 		return err
 	}
 	stopServer, err := k.serve(f.listen)
@@ -137,14 +133,23 @@ func (k *keeper) tell(e renew.Event) {
 
 // deliver delivers after each change, once a minute or more often, and when ctx ends. It takes lastTime more at most.
 func (k *keeper) deliver(ctx context.Context) {
-	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastTime, stop) })()
-	often := time.NewTicker(k.notify.interval())
+	lasting, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	defer context.AfterFunc(ctx, func() {
+		time.AfterFunc(lastTime, func() { stop(errors.New("it was stopped, because esper-key ends")) })
+	})()
+	often := time.NewTicker(k.notify.interval)
 	defer often.Stop()
 	for ended := false; ; {
 		k.notify.status(k.source, "")
-		k.delivery.deliver(lasting)
+		err := k.delivery.deliver(lasting, k.source)
+		if err != nil {
+			k.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
+		}
+		k.metrics.delivered.Set(number(err == nil))
+		for _, text := range k.delivery.warnings() {
+			k.log.Warn(text)
+		}
 		if ended {
 			return
 		}
@@ -160,7 +165,7 @@ func (k *keeper) deliver(ctx context.Context) {
 // watch tells systemd again and again that the renewal comes round, while that is so. Once an hour it logs what is wrong
 // with the key, if anything is.
 func (k *keeper) watch(ctx context.Context) {
-	alive := time.NewTicker(k.notify.interval())
+	alive := time.NewTicker(k.notify.interval)
 	shout := time.NewTicker(time.Hour)
 	defer alive.Stop()
 	defer shout.Stop()
@@ -218,14 +223,14 @@ func initialKey(ctx context.Context, path string) (esper.Secret, error) {
 
 // trouble returns what is wrong with the key, or "".
 func trouble(s renew.Status) string {
-	var all []string
 	if s.Lost {
-		all = append(all, "the key is lost: make a new one in the Esper Console, and give it to `esper-key adopt`")
+		return "the key is lost: make a new one in the Esper Console, and give it to `esper-key adopt`"
 	}
-	if !s.Saved && !s.Lost {
+	var all []string
+	if !s.Saved {
 		all = append(all, "the new key is not saved, and is lost if this process ends: mend the store")
 	}
-	if !s.Lost && !time.Now().Before(s.ExpiresAt) {
+	if !time.Now().Before(s.ExpiresAt) {
 		all = append(all, "the key has ended and is not renewed")
 		if s.LastError != nil {
 			all = append(all, oneLine(s.LastError))

@@ -132,11 +132,6 @@ func (o *operator) script(name, text string) (path string) {
 	return path
 }
 
-func read(path string) string {
-	data, _ := os.ReadFile(path)
-	return string(data)
-}
-
 // TestRun: run renews a key that is due, writes the new one to the file, starts the program, and tells systemd and the
 // metrics.
 func TestRun(t *testing.T) {
