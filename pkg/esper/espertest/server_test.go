@@ -203,9 +203,3 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("Token() = %q after 20 renewals, want -renewed-20 at its end", got)
 	}
 }
-
-func BenchmarkNew(b *testing.B) {
-	for b.Loop() {
-		espertest.New().Close()
-	}
-}
