@@ -144,9 +144,11 @@ func (w *walker) leaf(place, where string, value any) {
 	w.leaves[place], w.where[place] = string(text), where
 }
 
-func escape(key string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(key) }
+var escapes, unescapes = strings.NewReplacer("~", "~0", "/", "~1"), strings.NewReplacer("~1", "/", "~0", "~")
 
-func unescape(part string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(part) }
+func escape(key string) string { return escapes.Replace(key) }
+
+func unescape(part string) string { return unescapes.Replace(part) }
 
 // at returns the value at a JSON pointer, or nil.
 func at(root any, pointer string) any {
