@@ -60,6 +60,7 @@ func TestAgreement(t *testing.T) {
 		ready              string            // what /readyz says; empty if the key is good
 		says               string            // what the commands say that do not succeed
 		show, check, token int               // the exit codes
+		renew              int
 	}{
 		"good": {},
 		"due, and not renewed": {
@@ -67,22 +68,22 @@ func TestAgreement(t *testing.T) {
 				o.due(5 * day)
 				o.server.FailOperation("renewToken", -1, espertest.Fault{Status: 503})
 			},
-			check: stateWarning, says: "ends on",
+			check: stateWarning, renew: exitFailed,
 		},
 		"ended": {
 			before: func(o *operator) {
 				o.due(minute / 2)
 				o.server.Fail(-1, espertest.Fault{Status: 503})
 			},
-			ready: "the key has ended", show: exitFailed, check: stateCritical, token: exitFailed, says: "ended",
+			ready: "the key has ended", show: exitFailed, check: stateCritical, token: exitFailed, renew: exitFailed,
 		},
 		"refused once": {
 			happens: refused, ready: "Esper refused the key",
-			show: exitPerson, check: stateCritical, token: exitPerson, says: "401",
+			show: exitPerson, check: stateCritical, token: exitPerson, renew: exitPerson, says: "401",
 		},
 		"lost": {
 			happens: lost, ready: "the key is lost",
-			show: exitPerson, check: stateCritical, token: exitPerson, says: "the key is lost",
+			show: exitPerson, check: stateCritical, token: exitPerson, renew: exitPerson, says: "the key is lost",
 		},
 		"replaced":           {happens: func(o *operator) { o.replaceKey() }},
 		"replaced when lost": {happens: func(o *operator) { lost(o); o.replaceKey() }},
@@ -111,14 +112,17 @@ func TestAgreement(t *testing.T) {
 				if got := k.unusable(); got != test.ready {
 					t.Errorf("/readyz says %q, want %q", got, test.ready)
 				}
-				for command, code := range map[string]int{"show": test.show, "check": test.check, "token": test.token} {
-					r := o.here(new(app), t.Context(), command)
-					if r.wants(code); code != 0 {
-						r.wants(code, test.says)
+				for _, tc := range []struct {
+					command string
+					code    int
+				}{{"show", test.show}, {"check", test.check}, {"token", test.token}, {"renew", test.renew}} {
+					r := o.here(new(app), t.Context(), tc.command)
+					if r.wants(tc.code); tc.code != 0 {
+						r.wants(tc.code, test.says)
 						continue
 					}
 					got := strings.TrimSpace(r.stdout)
-					if command == "token" && (got != o.server.Token() || read(file) != got) {
+					if tc.command == "token" && (got != o.server.Token() || read(file) != got) {
 						t.Errorf("token prints %q, and the file has %q, want the key of the server", got, read(file))
 					}
 				}

@@ -224,27 +224,18 @@ func TestTokenRenews(t *testing.T) {
 	}
 }
 
-// TestTokenAsksFirst: if the store says that Esper refused the key, token and exec ask Esper first, and hand out no key that
-// it refuses again.
-func TestTokenAsksFirst(t *testing.T) {
+// TestExecAsksFirst: if the store says that Esper refused the key, exec asks Esper first, and hands out no key that it
+// refuses again; token with --read-only neither.
+func TestExecAsksFirst(t *testing.T) {
 	t.Parallel()
-	for _, field := range []string{"refused_at"} {
-		o := adopted(t)
-		note := func() { o.edit(func(d map[string]any) { d[field] = time.Now().Add(-time.Second) }) }
-		note()
-		o.token()
-		note()
-		o.run("exec", "--", "true").wants(0)
-		o.server.Revoke()
-		for _, args := range [][]string{{"token"}, {"token", "--read-only"}, {"exec", "--", "env"}} {
-			note()
-			code := exitPerson
-			if args[0] == "exec" {
-				code = execFailed
-			}
-			o.run(args...).wants(code, "401").silent()
-		}
-	}
+	o := adopted(t)
+	note := func() { o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-time.Second) }) }
+	note()
+	o.run("exec", "--", "true").wants(0)
+	o.server.Revoke()
+	note()
+	o.run("exec", "--", "env").wants(execFailed, "401").silent()
+	o.run("token", "--read-only").wants(exitPerson, "401").silent()
 }
 
 // TestReadOnly runs commands as a user who may only read the store.
@@ -280,22 +271,6 @@ func TestRenew(t *testing.T) {
 	if got := o.posts(); got != 2 {
 		t.Errorf("%d renewals, want 2", got)
 	}
-}
-
-// TestLost: when the key is lost, commands exit with the code that calls for a person, until the next adopt.
-func TestLost(t *testing.T) {
-	t.Parallel()
-	o := adopted(t)
-	o.due(day)
-	o.server.Revoke()
-	o.run("renew").wants(exitPerson)
-	o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) })
-	o.run("renew").wants(exitPerson, "the key is lost", "esper-key adopt")
-	o.run("token").wants(exitPerson, "esper-key adopt").silent()
-	o.run("check").wants(stateCritical, "ESPER KEY CRITICAL")
-	o.input(o.server.NewKey(), "adopt").wants(0)
-	o.token()
-	o.run("check").wants(stateOK, "ESPER KEY OK")
 }
 
 // TestUsage: for each mistake a command prints one line, exits with the code for usage, and sends nothing.

@@ -20,24 +20,26 @@ import (
 // givenKey reads the key from the named file, from ESPER_API_KEY, or from standard input, which may be the terminal: the
 // first that is given. It says which that was. Standard input is left alone otherwise: in a script it may belong to others.
 func givenKey(c *cobra.Command, file string) (key esper.Secret, from string, err error) {
+	ctx := c.Context()
 	switch {
 	case file != "" && file != "-":
-		key, err = unlessStopped(c.Context(), func() (esper.Secret, error) { return keyIn(file) })
-		return key, "--key-file", err
+		from = "the file of --key-file"
+		key, err = keyIn(ctx, file)
 	case file == "" && setting(keyVariable) != "":
 		return esper.NewSecret(setting(keyVariable)), keyVariable, nil
 	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
-		key, err = askForKey(c.Context(), c.ErrOrStderr())
-		return key, "the terminal", err
+		from = "the terminal"
+		key, err = askForKey(ctx, c.ErrOrStderr())
+	default:
+		from = "standard input"
+		if key, err = unlessStopped(ctx, func() (esper.Secret, error) { return readKey(os.Stdin) }); err != nil {
+			err = fmt.Errorf("standard input: %w", err)
+		}
 	}
-	text, err := unlessStopped(c.Context(), func() (string, error) { return readKey(os.Stdin) })
-	switch {
-	case err != nil:
-		err = fmt.Errorf("standard input: %w", err)
-	case text == "":
-		err = usage("standard input is empty; pass the key there, in --key-file or in %s", keyVariable)
+	if err == nil && key.IsZero() {
+		err = usage("%s is empty; pass the key on standard input, in --key-file or in %s", from, keyVariable)
 	}
-	return esper.NewSecret(text), "standard input", err
+	return key, from, err
 }
 
 // askForKey asks for the key on the terminal, which does not show what is typed. The terminal stops showing it before the
@@ -59,13 +61,10 @@ func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 	})
 	_ = term.Restore(fd, before)
 	_, _ = fmt.Fprintln(to)
-	switch text = tidy(text); {
-	case err != nil:
-		return esper.Secret{}, err
-	case text == "":
-		return esper.Secret{}, usage("no key was typed")
+	if text = tidy(text); err == nil && text == "" {
+		err = usage("no key was typed")
 	}
-	return esper.NewSecret(text), nil
+	return esper.NewSecret(text), err
 }
 
 // unlessStopped returns what read returns, or the error of ctx if that ends first: a terminal or a pipe may never
@@ -86,37 +85,34 @@ func unlessStopped[T any](ctx context.Context, read func() (T, error)) (T, error
 	}
 }
 
-var errEmptyFile = errors.New("the file of --key-file is empty")
-
-// keyIn reads the key in a file.
-func keyIn(path string) (esper.Secret, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~") {
-		return esper.Secret{}, usage("the file of --key-file does not exist, and its name looks like a key; if it is one, make a new key")
-	}
-	if err != nil {
-		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	key, err := readKey(f)
+// keyIn reads the key in a file; none from an empty one.
+func keyIn(ctx context.Context, path string) (key esper.Secret, err error) {
+	key, err = unlessStopped(ctx, func() (esper.Secret, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return esper.Secret{}, err
+		}
+		defer func() { _ = f.Close() }()
+		return readKey(f)
+	})
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~"):
+		err = usage("the file of --key-file does not exist, and its name looks like a key; if it is one, make a new key")
 	case err != nil:
-		return esper.Secret{}, fmt.Errorf("the file of --key-file: %w", err)
-	case key == "":
-		return esper.Secret{}, &failure{exitUsage, errEmptyFile}
+		err = fmt.Errorf("the file of --key-file: %w", err)
 	}
-	return esper.NewSecret(key), nil
+	return key, err
 }
 
 // readKey reads a key as editors and shells write it, in UTF-16 too.
-func readKey(from io.Reader) (string, error) {
+func readKey(from io.Reader) (esper.Secret, error) {
 	const most = 64 << 10
 	data, err := io.ReadAll(io.LimitReader(transform.NewReader(from, unicode.BOMOverride(unicode.UTF8.NewDecoder())), most+1))
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > most:
-		return "", errors.New("it is too long to be a key")
+	if err == nil && len(data) > most {
+		err = errors.New("it is too long to be a key")
 	}
-	return tidy(string(data)), nil
+	if err != nil {
+		return esper.Secret{}, err
+	}
+	return esper.NewSecret(tidy(string(data))), nil
 }

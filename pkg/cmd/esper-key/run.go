@@ -82,9 +82,11 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	if k.delivery, err = newDelivery(f, a); err != nil {
 		return err
 	}
-	initial, err := initialKey(ctx, f.keyFile)
-	if err != nil {
-		return err
+	var initial esper.Secret
+	if f.keyFile != "" { // it may be empty or gone: after the first start the key is in the store
+		if initial, err = keyIn(ctx, f.keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	k.metrics, k.notify = newMetrics(k.log), newNotifier(k.log)
 	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
@@ -206,19 +208,6 @@ func (k *keeper) unusable() string {
 		return "the key has ended"
 	}
 	return ""
-}
-
-// initialKey reads the key to begin with. If the file is empty or gone, it returns no key, and no error: after the
-// first start the key is in the store.
-func initialKey(ctx context.Context, path string) (esper.Secret, error) {
-	if path == "" {
-		return esper.Secret{}, nil
-	}
-	key, err := unlessStopped(ctx, func() (esper.Secret, error) { return keyIn(path) })
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmptyFile) {
-		return esper.Secret{}, nil
-	}
-	return key, err
 }
 
 // trouble returns what is wrong with the key, or "".

@@ -50,10 +50,15 @@ func TestStoreURLs(t *testing.T) {
 
 func root(path string) string { return "/" + strings.TrimPrefix(path, "/") }
 
-// TestBadStoreURLs: each bad URL is an error that does not repeat the URL.
+// TestBadStoreURLs: each bad URL is an error that does not repeat the URL, but the name of an unknown parameter.
 func TestBadStoreURLs(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	for _, address := range []string{"mysql://u@h/db?ssl-certs=x", "file:///k?ssl-certs=0640", "kubernetes://n/s?ssl-certs=x"} {
+		if _, _, err := openStore(address, false); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
 	for _, address := range []string{
 		"", "/secret/key.json", "secret.json", "file:secret.json", "file://host/secret.json", "file:///secret?mode=0644", "file:///secret?moed=0640", "file:///%zz",
 		"redis://secret", "postgres://u:sec%ret@h/db", "postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=secret", "postgres://u:secret@h/db?connect_timeout=secret",
@@ -68,15 +73,6 @@ func TestBadStoreURLs(t *testing.T) {
 			t.Errorf("%s is accepted", address)
 		case strings.Contains(err.Error(), "secret"), strings.Contains(err.Error(), "\n"):
 			t.Errorf("%s: the error repeats the URL, or has two lines: %v", address, err)
-		}
-	}
-}
-
-// TestUnknownParameter: a parameter that is not known is refused by name.
-func TestUnknownParameter(t *testing.T) {
-	for _, address := range []string{"mysql://u@h/db?ssl-certs=x", "file:///k?ssl-certs=0640", "kubernetes://n/s?ssl-certs=x"} {
-		if _, _, err := openStore(address, false); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
-			t.Errorf("%s: %v", address, err)
 		}
 	}
 }
