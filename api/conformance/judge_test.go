@@ -31,50 +31,37 @@ func TestJudge(t *testing.T) {
 		"developerapp": "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6", "token": "example-new-key", "expires_at": "2023-07-03T06:29:53.90602+02:00",
 		"scope": "read write update introspection sdk register", "created_on": "2023-04-04T04:29:53.906020Z",
 		"updated_on": "2023-04-04T04:29:53.906020Z", "undeclared": 1, "later": null}}`
-	for _, tc := range []struct{ scenario, reply, want string }{
-		{strings, right, ""},
-		{strings, `{"status": 201, "value": {"token": "other"}}`, "no created_on, no developerapp, no enterprise, no expires_at, no id, no scope, another token, no updated_on, no user"},
-		{strings, `{"status": 0, "failure": "ValueError"}`, "the new key is lost"},
-		{strings, `{"status": 201}`, "the new key is lost"},
-		{strings, `{"status": 201, "error": {"token": "example-new-key"}}`, "the new key is lost"},
-		{strings, `{"status": 200, "value": {"token": "example-new-key"}}`, "it is shown as a 200"},
-		{"renewal, null fields", `{"status": 201, "value": {"token": "example-new-key", "more": 1}}`, "another more"},
-		{"renewal, dates without a zone", `{"status": 201, "value": {"id": "571", "token": "example-new-key",
-			"expires_at": "2023-07-03T04:29:53.906020Z", "created_on": "2023-04-04 04:29:53", "updated_on": "2023-04-04T04:29:53.906020"}}`, "another expires_at"},
-		{limited, `{"status": 429, "retry_after": "2", "error": {"errors": ["Request was throttled."], "message": "Wait a moment and try again.", "status": "429"}}`, ""},
-		{limited, `{"status": 429, "error": {"errors": ["Request was throttled."], "message": "Wait a moment and try again.", "status": 429}}`, "no Retry-After"},
-		{limited, `{"status": 429, "retry_after": "2", "value": {}}`, "it is shown as a success"},
-		{fields, `{"status": 400, "error": {"errors": {"access_token": ["This field is required."]}, "message": "Bad request", "status": 400}}`, ""},
-		{fields, `{"status": 400, "error": {"errors": ["access_token"], "message": "Bad request", "status": 400}}`, "another errors"},
-		{fields, `{"status": 0, "failure": "cannot be read"}`, "the status is lost"},
-		{html, `{"status": 502}`, ""},
-		{html, `{"status": 502, "failure": "no JSON"}`, ""},
-		{html, `{"status": 500}`, "it is shown as a 500"},
-	} {
-		s := named(t, tc.scenario, "renewToken")
-		got, err := readReply([]byte(tc.reply))
-		if err != nil {
-			t.Errorf("%s: %v", tc.reply, err)
-		}
-		if problem := s.judge(got); problem != tc.want {
-			t.Errorf("%s, %s: %q, want %q", tc.scenario, tc.reply, problem, tc.want)
-		}
-	}
-	info := named(t, "token info", "getTokenInfo")
-	if got := info.judge(reply{Status: 200}); got != "the answer is lost" {
-		t.Error(got)
-	}
+	const renew, list, put = "renewToken", "listPersonalAccessTokens", "renewPersonalAccessToken"
 	for _, tc := range []struct{ scenario, operation, reply, want string }{
-		{"list of tokens", "listPersonalAccessTokens", `{"status": 200}`, "the answer is lost"},
-		{"list of tokens", "listPersonalAccessTokens", `{"status": 200, "value": {"count": 1, "personal_access_tokens": [{
+		{strings, renew, right, ""},
+		{strings, renew, `{"status": 201, "value": {"token": "other"}}`, "no created_on, no developerapp, no enterprise, no expires_at, no id, no scope, another token, no updated_on, no user"},
+		{strings, renew, `{"status": 0, "failure": "ValueError"}`, "the new key is lost"},
+		{strings, renew, `{"status": 201}`, "the new key is lost"},
+		{strings, renew, `{"status": 201, "error": {"token": "example-new-key"}}`, "the new key is lost"},
+		{strings, renew, `{"status": 200, "value": {"token": "example-new-key"}}`, "it is shown as a 200"},
+		{"renewal, null fields", renew, `{"status": 201, "value": {"token": "example-new-key", "more": 1}}`, "another more"},
+		{"renewal, dates without a zone", renew, `{"status": 201, "value": {"id": "571", "token": "example-new-key",
+			"expires_at": "2023-07-03T04:29:53.906020Z", "created_on": "2023-04-04 04:29:53", "updated_on": "2023-04-04T04:29:53.906020"}}`, "another expires_at"},
+		{limited, renew, `{"status": 429, "retry_after": "2", "error": {"errors": ["Request was throttled."], "message": "Wait a moment and try again.", "status": "429"}}`, ""},
+		{limited, renew, `{"status": 429, "error": {"errors": ["Request was throttled."], "message": "Wait a moment and try again.", "status": 429}}`, "no Retry-After"},
+		{limited, renew, `{"status": 429, "retry_after": "2", "value": {}}`, "it is shown as a success"},
+		{fields, renew, `{"status": 400, "error": {"errors": {"access_token": ["This field is required."]}, "message": "Bad request", "status": 400}}`, ""},
+		{fields, renew, `{"status": 400, "error": {"errors": ["access_token"], "message": "Bad request", "status": 400}}`, "another errors"},
+		{fields, renew, `{"status": 0, "failure": "cannot be read"}`, "the status is lost"},
+		{html, renew, `{"status": 502}`, ""},
+		{html, renew, `{"status": 502, "failure": "no JSON"}`, ""},
+		{html, renew, `{"status": 500}`, "it is shown as a 500"},
+		{"token info", "getTokenInfo", `{"status": 200}`, "the answer is lost"},
+		{"list of tokens", list, `{"status": 200}`, "the answer is lost"},
+		{"list of tokens", list, `{"status": 200, "value": {"count": 1, "personal_access_tokens": [{
 			"id": "0d3f8d3a-6f0f-4b8e-9d55-000000000001", "name": "token 1", "prefix": "fake-esp", "token": "********", "description": "",
 			"created_at": "2023-04-04", "updated_at": "2023-04-04T04:29:53Z", "expiry_at": 1.888272E9, "legacy_token_id": 570.0,
 			"legacy_developer_app_id": null}]}}`, "another created_at, no legacy_developer_app_id, another token"},
-		{"list of tokens", "listPersonalAccessTokens", `{"status": 200, "value": {"count": 1, "personal_access_tokens": []}}`, "another personal_access_tokens"},
-		{"list, empty", "listPersonalAccessTokens", `{"status": 200, "value": {"count": 0}}`, "no personal_access_tokens"},
-		{"list, null", "listPersonalAccessTokens", `{"status": 200, "value": {}}`, ""},
-		{"personal token renewal, null fields", "renewPersonalAccessToken", `{"status": 200, "value": {"token": "example-new-key"}}`, ""},
-		{"personal token renewal, null fields", "renewPersonalAccessToken", `{"status": 200, "error": {}}`, "the new key is lost"},
+		{"list of tokens", list, `{"status": 200, "value": {"count": 1, "personal_access_tokens": []}}`, "another personal_access_tokens"},
+		{"list, empty", list, `{"status": 200, "value": {"count": 0}}`, "no personal_access_tokens"},
+		{"list, null", list, `{"status": 200, "value": {}}`, ""},
+		{"personal token renewal, null fields", put, `{"status": 200, "value": {"token": "example-new-key"}}`, ""},
+		{"personal token renewal, null fields", put, `{"status": 200, "error": {}}`, "the new key is lost"},
 	} {
 		s := named(t, tc.scenario, tc.operation)
 		got, err := readReply([]byte(tc.reply))
