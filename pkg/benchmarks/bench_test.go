@@ -56,9 +56,9 @@ func TestAllocations(t *testing.T) {
 		most float64
 		call func() error
 	}{
-		{"TokenInfo", 92, func() error { _, err := working.tokenInfo(ctx); return err }},
-		{"RenewToken", 295, func() error { _, err := working.renewToken(ctx); return err }},
-		{"TokenInfo, 401", 132, func() error {
+		{"TokenInfo", 89, func() error { _, err := working.tokenInfo(ctx); return err }},
+		{"RenewToken", 286, func() error { _, err := working.renewToken(ctx); return err }},
+		{"TokenInfo, 401", 129, func() error {
 			if _, err := refusing.tokenInfo(ctx); !errors.Is(err, esper.ErrUnauthorized) {
 				return fmt.Errorf("%w instead of a 401", err)
 			}

@@ -95,9 +95,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return time.Duration(seconds) * time.Second
 	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
 	}
-	return max(0, date.Sub(now))
+	return 0
 }

@@ -27,8 +27,9 @@ type operation struct {
 // result is how a call, or one attempt of it, ended.
 type result struct {
 	answer
-	err       error    // nil if the answer is 2xx and was read to its end
-	maybeSent bool     // a server may have got the request
+	err       error // nil if the answer is 2xx and was read to its end
+	maybeSent bool  // a server may have got the request
+	operation string
 	attempts  int      // that the call has made so far
 	last      *attempt // nil if there was none
 }
@@ -60,7 +61,7 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 		if r.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
 			if next, err = c.source.reject(ctx, token); err != nil {
-				return r.stopped(op, err)
+				return r.stopped(err)
 			}
 			if !op.renewal && next != nil && next.AccessToken != token.AccessToken {
 				continue
@@ -77,14 +78,14 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 			return r
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return r.stopped(op, err)
+			return r.stopped(err)
 		}
 	}
 }
 
 // stopped is r of a call that an error stopped after an attempt.
-func (r result) stopped(op operation, err error) result {
-	r.err = &callError{operation: op.name, err: fmt.Errorf("%w, after: %w", err, r.err)}
+func (r result) stopped(err error) result {
+	r.err = &callError{operation: r.operation, err: fmt.Errorf("%w, after: %w", err, r.err)}
 	return r
 }
 
@@ -129,17 +130,15 @@ func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token,
 	}
 	start, key := time.Now(), NewSecret(token.AccessToken)
 	req, err := op.request(c.generated.Server, key)
-	if err == nil {
-		err = c.describe(ctx, req)
-	}
 	if err != nil {
-		return result{attempts: n, err: &callError{op.name, n, err}}
+		return result{err: &callError{op.name, n, err}}
 	}
+	_ = c.describe(ctx, req) // never fails
 	a := newAttempt(ctx, c.timeout, key, req, op.renewal)
 	defer a.cancel()
 	a.alone = alone
 	got := a.send(c.chain)
-	r := result{answer: *got, maybeSent: a.maybeSent.Load(), attempts: n, last: a}
+	r := result{answer: *got, maybeSent: a.maybeSent.Load(), operation: op.name, attempts: n, last: a}
 	switch {
 	case r.status != 0 && !r.success():
 		r.err = newAPIError(op.name, n, got, a.secrets())

@@ -73,8 +73,7 @@ func newClient(environment, from string, tokens oauth2.TokenSource, opts []Optio
 			return nil, invalid("a middleware returned nil")
 		}
 	}
-	doer := gen.WithHTTPClient(generatedDoer{c})
-	generated, err := gen.NewClient(base.String(), doer, gen.WithRequestEditorFn(c.describe))
+	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(doer{c}), gen.WithRequestEditorFn(c.describe))
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +122,10 @@ func (c *Client) describe(_ context.Context, req *http.Request) error {
 	return nil
 }
 
-// generatedDoer sends the requests of the generated client.
-type generatedDoer struct{ client *Client }
+// doer sends the requests of the generated client.
+type doer struct{ client *Client }
 
-func (d generatedDoer) Do(req *http.Request) (*http.Response, error) {
+func (d doer) Do(req *http.Request) (*http.Response, error) {
 	source := d.client.source
 	token, err := source.get(req.Context())
 	if err != nil {

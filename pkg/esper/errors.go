@@ -154,8 +154,7 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 
 // Error says which operation failed, with what status, the server's reason and what can be done.
 func (e *APIError) Error() string {
-	status := strings.TrimSpace(fmt.Sprint(e.StatusCode, " ", http.StatusText(e.StatusCode)))
-	text := "esper: " + e.Operation + ": " + status
+	text := strings.TrimSpace(fmt.Sprint("esper: ", e.Operation, ": ", e.StatusCode, " ", http.StatusText(e.StatusCode)))
 	if e.Message != "" && e.Message != http.StatusText(e.StatusCode) {
 		text += ": " + e.Message
 	}

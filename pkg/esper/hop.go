@@ -107,18 +107,19 @@ func (a *attempt) send(chain http.RoundTripper) *answer {
 	}
 	a.mu.Unlock()
 	switch {
-	case got != nil && resp != nil:
-		_ = resp.Body.Close() // a middleware such as otelhttp may have wrapped it
 	case got != nil:
+		if resp != nil {
+			_ = resp.Body.Close() // a middleware such as otelhttp may have wrapped it
+		}
+		return got
 	case err != nil && redact.Repeats(err.Error(), a.secrets()...):
-		got = &answer{fault: a.newTransportError("a middleware failed", err)}
+		return &answer{fault: a.newTransportError("a middleware failed", err)}
 	case err != nil:
-		got = &answer{fault: err}
-	default:
-		text, err := body.Read(resp)
-		got = a.newAnswer(resp, text, err)
-		got.made = true
+		return &answer{fault: err}
 	}
+	text, err := body.Read(resp)
+	got = a.newAnswer(resp, text, err)
+	got.made = true
 	return got
 }
 

@@ -23,7 +23,7 @@ func NewSecret(s string) Secret { return wire.NewSecret(s) }
 // header, [New] returns [ErrInvalidArgument], and so does the source's Token method.
 func APIKey(key string) oauth2.TokenSource { return newAPIKey(key, "the API key") }
 
-// newAPIKey is APIKey, whose errors call the key by name. Unlike checkKey, it refuses texts that people paste by mistake.
+// newAPIKey is APIKey with a name for the key in errors. It also refuses texts that people paste by mistake.
 func newAPIKey(key, name string) apiKey {
 	token, err := &oauth2.Token{AccessToken: key}, checkKey(key, name)
 	if advice := origin.PastedKey(key); err == nil && advice != "" {
@@ -32,16 +32,14 @@ func newAPIKey(key, name string) apiKey {
 	if err != nil {
 		token = nil
 	}
-	return apiKey{func() (*oauth2.Token, error) { return token, err }}
+	return func() (*oauth2.Token, error) { return token, err }
 }
 
-// apiKey holds a func because fmt prints only the address of a func, whatever the verb. Under some verbs, such as %s,
-// fmt would follow a pointer and print the key.
-type apiKey struct {
-	token func() (*oauth2.Token, error)
-}
+// apiKey is a func because fmt prints only the address of a func, whatever the verb. Under some verbs, such as %s, fmt
+// would follow a pointer and print the key.
+type apiKey func() (*oauth2.Token, error)
 
-func (k apiKey) Token() (*oauth2.Token, error) { return k.token() }
+func (k apiKey) Token() (*oauth2.Token, error) { return k() }
 
 // checkKey refuses a text that an Authorization header cannot hold, or that is obviously no key.
 func checkKey(key, name string) error {
@@ -88,9 +86,7 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 	}
 	if bound, ok := tokens.(interface{ Server() *url.URL }); ok {
 		if server := bound.Server(); server != nil {
-			u := *server
-			origin.Normalize(&u)
-			if u.Scheme != base.Scheme || u.Host != base.Host || strings.TrimRight(u.EscapedPath(), "/") != base.EscapedPath() {
+			if u, err := origin.Parse(server.String(), true); err != nil || *u != *base {
 				return source{}, invalid("the token source's key is for another server than the environment; it is not sent there")
 			}
 		}
@@ -117,14 +113,11 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 // get asks the source for a token that can be sent.
 func (s source) get(ctx context.Context) (*oauth2.Token, error) {
 	token, err := s.token(ctx)
-	if err == nil && token == nil {
-		err = invalid("the token source returned neither a token nor an error")
-	}
-	if err == nil {
-		err = checkKey(token.AccessToken, "the key from the token source")
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case token == nil:
+		return nil, invalid("the token source returned neither a token nor an error")
 	}
-	return token, nil
+	return token, checkKey(token.AccessToken, "the key from the token source")
 }

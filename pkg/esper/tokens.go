@@ -38,12 +38,12 @@ func (c *Client) TokenInfo(ctx context.Context) (*TokenInfo, error) {
 	case r.err != nil:
 		return nil, r.err
 	case body.Decode(r.body, info) != nil, info.ID == "", info.Enterprise.Raw == "":
-		return nil, &callError{"TokenInfo", r.attempts, r.unreadable("no id, or no enterprise")}
+		return nil, r.unreadable("no id, or no enterprise")
 	}
 	return info, nil
 }
 
-// unreadable returns ErrInvalidResponse with what the 2xx answer lacks, and with the message in its body, if any.
+// unreadable is ErrInvalidResponse with what the 2xx answer lacks, and with the message in its body, if any.
 func (r result) unreadable(lacking string) error {
 	what := body.What(r.body)
 	if what == "" {
@@ -52,7 +52,7 @@ func (r result) unreadable(lacking string) error {
 	if message, _ := body.Faults(r.body); message != "" {
 		what += "; its message is: " + redact.Text(message, r.last.secrets()...)
 	}
-	return fmt.Errorf("%w: %s (%d bytes)", ErrInvalidResponse, what, len(r.body))
+	return &callError{r.operation, r.attempts, fmt.Errorf("%w: %s (%d bytes)", ErrInvalidResponse, what, len(r.body))}
 }
 
 // RenewRequest says which key to renew. [Client.TokenInfo] returns the two ids.
@@ -130,7 +130,7 @@ func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secre
 	case r.success():
 		failed.Outcome = OutcomeUnreadable
 		if r.err == nil {
-			failed.Err = &callError{op.name, r.attempts, r.unreadable("no usable token")}
+			failed.Err = r.unreadable("no usable token")
 		}
 	// Neither a redirect shows that nothing was renewed, because frameworks often redirect after a POST that they have
 	// processed, nor 408, which gateways send when a server did not answer in time, nor any other answer of a gateway.
@@ -161,9 +161,8 @@ type PersonalAccessToken = gen.PersonalAccessToken
 //
 // Experimental: see [PersonalAccessToken].
 func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccessToken, error) {
-	const name = "ListPersonalAccessTokens"
 	r := c.call(ctx, operation{
-		name: name, path: "/authn2/v0/personal-access-token/",
+		name: "ListPersonalAccessTokens", path: "/authn2/v0/personal-access-token/",
 		request: func(server string, _ Secret) (*http.Request, error) {
 			return gen.NewListPersonalAccessTokensRequest(server)
 		},
@@ -179,7 +178,7 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 	}
 	var items []json.RawMessage
 	if json.Unmarshal(r.body, &found) != nil || found.List == nil || json.Unmarshal(found.List, &items) != nil {
-		return nil, &callError{name, r.attempts, r.unreadable("no list of personal access tokens")}
+		return nil, r.unreadable("no list of personal access tokens")
 	}
 	list := make([]PersonalAccessToken, len(items))
 	for i, item := range items {
@@ -189,25 +188,23 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 }
 
 // RenewPersonalAccessToken gives a personal access token a new key, and returns the token with the new key (PUT
-// /authn2/v0/personal-access-token/{id}). Id is the token's ID in the list, not a key. ExpiryAt is when the new key is
-// to end, in the unit that the list has for this token, or -1 for never.
+// /authn2/v0/personal-access-token/{id}). Id is the token's ID in the list, not a key. Expiry is when the new key is to
+// end, in the unit that the list has for this token, or -1 for never.
 //
 // Store the new key before you do anything else. Answers, errors and retries are as [Client.RenewToken] describes them.
 // If the client's token source has a RenewToken method (see [New]), the call returns [ErrInvalidArgument], because id
 // may name the token whose key the source renews.
 //
 // Experimental: see [PersonalAccessToken].
-func (c *Client) RenewPersonalAccessToken(
-	ctx context.Context, id string, expiryAt int64,
-) (*PersonalAccessToken, error) {
+func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiry int64) (*PersonalAccessToken, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
 	if err := checkUUID(id, "the id of the personal access token"); err != nil {
 		return nil, err
 	}
-	if expiryAt <= 0 && expiryAt != -1 {
-		return nil, invalid("expiryAt is %d; it is a moment in the future, or -1 for never", expiryAt)
+	if expiry <= 0 && expiry != -1 {
+		return nil, invalid("expiry is %d; it is a moment in the future, or -1 for never", expiry)
 	}
 	if c.source.renew != nil {
 		return nil, errOwnRenewal
@@ -216,7 +213,7 @@ func (c *Client) RenewPersonalAccessToken(
 	err := c.renew(ctx, operation{
 		name: "RenewPersonalAccessToken", path: "/authn2/v0/personal-access-token/{id}",
 		request: func(server string, _ Secret) (*http.Request, error) {
-			return gen.NewRenewPersonalAccessTokenRequest(server, id, gen.PersonalAccessTokenRenewal{ExpiryAt: expiryAt})
+			return gen.NewRenewPersonalAccessTokenRequest(server, id, gen.PersonalAccessTokenRenewal{ExpiryAt: expiry})
 		},
 	}, renewed, &renewed.Token)
 	if err != nil {

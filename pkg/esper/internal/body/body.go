@@ -4,6 +4,7 @@ package body
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -37,10 +38,7 @@ func Read(resp *http.Response) ([]byte, error) {
 		return sent, err // it only begins like gzip
 	}
 	text, gzipErr := readLimited(gunzip)
-	if err == nil {
-		err = gzipErr
-	}
-	return text, err
+	return text, cmp.Or(err, gzipErr)
 }
 
 // readLimited reads MaxSize bytes at most.

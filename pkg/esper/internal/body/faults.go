@@ -58,10 +58,7 @@ func Faults(body []byte) (message string, details []string) {
 
 // withoutField removes the names that Django REST puts before a fault that belongs to no field, and spaces.
 func withoutField(text string) string {
-	for _, name := range []string{"detail:", "non_field_errors:"} {
-		text = strings.TrimPrefix(text, name)
-	}
-	return strings.TrimSpace(text)
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(text, "detail:"), "non_field_errors:"))
 }
 
 // flatten appends the texts in a JSON value, each with the name of the member that it stands under.

@@ -38,7 +38,7 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("the base URL cannot be parsed; check it for control characters and a malformed host or port")
 	}
-	Normalize(u)
+	u.Host = host(u.Scheme, u.Host)
 	if err := cmp.Or(checkBaseURL(u, insecure), checkIsAPI(u)); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func checkBaseURL(u *url.URL, insecure bool) error {
 	return errors.New("the base URL's scheme must be https")
 }
 
-// validHost accepts an IP address without a zone, or a host name. Normalize has removed a trailing dot.
+// validHost accepts an IP address without a zone, or a host name. Parse has removed a trailing dot.
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Zone() == ""

@@ -13,29 +13,20 @@ import (
 // ErrOther says that a request is for another server than that of the base URL.
 var ErrOther = errors.New("the request is for another server than the base URL's; the key is not sent there")
 
-// Normalize writes u's scheme and host in the one form that names this server: lower case, no trailing dot, no default
-// port. Path and query stay as they are.
-func Normalize(u *url.URL) {
-	u.Scheme = strings.ToLower(u.Scheme)
-	u.Host = host(u.Scheme, u.Host)
-}
-
-// Check returns ErrOther unless req goes to the server of base, which is normalized. It compares all that decides where
+// Check returns ErrOther unless req goes to the server of base, which is from Parse. It compares all that decides where
 // net/http sends a request and what it says there: scheme, host and port of the URL, the Host field, and an opaque URL,
 // which would replace the request's target.
 func Check(base *url.URL, req *http.Request) error {
 	same := func(h string) bool { return h == base.Host || host(base.Scheme, h) == base.Host }
-	switch {
-	case req.URL == nil || req.URL.Opaque != "",
-		req.URL.Scheme != base.Scheme,
-		!same(req.URL.Host),
-		req.Host != "" && !same(req.Host):
+	u := req.URL
+	if u == nil || u.Opaque != "" || u.Scheme != base.Scheme || !same(u.Host) || req.Host != "" && !same(req.Host) {
 		return ErrOther
 	}
 	return nil
 }
 
-// host normalizes a host with or without a port. A malformed host stays as it is.
+// host writes a host, with or without a port, in the one form that names this server: lower case, no trailing dot, no
+// default port. A malformed host stays as it is.
 func host(scheme, h string) string {
 	u := url.URL{Host: strings.ToLower(h)}
 	name, port := strings.TrimSuffix(u.Hostname(), "."), strings.TrimLeft(u.Port(), "0")

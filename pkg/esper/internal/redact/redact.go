@@ -84,7 +84,7 @@ func hide(run string) string {
 	switch {
 	case len(run) < long:
 		return run
-	case strings.ContainsAny(run, `%\&#;`), mixed(run): // an encoding, or characters as a key mixes them
+	case strings.ContainsAny(run, `%\&#;`), hasDigit(run) && bothCases(run): // an encoding, or as keys mix characters
 		return "…"
 	}
 	return part.ReplaceAllStringFunc(run, func(part string) string {
@@ -95,21 +95,16 @@ func hide(run string) string {
 	})
 }
 
-func mixed(s string) bool {
-	return strings.ContainsFunc(s, isDigit) && strings.ToLower(s) != s && strings.ToUpper(s) != s
-}
-
 // oneCase reports whether s is in one case, and either without digits or of short words, as a host's name.
 func oneCase(s string) bool {
-	if strings.ToLower(s) != s && strings.ToUpper(s) != s {
-		return false
-	}
 	tooLong := func(word string) bool { return len(word) >= long }
 	words := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("-_/", r) })
-	return !strings.ContainsFunc(s, isDigit) || !slices.ContainsFunc(words, tooLong)
+	return !bothCases(s) && !(hasDigit(s) && slices.ContainsFunc(words, tooLong))
 }
 
-func isDigit(r rune) bool { return '0' <= r && r <= '9' }
+func bothCases(s string) bool { return strings.ToLower(s) != s && strings.ToUpper(s) != s }
+
+func hasDigit(s string) bool { return strings.ContainsAny(s, "0123456789") }
 
 // Repeats reports whether a text has eight characters in a row of one of the keys, or a whole shorter key, in upper or
 // lower case.
