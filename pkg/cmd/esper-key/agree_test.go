@@ -1,8 +1,13 @@
+//go:build unix
+
 package main
 
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -24,18 +29,27 @@ func (o *operator) here(a *app, ctx context.Context, args ...string) *result {
 	return &result{o.t, args, stdout.String(), stderr.String(), code}
 }
 
-// keeps starts `esper-key run` in this process, and returns its source of the key. stop ends it.
+// keeps starts `esper-key run` in this process. stop ends it.
 func (o *operator) keeps(args ...string) (k *keeper, stop func()) {
 	o.t.Helper()
 	a, ended := new(app), make(chan *result)
 	ctx, cancel := context.WithCancel(o.t.Context())
 	go func() { ended <- o.here(a, ctx, append([]string{"run"}, args...)...) }()
 	synctest.Wait()
-	source := a.source.Load()
-	if source == nil {
+	if k = a.keeper.Load(); k == nil {
 		o.t.Fatal((<-ended).stderr)
 	}
-	return &keeper{source: source}, func() { cancel(); (<-ended).wants(0) }
+	return k, func() { cancel(); (<-ended).wants(0) }
+}
+
+// says fails the test unless a page of --listen has the status and the text.
+func (k *keeper) says(t *testing.T, path string, status int, text string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	k.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	if w.Code != status || !strings.Contains(w.Body.String(), text) {
+		t.Errorf("%s says %d, %q, want %d, %q", path, w.Code, w.Body, status, text)
+	}
 }
 
 // TestAgreement: within one poll of run, which is a minute, run and the other commands say the same of a key, whatever
@@ -54,10 +68,18 @@ func TestAgreement(t *testing.T) {
 			o.t.Errorf("the document does not tell that the key is lost: %s", read(o.path()))
 		}
 	}
+	replaced := func(o *operator) { // a person makes a new key, and gives it to another process than run
+		time.Sleep(minute)
+		path := filepath.Join(o.folder, "next")
+		write(o.t, path, o.server.NewKey())
+		o.here(new(app), o.t.Context(), "adopt", "--key-file", path).wants(0)
+	}
+	backup := ""
 	for name, test := range map[string]struct {
 		before, happens    func(o *operator) // run is started in between
 		wait               time.Duration     // if it is not one poll
 		ready              string            // what /readyz says; empty if the key is good
+		result             string            // what came of it, in the metrics; empty if no other key did
 		says               string            // what the commands say that do not succeed
 		show, check, token int               // the exit codes
 		renew              int
@@ -85,8 +107,19 @@ func TestAgreement(t *testing.T) {
 			happens: lost, ready: "the key is lost",
 			show: exitPerson, check: stateCritical, token: exitPerson, renew: exitPerson, says: "the key is lost",
 		},
-		"replaced":           {happens: func(o *operator) { o.replaceKey() }},
-		"replaced when lost": {happens: func(o *operator) { lost(o); o.replaceKey() }},
+		"replaced":           {happens: replaced, result: "adopted"},
+		"replaced when lost": {happens: func(o *operator) { lost(o); replaced(o) }, result: "adopted"},
+		"restored from a backup": {
+			before: func(o *operator) {
+				o.due(5 * day)
+				backup = o.document()
+			},
+			happens: func(o *operator) {
+				time.Sleep(minute)
+				o.restore(backup) // run puts its newer key back
+			},
+			result: "renewed",
+		},
 		"refused by a gateway": {
 			happens: func(o *operator) { o.server.Fail(-1, espertest.Fault{Status: 401, Body: "<html>"}) },
 			wait:    25 * time.Hour, // run asks once a day
@@ -104,13 +137,23 @@ func TestAgreement(t *testing.T) {
 					test.before(o)
 				}
 				file := filepath.Join(o.folder, "token")
-				k, stop := o.keeps("--write-token", file)
+				k, stop := o.keeps("--write-token", file, "--on-renew", o.script("program", "touch "+filepath.Join(o.folder, "called")))
 				if test.happens != nil {
 					test.happens(o)
 				}
 				time.Sleep(max(test.wait, minute))
-				if got := k.unusable(); got != test.ready {
-					t.Errorf("/readyz says %q, want %q", got, test.ready)
+				k.says(t, "/healthz", http.StatusOK, "ok")
+				if test.ready == "" {
+					k.says(t, "/readyz", http.StatusOK, "ok")
+				} else {
+					k.says(t, "/readyz", http.StatusServiceUnavailable, test.ready)
+				}
+				k.says(t, "/metrics", http.StatusOK, fmt.Sprintf("\nesper_key_lost %v\n", number(test.ready == "the key is lost")))
+				if test.result != "" {
+					k.says(t, "/metrics", http.StatusOK, fmt.Sprintf("\nesper_key_renewals_total{result=%q} 1\n", test.result))
+				}
+				if called := exists(filepath.Join(o.folder, "called")); called != (test.result != "") {
+					t.Errorf("the program of --on-renew was started: %t", called)
 				}
 				for _, tc := range []struct {
 					command string
@@ -130,14 +173,6 @@ func TestAgreement(t *testing.T) {
 			})
 		})
 	}
-}
-
-// replaceKey has a person make a new key, and adopt it by another process than run.
-func (o *operator) replaceKey() {
-	o.t.Helper()
-	path := filepath.Join(o.folder, "next")
-	write(o.t, path, o.server.NewKey())
-	o.here(new(app), o.t.Context(), "adopt", "--key-file", path).wants(0)
 }
 
 // TestYear: as many renewals as in a year leave no goroutine, and no more memory in use than the first: not even the

@@ -39,8 +39,8 @@ const viaRenewToken, viaToken = "renew-token", "personal-access-token"
 
 // tell tells a person something that is no result.
 func (a *app) tell(text string) {
-	if log := a.log.Load(); log != nil {
-		log.Warn(text)
+	if k := a.keeper.Load(); k != nil {
+		k.log.Warn(text)
 		return
 	}
 	_, _ = fmt.Fprintln(a.stderr, "esper-key: "+text)
@@ -61,7 +61,7 @@ type app struct {
 	clientOptions []esper.Option // a test's
 
 	source atomic.Pointer[renew.Source] // the open one
-	log    atomic.Pointer[logQueue]     // the log of run
+	keeper atomic.Pointer[keeper]       // of run
 	stderr io.Writer
 }
 
@@ -116,14 +116,17 @@ func (a *app) root() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.environment, "environment", setting(environmentVariable),
-		"the `tenant` (foo), or a base URL;\nthe default is ESPER_ENVIRONMENT")
-	flags.Lookup("environment").DefValue = ""
-	flags.StringVar(&a.store, "store", setting(storeVariable), "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password in it\nfrom other users")
-	flags.Lookup("store").DefValue = ""
-	flags.StringVar(&a.via, "via", cmp.Or(setting(viaVariable), viaRenewToken),
-		"the `way` to renew: renew-token, or its successor\npersonal-access-token, which is experimental;\nthe default is ESPER_KEY_VIA, or renew-token")
-	flags.Lookup("via").DefValue = ""
+	for _, f := range []struct {
+		to                             *string
+		name, variable, standard, text string
+	}{
+		{&a.environment, "environment", environmentVariable, "", "the `tenant` (foo), or a base URL;\nthe default is ESPER_ENVIRONMENT"},
+		{&a.store, "store", storeVariable, "", "the `URL` of the store; the default is\nESPER_KEY_STORE, which hides a password in it\nfrom other users"},
+		{&a.via, "via", viaVariable, viaRenewToken, "the `way` to renew: renew-token, or its successor\npersonal-access-token, which is experimental;\nthe default is ESPER_KEY_VIA, or renew-token"},
+	} {
+		flags.StringVar(f.to, f.name, cmp.Or(setting(f.variable), f.standard), f.text)
+		flags.Lookup(f.name).DefValue = "" // help does not show what the variable holds, which may be a password
+	}
 	_ = root.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaRenewToken, viaToken}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.adopt(), a.show(), a.token(), a.exec(), a.renew(), a.run(), a.check(), a.version())
 	for _, c := range root.Commands() {

@@ -99,8 +99,8 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 			err = &failure{codeOf(err), nil}
 		}
 	}()
-	a.log.Store(k.log)
 	k.source, k.metrics.source = source, source
+	a.keeper.Store(k)
 	if err := k.delivery.begin(ctx, source); err != nil {
 		return err
 	}

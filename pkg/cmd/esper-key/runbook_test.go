@@ -175,16 +175,3 @@ func (o *operator) pasted(commands string) *exec.Cmd {
 func (o *operator) beside(kind, name string) string {
 	return kind + "://" + filepath.Join(strings.TrimPrefix(o.folder, o.root), name)
 }
-
-// TestBackupWhileRunning restores a backup while run is running: run puts the newer key back, as the runbook says.
-func TestBackupWhileRunning(t *testing.T) {
-	t.Parallel()
-	o := adopted(t)
-	backup := read(o.path())
-	o.due(day)
-	s := o.start()
-	s.says("was renewed")
-	write(t, o.path(), backup)
-	eventually(t, "the newer key is put back", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
-	o.token()
-}

@@ -36,38 +36,37 @@ func openStore(address string, readOnly bool) (store renew.Store, closeStore fun
 	if err != nil {
 		return nil, nil, usage("the URL of the store cannot be read; in a password, write characters such as @, / and %% as %%40, %%2F and %%25")
 	}
-	openers := map[string]func(*url.URL) (renew.Store, func(), error){
+	openers := map[string]func(*url.URL, url.Values) (renew.Store, func(), error){
 		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "kubernetes": secretStore,
-		"sqlite": func(u *url.URL) (renew.Store, func(), error) { return sqliteStore(u, readOnly) },
+		"sqlite": func(u *url.URL, query url.Values) (renew.Store, func(), error) {
+			return sqliteStore(u, query, readOnly)
+		},
 	}
 	opener, ok := openers[u.Scheme]
+	query, err := url.ParseQuery(u.RawQuery)
 	switch {
 	case !ok:
 		return nil, nil, usage("the URL of the store has to begin with file:///, postgres://, mysql://, sqlite:/// or kubernetes://; a file is written as file:///var/lib/esper-key/key.json")
 	case u.Fragment != "" || strings.HasSuffix(address, "#"):
 		return nil, nil, usage("the URL of the store holds a #; write it as %%23")
-	}
-	return opener(u)
-}
-
-// options splits the parameters of a store's URL. It returns those with the given names, which esper-key reads, and the
-// rest, which the database driver reads.
-func options(u *url.URL, names ...string) (map[string]string, url.Values, error) {
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	case err != nil:
 		return nil, nil, usage("the query of the store's URL cannot be read")
 	}
-	own := make(map[string]string)
-	for _, name := range names {
-		own[name] = query.Get(name)
-		query.Del(name)
-	}
-	return own, query, nil
+	return opener(u, query)
 }
 
-func nothingElse(u *url.URL, rest url.Values) error {
-	for _, name := range slices.Sorted(maps.Keys(rest)) {
-		return unknown(u, name)
+// take removes a parameter from the query, and returns its value.
+func take(query url.Values, name string) string {
+	defer query.Del(name)
+	return query.Get(name)
+}
+
+// nothingElse refuses the parameters that were not taken, except the named ones.
+func nothingElse(u *url.URL, query url.Values, except ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(except, name) {
+			return unknown(u, name)
+		}
 	}
 	return nil
 }
@@ -92,32 +91,32 @@ func filePath(u *url.URL) (string, error) {
 	return path, nil
 }
 
-func fileStore(u *url.URL) (renew.Store, func(), error) {
+func fileStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	path, err := filePath(u)
-	own, rest, queryErr := options(u, "mode")
-	if err := errors.Join(err, queryErr); err != nil {
-		return nil, nil, err
-	}
 	var opts []renew.FileOption
-	switch own["mode"] {
+	switch take(query, "mode") {
 	case "", "0600":
 	case "0640":
 		opts = append(opts, renew.GroupReadable())
 	default:
-		return nil, nil, usage("the mode of a key's file is 0600 or 0640")
+		err = usage("the mode of a key's file is 0600 or 0640")
 	}
-	return renew.File(path, opts...), func() {}, nothingElse(u, rest)
+	return renew.File(path, opts...), func() {}, errors.Join(err, nothingElse(u, query))
+}
+
+// rowOf takes the parameters that choose a row of a table.
+func rowOf(query url.Values) (opts []sqlstore.Option) {
+	if table := take(query, "table"); table != "" {
+		opts = append(opts, sqlstore.WithTable(table))
+	}
+	if name := take(query, "name"); name != "" {
+		opts = append(opts, sqlstore.WithName(name))
+	}
+	return opts
 }
 
 // sqlStore returns a store in db. With makeTable it makes the table if that is missing.
-func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string, makeTable bool) (renew.Store, func(), error) {
-	var opts []sqlstore.Option
-	if own["table"] != "" {
-		opts = append(opts, sqlstore.WithTable(own["table"]))
-	}
-	if own["name"] != "" {
-		opts = append(opts, sqlstore.WithName(own["name"]))
-	}
+func sqlStore(db *sql.DB, d sqlstore.Dialect, opts []sqlstore.Option, makeTable bool) (renew.Store, func(), error) {
 	db.SetMaxOpenConns(2) // enough for one key
 	closeDB := func() { _ = db.Close() }
 	store, err := sqlstore.New(db, d, opts...)
@@ -131,10 +130,10 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, own map[string]string, makeTable b
 	return store, closeDB, err
 }
 
-func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
+func sqliteStore(u *url.URL, query url.Values, readOnly bool) (renew.Store, func(), error) {
 	path, err := filePath(u)
-	own, rest, queryErr := options(u, "table", "name")
-	if err := errors.Join(err, queryErr, nothingElse(u, rest)); err != nil {
+	row := rowOf(query)
+	if err := errors.Join(err, nothingElse(u, query)); err != nil {
 		return nil, nil, err
 	}
 	err = keyfile.Database(path).Inspect(context.Background(), readOnly) // it warns of nothing that renew.Open does not warn of again
@@ -144,16 +143,16 @@ func sqliteStore(u *url.URL, readOnly bool) (renew.Store, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	query := "_pragma=busy_timeout(10000)&_pragma=synchronous(extra)&" // extra: see package sqlstore
+	settings := "_pragma=busy_timeout(10000)&_pragma=synchronous(extra)&" // extra: see package sqlstore
 	if readOnly {
-		query += "mode=ro"
+		settings += "mode=ro"
 	} else {
-		query += "_pragma=journal_mode(delete)"
+		settings += "_pragma=journal_mode(delete)"
 	}
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query}
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: settings}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, nil, usage("the URL of the SQLite store cannot be used")
 	}
-	return sqlStore(db, sqlstore.SQLite, own, !readOnly) // nobody else makes the table in a file
+	return sqlStore(db, sqlstore.SQLite, row, !readOnly) // nobody else makes the table in a file
 }

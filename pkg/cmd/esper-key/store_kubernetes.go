@@ -16,10 +16,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/kubestore"
 )
 
-func secretStore(u *url.URL) (renew.Store, func(), error) {
-	own, others, err := options(u, "key", "context")
-	name := strings.TrimPrefix(u.Path, "/")
-	if err := errors.Join(err, nothingElse(u, others)); err != nil {
+func secretStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
+	key, cluster, name := take(query, "key"), take(query, "context"), strings.TrimPrefix(u.Path, "/")
+	if err := nothingElse(u, query); err != nil {
 		return nil, nil, err
 	}
 	if u.Host == "" || name == "" || strings.Contains(name, "/") || u.User != nil {
@@ -29,10 +28,10 @@ func secretStore(u *url.URL) (renew.Store, func(), error) {
 	klog.LogToStderr(false)
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	files := strings.Join(rules.Precedence, ", ")
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: own["context"]}).ClientConfig()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: cluster}).ClientConfig()
 	switch { // the errors may quote the files, in which there are tokens
-	case err != nil && own["context"] != "":
-		return nil, nil, fmt.Errorf("there is no access to a Kubernetes cluster: the context %s of the store's URL cannot be used, or is not in %s", own["context"], files)
+	case err != nil && cluster != "":
+		return nil, nil, fmt.Errorf("there is no access to a Kubernetes cluster: the context %s of the store's URL cannot be used, or is not in %s", cluster, files)
 	case err != nil:
 		return nil, nil, fmt.Errorf("there is no access to a Kubernetes cluster: neither a pod's service account nor a cluster that can be used in %s", files)
 	}
@@ -42,8 +41,8 @@ func secretStore(u *url.URL) (renew.Store, func(), error) {
 		return nil, nil, errors.New("the settings for the Kubernetes cluster cannot be used; check the KUBECONFIG")
 	}
 	var opts []kubestore.Option
-	if own["key"] != "" {
-		opts = append(opts, kubestore.WithDataKey(own["key"]))
+	if key != "" {
+		opts = append(opts, kubestore.WithDataKey(key))
 	}
 	return kubestore.New(clients.Secrets(u.Host), name, opts...), func() {}, nil
 }

@@ -57,23 +57,21 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // server opens the store in a database server. address is the server's, for errors.
-func server(c driver.Connector, d sqlstore.Dialect, own map[string]string, address string) (renew.Store, func(), error) {
-	store, closeStore, err := sqlStore(sql.OpenDB(connector{c}), d, own, false)
+func server(c driver.Connector, d sqlstore.Dialect, row []sqlstore.Option, address string) (renew.Store, func(), error) {
+	store, closeStore, err := sqlStore(sql.OpenDB(connector{c}), d, row, false)
 	if err != nil {
 		return nil, nil, err
 	}
 	return onServer{store, address}, closeStore, nil
 }
 
-// serverOptions splits the parameters of the URL of a database server.
-func serverOptions(u *url.URL) (own map[string]string, query url.Values, s security, err error) {
-	if own, query, err = options(u, "table", "name", "socket"); err == nil {
-		s, err = takeSecurity(query)
-	}
-	if host := u.Hostname(); err == nil && own["socket"] != "" && host != "" && host != "localhost" {
+// socketOf takes the parameter with the socket of a database server on this machine.
+func socketOf(u *url.URL, query url.Values) (socket string, err error) {
+	socket = take(query, "socket")
+	if host := u.Hostname(); socket != "" && host != "" && host != "localhost" {
 		err = usage("the URL of the store names a host and a socket; keep one")
 	}
-	return own, query, s, err
+	return socket, err
 }
 
 // postgres opens connections to PostgreSQL. It reads the files with certificates again for each connection: they may
@@ -95,9 +93,11 @@ func (p postgres) Connect(ctx context.Context) (driver.Conn, error) {
 	return stdlib.GetConnector(*config).Connect(ctx)
 }
 
-func postgresStore(u *url.URL) (renew.Store, func(), error) {
-	own, query, security, err := serverOptions(u)
-	if err != nil {
+func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
+	row := rowOf(query)
+	socket, err := socketOf(u, query)
+	security, securityErr := takeSecurity(query)
+	if err := errors.Join(err, securityErr); err != nil {
 		return nil, nil, err
 	}
 	set := func(name, value string) {
@@ -110,12 +110,9 @@ func postgresStore(u *url.URL) (renew.Store, func(), error) {
 	if !query.Has("default_query_exec_mode") {
 		query.Set("default_query_exec_mode", "exec") // a named prepared statement fails behind a pooler
 	}
-	if folder, port, ok := strings.Cut(own["socket"], "/.s.PGSQL."); ok { // the socket's file, not its folder
-		set("host", folder)
-		set("port", port)
-	} else {
-		set("host", folder)
-	}
+	folder, port, _ := strings.Cut(socket, "/.s.PGSQL.") // perhaps the socket's file, not its folder
+	set("host", folder)
+	set("port", port)
 	plain, written := *u, security.mode != "" || os.Getenv("PGSSLMODE") != ""
 	config, err := pgx.ParseConfig(withoutFiles(plain, query))
 	if err != nil {
@@ -132,7 +129,7 @@ func postgresStore(u *url.URL) (renew.Store, func(), error) {
 		}
 	}
 	plain.RawQuery = encoded(query)
-	return server(postgres{plain.String(), cmp.Or(security.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, own, strings.Join(addresses, ","))
+	return server(postgres{plain.String(), cmp.Or(security.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, row, strings.Join(addresses, ","))
 }
 
 // withoutFiles returns the URL without the files that it names: they may be missing for now.
@@ -155,15 +152,15 @@ func mysqlParameters() []string {
 		"loc maxAllowedPacket parseTime readTimeout rejectReadOnly timeout writeTimeout")
 }
 
-func mysqlStore(u *url.URL) (renew.Store, func(), error) {
-	own, query, security, err := serverOptions(u)
+func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
+	row := rowOf(query)
+	socket, err := socketOf(u, query)
+	security, securityErr := takeSecurity(query)
+	if err = errors.Join(err, securityErr); err == nil {
+		err = nothingElse(u, query, mysqlParameters()...)
+	}
 	if err != nil {
 		return nil, nil, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.Contains(mysqlParameters(), name) {
-			return nil, nil, unknown(u, name)
-		}
 	}
 	config, err := mysql.ParseDSN("/?" + query.Encode())
 	if err != nil {
@@ -177,8 +174,8 @@ func mysqlStore(u *url.URL) (renew.Store, func(), error) {
 	host := u.Hostname()
 	config.Net, config.Addr = "tcp", net.JoinHostPort(host, "3306")
 	switch {
-	case own["socket"] != "":
-		config.Net, config.Addr = "unix", own["socket"]
+	case socket != "":
+		config.Net, config.Addr = "unix", socket
 	case u.Port() != "":
 		config.Addr = u.Host
 	}
@@ -198,10 +195,10 @@ func mysqlStore(u *url.URL) (renew.Store, func(), error) {
 		return err
 	}))
 	c, err := mysql.NewConnector(config)
-	if err != nil || host == "" && own["socket"] == "" || config.DBName == "" {
+	if err != nil || host == "" && socket == "" || config.DBName == "" {
 		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database, or mysql://user@/database?socket=/run/mysqld/mysqld.sock")
 	}
-	return server(c, sqlstore.MySQL, own, config.Addr)
+	return server(c, sqlstore.MySQL, row, config.Addr)
 }
 
 // local reports whether a host is this machine: a loopback address, or a folder with a socket.
