@@ -13,7 +13,7 @@ func (e *explorer) checkDropped(w *world, i int, old Document, a Action, o Outco
 	if before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept {
 		e.bad(w, "I1", "a new key that works is neither stored nor in use")
 	}
-	if !old.Answer.IsZero() && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) && (a != Save || !o.Err) {
+	if !old.Answer.IsZero() && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) {
 		e.bad(w, "I7", "an answer that may hold a key is dropped")
 	}
 	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back

@@ -31,11 +31,13 @@ func Decide(s State, t Turn, now time.Time) Action {
 		return Compare
 
 	// What came from the server is saved before anything else, and an attempt is noted before it is sent.
+	case begun && s.Saved() && s.Stored.Attempt == t.Begun:
+		return Post
 	case s.owed() && !trouble:
 		return Save
 	case trouble && s.patient(now):
 		return Wait
-	case begun && s.Saved() && s.Stored.Attempt == t.Begun, begun && !now.Before(s.Mandatory()) && s.Proven: // in the last minutes without a store
+	case begun && !now.Before(s.Mandatory()) && s.Proven: // in the last minutes without a store
 		return Post
 	case begun, t.Stop:
 		return Fail
@@ -102,13 +104,16 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	case Save:
 		return s.saved(t, o, now)
 	case Wait:
-		t.Read, t.Saves, t.Failed = Unread, 0, false
+		t.Read, t.Saves, t.Failed = Unread, 0, s.InDoubt()
 	case Probe:
 		return s.probed(t, o, now)
 	case Lose:
 		s.Doc.LostAt = plain(now)
 	case Begin:
 		t.Begun, s.Doc.Attempt, s.AttemptSeen = o.Begun, o.Begun, o.Begun.ID
+		if s.Doc.Answer != s.Stored.Answer {
+			t.Saves = 0 // perhaps the store refuses the answer: the attempt is saved without it
+		}
 	case Post:
 		return s.posted(t, o, now)
 	}
@@ -146,8 +151,6 @@ func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
 	case o.Conflict:
 		s.Proven = true // the store told versions apart
 		t.Read, t.Saves = Unread, t.Saves+1
-	case o.Err && t.Begun.ID != "" && s.Doc.Answer != s.Stored.Answer && t.Saves <= maxConflicts:
-		t.Read, s.Doc.Answer = Unread, s.Stored.Answer // perhaps the answer is too large: the renewal goes on without it
 	case o.Err:
 		t.Read, t.Saves = Unread, maxConflicts+1
 	case !t.Given.Key.IsZero():
@@ -155,7 +158,7 @@ func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
 		s, t = s.take(t.Given, now, o.Random), t.afresh()
 		t.Given = Document{}
 	default:
-		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, s.Doc, 0
+		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, Target(s, t), 0
 	}
 	return s, t
 }

@@ -230,7 +230,11 @@ func Target(s State, t Turn) Document {
 	if !t.Given.Key.IsZero() {
 		return t.Given
 	}
-	return s.Doc
+	d := s.Doc
+	if t.Begun.ID != "" {
+		d.Answer = s.Stored.Answer // an attempt does not wait until the answer to an earlier one is saved
+	}
+	return d
 }
 
 // Compared is the key that Compare asks about.
