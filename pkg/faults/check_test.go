@@ -141,7 +141,7 @@ func watchLeaks(t *testing.T) {
 			t.Error(err)
 		}
 		after := descriptors()
-		for end := time.Now().Add(5 * time.Second); after > before && time.Now().Before(end); after = descriptors() {
+		for end := time.Now().Add(time.Minute); after > before && time.Now().Before(end); after = descriptors() {
 			<-time.After(time.Millisecond)
 		}
 		if after > before {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -15,38 +16,57 @@ var update = flag.Bool("update", false, "write what is found into "+file)
 
 const file = "../esper/FAULTS.md"
 
-// TestMatrix runs every operation under every fault, and compares the results with the expected ones
-// and with FAULTS.md.
+// TestMatrix runs every operation under every fault, all at once, and compares the results with the expected ones and with
+// FAULTS.md.
 func TestMatrix(t *testing.T) {
 	log.SetOutput(io.Discard) // the servers of net/http log each handshake that fails
+	faults := slices.Concat(networkFaults(), tlsFaults(), proxyFaults(), http2Faults(), answerFaults())
+	cells, spans := make([][3]want, len(faults)), make([][]span, len(sweeps()))
+	var done atomic.Int64
+	watchLeaks(t)
+	t.Run("all", func(t *testing.T) {
+		for i, f := range faults {
+			for j, op := range []operation{tokenInfo, renewToken, renewPersonalToken} {
+				t.Run(f.name+"/"+op.name, func(t *testing.T) {
+					t.Parallel()
+					got, expected := f.run(t, op), f.info
+					if op.renews() {
+						expected = f.renew
+					}
+					if got != expected {
+						t.Errorf("got  %+v\nwant %+v", got, expected)
+					}
+					cells[i][j] = got
+					done.Add(1)
+				})
+			}
+		}
+		for i, s := range sweeps() {
+			t.Run(s.name(), func(t *testing.T) {
+				t.Parallel()
+				spans[i] = s.run(t)
+				done.Add(1)
+			})
+		}
+	})
+	if t.Failed() || done.Load() < int64(3*len(faults)+len(spans)) { // the flag -run has left some out
+		return
+	}
 	var table, offsets strings.Builder
-	rows := 0
-	for _, f := range slices.Concat(networkFaults(), tlsFaults(), proxyFaults(), http2Faults(), answerFaults()) {
-		var info, renew want
-		t.Run(f.name, func(t *testing.T) {
-			t.Run(tokenInfo.name, func(t *testing.T) { info = f.meet(t, tokenInfo, f.info) })
-			t.Run(renewToken.name, func(t *testing.T) { renew = f.meet(t, renewToken, f.renew) })
-			t.Run(renewPersonalToken.name, func(t *testing.T) { f.meet(t, renewPersonalToken, f.renew) })
-			rows++
-		})
+	for i, f := range faults {
+		info, renew := cells[i][0], cells[i][1]
 		fmt.Fprintf(&table, "| %s | %s | %s | %s | %s |\n", f.name, said(info.gets, tokenInfo.prize), count(info), said(renew.gets, renewToken.prize), count(renew))
 	}
-	for _, s := range sweeps() {
-		t.Run(s.name(), func(t *testing.T) {
-			var spans []string
-			for _, x := range s.run(t) {
-				bytes := fmt.Sprint(x.from)
-				if x.to > x.from {
-					bytes = fmt.Sprintf("%d–%d", x.from, x.to)
-				}
-				spans = append(spans, bytes+": "+said(x.gets, s.op.prize))
+	for i, s := range sweeps() {
+		var all []string
+		for _, x := range spans[i] {
+			bytes := fmt.Sprint(x.from)
+			if x.to > x.from {
+				bytes = fmt.Sprintf("%d–%d", x.from, x.to)
 			}
-			fmt.Fprintf(&offsets, "| %s | %s | %s | %s |\n", s.op.name, s.framing.name, s.ending(), strings.Join(spans, "<br>"))
-			rows++
-		})
-	}
-	if t.Failed() || rows < strings.Count(table.String(), "\n")+len(sweeps()) { // the flag -run has left some out
-		return
+			all = append(all, bytes+": "+said(x.gets, s.op.prize))
+		}
+		fmt.Fprintf(&offsets, "| %s | %s | %s | %s |\n", s.op.name, s.framing.name, s.ending(), strings.Join(all, "<br>"))
 	}
 	text := fmt.Sprintf(page, table.String(), offsets.String())
 	if *update {
@@ -57,16 +77,6 @@ func TestMatrix(t *testing.T) {
 	if found, err := os.ReadFile(file); err != nil || string(found) != text {
 		t.Errorf("%s differs from the results (%v); make faults writes it:\n%s", file, err, text)
 	}
-}
-
-// meet runs an operation under a fault, and compares the result with expected.
-func (f fault) meet(t *testing.T, op operation, expected want) want {
-	t.Helper()
-	got := f.run(t, op)
-	if got != expected {
-		t.Errorf("got  %+v\nwant %+v", got, expected)
-	}
-	return got
 }
 
 // said returns what a caller gets, as the table shows it.

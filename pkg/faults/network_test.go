@@ -41,10 +41,10 @@ func networkFaults() []fault {
 		{"reset after the request", ample, through(downstream("reset_peer", `{"timeout":0}`)), want{broken, attempts}, want{unknown + broken, 1}},
 		{"close after the request", ample, through(cutAt("downstream", 0)), want{broken, attempts}, want{unknown + broken, 1}},
 		{"latency of 10 ms, jitter 10 ms", ample, through(downstream("latency", `{"latency":10,"jitter":10}`)), want{succeeded, 1}, want{succeeded, 1}},
-		{"latency beyond the timeout, with jitter", short, through(downstream("latency", `{"latency":4000,"jitter":2000}`)), want{timedOut, attempts}, want{unknown + timedOut, 1}},
+		{"latency beyond the timeout, with jitter", short, through(downstream("latency", `{"latency":8000,"jitter":2000}`)), want{timedOut, attempts}, want{unknown + timedOut, 1}},
 		{"1 kB/s, within the timeout", ample, through(downstream("bandwidth", `{"rate":1}`)), want{succeeded, 1}, want{succeeded, 1}},
 		{"answer in pieces of a few bytes", ample, through(downstream("slicer", `{"average_size":3,"size_variation":2,"delay":10}`)), want{succeeded, 1}, want{succeeded, 1}},
-		{"slow close", short, through(downstream("slow_close", `{"delay":4000}`)), want{succeeded, 1}, want{succeeded, 1}},
+		{"slow close", short, through(downstream("slow_close", `{"delay":8000}`)), want{succeeded, 1}, want{succeeded, 1}},
 	}
 }
 

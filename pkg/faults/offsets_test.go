@@ -76,7 +76,6 @@ type span struct {
 // run makes a call for each offset at which the answer can be cut off.
 func (s sweep) run(t *testing.T) (spans []span) {
 	t.Helper()
-	watchLeaks(t)
 	server := newScript(t, listen(t), func(server *script, w io.Writer, r *http.Request, _ int) bool {
 		_, _ = io.WriteString(w, s.framing.wrap(server.body(r.Method)))
 		return !r.Close && !s.framing.unsized

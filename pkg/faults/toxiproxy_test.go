@@ -78,5 +78,5 @@ func slowClose(t *testing.T) *stage {
 		status, body := s.body(r.Method)
 		_, _ = io.WriteString(w, head(status, "Connection: close")+body)
 		return false
-	}, downstream("slow_close", `{"delay":4000}`))(t)
+	}, downstream("slow_close", `{"delay":8000}`))(t)
 }
