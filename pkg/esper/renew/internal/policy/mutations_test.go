@@ -25,7 +25,7 @@ var mutations = []struct{ name, file, old, mutant, where string }{
 	{"another stored key is not looked at", "policy.go", "\tcase other:\n\t\treturn Compare", "\tcase other:\n\t\treturn Rest", ""},
 	{"a refused key of another history is overwritten without asking about ours", "policy.go", "case other && t.OtherRefused:\n\t\treturn Probe", "case other && t.OtherRefused:\n\t\treturn Save", ""},
 	{"an attempt is begun with too little time", "policy.go", "case s.doubtful(now), s.AttemptLength(now) == 0:", "case s.doubtful(now):", ""},
-	{"a renewal is sent before it is noted", "policy.go", "case begun && s.Saved() && s.Stored.Attempt == t.Begun, begun", "case begun, begun", ""},
+	{"a renewal is sent before it is noted", "policy.go", "case begun && s.Saved() && s.Stored.Attempt == t.Begun:", "case begun:", ""},
 	{"a renewal is sent without a store, with time left", "policy.go", "begun && !now.Before(s.Mandatory()) && s.Proven", "begun && s.Proven", ""},
 	{"what was learnt is not noted", "policy.go", "case s.owed() && !trouble:", "case s.Unsaved() && !trouble:", ""},
 	{"one refusal is enough", "policy.go", "t.Said = RefusedTwice\n", "t.Said = RefusedTwice\n\t\t}\n\t\tif true {\n\t\t\tt.Said = RefusedTwice\n", ""},
