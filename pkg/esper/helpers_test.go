@@ -130,19 +130,7 @@ func wantCount(t testing.TB, what string, got, want int32) {
 	}
 }
 
-// respond makes an answer; header holds name, value, name, value …
-func respond(status int, body io.Reader, header ...string) *http.Response {
-	resp := &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), ContentLength: -1, Body: io.NopCloser(body),
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		resp.Header.Set(header[i], header[i+1])
-	}
-	return resp
-}
-
 // says returns a middleware's own answer of one text.
 func says(status int, text string) (*http.Response, error) {
-	return respond(status, strings.NewReader(text)), nil
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(text))}, nil
 }

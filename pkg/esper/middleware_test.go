@@ -161,19 +161,12 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 func TestRenewToken_HedgedRetries(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
-			p, transport := memoryProbe(t, answer(201, "application/json", realRenewal))
-			var dials atomic.Int32
-			dial := transport.DialContext
-			transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-				if dials.Add(1) <= 3 {
-					return nil, errRefused
-				}
-				return dial(ctx, network, address)
-			}
-			client := clientFor(t, memory, oldKey, esper.WithTransport(transport), around(hedge), quickRetry(4))
+			var posts atomic.Int32
+			server := pipedLate(3, func(conn net.Conn) { posts.Add(1); saying(raw(201, realRenewal))(conn) })
+			client := clientFor(t, memory, oldKey, server, around(hedge), quickRetry(4))
 			renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
 			wantRenewed(t, renewed, err)
-			wantCount(t, "POSTs", p.count.Load(), 1)
+			wantCount(t, "POSTs", posts.Load(), 1)
 		})
 	}
 }
@@ -212,12 +205,12 @@ func TestMiddlewareOfARead(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
-			_, transport := memoryProbe(t, func(w http.ResponseWriter, _ *http.Request) {
+			server := piped(func(conn net.Conn) {
 				id := n.Add(1)
 				time.Sleep(time.Duration(2-id%2) * time.Second)
-				answer([]int{tc.status, 200}[id%2], "", fmt.Sprintf(`{"enterprise": "e", "id": %d}`, id))(w, nil)
+				saying(raw([]int{tc.status, 200}[id%2], fmt.Sprintf(`{"enterprise": "e", "id": %d}`, id)))(conn)
 			})
-			c := clientFor(t, memory, oldKey, esper.WithTransport(transport), around(tc.middleware), quickRetry(1))
+			c := clientFor(t, memory, oldKey, server, around(tc.middleware), quickRetry(1))
 			if info, err := c.TokenInfo(t.Context()); err != nil || string(info.ID) != tc.want {
 				t.Errorf("%s: %+v, %v; want %s", name, info, err, tc.want)
 			}
@@ -342,7 +335,11 @@ func TestMiddlewareOrder(t *testing.T) {
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
 func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 	const host = "foo.example"
-	p, transport := memoryProbe(t, nil)
+	var tries, requests atomic.Int32
+	server := piped(func(conn net.Conn) {
+		requests.Add(1)
+		saying(raw(200, `{"id": 1, "enterprise": "e", "token": "new-token"}`))(conn)
+	})
 	for name, tc := range map[string]struct {
 		url, host, opaque string
 		ok                bool
@@ -368,7 +365,6 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 		"another context":       {"http://" + host, host, "", false},
 		"no URL":                {"", host, "", false},
 	} {
-		var tries atomic.Int32
 		astray := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			other := req.Clone(req.Context())
 			to, err := url.Parse(tc.url)
@@ -384,14 +380,13 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 			}
 			return next.RoundTrip(other)
 		})
-		c := clientFor(t, "http://"+host, "key", esper.WithTransport(transport), esper.WithInsecureHTTP(), quickRetry(3),
-			counting(&tries), astray)
+		c := clientFor(t, "http://"+host, "key", server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray)
 		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 			tries.Store(0)
-			p.count.Store(0)
+			requests.Store(0)
 			err := do(t.Context())
 			wantCount(t, name+": tries, of which none can succeed", tries.Load(), 1)
-			wantCount(t, name+": requests", p.count.Load(), map[bool]int32{true: 1}[tc.ok])
+			wantCount(t, name+": requests", requests.Load(), map[bool]int32{true: 1}[tc.ok])
 			failed, ok := errors.AsType[*esper.RenewalError](err)
 			if (err == nil) != tc.ok || ok && failed.Outcome != esper.OutcomeNotRenewed {
 				t.Errorf("%s: %v", name, err)

@@ -60,14 +60,10 @@ func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error
 // A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
 // written in HTTP/1.1.
 func TestWaysToTheServer(t *testing.T) {
-	type givenUp struct {
-		cancel context.CancelFunc
-		ended  chan<- error
-	}
-	giveUp := make(chan givenUp, 1)
+	giveUp := make(chan func(net.Conn), 1) // gets the connection of a renewal in place of an answer
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case now := <-giveUp:
+		case end := <-giveUp:
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				t.Error(err)
@@ -77,9 +73,7 @@ func TestWaysToTheServer(t *testing.T) {
 			if encrypted, ok := conn.(*tls.Conn); ok {
 				conn = encrypted.NetConn()
 			}
-			now.cancel()
-			_, err = io.Copy(io.Discard, conn)
-			now.ended <- err
+			end(conn)
 		default:
 			answerWell(w, r)
 		}
@@ -90,46 +84,43 @@ func TestWaysToTheServer(t *testing.T) {
 	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true}
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
-	plain := newProbe(t, handler)
 	config := func(protocols ...string) *tls.Config {
 		own := strict.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 		own.Certificates, own.ServerName, own.NextProtos = strict.TLS.Certificates, "example.com", protocols
 		return own
 	}
-	dialTLS := func(config *tls.Config) func(context.Context, string, string) (net.Conn, error) {
-		return (&tls.Dialer{Config: config}).DialContext
-	}
-	old := func(config *tls.Config) func(string, string) (net.Conn, error) {
-		return func(network, address string) (net.Conn, error) { return tls.Dial(network, address, config) }
-	}
-	lazy := func(config *tls.Config) func(context.Context, string, string) (net.Conn, error) {
-		return func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
+	dialer := func(how string, protocols ...string) *http.Transport {
+		dial := (&tls.Dialer{Config: config(protocols...)}).DialContext
+		switch how {
+		case "DialTLS":
+			old := func(network, address string) (net.Conn, error) { return dial(context.Background(), network, address) }
+			return &http.Transport{DialTLS: old} //nolint:staticcheck // deprecated, and in use
+		case "no handshake":
+			dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
+				return tls.Client(conn, config(protocols...)), err
 			}
-			return tls.Client(conn, config), nil
 		}
+		return &http.Transport{DialTLSContext: dial}
 	}
-	plainDial := new(net.Dialer).DialContext
-	through := make(chan error, 1)
-	for name, tc := range map[string]struct {
+	type way struct {
 		base      string
 		transport *http.Transport
 		http2     bool
-	}{
-		"as it is":             {plain.URL, nil, false},
-		"Dial":                 {plain.URL, &http.Transport{Dial: net.Dial}, false}, //nolint:staticcheck // in use
-		"TLS":                  {strict.URL, &http.Transport{TLSClientConfig: config()}, false},
-		"CONNECT":              {strict.URL, &http.Transport{TLSClientConfig: config(), Proxy: tunnel(t, through)}, false},
-		"DialContext":          {strict.URL, &http.Transport{TLSClientConfig: config(), DialContext: plainDial}, false},
-		"DialTLS":              {strict.URL, &http.Transport{DialTLS: old(config("http/1.1"))}, false}, //nolint:staticcheck // in use
-		"DialTLSContext":       {strict.URL, &http.Transport{DialTLSContext: dialTLS(config())}, false},
-		"no handshake":         {strict.URL, &http.Transport{DialTLSContext: lazy(config("http/1.1"))}, false},
-		"DialTLS, HTTP/2":      {strict.URL, &http.Transport{DialTLS: old(config("h2", "http/1.1"))}, true}, //nolint:staticcheck // in use
-		"HTTP/2":               {strict.URL, &http.Transport{DialTLSContext: dialTLS(config("h2", "http/1.1"))}, true},
-		"no handshake, HTTP/2": {strict.URL, &http.Transport{DialTLSContext: lazy(config("h2", "http/1.1"))}, true},
-	} {
+	}
+	plain, through := newProbe(t, handler), make(chan error, 1)
+	ways := map[string]way{
+		"as it is":    {plain.URL, nil, false},
+		"Dial":        {plain.URL, &http.Transport{Dial: net.Dial}, false}, //nolint:staticcheck // deprecated, and in use
+		"DialContext": {plain.URL, &http.Transport{DialContext: new(net.Dialer).DialContext}, false},
+		"TLS":         {strict.URL, &http.Transport{TLSClientConfig: config()}, false},
+		"CONNECT":     {strict.URL, &http.Transport{TLSClientConfig: config(), Proxy: tunnel(t, through)}, false},
+	}
+	for _, how := range []string{"DialTLS", "DialTLSContext", "no handshake"} {
+		ways[how] = way{strict.URL, dialer(how, "http/1.1"), false}
+		ways[how+", HTTP/2"] = way{strict.URL, dialer(how, "h2", "http/1.1"), true}
+	}
+	for name, tc := range ways {
 		t.Run(name, func(t *testing.T) {
 			c := clientFor(t, tc.base, "key", esper.WithTransport(tc.transport), quickRetry(2))
 			if tc.http2 {
@@ -151,7 +142,11 @@ func TestWaysToTheServer(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1) // gets nil for FIN
-			giveUp <- givenUp{cancel, ended}
+			giveUp <- func(conn net.Conn) {
+				cancel()
+				_, err := io.Copy(io.Discard, conn)
+				ended <- err
+			}
 			if _, err := c.RenewToken(ctx, renewal("key")); !errors.Is(err, context.Canceled) {
 				t.Errorf("given up: %v", err)
 			}

@@ -75,13 +75,10 @@ func TestListedKeysAreSecrets(t *testing.T) {
 		items = append(items, fmt.Sprintf(`{"id": "x", "name": "key", "token": %q, "prefix": %q}`, other(i), other(i)[:8]))
 	}
 	last := other(299)
+	list := strings.Join(items, ",")
 	for _, status := range []int{200, 400, 500} {
-		server := newProbe(t, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("X-Request-Id", last)
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(status)
-			_, _ = fmt.Fprintf(w, `{"message": "about %s", "personal_access_tokens": [%s]}`, last, strings.Join(items, ","))
-		})
+		body := fmt.Sprintf(`{"message": "about %s", "personal_access_tokens": [%s]}`, last, list)
+		server := piped(saying(raw(status, body, "X-Request-Id: "+last)))
 		var seen string
 		spy := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			resp, err := next.RoundTrip(req)
@@ -90,7 +87,7 @@ func TestListedKeysAreSecrets(t *testing.T) {
 			}
 			return resp, err
 		})
-		client := clientFor(t, server.URL, "own-made-up-key", quickRetry(1), spy)
+		client := clientFor(t, memory, "own-made-up-key", server, quickRetry(1), spy)
 		list, err := client.ListPersonalAccessTokens(t.Context())
 		text := fmt.Sprintf("%+v %v %#v %s", list, err, err, seen)
 		if strings.Contains(text, "-canary-0") {

@@ -2,7 +2,6 @@ package esper_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,37 +16,6 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
-
-// timed answers with the steps in turn, the last one again and again, and notes when it was asked.
-type timed struct {
-	steps []func() (*http.Response, error)
-	at    []time.Time
-}
-
-func (s *timed) RoundTrip(*http.Request) (*http.Response, error) {
-	s.at = append(s.at, time.Now())
-	return s.steps[min(len(s.at), len(s.steps))-1]()
-}
-
-func step(status int, body string, header ...string) func() (*http.Response, error) {
-	return func() (*http.Response, error) { return respond(status, strings.NewReader(body), header...), nil }
-}
-
-func failure(err error) func() (*http.Response, error) {
-	return func() (*http.Response, error) { return nil, err }
-}
-
-// timedCall makes one TokenInfo in fake time and returns how long it took.
-func timedCall(ctx context.Context, t *testing.T, s *timed, opts ...esper.Option) (took time.Duration, err error) {
-	t.Helper()
-	client := clientFor(t, "foo", oldKey, append(opts, instead(s.RoundTrip))...)
-	start := time.Now()
-	info, err := client.TokenInfo(ctx)
-	if err == nil && info.ID != "570" {
-		t.Errorf("info %+v", info)
-	}
-	return time.Since(start), err
-}
 
 func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -66,13 +34,13 @@ func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				lowest, highest := make([]float64, tt.attempts-1), make([]float64, tt.attempts-1)
 				for trial := range 200 {
-					s := &timed{steps: []func() (*http.Response, error){step(503, "")}}
-					_, err := timedCall(t.Context(), t, s, esper.WithRetry(tt.retry))
-					if !errors.Is(err, esper.ErrServer) || len(s.at) != tt.attempts {
-						t.Fatalf("%d attempts, %v", len(s.at), err)
+					server, asked := scripted(raw(503, ""))
+					_, err := clientFor(t, memory, oldKey, server, esper.WithRetry(tt.retry)).TokenInfo(t.Context())
+					if !errors.Is(err, esper.ErrServer) || len(*asked) != tt.attempts {
+						t.Fatalf("%d attempts, %v", len(*asked), err)
 					}
-					for n := range s.at[1:] {
-						wait := s.at[n+1].Sub(s.at[n])
+					for n := range (*asked)[1:] {
+						wait := (*asked)[n+1].Sub((*asked)[n])
 						bound := min(tt.first<<n, tt.limit)
 						if wait < 0 || wait > bound {
 							t.Errorf("wait %d is %v, its bound %v", n, wait, bound)
@@ -113,13 +81,14 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, status := range []int{429, 503} {
 				synctest.Test(t, func(t *testing.T) {
-					busy := step(status, "", "Retry-After", tt.value())
-					s := &timed{steps: []func() (*http.Response, error){busy, step(200, infoAnswer)}}
-					took, err := timedCall(t.Context(), t, s)
-					var api *esper.APIError
+					server, asked := scripted(raw(status, "", "Retry-After: "+tt.value()), raw(200, infoAnswer))
+					start := time.Now()
+					_, err := clientFor(t, memory, oldKey, server).TokenInfo(t.Context())
+					took := time.Since(start)
+					api, refused := errors.AsType[*esper.APIError](err)
 					switch {
-					case tt.wait == atOnce && (took != 0 || len(s.at) != 1 || !errors.As(err, &api) || api.RetryAfter <= 30*time.Second):
-						t.Errorf("took %v, %d attempts, %v; want an error at once", took, len(s.at), err)
+					case tt.wait == atOnce && (took != 0 || len(*asked) != 1 || !refused || api.RetryAfter <= 30*time.Second):
+						t.Errorf("took %v, %d attempts, %v; want an error at once", took, len(*asked), err)
 					case tt.wait == jitter && (took > 250*time.Millisecond || err != nil):
 						t.Errorf("took %v, %v; want the usual wait", took, err)
 					case tt.wait >= 0 && (took != tt.wait || err != nil):
@@ -139,10 +108,8 @@ func TestLogger_OneRecordAnAttempt(t *testing.T) {
 		for level, want := range map[slog.Level]string{slog.LevelInfo: "", slog.LevelDebug: all} {
 			var out bytes.Buffer
 			logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
-			s := &timed{steps: []func() (*http.Response, error){
-				step(503, ""), failure(errors.New(oldKey)), step(200, infoAnswer), step(429, oldKey), step(201, realRenewal),
-			}}
-			client := clientFor(t, "https://h.test/base%20path/api/", oldKey, esper.WithLogger(logger), instead(s.RoundTrip))
+			server, _ := scripted(raw(503, ""), "", raw(200, infoAnswer), raw(429, oldKey), raw(201, realRenewal))
+			client := clientFor(t, memory+"/base%20path/api/", oldKey, esper.WithLogger(logger), server)
 			_, err := client.TokenInfo(t.Context())
 			renewed, renewErr := client.RenewToken(t.Context(), renewal(oldKey))
 			if wantRenewed(t, renewed, renewErr); err != nil {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
@@ -28,11 +29,10 @@ type arrival struct {
 
 // probe is a server that keeps the requests that arrive.
 type probe struct {
-	*httptest.Server // nil if it is in memory
-	count, dialled   atomic.Int32
-	mu               sync.Mutex
-	seen             []arrival
-	closed           chan struct{} // holds something after a connection has ended
+	*httptest.Server
+	count, dialled atomic.Int32 // requests, connections
+	mu             sync.Mutex
+	seen           []arrival
 }
 
 // newProbe starts a server that answers with answer, or like an Esper server without faults if answer is nil.
@@ -55,36 +55,25 @@ func secureProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport
 }
 
 func unstartedProbe(answer http.HandlerFunc) *probe {
-	p := &probe{closed: make(chan struct{}, 1)}
-	p.Server = httptest.NewUnstartedServer(p.noting(answer))
-	p.Config.ErrorLog = log.New(io.Discard, "", 0)
-	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			p.dialled.Add(1)
-		case http.StateClosed:
-			select {
-			case p.closed <- struct{}{}:
-			default:
-			}
-		}
-	}
-	return p
-}
-
-// noting notes each request before answer handles it.
-func (p *probe) noting(answer http.HandlerFunc) http.HandlerFunc {
 	if answer == nil {
 		answer = answerWell
 	}
-	return func(w http.ResponseWriter, r *http.Request) {
+	p := &probe{}
+	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.count.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
 		p.seen = append(p.seen, arrival{r.Clone(context.Background()), string(body)})
 		p.mu.Unlock()
 		answer(w, r)
+	}))
+	p.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			p.dialled.Add(1)
+		}
 	}
+	return p
 }
 
 func (p *probe) arrivals() []arrival {
@@ -106,46 +95,17 @@ func (p *probe) only(t *testing.T) arrival {
 // memory is the base URL of a server in memory.
 const memory = "http://127.0.0.1"
 
-// memoryProbe is newProbe without a network, so that a testing/synctest bubble holds both ends. Call it in the bubble.
-func memoryProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport) {
-	t.Helper()
-	p := &probe{}
-	server := &http.Server{Handler: p.noting(answer), ErrorLog: log.New(io.Discard, "", 0)}
-	l := pipeListener{dialled: make(chan net.Conn), end: t.Context().Done()}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	return p, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		near, far := net.Pipe()
-		select {
-		case l.dialled <- far:
-			return near, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}}
-}
+// piped connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets each connection after
+// a request was read from it.
+func piped(serve func(conn net.Conn)) esper.Option { return pipedLate(0, serve) }
 
-// pipeListener takes the connections that were dialled, until its context ends.
-type pipeListener struct {
-	net.Listener
-	dialled chan net.Conn
-	end     <-chan struct{}
-}
-
-func (pipeListener) Close() error { return nil }
-
-func (l pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.dialled:
-		return conn, nil
-	case <-l.end:
-		return nil, net.ErrClosed
-	}
-}
-
-// piped connects to serve in memory. Serve gets each connection after a request was read from it.
-func piped(serve func(conn net.Conn)) esper.Option {
+// pipedLate is piped, but the first dials fail.
+func pipedLate(failing int32, serve func(conn net.Conn)) esper.Option {
+	var dials atomic.Int32
 	dial := func(context.Context, string, string) (net.Conn, error) {
+		if dials.Add(1) <= failing {
+			return nil, errRefused
+		}
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
@@ -170,6 +130,15 @@ func hanging(text string) func(net.Conn) {
 		_, _ = io.WriteString(conn, text)
 		_, _ = io.Copy(io.Discard, conn)
 	}
+}
+
+// scripted answers with the texts in turn, the last one again and again, and notes when it was asked.
+func scripted(texts ...string) (server esper.Option, asked *[]time.Time) {
+	asked = new([]time.Time)
+	return piped(func(conn net.Conn) {
+		*asked = append(*asked, time.Now())
+		saying(texts[min(len(*asked), len(texts))-1])(conn)
+	}), asked
 }
 
 // raw is an answer as it is on the wire. Header holds whole lines.
