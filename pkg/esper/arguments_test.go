@@ -28,10 +28,26 @@ func checkRefused(t *testing.T, what string, err error, advice, input string) {
 	}
 }
 
-func TestBadKeys(t *testing.T) {
-	p := newProbe(t, nil)
+// Texts that stand where somebody wanted a key or an environment: references that were not resolved, and others.
+func unresolved() []string {
+	return []string{
+		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/esper/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
+		"ENC[AES256_GCM,data:Zm9v,iv:YmFy,tag:YmF6,type:str]", "!secret esper", "projects/p/secrets/s/versions/latest",
+	}
+}
+
+func unexpanded() []string {
+	return []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ esper_key }}", "${ESPER_KEY}", "${{ secrets.KEY }}", "$ESPER_KEY"}
+}
+
+func placeholders() []string {
+	return []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx", "***"}
+}
+
+// badKeys are texts that no header can hold, or that are obviously no key, by what the error says of them.
+func badKeys() map[string][]string {
 	printed := fmt.Sprint(esper.NewSecret("x"))
-	for advice, keys := range map[string][]string{
+	return map[string][]string{
 		"is empty":                     {""},
 		"newline at the end of a file": {"Key0Canary\n", "Key0Canary\r\n"},
 		"control or invisible character": {
@@ -42,48 +58,12 @@ func TestBadKeys(t *testing.T) {
 		"pass the key alone":          {"Bearer Key0Canary", "bearer Key0Canary"},
 		"begins or ends with a space": {" Key0Canary", "Key0Canary ", " "},
 		"Reveal":                      {printed, "Bearer-" + printed},
-	} {
-		for _, key := range keys {
-			_, err := esper.New(p.URL, esper.APIKey(key))
-			checkRefused(t, fmt.Sprintf("APIKey(%q)", key), err, advice, key)
-			_, err = esper.APIKey(key).Token()
-			checkRefused(t, fmt.Sprintf("APIKey(%q).Token()", key), err, advice, key)
-			c := clientOf(t, p.URL, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: key}))
-			each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
-				checkRefused(t, fmt.Sprintf("source %q", key), do(t.Context()), advice, key)
-			})
-			checkRefused(t, fmt.Sprintf("Generated, source %q", key), generatedCall(t.Context(), c), advice, key)
-			if key != "" { // which means the client's own key
-				_, err = clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(key))
-				checkRefused(t, fmt.Sprintf("AccessToken %q", key), err, "RenewRequest.AccessToken", key)
-				checkRefused(t, fmt.Sprintf("AccessToken %q", key), err, advice, key)
-			}
-		}
-	}
-	wantCount(t, "requests", p.count.Load(), 0)
-}
-
-// Texts that stand where somebody wanted a key or an environment: references that were not resolved, and others.
-func unresolved() []string {
-	return []string{
-		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/esper/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
-		"ENC[AES256_GCM,data:Zm9v,iv:YmFy,tag:YmF6,type:str]", "!secret esper", "projects/p/secrets/s/versions/latest",
 	}
 }
 
-func unexpanded() []string {
-	return []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ esper_key }}", "${ESPER_KEY}", "${{ secrets.KEY }}"}
-}
-
-func placeholders() []string {
-	return []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx"}
-}
-
-// APIKey and NewFromEnv recognise what people paste by mistake in place of a key. A token source and a RenewRequest
-// accept these texts, because the server may issue any text as a key.
-func TestPastedKeys(t *testing.T) {
-	p := newProbe(t, nil)
-	for advice, keys := range map[string][]string{
+// pastedKeys are texts that people paste by mistake in place of a key.
+func pastedKeys() map[string][]string {
+	return map[string][]string{
 		"name of a scheme": {"Token Key0Canary"},
 		"a header line": {
 			"Authorization: Bearer Key0Canary", "X-Api-Key: Key0Canary", "Authorization Key0Canary", "x-api-key:Key0Canary",
@@ -94,24 +74,54 @@ func TestPastedKeys(t *testing.T) {
 			"ESPER_API_KEY=Key0Canary", "export ESPER_API_KEY=Key0Canary", "ESPER_API_KEY = Key0Canary",
 			"esper_api_key=Key0Canary",
 		},
-		"not expanded": append(unexpanded(), "$ESPER_API_KEY", "%ESPER_API_KEY%", "$(cat key)"),
 		"a URL": {
 			"https://foo.esper.cloud/Key0Canary", "file:///Key0Canary", "op://vault/esper/key", "vault:secret/esper#key",
 		},
 		"a path":          {"/run/secrets/Key0Canary", "./Key0Canary", "~/Key0Canary", `C:\Key0Canary`, "@/run/secrets/key"},
-		"not resolved":    unresolved(),
 		"a JSON document": {`{"token": "Key0Canary"}`},
-		"a placeholder":   append(placeholders(), "null", "***"),
-	} {
+		"not expanded":    append(unexpanded(), "%ESPER_API_KEY%", "$(cat key)"),
+		"not resolved":    unresolved(),
+		"a placeholder":   append(placeholders(), "null"),
+	}
+}
+
+// No key is taken that cannot be sent, on any way to the client. APIKey and NewFromEnv also recognise what people paste
+// by mistake. A token source and a RenewRequest accept these texts, because the server may issue any text as a key.
+func TestBadKeys(t *testing.T) {
+	p := newProbe(t, nil)
+	refused := func(what, key string, err error, advice ...string) {
+		for _, part := range advice {
+			checkRefused(t, fmt.Sprintf("%s %q", what, key), err, part, key)
+		}
+	}
+	given := func(advice, key string) *esper.Client {
+		_, err := esper.New(p.URL, esper.APIKey(key))
+		refused("APIKey", key, err, advice)
+		_, err = esper.APIKey(key).Token()
+		refused("Token of APIKey", key, err, advice)
+		return clientOf(t, p.URL, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: key}))
+	}
+	for advice, keys := range badKeys() {
 		for _, key := range keys {
-			_, err := esper.New(p.URL, esper.APIKey(key))
-			checkRefused(t, fmt.Sprintf("APIKey(%q)", key), err, advice, key)
-			t.Setenv("ESPER_ENVIRONMENT", p.URL)
+			c := given(advice, key)
+			each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
+				refused("source", key, do(t.Context()), advice)
+			})
+			refused("Generated, source", key, generatedCall(t.Context(), c), advice)
+			if key != "" { // which means the client's own key
+				_, err := clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(key))
+				refused("AccessToken", key, err, advice, "RenewRequest.AccessToken")
+			}
+		}
+	}
+	wantCount(t, "requests", p.count.Load(), 0)
+	t.Setenv("ESPER_ENVIRONMENT", p.URL)
+	for advice, keys := range pastedKeys() {
+		for _, key := range keys {
+			c := given(advice, key)
 			t.Setenv("ESPER_API_KEY", key)
-			_, err = esper.NewFromEnv()
-			checkRefused(t, fmt.Sprintf("NewFromEnv with %q", key), err, advice, key)
-			checkRefused(t, fmt.Sprintf("NewFromEnv with %q", key), err, "the key in ESPER_API_KEY", key)
-			c := clientOf(t, p.URL, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: key}))
+			_, err := esper.NewFromEnv()
+			refused("NewFromEnv", key, err, advice, "the key in ESPER_API_KEY")
 			if _, err := c.RenewToken(t.Context(), renewal(key)); err != nil {
 				t.Errorf("%q from a token source: %v", key, err)
 			}

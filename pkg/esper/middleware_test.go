@@ -334,62 +334,47 @@ func TestMiddlewareOrder(t *testing.T) {
 
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
 func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
-	const host = "foo.example"
+	const none = "http://foo.example background"
 	var tries, requests atomic.Int32
 	server := piped(func(conn net.Conn) {
 		requests.Add(1)
 		saying(raw(200, `{"id": 1, "enterprise": "e", "token": "new-token"}`))(conn)
 	})
-	for name, tc := range map[string]struct {
-		url, host, opaque string
-		ok                bool
-	}{
-		"as built":              {"http://" + host, host, "", true},
-		"no Host field":         {"http://" + host, "", "", true},
-		"case":                  {"http://Foo.Example", "FOO.example", "", true},
-		"default port":          {"http://" + host + ":80", host + ":80", "", true},
-		"trailing dot":          {"http://" + host + ".", host + ".", "", true},
-		"dot and port":          {"http://" + host + ".:080", "", "", true},
-		"another host":          {"http://bar.example", "", "", false},
-		"a longer host":         {"http://" + host + ".evil.example", "", "", false},
-		"another port":          {"http://" + host + ":8443", "", "", false},
-		"an empty port":         {"http://" + host + ":", "", "", false},
-		"the other scheme":      {"https://" + host, "", "", false},
-		"its port":              {"http://" + host + ":443", "", "", false},
-		"another Host field":    {"http://" + host, "evil.example", "", false},
-		"another port in Host":  {"http://" + host, host + ":8443", "", false},
-		"opaque":                {"http://" + host, host, "//evil.example/x", false},
-		"opaque path":           {"http://" + host, host, "/x", false},
-		"no host":               {"http://", "", "", false},
-		"user in front of host": {"http://" + host + "@evil.example", "", "", false},
-		"another context":       {"http://" + host, host, "", false},
-		"no URL":                {"", host, "", false},
+	for target, ok := range map[string]bool{ // URL, Host field
+		"http://foo.example foo.example": true, "http://foo.example ": true, "http://Foo.Example FOO.example": true,
+		"http://foo.example:80 foo.example:80": true, "http://foo.example. foo.example.": true,
+		"http://foo.example.:080 ": true, "http://bar.example ": false, "http://foo.example.evil.example ": false,
+		"http://foo.example:8443 ": false, "http://foo.example: ": false, "https://foo.example ": false,
+		"http://foo.example:443 ": false, "http://foo.example evil.example": false, "http:// foo.example": false,
+		"http://foo.example foo.example:8443": false, "http://foo.example@evil.example ": false, none: false, "": false,
+		"http:/x foo.example": false, "http:x foo.example": false, // the latter is opaque
 	} {
+		address, name, _ := strings.Cut(target, " ")
+		to, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
 		astray := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			other := req.Clone(req.Context())
-			to, err := url.Parse(tc.url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			other.URL.Scheme, other.URL.User, other.URL.Host, other.URL.Opaque = to.Scheme, to.User, to.Host, tc.opaque
-			if other.Host = tc.host; name == "another context" {
-				other = other.WithContext(context.Background())
-			}
-			if tc.url == "" {
+			other.URL.Scheme, other.URL.User, other.URL.Host, other.URL.Opaque = to.Scheme, to.User, to.Host, to.Opaque
+			switch other.Host = name; target {
+			case none:
+				other = req.WithContext(context.Background())
+			case "":
 				other.URL = nil
 			}
 			return next.RoundTrip(other)
 		})
-		c := clientFor(t, "http://"+host, "key", server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray)
+		c := clientFor(t, "http://foo.example", "key", server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray)
 		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 			tries.Store(0)
 			requests.Store(0)
 			err := do(t.Context())
-			wantCount(t, name+": tries, of which none can succeed", tries.Load(), 1)
-			wantCount(t, name+": requests", requests.Load(), map[bool]int32{true: 1}[tc.ok])
-			failed, ok := errors.AsType[*esper.RenewalError](err)
-			if (err == nil) != tc.ok || ok && failed.Outcome != esper.OutcomeNotRenewed {
-				t.Errorf("%s: %v", name, err)
+			wantCount(t, target+": tries, of which none can succeed", tries.Load(), 1)
+			wantCount(t, target+": requests", requests.Load(), map[bool]int32{true: 1}[ok])
+			failed, isRenewal := errors.AsType[*esper.RenewalError](err)
+			if (err == nil) != ok || isRenewal && failed.Outcome != esper.OutcomeNotRenewed {
+				t.Errorf("%s: %v", target, err)
 			}
 		})
 	}

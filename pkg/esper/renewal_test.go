@@ -145,6 +145,63 @@ func TestRenewalFails(t *testing.T) {
 	}
 }
 
+// The key is returned whatever the rest of the answer is. Only the key is promised of an answer that is broken.
+func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
+	const (
+		token  = `"token": "` + newKey + `"`
+		user   = `"user": "bindya"`
+		fields = "571 bindya " + enterpriseID + " " + developerAppID + " 2023-07-03 04:29:53.90602 +0000 UTC " +
+			"[read write update introspection sdk register] 2023-04-04 04:29:53.90602 +0000 UTC " +
+			"2023-04-05 04:29:53.90602 +0000 UTC"
+	)
+	change := func(old, with string) string { return strings.ReplaceAll(realRenewal, old, with) }
+	for name, body := range map[string]string{
+		"as it is":               realRenewal,
+		"odd fields":             `{"id": [{}], "user": 1.5, "scope": {"a": [1]}, "expires_at": [], "enterprise": 1, ` + token + `}`,
+		"fields that are null":   `{"id": null, "user": null, "scope": null, "expires_at": null, "enterprise": null, ` + token + `}`,
+		"only the key":           `{` + token + `}`,
+		"NaN":                    change(`571`, `NaN`),
+		"single quotes":          change(`"bindya"`, `'bindya'`),
+		"a raw newline":          change(`bindya`, "bin\ndya"),
+		"invalid UTF-8":          change(`bindya`, "bin\xffdya"),
+		"a quoted token":         change(user, `"user": "\"token\": \"other\""`),
+		"an object with a token": change(user, `"user": {"token": "nested", "n": [1, {}]}`),
+		"unknown fields":         change(`{"id"`, `{"extra": {"token": "nested"}, "list": [{"token": "nested"}], "id"`),
+		"huge field after":       change(`"expires_at"`, `"big": "`+strings.Repeat("x", 900<<10)+`", "expires_at"`),
+		"too huge field after":   change(`"expires_at"`, `"big": "`+strings.Repeat("x", 2<<20)+`", "expires_at"`),
+		"deeply nested field":    change(`{"id"`, `{"deep": `+strings.Repeat("[", 20000)+strings.Repeat("]", 20000)+`, "id"`),
+		"token twice":            change(token, `"token": "first", `+token),
+		"token null, then real":  change(token, `"token": null, `+token),
+		"nested token before":    change(`{"id"`, `{"old": {"token": "nested"}, "id"`),
+		"nested token after":     change(`"scope"`, `"old": {"token": "nested"}, "scope"`),
+		"upper-case names":       change(`"id": 571, "user"`, `"ID": 571, "User"`),
+		"another TOKEN first":    change(token, `"TOKEN": "other", `+token),
+		"another TOKEN":          change(token, token+`, "TOKEN": "other"`),
+		"name escaped":           change(`"token"`, `"\u0074ok\u0065n"`),
+		"key escaped":            change(`NewMadeUp`, `\u004eew\u004dadeUp`),
+		"BOM":                    "\ufeff" + realRenewal,
+		"white space around":     "\n\n " + realRenewal + " \r\n",
+		"commas doubled":         change(`, `, ` ,, `),
+		"comma at the end":       change(`Z"}`, `Z",}`),
+		"comma missing":          change(`571, `, `571 `),
+		"garbage after":          realRenewal + "<!-- proxy -->",
+		"second document after":  realRenewal + `{"token": "other"}`,
+		"brace missing":          strings.TrimSuffix(realRenewal, "}"),
+		"blanks around the key":  change(`"`+newKey+`"`, `" `+newKey+`\r\n"`),
+	} {
+		var posts atomic.Int32
+		server := piped(func(conn net.Conn) { posts.Add(1); saying(raw(200, body, "Content-Type: text/html"))(conn) })
+		renewed, err := clientFor(t, memory, oldKey, server).RenewToken(t.Context(), renewal(oldKey))
+		r := wantRenewed(t, renewed, err)
+		got := fmt.Sprint(r.ID, " ", r.User, " ", r.Enterprise.ID, " ", r.DeveloperApp.ID, " ", r.ExpiresAt, " ", r.Scope, " ",
+			r.CreatedOn, " ", r.UpdatedOn)
+		if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields {
+			t.Errorf("%s: got  %s\nwant %s", name, got, fields)
+		}
+		wantCount(t, name+": POSTs", posts.Load(), 1)
+	}
+}
+
 // HTTP/2 sends a request again by itself, and so does HTTP/1.1 over a connection that was kept. In both cases nobody
 // could tell whether the first one arrived. So a renewal uses a new HTTP/1.1 connection.
 func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
