@@ -154,7 +154,7 @@ func TestBadIDs(t *testing.T) {
 			_, err := c.RenewToken(t.Context(), r)
 			checkRefused(t, fmt.Sprintf("%s %q", field, id), err, field, "")
 			checkRefused(t, fmt.Sprintf("%s %q", field, id), err, "TokenInfo tells it", "")
-			if failed := (*esper.RenewalError)(nil); errors.As(err, &failed) {
+			if outcomeOf(err) != noRenewal {
 				t.Errorf("%s %q: %#v", field, id, err)
 			}
 		}

@@ -141,9 +141,9 @@ func TestBody_ContentEncoding(t *testing.T) {
 			})
 			c := clientFor(t, p.URL, oldKey, quickRetry(1))
 			renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
-			if failed := (*esper.RenewalError)(nil); tc.key {
+			if tc.key {
 				wantRenewed(t, renewed, err)
-			} else if !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnreadable {
+			} else if outcomeOf(err) != esper.OutcomeUnreadable {
 				t.Errorf("%s: %v, want OutcomeUnreadable", name, err)
 			}
 			if _, err := c.TokenInfo(t.Context()); (err == nil) != (name == "gzip" || name == "no gzip") {

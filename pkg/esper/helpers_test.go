@@ -93,21 +93,26 @@ func each(t *testing.T, c *esper.Client, key string, call func(t *testing.T, do 
 	call(t, func(ctx context.Context) error { _, err := c.RenewToken(ctx, renewal(key)); return err })
 }
 
+// renewedKey is the outcome of a renewal that brings a key, and noRenewal that of another call.
+const renewedKey, noRenewal esper.Outcome = -1, -2
+
+func outcomeOf(err error) esper.Outcome {
+	if failed, ok := errors.AsType[*esper.RenewalError](err); ok {
+		return failed.Outcome
+	} else if err != nil {
+		return noRenewal
+	}
+	return renewedKey
+}
+
 // wantLost checks that err is a RenewalError with this outcome and body.
 func wantLost(t testing.TB, renewed *esper.RenewedToken, err error, outcome esper.Outcome, body string) {
 	t.Helper()
-	var lost *esper.RenewalError
-	switch {
-	case renewed != nil:
-		t.Errorf("a renewed key, want %v", outcome)
-	case !errors.As(err, &lost):
-		t.Errorf("error %T %v, want *RenewalError", err, err)
-	case lost.Outcome != outcome:
-		t.Errorf("%v (%v), want %v", lost.Outcome, err, outcome)
-	case string(lost.Body) != body:
-		t.Errorf("kept %d bytes %.60q, want %d bytes %.60q", len(lost.Body), lost.Body, len(body), body)
-	case lost.Err == nil:
-		t.Error("a RenewalError without a cause")
+	failed, ok := errors.AsType[*esper.RenewalError](err)
+	if renewed != nil || !ok || failed.Outcome != outcome || failed.Err == nil {
+		t.Errorf("%v, %v; want %v", renewed, err, outcome)
+	} else if string(failed.Body) != body {
+		t.Errorf("kept %d bytes %.60q, want %d bytes %.60q", len(failed.Body), failed.Body, len(body), body)
 	}
 }
 

@@ -19,9 +19,6 @@ import (
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 
-// renewedKey stands in a table for a renewal that brings newKey.
-const renewedKey esper.Outcome = -1
-
 // renewals calls f for each of the two ways to renew a key.
 func renewals(c *esper.Client, f func(renew func(context.Context) (*esper.RenewedToken, error))) {
 	f(func(ctx context.Context) (*esper.RenewedToken, error) { return c.RenewToken(ctx, renewal(oldKey)) })

@@ -24,79 +24,63 @@ func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 		first, limit time.Duration
 	}{
 		"defaults":     {esper.Retry{}, 4, 250 * time.Millisecond, 30 * time.Second},
-		"own":          {esper.Retry{MaxAttempts: 6, MinWait: time.Second, MaxWait: 4 * time.Second}, 6, time.Second, 4 * time.Second},
+		"own":          {esper.Retry{MaxAttempts: 6, MinWait: 1000, MaxWait: 4000}, 6, 1000, 4000},
 		"one attempt":  {esper.Retry{MaxAttempts: 1}, 1, 0, 0},
 		"many":         {esper.Retry{MaxAttempts: 11}, 11, 250 * time.Millisecond, 30 * time.Second},
 		"long MinWait": {esper.Retry{MinWait: time.Minute}, 4, time.Minute, time.Minute},
 		"low MaxWait":  {esper.Retry{MaxWait: 10 * time.Millisecond}, 4, 10 * time.Millisecond, 10 * time.Millisecond},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				lowest, highest := make([]float64, tt.attempts-1), make([]float64, tt.attempts-1)
-				for trial := range 200 {
-					server, asked := scripted(raw(503, ""))
-					_, err := clientFor(t, memory, oldKey, server, esper.WithRetry(tt.retry)).TokenInfo(t.Context())
-					if !errors.Is(err, esper.ErrServer) || len(*asked) != tt.attempts {
-						t.Fatalf("%d attempts, %v", len(*asked), err)
-					}
-					for n := range (*asked)[1:] {
-						wait := (*asked)[n+1].Sub((*asked)[n])
-						bound := min(tt.first<<n, tt.limit)
-						if wait < 0 || wait > bound {
-							t.Errorf("wait %d is %v, its bound %v", n, wait, bound)
-						}
-						share := float64(wait) / float64(bound)
-						if lowest[n], highest[n] = min(lowest[n], share), max(highest[n], share); trial == 0 {
-							lowest[n] = share
-						}
+		synctest.Test(t, func(t *testing.T) {
+			shares := make([][]float64, tt.attempts-1) // of the bound, for each wait
+			for range 200 {
+				server, asked := scripted(raw(503, ""))
+				_, err := clientFor(t, memory, oldKey, server, esper.WithRetry(tt.retry)).TokenInfo(t.Context())
+				if !errors.Is(err, esper.ErrServer) || len(*asked) != tt.attempts {
+					t.Fatalf("%s: %d attempts, %v", name, len(*asked), err)
+				}
+				for n := range shares {
+					wait, bound := (*asked)[n+1].Sub((*asked)[n]), min(tt.first<<n, tt.limit)
+					if shares[n] = append(shares[n], float64(wait)/float64(bound)); wait < 0 || wait > bound {
+						t.Errorf("%s: wait %d is %v, its bound %v", name, n, wait, bound)
 					}
 				}
-				if tt.attempts > 1 && (slices.Max(lowest) > 0.2 || slices.Min(highest) < 0.8) {
-					t.Errorf("the shortest waits are %.2f of their bounds, the longest %.2f", lowest, highest)
+			}
+			for n, s := range shares {
+				if slices.Min(s) > 0.2 || slices.Max(s) < 0.8 {
+					t.Errorf("%s: wait %d is %.2f to %.2f of its bound", name, n, slices.Min(s), slices.Max(s))
 				}
-			})
+			}
 		})
 	}
 }
 
 func TestTokenInfo_RetryAfter(t *testing.T) {
-	const jitter, atOnce = -1, -2
-	in := func(d time.Duration) func() string {
-		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
-	}
-	is := func(text string) func() string { return func() string { return text } }
-	for name, tt := range map[string]struct {
-		value func() string
-		wait  time.Duration
-	}{
-		"1": {is("1"), time.Second}, "007": {is("007"), 7 * time.Second}, "MaxWait": {is("30"), 30 * time.Second},
-		"over MaxWait": {is("31"), atOnce}, "ten years": {is("315360000"), atOnce},
-		"date": {in(5 * time.Second), 5 * time.Second}, "RFC 850 date": {is("Saturday, 01-Jan-00 00:00:09 GMT"), 9 * time.Second},
-		"past date": {in(-time.Hour), jitter}, "present date": {in(0), jitter}, "far date": {in(time.Hour), atOnce},
-		"year 9999": {is("Fri, 31 Dec 9999 23:59:59 GMT"), atOnce}, "year 1": {is("Mon, 01 Jan 0001 00:00:00 GMT"), jitter},
-		"0": {is("0"), jitter}, "-1": {is("-1"), jitter}, "NaN": {is("NaN"), jitter}, "1.5": {is("1.5"), jitter},
-		"+1": {is("+1"), jitter}, "1e308": {is("1e308"), jitter}, "20 digits": {is("18446744073709551616"), jitter},
-		"overflow": {is("9223372037"), jitter}, "word": {is("soon"), jitter}, "list": {is("1, 2"), jitter},
+	const jitter, atOnce, date = -1, -2, http.TimeFormat
+	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when a synctest bubble begins
+	for value, wait := range map[string]time.Duration{
+		"1": time.Second, "007": 7 * time.Second, "30": 30 * time.Second, "31": atOnce, "315360000": atOnce, "0": jitter,
+		epoch.Add(5 * time.Second).Format(date): 5 * time.Second, "Saturday, 01-Jan-00 00:00:09 GMT": 9 * time.Second,
+		epoch.Add(-time.Hour).Format(date): jitter, epoch.Format(date): jitter, epoch.Add(time.Hour).Format(date): atOnce,
+		"Fri, 31 Dec 9999 23:59:59 GMT": atOnce, "Mon, 01 Jan 0001 00:00:00 GMT": jitter, "-1": jitter, "NaN": jitter,
+		"1.5": jitter, "+1": jitter, "1e308": jitter, "18446744073709551616": jitter, "9223372037": jitter, "soon": jitter,
+		"1, 2": jitter,
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, status := range []int{429, 503} {
-				synctest.Test(t, func(t *testing.T) {
-					server, asked := scripted(raw(status, "", "Retry-After: "+tt.value()), raw(200, infoAnswer))
-					start := time.Now()
-					_, err := clientFor(t, memory, oldKey, server).TokenInfo(t.Context())
-					took := time.Since(start)
-					api, refused := errors.AsType[*esper.APIError](err)
-					switch {
-					case tt.wait == atOnce && (took != 0 || len(*asked) != 1 || !refused || api.RetryAfter <= 30*time.Second):
-						t.Errorf("took %v, %d attempts, %v; want an error at once", took, len(*asked), err)
-					case tt.wait == jitter && (took > 250*time.Millisecond || err != nil):
-						t.Errorf("took %v, %v; want the usual wait", took, err)
-					case tt.wait >= 0 && (took != tt.wait || err != nil):
-						t.Errorf("took %v, %v; want %v", took, err, tt.wait)
-					}
-				})
-			}
-		})
+		for _, status := range []int{429, 503} {
+			synctest.Test(t, func(t *testing.T) {
+				server, asked := scripted(raw(status, "", "Retry-After: "+value), raw(200, infoAnswer))
+				_, err := clientFor(t, memory, oldKey, server).TokenInfo(t.Context())
+				took := time.Since(epoch)
+				api, refused := errors.AsType[*esper.APIError](err)
+				switch {
+				case wait == atOnce && (took != 0 || len(*asked) != 1 || !refused || api.RetryAfter <= 30*time.Second):
+					t.Errorf("%s: took %v, %d attempts, %v; want an error at once", value, took, len(*asked), err)
+				case wait == jitter && (took > 250*time.Millisecond || err != nil):
+					t.Errorf("%s: took %v, %v; want the usual wait", value, took, err)
+				case wait >= 0 && (took != wait || err != nil):
+					t.Errorf("%s: took %v, %v; want %v", value, took, err, wait)
+				}
+			})
+		}
 	}
 }
 
