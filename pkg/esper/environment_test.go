@@ -25,9 +25,8 @@ func TestBadEnvironments(t *testing.T) {
 	for advice, environments := range map[string][]string{
 		`pass a tenant name ("foo") or a base URL`: {"", " \r\n"},
 		"nor a base URL with its scheme": {
-			"foo.esper.cloud", "bar-api.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
-			"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, "mailto:" + misplaced + "@esper.example",
-			misplaced + "+/=",
+			"bar-api.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
+			"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, misplaced + "+/=",
 		},
 		"in quotes":                       {`"foo"`},
 		"not expanded":                    unexpanded(),
@@ -37,52 +36,43 @@ func TestBadEnvironments(t *testing.T) {
 		"are environment and key swapped": {"AbcdefGhijklmnop0123456789qrst"},
 		"leave it out":                    {"foo-api"},
 		"perhaps of the Esper Console": {
-			"https://foo.esper.io", "https://foo.esper.cloud", "https://foo.esper.cloud/dashboard#devices",
-			"https://esper.cloud/api", "https://bar.foo-api.esper.cloud/api",
+			"https://foo.esper.io", "https://foo.esper.cloud/dashboard#devices", "https://bar.foo-api.esper.cloud/api",
 		},
-		"has the path /api": {
-			"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/v1", "https://foo-api.esper.cloud/api/enterprise",
-		},
+		"has the path /api": {"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/api/enterprise"},
 		"goes on behind /api": {
 			"https://foo-api.esper.cloud/api/v1", "https://esper.example/api/v0/enterprise/", "https://gw.example/api/v1",
 			"https://gw.example/api/v1/token-info/",
 		},
 		"between them, hyphens": {
 			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
-			"-" + misplaced, misplaced + "-", misplaced + " " + misplaced,
+			"-" + misplaced, misplaced + "-",
 		},
 		"59 at most":           {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
 		"scheme must be https": {"ftp://" + misplaced + ".example", "javascript://" + misplaced},
 		"has no host":          {"file:///" + misplaced, "https://", "https:///" + misplaced, "https://:443/" + misplaced},
 		"a space": {
-			"ht tp://" + misplaced, "https://" + misplaced + " .example", "https://" + misplaced + "\n.example",
-			`https://foo-api.esper.cloud\api`,
+			"ht tp://" + misplaced, "https://" + misplaced + "\n.example", `https://foo-api.esper.cloud\api`,
 		},
 		"cannot be parsed": {
 			"://" + misplaced, "https://" + misplaced + "\x7f.example", "https://[::1", "https://esper.example:" + misplaced,
-			"https://" + misplaced + ".example:-1", "https://{tenant}-api.esper.cloud/api",
-			"https://" + misplaced + "%20.example", "https://foo-api.esper.cloud/" + misplaced + "%zz",
+			"https://{tenant}-api.esper.cloud/api", "https://foo-api.esper.cloud/" + misplaced + "%zz",
 		},
 		"port is not a number": {"https://esper.example:", "https://esper.example:0", "https://esper.example:65536"},
 		"neither a host name nor an IP address": {
 			"https://" + misplaced + "..example", "https://." + misplaced + ".example", "https://*.foo.example",
-			"https://<tenant>-api.esper.cloud/api", "https://foo,bar.example", "https://(foo).example", "https://foo-.example",
-			"https://" + strings.Repeat("m", 64) + ".example", "https://" + strings.Repeat("m.", 127) + "mm",
-			"https://300.300.300.300", "http://127.1", "http://2130706433", "http://[::1%25lo]",
+			"https://<tenant>-api.esper.cloud/api", "https://foo-.example", "https://" + strings.Repeat("m", 64) + ".example",
+			"https://" + strings.Repeat("m.", 127) + "mm", "https://300.300.300.300", "http://127.1", "http://[::1%25lo]",
 		},
 		"unset or unexpanded variable": {"https://-api.esper.cloud/api", "https://$TENANT-api.esper.cloud/api"},
-		"remove it": {
-			"https://" + misplaced + "@foo-api.esper.cloud/api", "https://admin:" + misplaced + "@foo-api.esper.cloud/api",
-			"https://@foo-api.esper.cloud/api",
-		},
+		"remove it":                    {"https://admin:" + misplaced + "@foo-api.esper.cloud/api", "https://@foo.example"},
 		"only scheme, host and path": {
 			"https://foo-api.esper.cloud/api?access_token=" + misplaced, "https://foo-api.esper.cloud/api?",
 			"https://foo-api.esper.cloud/api#" + misplaced,
 		},
 		"use https": {
 			"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",
-			"http://127.0.0.1.nip.example", "http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080",
-			"http://[::]", "http://[::2]", "http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
+			"http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080", "http://[::]",
+			"http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
 		},
 	} {
 		for _, environment := range environments {
@@ -149,16 +139,13 @@ func TestGoodEnvironments(t *testing.T) {
 
 func TestNewFromEnv(t *testing.T) {
 	p := newProbe(t, nil)
-	for _, tc := range []struct{ environment, key, complaint string }{
-		{"", "k", "ESPER_ENVIRONMENT"},
-		{"foo", "", "ESPER_API_KEY"},
-		{"foo bar", "k", "tenant"},
-		{"foo", misplaced + "\n", "newline"},
+	for complaint, pair := range map[string][2]string{
+		"ESPER_ENVIRONMENT": {"", "k"}, "ESPER_API_KEY": {"foo", ""}, "tenant": {"foo bar", "k"}, "newline": {"foo", "k\n"},
 	} {
-		t.Setenv("ESPER_ENVIRONMENT", tc.environment)
-		t.Setenv("ESPER_API_KEY", tc.key)
+		t.Setenv("ESPER_ENVIRONMENT", pair[0])
+		t.Setenv("ESPER_API_KEY", pair[1])
 		_, err := esper.NewFromEnv()
-		checkRefused(t, fmt.Sprintf("%q, %q", tc.environment, tc.key), err, tc.complaint, "")
+		checkRefused(t, fmt.Sprintf("%q", pair), err, complaint, "")
 	}
 	t.Setenv("ESPER_ENVIRONMENT", p.URL)
 	t.Setenv("ESPER_API_KEY", "from-env")
