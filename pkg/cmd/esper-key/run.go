@@ -199,16 +199,13 @@ func (k *keeper) stuck() string {
 
 // unusable returns why programs cannot use the key, or "".
 func (k *keeper) unusable() string {
-	switch s := k.source.Status(); {
-	case s.Lost:
-		return "the key is lost"
-	case s.Refused:
-		return "Esper refused the key"
-	case !time.Now().Before(s.ExpiresAt):
-		return "the key has ended"
+	if s := k.source.Status(); s.Lost || s.Refused || hasEnded(s) {
+		return trouble(s)
 	}
 	return ""
 }
+
+func hasEnded(s renew.Status) bool { return !time.Now().Before(s.ExpiresAt) }
 
 // trouble returns what is wrong with the key, or "".
 func trouble(s renew.Status) string {
@@ -219,7 +216,10 @@ func trouble(s renew.Status) string {
 	if !s.Saved {
 		all = append(all, "the new key is not saved, and is lost if this process ends: mend the store")
 	}
-	if !time.Now().Before(s.ExpiresAt) {
+	if s.Refused {
+		all = append(all, "Esper refused the key, and is asked once more")
+	}
+	if hasEnded(s) {
 		all = append(all, "the key has ended and is not renewed")
 		if s.LastError != nil {
 			all = append(all, oneLine(s.LastError))
