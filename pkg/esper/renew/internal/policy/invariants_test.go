@@ -116,13 +116,14 @@ func (e *explorer) checkNoted(w *world, i int) {
 }
 
 // settle checks I5 and I6: without further faults, every process ends up with a key that works, if the store or
-// a living process has one. No key reaches its end meanwhile.
+// a living process has one, and else with a key that is given up. No key reaches its end meanwhile.
 func (e *explorer) settle(w *world) {
 	c := *w
 	n := &c
 	n.Budget, n.Late = budget{}, Document{}
-	if !e.anyWorks(n) {
-		return
+	works := e.anyWorks(n)
+	if n.Later = 1; !works && e.anyWorks(n) {
+		return // a key has reached its end
 	}
 	quiet := e.quiet
 	if quiet == nil {
@@ -140,14 +141,18 @@ func (e *explorer) settle(w *world) {
 				p.Flight = flight{}
 			}
 		}
-		if e.allWork(n) {
+		switch works = works || e.anyWorks(n); { // an answer may have brought a key
+		case works && e.allWork(n), !works && e.allLost(n):
 			return
-		}
-		if !e.anyWorks(n) {
+		case works && !e.anyWorks(n):
 			return // a renewal that was under way has replaced the key, and no process got the answer
 		}
 	}
-	e.bad(w, "I6", "there is a key that works, and not every process finds it")
+	if works {
+		e.bad(w, "I6", "there is a key that works, and not every process finds it")
+	} else {
+		e.bad(w, "I4", "there is no key that works, and not every process says so")
+	}
 }
 
 func (e *explorer) anyWorks(w *world) bool {
@@ -166,6 +171,16 @@ func (e *explorer) allWork(w *world) bool {
 	for i := range e.procs {
 		p := &w.P[i]
 		all = all && (!p.Alive || w.knows(keyOf(p.S.Doc)) && !p.S.Lost() && !p.Turning)
+	}
+	return all
+}
+
+// allLost reports whether every process has given up its key, except for a reader whose key works, or whose store is empty.
+func (e *explorer) allLost(w *world) bool {
+	all := true
+	for i := range e.procs {
+		p := &w.P[i]
+		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || w.knows(keyOf(p.S.Doc))))
 	}
 	return all
 }

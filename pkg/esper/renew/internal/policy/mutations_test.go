@@ -8,7 +8,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,143 +56,199 @@ var mutations = []struct{ name, file, old, mutant, where string }{
 	{"a program that ends begins a renewal", "policy.go", "case begun, t.Stop:", "case begun:", ""},
 }
 
-// equivalent holds the mutations that mutants makes and that no exploration can notice, each with the reason.
+// equivalent holds the mutations made by a program that no exploration can notice, each with the reason.
 var equivalent = map[string]string{}
 
-// mutant is a change of one place of a file.
-type mutant struct {
-	name, file string
-	from, to   int // the bytes of the file that text replaces
-	text       string
+// mutants makes mutations of some functions. All of them are in the changed files at once, and mutant(i) in such a file
+// reports whether the i-th one, counted from 1, is to happen.
+type mutants struct {
+	names   []string
+	source  []byte
+	files   *token.FileSet
+	inserts map[int][2]string // by place: what is put at the end of something, and what at the beginning of something
 }
 
-// mutants makes changes of every switch, condition, comparison and assignment of the functions that decide. It swaps two
-// neighbouring cases, drops one operand of &&, takes < for <= and > for >=, and forgets an assignment.
-func mutants(t *testing.T, file string, functions ...string) (all []mutant) {
-	source, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+func (m *mutants) at(p token.Pos) int { return m.files.Position(p).Offset }
+
+func (m *mutants) text(n ast.Node) string { return string(m.source[m.at(n.Pos()):m.at(n.End())]) }
+
+// name names the next mutation, and returns its number.
+func (m *mutants) name(format string, args ...any) int {
+	name := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	for slices.Contains(m.names, name) {
+		name += " again"
 	}
-	files := token.NewFileSet()
-	parsed, err := parser.ParseFile(files, file, source, parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := func(p token.Pos) int { return files.Position(p).Offset }
-	text := func(n ast.Node) string { return string(source[at(n.Pos()):at(n.End())]) }
-	names := map[string]int{}
-	add := func(n ast.Node, to, replacement, format string, args ...any) {
-		name := fmt.Sprintf(format, args...)
-		if names[name]++; names[name] > 1 {
-			name += fmt.Sprint(", ", names[name])
+	m.names = append(m.names, name)
+	return len(m.names)
+}
+
+// wrap puts text before and after n. What is wrapped first lies outside.
+func (m *mutants) wrap(n ast.Node, before, after string) {
+	begin, end := m.inserts[m.at(n.Pos())], m.inserts[m.at(n.End())]
+	begin[1], end[0] = begin[1]+before, after+end[0]
+	m.inserts[m.at(n.Pos())], m.inserts[m.at(n.End())] = begin, end
+}
+
+// function makes the mutations of f. They swap two neighbouring cases, drop one operand of &&, take < for <= and > for
+// >=, and forget an assignment.
+func (m *mutants) function(f *ast.FuncDecl) {
+	in := f.Name.Name
+	forget := func(statements []ast.Stmt) {
+		for _, s := range statements {
+			if set, ok := s.(*ast.AssignStmt); ok && set.Tok == token.ASSIGN {
+				m.wrap(set, fmt.Sprintf("if !mutant(%d) { ", m.name("%s: without %s", in, m.text(set))), " }")
+			}
 		}
-		all = append(all, mutant{name, file, at(n.Pos()), at(n.Pos()) + len(to), replacement})
 	}
-	for _, d := range parsed.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || !slices.Contains(functions, f.Name.Name) {
-			continue
-		}
-		in := f.Name.Name
-		ast.Inspect(f, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.SwitchStmt:
-				for i := 1; n.Tag == nil && i < len(n.Body.List); i++ {
-					a, b := n.Body.List[i-1].(*ast.CaseClause), n.Body.List[i].(*ast.CaseClause)
-					if len(b.List) > 0 { // the place of default makes no difference
-						both := string(source[at(a.Pos()):at(b.End())])
-						add(a, both, text(b)+"\n"+text(a)+"\n", "%s: case %s after case %s", in, text(a.List[0]), text(b.List[0]))
-					}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SwitchStmt:
+			for i := 1; n.Tag == nil && i < len(n.Body.List); i++ {
+				a, b := n.Body.List[i-1].(*ast.CaseClause), n.Body.List[i].(*ast.CaseClause)
+				if len(a.List) == 0 || len(b.List) == 0 {
+					continue // the place of default makes no difference
 				}
-			case *ast.BinaryExpr:
-				change := map[token.Token]string{token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">"}[n.Op]
-				if change != "" {
-					add(n, text(n), text(n.X)+change+text(n.Y), "%s: %s for %s in %s", in, change, n.Op, text(n))
+				number, other := m.name("%s: case %s before case %s", in, m.text(b.List[0]), m.text(a.List[0])), ""
+				for _, e := range b.List {
+					other += " || " + m.text(e)
 				}
-				if n.Op != token.LAND {
-					break
-				}
-				add(n, text(n), text(n.X), "%s: %s, without %s", in, text(n.X), text(n.Y))
-				if x, chain := n.X.(*ast.BinaryExpr); !chain || x.Op != token.LAND {
-					add(n, text(n), text(n.Y), "%s: %s, without %s", in, text(n.Y), text(n.X))
-				}
-			case *ast.AssignStmt:
-				if _, field := n.Lhs[0].(*ast.SelectorExpr); field && n.Tok == token.ASSIGN {
-					add(n, text(n), "{}", "%s: without %s", in, text(n))
+				for _, e := range a.List {
+					m.wrap(e, fmt.Sprintf("!(mutant(%d) && (false%s)) && (", number, other), ")")
 				}
 			}
-			return true
-		})
+		case *ast.BinaryExpr:
+			if other := map[token.Token]string{token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">"}[n.Op]; other != "" {
+				changed := m.text(n.X) + " " + other + " " + m.text(n.Y)
+				m.wrap(n, fmt.Sprintf("(mutant(%d) && %s || ", m.name("%s: %s", in, changed), changed), ")")
+			}
+			drop := func(operand, rest ast.Expr) {
+				m.wrap(operand, fmt.Sprintf("(mutant(%d) || ", m.name("%s: %s without %s", in, m.text(rest), m.text(operand))), ")")
+			}
+			if n.Op == token.LAND {
+				drop(n.Y, n.X)
+				if x, chain := n.X.(*ast.BinaryExpr); !chain || x.Op != token.LAND {
+					drop(n.X, n.Y)
+				}
+			}
+		case *ast.BlockStmt:
+			forget(n.List)
+		case *ast.CaseClause:
+			forget(n.Body)
+		}
+		return true
+	})
+}
+
+// file makes the mutations of the named functions of a file, and returns the changed file.
+func (m *mutants) file(t *testing.T, file string, functions ...string) (changed string) {
+	var err error
+	if m.source, err = os.ReadFile(file); err != nil {
+		t.Fatal(err)
 	}
-	return all
+	m.files, m.inserts = token.NewFileSet(), map[int][2]string{}
+	parsed, err := parser.ParseFile(m.files, file, m.source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && slices.Contains(functions, f.Name.Name) {
+			m.function(f)
+		}
+	}
+	for at, b := range m.source {
+		changed += m.inserts[at][0] + m.inserts[at][1] + string(b)
+	}
+	return changed
+}
+
+// build compiles the tests with changed files.
+func build(t *testing.T, changed map[string]string) (program string) {
+	folder := t.TempDir()
+	replace := map[string]string{}
+	for file, text := range changed {
+		original, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[original] = filepath.Join(folder, file)
+		if err := os.WriteFile(replace[original], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overlay, program := filepath.Join(folder, "overlay.json"), filepath.Join(folder, "test")
+	text, _ := json.Marshal(map[string]any{"Replace": replace})
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-vet=off", "-o", program, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
+}
+
+// explored checks that TestExplore of program fails. It visits few states of each configuration first: they are enough
+// for most mutations, and a configuration that does not find the mutation takes long.
+func explored(t *testing.T, program, where string, environment ...string) {
+	tries := [][]string{{"", "2000", "1000"}, {"", "20000", "10000"}, {"", "100000", "100000"}}
+	if where != "" {
+		tries = append([][]string{{"/^" + strings.ReplaceAll(where, " ", "_") + "$", "1000000", "100000"}}, tries...)
+	}
+	for _, try := range tries {
+		child := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=5m", "-test.run=^TestExplore$"+try[0])
+		child.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=800", "EXPLORE_FIRST=1", "EXPLORE_STATES="+try[1], "EXPLORE_STEPS="+try[2])
+		child.Env = append(child.Env, environment...)
+		if out, err := child.CombinedOutput(); err != nil {
+			t.Logf("with %s states: %s", try[1], regexp.MustCompile(`FAIL: TestExplore/.*|then: .*|panic: .*`).FindAll(out, -1))
+			return
+		}
+	}
+	t.Error("TestExplore does not find the mutation")
 }
 
 // TestMutations applies each mutation, one at a time, and checks that TestExplore fails.
 func TestMutations(t *testing.T) {
 	for _, m := range mutations {
-		source, err := os.ReadFile(m.file)
-		if n := strings.Count(string(source), m.old); err != nil || n != 1 {
-			t.Fatalf("%q is in %s %d times, want once; %v", m.old, m.file, n, err)
-		}
-		from := strings.Index(string(source), m.old)
-		run(t, mutant{m.name, m.file, from, from + len(m.old), m.mutant}, m.where)
-	}
-	made := slices.Concat(
-		mutants(t, "policy.go", "Decide", "losable", "saved", "probed", "posted"),
-		mutants(t, "loaded.go", "loaded", "compared", "settle", "comparedAside"),
-	)
-	unknown := maps.Clone(equivalent)
-	for _, m := range made {
-		if delete(unknown, m.name); equivalent[m.name] == "" {
-			run(t, m, "")
-		}
-	}
-	for name := range unknown {
-		t.Errorf("no mutation is named %q any more", name)
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			source, err := os.ReadFile(m.file)
+			if n := strings.Count(string(source), m.old); err != nil || n != 1 {
+				t.Fatalf("%q is in %s %d times, want once; %v", m.old, m.file, n, err)
+			}
+			explored(t, build(t, map[string]string{m.file: strings.Replace(string(source), m.old, m.mutant, 1)}), m.where)
+		})
 	}
 }
 
-var slots = make(chan struct{}, 2)
+// TestMutationsMade does the same with the mutations that a program makes.
+func TestMutationsMade(t *testing.T) {
+	m := &mutants{}
+	program := build(t, map[string]string{
+		"policy.go": m.file(t, "policy.go", "Decide", "losable", "saved", "probed", "posted"),
+		"loaded.go": m.file(t, "loaded.go", "loaded", "compared", "settle", "comparedAside"),
+		"mutant.go": `package policy
 
-func run(t *testing.T, m mutant, where string) {
-	t.Run(m.name, func(t *testing.T) {
-		t.Parallel()
-		slots <- struct{}{}
-		defer func() { <-slots }()
-		source, err := os.ReadFile(m.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		original, err := filepath.Abs(m.file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		folder := t.TempDir()
-		changed, overlay, program := filepath.Join(folder, "mutant.go"), filepath.Join(folder, "overlay.json"), filepath.Join(folder, "test")
-		replace, _ := json.Marshal(map[string]map[string]string{"Replace": {original: changed}})
-		if err := os.WriteFile(changed, []byte(string(source[:m.from])+m.text+string(source[m.to:])), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(overlay, replace, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-overlay", overlay, "-vet=off", "-o", program, ".").CombinedOutput(); err != nil {
-			t.Skipf("it does not compile: %s", out)
-		}
-		// Visit few states of each configuration first: they are enough for most mutations, and a configuration that
-		// does not find the mutation takes long.
-		tries := [][]string{{"^TestExplore$", "2000", "1000"}, {"^TestExplore$", "20000", "10000"}, {"^TestExplore$", "100000", "100000"}}
-		if where != "" {
-			tries = append([][]string{{"^TestExplore$/^" + strings.ReplaceAll(where, " ", "_") + "$", "1000000", "100000"}}, tries...)
-		}
-		for _, try := range tries {
-			child := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=5m", "-test.run="+try[0])
-			child.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=800", "EXPLORE_FIRST=1", "EXPLORE_STATES="+try[1], "EXPLORE_STEPS="+try[2])
-			if out, err := child.CombinedOutput(); err != nil {
-				t.Logf("with %s states: %s", try[1], regexp.MustCompile(`FAIL: TestExplore/.*|then: .*|panic: .*`).FindAll(out, -1))
-				return
-			}
-		}
-		t.Error("TestExplore does not find the mutation")
+import (
+	"os"
+	"strconv"
+)
+
+var active, _ = strconv.Atoi(os.Getenv("MUTANT"))
+
+func mutant(i int) bool { return i == active }
+`,
 	})
+	for name := range equivalent {
+		if !slices.Contains(m.names, name) {
+			t.Errorf("no mutation has the name %q", name)
+		}
+	}
+	for i, name := range m.names {
+		if equivalent[name] == "" {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				explored(t, program, "", fmt.Sprint("MUTANT=", i+1))
+			})
+		}
+	}
 }
