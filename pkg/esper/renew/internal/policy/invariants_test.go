@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // wrong returns how many wrong refusals have happened.
 func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wrong) }
 
@@ -116,7 +118,8 @@ func (e *explorer) checkNoted(w *world, i int) {
 }
 
 // settle checks I5 and I6: without further faults, every process ends up with a key that works, if the store or
-// a living process has one, and else with a key that is given up. No key reaches its end meanwhile.
+// a living process has one, and else with a key that is given up; and keys are renewed, until the model has no more. No key
+// reaches its end meanwhile.
 func (e *explorer) settle(w *world) {
 	c := *w
 	n := &c
@@ -130,7 +133,7 @@ func (e *explorer) settle(w *world) {
 		quiet = &explorer{config: e.config, bad: e.bad}
 		e.quiet = quiet
 	}
-	const rounds, step = 60, 200
+	const rounds, step = 80, 200
 	for range rounds {
 		for i := range e.procs {
 			quiet.turn(n, i)
@@ -142,17 +145,25 @@ func (e *explorer) settle(w *world) {
 			}
 		}
 		switch works = works || e.anyWorks(n); { // an answer may have brought a key
-		case works && e.allWork(n), !works && e.allLost(n):
+		case works && e.allWork(n) && (n.free() == 0 || !n.renews()), !works && e.allLost(n):
 			return
 		case works && !e.anyWorks(n):
 			return // a renewal that was under way has replaced the key, and no process got the answer
 		}
 	}
-	if works {
-		e.bad(w, "I6", "there is a key that works, and not every process finds it")
-	} else {
+	switch {
+	case !works:
 		e.bad(w, "I4", "there is no key that works, and not every process says so")
+	case e.allWork(n):
+		e.bad(w, "I6", "a key is due, and no process renews it")
+	default:
+		e.bad(w, "I6", "there is a key that works, and not every process finds it")
 	}
+}
+
+// renews reports whether there is a process that renews keys.
+func (w *world) renews() bool {
+	return slices.ContainsFunc(w.P[:], func(p process) bool { return p.Alive && !p.S.ReadOnly })
 }
 
 func (e *explorer) anyWorks(w *world) bool {
@@ -175,12 +186,12 @@ func (e *explorer) allWork(w *world) bool {
 	return all
 }
 
-// allLost reports whether every process has given up its key, except for a reader whose key works, or whose store is empty.
+// allLost reports whether every process has given up its key, except for a reader whose key works.
 func (e *explorer) allLost(w *world) bool {
 	all := true
 	for i := range e.procs {
 		p := &w.P[i]
-		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || w.knows(keyOf(p.S.Doc))))
+		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && w.knows(keyOf(p.S.Doc)))
 	}
 	return all
 }
