@@ -32,6 +32,10 @@ func (e *explorer) save(w *world, i int) {
 	target := Target(p.S, p.T)
 	faulty := e.fork(w)
 	faulty.Budget.Disk--
+	if e.full && w.Later == 0 && keyOf(target) > 1 {
+		e.after(w, i, Save, Outcome{Err: true}, "an error, the disk is full")
+		return
+	}
 	if !p.Fresh {
 		e.after(w, i, Save, Outcome{Conflict: true}, "a conflict")
 	} else {

@@ -186,12 +186,12 @@ func (e *explorer) allWork(w *world) bool {
 	return all
 }
 
-// allLost reports whether every process has given up its key, except for a reader whose key works.
+// allLost reports whether every process has given up its key, except for a reader whose key works, or whose store is empty.
 func (e *explorer) allLost(w *world) bool {
 	all := true
 	for i := range e.procs {
 		p := &w.P[i]
-		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && w.knows(keyOf(p.S.Doc)))
+		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || w.knows(keyOf(p.S.Doc))))
 	}
 	return all
 }

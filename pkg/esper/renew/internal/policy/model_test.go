@@ -82,6 +82,7 @@ type config struct {
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
 	left    bool          // long ago, a process died during a renewal of the first key
 	aside   bool          // the server refuses the first key, and accepts the one that is set aside
+	full    bool          // no new key can be saved until no more faults come
 	reader  bool          // the second process is read-only
 	newborn bool          // no process has written to the store so far
 	late    bool          // a renewal may reach the server after the end of its attempt

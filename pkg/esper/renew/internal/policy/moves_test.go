@@ -37,7 +37,8 @@ func (e *explorer) out(w *world, format string, args ...any) {
 func (e *explorer) next(w *world) {
 	quiet := true
 	for i := range w.P {
-		quiet = quiet && !w.P[i].Turning
+		p := &w.P[i]
+		quiet = quiet && (!p.Turning || e.full && !p.Posting && e.decide(p.S, p.T, e.clock(w, i)) == Wait)
 	}
 	if n := e.fork(w); (quiet || e.stall) && e.tick(n) {
 		e.out(n, "time goes on")

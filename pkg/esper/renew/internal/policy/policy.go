@@ -80,7 +80,7 @@ func (s State) Suspects(now time.Time) bool { return now.Sub(s.Asked) >= suspect
 
 // losable reports whether Doc's key may be given up, once it was refused for the second time.
 func (s State) losable(t Turn, now time.Time) bool {
-	return !s.Lost() && t.Read == Read && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
+	return !s.Lost() && t.Read == Read && s.Saved() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
 }
 
 // Evolve returns the state and the turn after the action a, which ended with o.
