@@ -3,8 +3,6 @@
 package stores
 
 import (
-	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -99,25 +97,6 @@ func TestAdvice(t *testing.T) {
 			if processes.Posts(server) > 0 {
 				t.Errorf("%s, %s: a renewal was sent, although its key cannot be saved", situation, name)
 			}
-		}
-	}
-}
-
-// TestSilent reaches a server that accepts connections and says nothing. A call ends with its context, and says so.
-func TestSilent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
-	must(t, err)
-	defer func() { _ = l.Close() }()
-	for _, name := range servers() {
-		store, err := open(get(t, name).at(newName(), l.Addr().String()))
-		must(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		began := time.Now()
-		_, _, err = store.Load(ctx)
-		_, saveErr := store.Save(ctx, []byte("x"), "")
-		cancel()
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(saveErr, context.DeadlineExceeded) || took > 10*time.Second {
-			t.Errorf("%s: %v, %v, after %v", name, err, saveErr, took)
 		}
 	}
 }

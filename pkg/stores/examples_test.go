@@ -65,7 +65,7 @@ func example(t *testing.T, program, address string, env ...string) {
 	must(t, err)
 	server.FailOperation("renewToken", -1, espertest.Fault{Delay: time.Second, Handled: true})
 	for i, ending := range published.Endings() {
-		makeDue(t, store)
+		edit(t, store, due)
 		cmd := exec.CommandContext(t.Context(), program)
 		cmd.Env = append(os.Environ(), env...)
 		life := published.Life{Server: server, Cmd: cmd, Ending: ending, Before: i}

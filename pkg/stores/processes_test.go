@@ -3,8 +3,6 @@
 package stores
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
-	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
@@ -81,7 +78,7 @@ func TestKilledAtRandom(t *testing.T) {
 			server.FailOperation("renewToken", -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
 			killSome(t, server, address)
 			server.FailOperation("renewToken", 0, espertest.Fault{})
-			halfADayLater(t, store)
+			edit(t, store, halfADayLater)
 			c := processes.Start(t, server, address, "")
 			c.Hear()
 			if answer := c.Ask("renew"); answer != "key "+server.Token() {
@@ -114,24 +111,11 @@ func killSome(t *testing.T, server *espertest.Server, address string) {
 	all.Wait()
 }
 
-// halfADayLater changes the document so that the next process need not wait until an attempt is over: the key was refused
-// half a day ago in place of the attempt, so that the process asks the server. It is repeated if the engine still carries out
-// a statement of a killed process: whatever comes after this save is a conflict.
-func halfADayLater(t *testing.T, store renew.Store) {
-	t.Helper()
-	data, version, err := store.Load(t.Context())
-	must(t, err)
-	var d map[string]any
-	must(t, json.Unmarshal(data, &d))
+// halfADayLater changes a document so that the next process need not wait until an attempt is over: the key was refused
+// half a day ago in place of the attempt, so that the process asks the server.
+func halfADayLater(d map[string]any) {
 	if d["attempt"] != nil || d["refused_at"] != nil {
 		d["refused_at"] = time.Now().Add(-13 * time.Hour)
 		delete(d, "attempt")
 	}
-	data, err = json.Marshal(d)
-	must(t, err)
-	if _, err = store.Save(t.Context(), data, version); errors.Is(err, renew.ErrConflict) {
-		halfADayLater(t, store)
-		return
-	}
-	must(t, err)
 }

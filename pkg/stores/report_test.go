@@ -5,6 +5,7 @@ package stores
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -21,7 +22,7 @@ var results = struct {
 	tried map[string]*tried
 	costs map[string][]string // by engine
 	rates []string
-	says  map[string]map[string]string // by situation and engine: what an operator reads
+	says  map[string]map[string]string // by situation and engine: what came out
 }{tried: make(map[string]*tried), costs: make(map[string][]string), says: make(map[string]map[string]string)}
 
 // tried has the results of one fault, by engine.
@@ -50,12 +51,18 @@ func report(e *engine, fault string, times, renewals int, longest time.Duration)
 func outcome(e *engine, situation, text string) {
 	results.mu.Lock()
 	defer results.mu.Unlock()
+	text = strings.ReplaceAll(strings.TrimPrefix(text, "esper-key: "), "|", "\\|")
+	text = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
+	text = regexp.MustCompile(`\bkey-\d+\b`).ReplaceAllString(text, "NAME")
+	came(e.name, situation, regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "HOST"))
+}
+
+// came notes what came out of a situation. The caller holds results.mu, or is the last one.
+func came(engine, situation, text string) {
 	if results.says[situation] == nil {
 		results.says[situation] = make(map[string]string)
 	}
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "esper-key: "), "|", "\\|")
-	text = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
-	results.says[situation][e.name] = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(regexp.MustCompile(`\bkey-\d+\b`).ReplaceAllString(text, "NAME"), "HOST")
+	results.says[situation][engine] = text
 }
 
 // reportCost notes what an hour without a renewal costs, and what a renewal costs.
@@ -93,37 +100,28 @@ func tables() string {
 		}
 		b.WriteString(name + " " + started.all[name].version)
 	}
-	b.WriteString(".\n\n| what happened | keys lost |")
-	for _, name := range engines {
-		b.WriteString(" " + name + " |")
-	}
-	b.WriteString("\n|---|---" + strings.Repeat("|---", len(engines)) + "|\n")
-	for _, fault := range slices.Sorted(maps.Keys(results.tried)) {
-		r := results.tried[fault]
-		fmt.Fprintf(&b, "| %s | 0 |", fault)
-		for _, name := range engines {
-			switch {
-			case r.times[name] == 0:
-				b.WriteString(" – |")
-			case r.longest[name] == 0:
-				fmt.Fprintf(&b, " %d times, %d renewals |", r.times[name], r.renewals[name])
-			default:
-				fmt.Fprintf(&b, " %d times, %d renewals; %.1f s |", r.times[name], r.renewals[name], r.longest[name].Seconds())
+	b.WriteString(".\n\n| store | what was done to it | what came out |\n|---|---|---|\n")
+	for situation, r := range results.tried {
+		for name, times := range r.times {
+			text := fmt.Sprintf("%d times, %d renewals, no key lost", times, r.renewals[name])
+			if longest := r.longest[name]; longest > 0 {
+				text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(longest.Seconds()))
 			}
-		}
-		b.WriteString("\n")
-	}
-	b.WriteString("\n| situation | store | what an operator reads |\n|---|---|---|\n")
-	for _, situation := range slices.Sorted(maps.Keys(results.says)) {
-		by := make(map[string][]string) // the engines of which an operator reads the same
-		for _, name := range slices.Sorted(maps.Keys(results.says[situation])) {
-			text := results.says[situation][name]
-			by[text] = append(by[text], name)
-		}
-		for _, text := range slices.Sorted(maps.Keys(by)) {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", situation, strings.Join(by[text], ", "), text)
+			came(name, situation, text)
 		}
 	}
+	var rows []string
+	for situation, of := range results.says {
+		by := make(map[string][]string) // the engines of which the same came out
+		for _, name := range slices.Sorted(maps.Keys(of)) {
+			by[of[name]] = append(by[of[name]], name)
+		}
+		for text, names := range by {
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", strings.Join(names, ", "), situation, text))
+		}
+	}
+	slices.Sort(rows)
+	b.WriteString(strings.Join(rows, ""))
 	b.WriteString("\n| engine | processes | calls an hour | MB an hour | calls for a renewal | MB for a renewal |\n|---|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(results.costs)) {
 		b.WriteString(strings.Join(results.costs[name], "\n") + "\n")

@@ -93,7 +93,7 @@ func TestRights(t *testing.T) {
 			}
 			server := espertest.NewServer(t)
 
-			_, err := openSource(t, server, as(map[bool]string{true: "esper", false: "root"}[name == "PostgreSQL"], table, "x"))
+			_, err := openSource(t, server, as(root(e), table, "x"))
 			fails(t, "without the table", err, "if the table is in another schema or database, write its name as schema.table; if it does not exist, or has other columns, create it with: CREATE TABLE IF NOT EXISTS "+quoted)
 
 			execute(t, db, sqlstore.Schema(dialect, sqlstore.WithTable(table)))

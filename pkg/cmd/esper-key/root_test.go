@@ -55,6 +55,10 @@ func TestRootStores(t *testing.T) {
 		read := func(want int, text string) {
 			t.Helper()
 			as(reader, want, text, "token", "--read-only")
+			if want != 0 {
+				as(reader, want, text, "show")
+				as(reader, stateUnknown, text, "check")
+			}
 		}
 		if kind == "write-token" {
 			keys := folder + "-keys"
@@ -77,7 +81,10 @@ func TestRootStores(t *testing.T) {
 		write(0, 0, "")
 		write(service, 0, "")
 		// A reader gets advice for readers, and then the key, on a read-only mount too.
-		read(exitFailed, "let this user join their group")
+		for _, perm := range []os.FileMode{0o700, 0o750} {
+			must(t, os.Chmod(folder, perm))
+			read(exitFailed, "let this user join their group")
+		}
 		must(t, os.Chown(path, service, group))
 		must(t, os.Chmod(path, 0o640))
 		read(0, server.Token())

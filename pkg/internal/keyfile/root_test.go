@@ -127,21 +127,18 @@ func filter(t *testing.T) {
 
 // TestRefused: nobody but root, this user and the service for which root acts gets the file, or leads root elsewhere.
 func TestRefused(t *testing.T) {
+	theirs := func(t *testing.T, at string) string {
+		folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
+		file(t, at+"/tmp/key.json", mallory, 0o644)
+		return at + "/tmp/key.json"
+	}
 	for name, test := range map[string]struct {
 		set  func(t *testing.T, at string) (path string)
 		user int
 		want string
 	}{
-		"another's file in a sticky folder": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			file(t, at+"/tmp/key.json", mallory, 0o644)
-			return at + "/tmp/key.json"
-		}, 0, "it belongs to another user (64104)"},
-		"another's file in a sticky folder, for a user": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			file(t, at+"/tmp/key.json", mallory, 0o644)
-			return at + "/tmp/key.json"
-		}, service, "it belongs to another user (64104)"},
+		"another's file in a sticky folder":             {theirs, 0, "it belongs to another user (64104)"},
+		"another's file in a sticky folder, for a user": {theirs, service, "it belongs to another user (64104)"},
 		"a sticky folder of another's": {func(t *testing.T, at string) string {
 			return folder(t, at+"/tmp", mallory, 0o777|fs.ModeSticky) + "/key.json"
 		}, service, "belongs to another user (64104), who could replace the file"},
