@@ -95,7 +95,7 @@ func TestRefusals(t *testing.T) {
 			}
 			printed, code = esperKey(t, server, store, env("admin"), "token", "--read-only")
 			if unfit := row.namespace == "fleet"; code != 0 || !strings.HasSuffix(printed, server.Token()) || strings.Contains(printed, "can keep no new key: "+row.want) != unfit {
-				t.Errorf("a reader does not get the key, with a warning if it is in a Secret that can keep no other: %d", code)
+				t.Errorf("a reader does not get the key, with a warning if it is in a Secret that can keep no other: %d, %s", code, strings.ReplaceAll(printed, server.Token(), "KEY"))
 			}
 		})
 	}

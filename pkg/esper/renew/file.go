@@ -11,9 +11,10 @@ import "github.com/esper-go/esper-go/pkg/internal/keyfile"
 //
 // The file, its lock, its folder and each symbolic link on the way have to belong to root or to this user, in a sticky
 // folder too, and others may not write in the folder. In a volume that others can write to (fsGroup, emptyDir), use a
-// folder of its own below it, such as /data/esper/key.json. Root may act for a service: what it makes gets the owner
-// and group of the folder, and then the folders above count too. What is no regular file is refused, and so is a file
-// that is mounted by itself (docker -v file:file, subPath), since nobody can replace it: mount its folder.
+// folder of its own below it, such as /data/esper/key.json. If such a folder was widened, as fsGroup does at each start
+// of a pod, [Open] and a save narrow it again, unless other files lie in it. Root may act for a service: what it makes
+// gets the owner and group of the folder, and then the folders above count too. What is no regular file is refused, and
+// so is a file that is mounted by itself (docker -v file:file, subPath), since nobody can replace it: mount its folder.
 //
 // If path is a symbolic link, the file that it leads to is replaced, and the link stays. A relative path starts at the
 // working directory at the time of the call. [Open] refuses a path that is empty or a URL, begins with ~, or
