@@ -48,7 +48,7 @@ func (a *app) adoptKey(c *cobra.Command, key esper.Secret, from string) error {
 	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
 		return err
 	}
-	source, closeSource, err := a.open(c, key)
+	source, closeSource, err := a.open(c, key, renew.WithLogger(nil)) // it would warn that another key is stored, which adopt replaces
 	if err == nil {
 		defer during(c, "asking Esper about the key, and storing it", renewTime)()
 		if err = source.Adopt(c.Context(), key); err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -12,6 +13,27 @@ const (
 	logRecords = 256             // how many records wait at most
 	logEnd     = 5 * time.Second // how long the end of the command waits for the last ones
 )
+
+// warnings is the log of the commands that end soon. A person is told of what is not as it should be, such as a file that
+// other users can read. What fails is told as the command's own error.
+type warnings struct {
+	slog.Handler
+	tell func(text string)
+}
+
+func (w warnings) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	text := "warning: " + r.Message
+	r.Attrs(func(attr slog.Attr) bool {
+		if err, ok := attr.Value.Any().(error); ok {
+			text += ": " + err.Error()
+		}
+		return true
+	})
+	w.tell(clean(inWords(text)))
+	return nil
+}
 
 // logQueue is the log of `esper-key run`. Who logs never waits: behind standard error may be a pipe that nobody reads,
 // and a renewal must not depend on that. Records that find the queue full are dropped and counted.

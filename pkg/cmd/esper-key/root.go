@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -203,6 +204,7 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 		return nil, nil, err
 	}
 	a.storeName = fmt.Sprint(store)
+	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, a.tell}))}, options...)
 	if a.readOnly {
 		options = append(options, renew.ReadOnly())
 	}
