@@ -187,7 +187,8 @@ func TestStuck(t *testing.T) {
 			renew.WithClientOptions(esper.WithTransport(server.Transport())))
 		must(t, err)
 		defer func() { _ = source.Close() }()
-		k := &keeper{source: source, metrics: newMetrics(new(logQueue))}
+		k := &keeper{source: source}
+		k.metrics = newMetrics(k)
 		status := func() int {
 			w := httptest.NewRecorder()
 			k.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil))

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -234,4 +236,28 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 // client returns the options of every client for Esper: its User-Agent names this command.
 func (a *app) client() []esper.Option {
 	return append([]esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}, a.clientOptions...)
+}
+
+type versionInfo struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func versionOf() versionInfo {
+	v := versionInfo{"unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		v.Version = info.Main.Version
+	}
+	return v
+}
+
+func (a *app) version() *cobra.Command {
+	return a.withOutput(&cobra.Command{
+		Use: "version", Short: "Print the version", Example: "  esper-key version -o json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			v := versionOf()
+			return a.print(c, v, fmt.Sprintf("esper-key %s, %s, %s", v.Version, v.Go, v.Platform))
+		},
+	})
 }

@@ -88,7 +88,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 			return err
 		}
 	}
-	k.metrics, k.notify = newMetrics(k.log), newNotifier(k.log)
+	k.metrics, k.notify = newMetrics(k), newNotifier(k.log)
 	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 			err = &failure{codeOf(err), nil}
 		}
 	}()
-	k.source, k.metrics.source = source, source
+	k.source = source
 	a.keeper.Store(k)
 	if err := k.delivery.begin(ctx, source); err != nil {
 		return err
@@ -126,7 +126,13 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 
 // tell is what the source calls after each change.
 func (k *keeper) tell(e renew.Event) {
-	k.metrics.count(e.Kind)
+	switch e.Kind {
+	case renew.Renewed, renew.Adopted:
+		k.metrics.renewals.WithLabelValues(string(e.Kind)).Inc()
+	case renew.Failed, renew.Lost:
+		k.metrics.renewals.WithLabelValues("failed").Inc()
+	case renew.Recovered:
+	}
 	select {
 	case k.changed <- struct{}{}:
 	default:
