@@ -25,12 +25,9 @@ STEPS     ?= $(STATES)
 # Flags of pkg/benchmarks: -short, -out.
 BENCHFLAGS ?=
 COVER_MIN ?= 90
-# What a program that imports pkg/esper may link besides the standard library and this module.
-SDK_MODULES := github.com/apapsch/go-jsonmerge/v2 github.com/cenkalti/backoff/v5 github.com/google/uuid \
-	github.com/oapi-codegen/runtime golang.org/x/oauth2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint fmt generate check deps fuzz bench cover vuln upstream spec-diff spec-diff-test \
+.PHONY: help quickstart test lint fmt generate check fuzz bench cover vuln upstream spec-diff spec-diff-test \
 	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test runbook-test nightly
 
 help: ## list the targets
@@ -94,18 +91,6 @@ check: ## fail if gen/ or openapi-3.1.yaml is not what the spec yields, or go.mo
 	bash .github/modules.sh check
 	cd pkg/stores/apiserver && $(GO) mod verify
 	cd api/conformance/ogen && $(GO) mod verify
-
-deps: ## fail if a program that imports pkg/esper would link more than the five modules it may
-	@for os in linux darwin windows; do \
-		found=$$(GOOS=$$os $(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}' ./pkg/esper) || exit 1; \
-		for module in $$(echo "$$found" | sort -u); do case ' $(SDK_MODULES) ' in \
-			*" $$module "*) echo "$$os $$module" ;; \
-			*) echo "$$os $$module: pkg/esper may not need this"; exit 1 ;; \
-		esac; done; \
-		std=$$(GOOS=$$os $(GO) list -deps ./pkg/esper) || exit 1; \
-		if echo "$$std" | grep -xE 'testing|net/http/httptest|encoding/gob'; then \
-			echo 'pkg/esper may not link what is for tests'; exit 1; fi; \
-	done
 
 # A time limit sometimes ends in "context deadline exceeded" although nothing was found (a race in Go's own
 # coordinator); a find always says where it was written. A number of tries has no such end.

@@ -2,6 +2,7 @@ package esper_test
 
 import (
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -60,20 +61,36 @@ func TestConnectionsAreKept(t *testing.T) {
 
 // TestDependencies limits the modules that a program links when it imports these packages.
 func TestDependencies(t *testing.T) {
-	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}"
+	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{else}}{{.ImportPath}}{{end}}" // .Module is nil for Go's own
 	five := []string{
 		"github.com/apapsch/go-jsonmerge/v2", "github.com/cenkalti/backoff/v5", "github.com/google/uuid",
 		"github.com/oapi-codegen/runtime", "golang.org/x/oauth2",
 	}
-	for _, name := range []string{".", "./renew", "./renew/sqlstore"} {
-		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", format, name).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		modules := strings.Fields(string(out))
-		slices.Sort(modules)
-		if modules = slices.Compact(modules); !slices.Equal(modules, five) {
-			t.Errorf("%s needs %q, want %q", name, modules, five)
+	forTests := []string{"testing", "net/http/httptest", "encoding/gob"}
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		for _, name := range []string{".", "./renew", "./renew/sqlstore"} {
+			cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", format, name)
+			cmd.Env = append(os.Environ(), "GOOS="+system)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var modules []string
+			for _, path := range strings.Fields(string(out)) {
+				if slices.Contains(forTests, path) {
+					t.Errorf("%s on %s links %s", name, system, path)
+				}
+				if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") && !slices.Contains(modules, path) {
+					modules = append(modules, path)
+				}
+			}
+			want := five
+			if system == "windows" && name != "." {
+				want = append(slices.Clone(five), "golang.org/x/sys") // locks of files
+			}
+			if slices.Sort(modules); !slices.Equal(modules, want) {
+				t.Errorf("%s on %s needs %q, want %q", name, system, modules, want)
+			}
 		}
 	}
 }
