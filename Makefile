@@ -197,9 +197,8 @@ explore: ## every order of events of renewing processes: two of them, then three
 mutations: ## change single lines of the policy, and want the exploration to find each (ten minutes and more)
 	$(GO) test -count=1 -tags mutations -run '^TestMutations$$' $(POLICY)
 
-lives: ## 200 programs that are killed while they renew, and some that are stopped (some two minutes)
-	ESPER_TEST_KILLS=100 $(GO) test -count=1 -tags slow \
-		-run '^(TestKilledAtRandom|TestProcessesRenewOnce|TestStopped)$$' ./pkg/esper/renew
+lives: ## 200 programs that are killed while they renew (some two minutes)
+	ESPER_TEST_KILLS=100 $(GO) test -count=1 -run '^(TestKilledAtRandom|TestProcessesRenewOnce)$$' ./pkg/esper/renew
 
 published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some two minutes)
 	ESPER_TEST_LIVES=10 $(GO) test -count=1 -run '^TestPublished$$' ./pkg/examples

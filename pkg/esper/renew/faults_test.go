@@ -142,26 +142,6 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
-// An answer from which no key could be read stays in the store when later attempts fail.
-func TestAnswerOutlivesFailures(t *testing.T) {
-	for _, answer := range []string{"half a key", "half a key\xff"} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, func(func() *http.Response) (*http.Response, error) { return reply(201, answer), nil })
-			wantKey(t, source, stubFirst)
-			synctest.Wait()
-			for _, f := range []func(func() *http.Response) (*http.Response, error){fails(500), fails(403)} {
-				server.fault = only("renew", f)
-				if n := renewFor(t, server, source, 3*time.Hour, time.Minute); n < 1 {
-					t.Fatal("no second renewal")
-				}
-				if d := stored(t, store); d.Answer != key(answer) {
-					t.Errorf("the answer is not in the store any more: %+v", d)
-				}
-			}
-		})
-	}
-}
-
 // The server replaces the key, and its answer is lost. Callers get the old key until the server has refused it for
 // the second time, a minute after the first.
 func TestLost(t *testing.T) {
@@ -225,28 +205,4 @@ func TestLost(t *testing.T) {
 			}
 		})
 	}
-}
-
-// After a renewal of unknown outcome, none is sent before a check, however long the server cannot be reached for it.
-func TestCheckIsNotPossible(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, _, source := advisory(t, nil)
-		server.fault = only("renew", func(func() *http.Response) (*http.Response, error) { return nil, errStub })
-		server.refuse = func(op string) error {
-			if op == "renew" || op == "list" {
-				return nil
-			}
-			return errRefused
-		}
-		if n := renewFor(t, server, source, day, time.Minute); n != 1 {
-			t.Errorf("%d renewals, want 1", n)
-		}
-		if err := source.Status().LastError; err == nil || !strings.Contains(err.Error(), "asking the server about the key") {
-			t.Error(err)
-		}
-		server.fault, server.refuse = nil, nil
-		if renewFor(t, server, source, 2*time.Hour, time.Minute); server.counted("renewed") != 1 {
-			t.Error("the key was not renewed after the server could be reached again")
-		}
-	})
 }

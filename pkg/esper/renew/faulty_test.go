@@ -3,10 +3,21 @@ package renew
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 )
 
 var errDisk = errors.New("no space left on device")
+
+// diskFullFor returns a function for faulty.set that fails the save of a document with the text, as if the disk were full.
+func diskFullFor(text string) func(data []byte) error {
+	return func(data []byte) error {
+		if strings.Contains(string(data), text) {
+			return errDisk
+		}
+		return nil
+	}
+}
 
 // faulty is a store that calls load before Load and save before Save, and returns their errors.
 type faulty struct {

@@ -27,12 +27,7 @@ func TestWrongRefusalsDestroyNothing(t *testing.T) {
 		}, "given"},
 		"a successor is stored": {func(t *testing.T, server *stub, store *faulty, _ *Source) { replaced(t, server, store) }, "other"},
 		"the new key is in memory alone": {func(t *testing.T, server *stub, store *faulty, daemon *Source) {
-			store.set(nil, func(data []byte) error {
-				if strings.Contains(string(data), `"key-1"`) {
-					return errDisk
-				}
-				return nil
-			})
+			store.set(nil, diskFullFor(`"key-1"`))
 			fault := server.fault
 			server.fault = nil
 			if err := daemon.Renew(t.Context()); !errors.Is(err, ErrNotSaved) {
@@ -223,12 +218,7 @@ func TestDailyJob(t *testing.T) {
 func TestCloseBeginsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
-		store.set(nil, func(data []byte) error {
-			if strings.Contains(string(data), `"key-`) {
-				return errDisk
-			}
-			return nil
-		})
+		store.set(nil, diskFullFor(`"key-`))
 		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) {
 			t.Fatal(err)
 		}
@@ -287,4 +277,3 @@ func TestNilContext(t *testing.T) {
 		})
 	}
 }
-

@@ -128,12 +128,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 					}
 					source := opened(t, server, store, opts...)
 					if moment == "unsaved" {
-						disk.set(nil, func(data []byte) error {
-							if strings.Contains(string(data), `"key-1"`) {
-								return errDisk
-							}
-							return nil
-						})
+						disk.set(nil, diskFullFor(`"key-1"`))
 					}
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()

@@ -120,23 +120,6 @@ func TestEarlyEndKeepsTheError(t *testing.T) {
 	})
 }
 
-// When the caller leaves, a renewal that has begun is finished, and its error is kept.
-func TestRenewalOfACallerWhoLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, _, source := advisory(t, func(act func() *http.Response) (*http.Response, error) {
-			time.Sleep(time.Second)
-			_ = act()
-			return nil, errStub
-		})
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
-		err := source.Renew(ctx)
-		if status := source.Status(); server.counted("renew") != 1 || err == nil || status.LastError == nil || !status.InDoubt {
-			t.Errorf("%d renewals, want 1; %v, %+v, want an error and a key in doubt", server.counted("renew"), err, status)
-		}
-	})
-}
-
 // A request through Transport ends with its context, also while the source looks into a 401.
 func TestRefusedRequestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

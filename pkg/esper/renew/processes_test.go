@@ -57,7 +57,9 @@ func TestProcessesRenewOnce(t *testing.T) {
 // TestKilledAtRandom kills processes at any moment while they renew the key again and again. A key is lost only
 // if no process has received it.
 func TestKilledAtRandom(t *testing.T) {
-	notShort(t)
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
 	kills := 20 // for each kind of server; set ESPER_TEST_KILLS for more
 	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
 		kills = n

@@ -111,39 +111,3 @@ func TestNoSecretShows(t *testing.T) {
 		}
 	}
 }
-
-// A key whose only copy is in memory is never lost, also if the server refuses it: callers get the server's 401. The source
-// still uses a key that an operator stores.
-func TestUnsavedKeyIsNeverLost(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		store.set(nil, func(data []byte) error {
-			if strings.Contains(string(data), `"key-1"`) {
-				return errDisk
-			}
-			return nil
-		})
-		wantKey(t, source, stubFirst)
-		time.Sleep(2 * time.Minute)
-		wantKey(t, source, "key-1")
-		server.revoke()
-		for range 5 {
-			_, _ = get(t, source, server, http.MethodGet)
-			time.Sleep(time.Minute)
-		}
-		if status, err := get(t, source, server, http.MethodGet); status != 401 {
-			t.Fatal(status, err)
-		}
-		if n := renewFor(t, server, source, day, time.Minute); n != 0 || source.Status().Lost || source.Status().Saved {
-			t.Errorf("%d renewals after the key was refused, want none: %+v", n, source.Status())
-		}
-		server.revoke("operator")
-		put(t, store, living("operator", 90*day))
-		for range 60 { // the server is asked about that key once the pause is over
-			time.Sleep(time.Minute)
-			_, _ = source.Token()
-		}
-		wantKey(t, source, "operator")
-	})
-}

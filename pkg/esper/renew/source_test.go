@@ -70,26 +70,6 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 	})
 }
 
-func TestRenewalCompletesWithoutItsCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source := opened(t, server, store)
-		time.Sleep(90*day - 4*time.Minute)
-		server.fault = hang(20 * time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := source.TokenContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("got %v", err)
-		}
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if d := stored(t, store); d.Key != key("key-1") {
-			t.Errorf("stored: %s", d.Key.Reveal())
-		}
-		wantKey(t, source, "key-1")
-	})
-}
-
 // Without Run, one caller waits for the renewal, ten seconds at most. The others get the valid key at once. After
 // a failure, no caller waits until the pause is over.
 func TestOneCallerWaits(t *testing.T) {

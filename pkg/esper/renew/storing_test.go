@@ -38,12 +38,7 @@ func TestStoringFailsForLong(t *testing.T) {
 		var told recorder
 		var log strings.Builder
 		server, store, source := advisory(t, nil, told.option(), logTo(&log))
-		store.set(nil, func(data []byte) error {
-			if strings.Contains(string(data), `"key-1"`) {
-				return errDisk
-			}
-			return nil
-		})
+		store.set(nil, diskFullFor(`"key-1"`))
 		begun := time.Now()
 		err := source.RenewIfDue(t.Context())
 		if !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || time.Since(begun) > 3*time.Minute {
@@ -101,40 +96,6 @@ func TestStoringFailsAlways(t *testing.T) {
 	})
 }
 
-// If an attempt could not be noted in the store, the process still remembers it, and checks the key before it renews
-// again.
-func TestNoCheckIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(3*time.Hour), &faulty{Store: Memory()}
-		server.keepOld = true
-		source := opened(t, server, store)
-		store.set(nil, func([]byte) error { return errDisk })
-		time.Sleep(3*time.Hour - time.Minute)
-		down := false
-		server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-			if op == "renew" {
-				down = true
-				return nil, errStub
-			}
-			if down {
-				return reply(503, ""), nil
-			}
-			return act(), nil
-		}
-		_, _ = source.Token()
-		if n := server.counted("renew"); n != 1 {
-			t.Fatalf("%d renewals in the mandatory window, want 1", n)
-		}
-		store.set(nil, nil)
-		if n := renewFor(t, server, source, 2*time.Hour, 10*time.Second); n != 0 {
-			t.Errorf("%d renewals, want none before a check", n)
-		}
-		if a := stored(t, store).Attempt; a.ID == "" {
-			t.Error("the attempt is not noted after the store can be written again")
-		}
-	})
-}
-
 // While a store cannot be read, the key is renewed only in its last minutes, the store is not overwritten, and
 // the key is not given up. If the store is empty, the key is saved there again.
 func TestStoreUnreadable(t *testing.T) {
@@ -184,50 +145,51 @@ func overwrite(s Store, text string) {
 	_, _ = s.Save(context.Background(), []byte(text), version)
 }
 
-// During a renewal, another process overwrites the document, and with it the note of the attempt, with another key.
-// The source takes over that key if it works.
-func TestLoser(t *testing.T) {
-	for name, test := range map[string]struct {
-		other   string // the key that the other process stores; "other" works, "dead" does not
-		renewal func(act func() *http.Response) (*http.Response, error)
-		want    string
-	}{
-		"both renewed":     {"other", func(act func() *http.Response) (*http.Response, error) { return act(), nil }, "other"},
-		"the other died":   {"dead", func(act func() *http.Response) (*http.Response, error) { return act(), nil }, "key-1"},
-		"refused":          {"other", fails(403), "other"},
-		"unauthorized":     {"other", fails(401), "other"},
-		"outcome unknown":  {"other", fails(500), "other"},
-		"answer unread":    {"other", func(func() *http.Response) (*http.Response, error) { return reply(201, "x"), nil }, "other"},
-		"old key replaced": {"other", func(func() *http.Response) (*http.Response, error) { return nil, errStub }, "other"},
+// An old document comes back, from a backup or from a delayed write. The source goes on using the new key, which a renewal or
+// a person has brought, and stores it again.
+func TestOldDocumentComesBack(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, server *stub, source *Source) string{
+		"renewed": func(t *testing.T, _ *stub, source *Source) string {
+			if err := source.Renew(t.Context()); err != nil {
+				t.Error(err)
+			}
+			return "key-1"
+		},
+		"renewed, and the old key works": func(t *testing.T, server *stub, source *Source) string {
+			server.keepOld = true
+			if err := source.Renew(t.Context()); err != nil {
+				t.Error(err)
+			}
+			return "key-1"
+		},
+		"adopted": func(t *testing.T, server *stub, source *Source) string {
+			server.revoke("given")
+			if err := source.Adopt(t.Context(), key("given")); err != nil {
+				t.Error(err)
+			}
+			return "given"
+		},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, nil)
-			server.keepOld = name != "old key replaced"
-			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-				put(t, store, living(test.other, 90*day))
-				if test.other == "other" {
-					server.mu.Lock()
-					server.add("other")
-					if !server.keepOld {
-						delete(server.keys, stubFirst)
+		for _, later := range []time.Duration{0, 7 * day} {
+			synctest.Test(t, func(t *testing.T) {
+				server, store := newStub(90*day), Memory()
+				source := opened(t, server, store)
+				old, _, _ := store.Load(t.Context())
+				want := replace(t, server, source)
+				time.Sleep(later)
+				overwrite(store, string(old))
+				for range 30 {
+					time.Sleep(time.Minute)
+					wantKey(t, source, want)
+					if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
+						t.Errorf("%s: a request after the old document came back: %d, %v", name, status, err)
 					}
-					server.mu.Unlock()
 				}
-				return test.renewal(act)
+				if d := stored(t, store); d.Key != key(want) || server.counted("renew") > 1 {
+					t.Errorf("%s: %+v is stored, want %s; %d renewals", name, d, want, server.counted("renew"))
+				}
 			})
-			_, _ = source.Token()
-			time.Sleep(4 * time.Minute)
-			_, _ = source.Token()
-			if d := stored(t, store); d.Key != key(test.want) || d.Attempt.ID != "" {
-				t.Errorf("%s: stored %s, attempt %v", name, d.Key.Reveal(), d.Attempt)
-			}
-			server.fault = nil
-			time.Sleep(11 * time.Minute)
-			if !works(server, source) {
-				t.Errorf("%s: %v", name, source.Status().LastError)
-			}
-			wantKey(t, source, test.want)
-		})
+		}
 	}
 }
 
