@@ -20,7 +20,7 @@ type answer struct {
 	key        Secret      // the new key, in an answer to a renewal
 	header     http.Header // what may be shown of the header
 	retryAfter time.Duration
-	front      string // for a 401 or 403: how whoever answered shows itself in the header
+	front      string // for a 401 or 403: the first words of Www-Authenticate and Server, which tell who answered
 	own        bool   // the request was the attempt's own, not one that a middleware made
 	made       bool   // a middleware made the answer itself
 }
@@ -66,6 +66,7 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 			"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset":
 		default:
 			delete(got.header, name)
+			continue
 		}
 		for i, value := range values {
 			values[i] = shown(value, secrets...)

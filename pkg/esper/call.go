@@ -20,7 +20,7 @@ type operation struct {
 	name    string
 	path    string // relative to the base URL and without ids, for the log
 	renewal bool   // the answer holds a new key
-	// request builds the request with the generated code. Key is that of the call.
+	// request builds the request with the generated code. Key is that of the attempt.
 	request func(server string, key Secret) (*http.Request, error)
 }
 
@@ -100,11 +100,7 @@ func (op operation) retryable(r result) bool {
 	case r.success():
 		return !errors.Is(r.err, ErrResponseTooLarge)
 	}
-	passing := []int{
-		0, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout,
-	}
-	return slices.Contains(passing, r.status) || errors.Is(r.err, ErrGateway)
+	return slices.Contains([]int{0, 429, 500, 502, 503, 504}, r.status) || errors.Is(r.err, ErrGateway)
 }
 
 // sleep waits for d. It returns an error when ctx ends, and at once if the deadline of ctx comes before d is over.

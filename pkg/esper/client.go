@@ -29,16 +29,13 @@ type Client struct {
 }
 
 // New returns a client for environment, which is a tenant name ("foo") or a base URL
-// ("https://foo-api.esper.cloud/api"). The client gets its key from tokens; use [APIKey] for a key that does not
-// change. New sends nothing.
-//
-// The client asks the source for a token before each attempt, and returns an error of the source as it is. If the
-// source has any of these methods, the client uses them too:
+// ("https://foo-api.esper.cloud/api"). New sends nothing. The client asks tokens, a source such as [APIKey], for a key
+// before each attempt. If the source has any of these methods, the client uses them too:
 //
 //   - TokenContext(context.Context) (*oauth2.Token, error) is called in place of Token. It gets the context of the
 //     call, so that waiting for a key ends with the call.
-//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once in a call, after a 401, with the
-//     token that the server refused. If Reject returns a different token, a call that only reads sends its request
+//   - Reject(context.Context, *oauth2.Token) (*oauth2.Token, error) is called once in a call, after a 401, [ErrGateway]
+//     too, with the token that was sent. If Reject returns a different token, a call that only reads sends its request
 //     again with that token.
 //   - Server() *url.URL returns the base URL that the source's key belongs to. New refuses any other environment. Nil
 //     allows every environment.
@@ -126,6 +123,7 @@ func (c *Client) describe(_ context.Context, req *http.Request) error {
 type doer struct{ client *Client }
 
 func (d doer) Do(req *http.Request) (*http.Response, error) {
+	defer closeBody(req)
 	source := d.client.source
 	token, err := source.get(req.Context())
 	if err != nil {

@@ -192,7 +192,7 @@ func (e *APIError) hint() string {
 	case body.IsHTML(e.Body):
 		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login " +
 			"page), or the base URL leads elsewhere"
-	case code == http.StatusBadRequest && slices.Contains(append(e.Details, e.Message), redact.Withheld):
+	case code == http.StatusBadRequest && strings.Contains(e.Message+strings.Join(e.Details, ""), redact.Withheld):
 		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and " +
 			"the newest"
 	case code == http.StatusUnauthorized:
@@ -294,6 +294,5 @@ func (e *RenewalError) Unwrap() error { return e.Err }
 // Timeout reports whether the cause was a timeout.
 func (e *RenewalError) Timeout() bool { return timeout(e.Err) }
 
-// Format prints e.Error() for every verb: %+v would print Body, which may hold a key. The receiver is a value so that
-// RenewalError and *RenewalError are both covered.
+// Format prints e.Error() for every verb, as that of APIError does, because Body may hold a key.
 func (e RenewalError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }

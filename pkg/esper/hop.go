@@ -25,8 +25,8 @@ import (
 // sealed stands in a URL until the last hop puts the access token there.
 const sealed = "access_token=sealed"
 
-// attempt is one attempt to send a request. It is also the context of the request: in this way the secrets get past the
-// middleware to the last hop, and the answer gets back.
+// attempt is one attempt to send a request. newAttempt makes it the context of that request too: the hop finds it there
+// under attemptKey. In this way the secrets get past the middleware to the hop, and the answer gets back.
 type attempt struct {
 	context.Context // with the time limit of one attempt
 	cancel          context.CancelFunc
@@ -41,7 +41,7 @@ type attempt struct {
 	maybeSent       atomic.Bool     // a server may have got the request that is sent once
 
 	mu      sync.Mutex // guards what follows; held while a request is sent that is sent once
-	over    bool       // that request was sent, or the middleware has returned: none may begin any more
+	over    bool       // that request was sent, or the middleware has returned: it may not be sent any more
 	renewed *answer    // the server's answer to that request; nil unless the request may have arrived
 	answers []*answer  // to all other requests
 }
@@ -96,9 +96,9 @@ func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessT
 
 // send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
 // that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that
-// the middleware returned, or the middleware's own response if there is none.
+// the middleware returned, or the middleware's own response or error if there is none.
 func (a *attempt) send(chain http.RoundTripper) *answer {
-	resp, err := roundTrip(chain, a.request)
+	resp, err := a.roundTrip(chain)
 	a.mu.Lock() // waits for a request that has begun
 	a.over = true
 	got := a.renewed
@@ -123,15 +123,16 @@ func (a *attempt) send(chain http.RoundTripper) *answer {
 	return got
 }
 
-// roundTrip calls the middleware, and turns a panic or a nil response into an error, so that no answer that has arrived
-// is lost.
-func roundTrip(chain http.RoundTripper, req *http.Request) (resp *http.Response, err error) {
+// roundTrip sends the request through the middleware, and turns a panic or a nil response into an error, so that no
+// answer that has arrived is lost.
+func (a *attempt) roundTrip(chain http.RoundTripper) (resp *http.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			resp, err = nil, &transportError{text: redact.Text(fmt.Sprintf("a middleware panicked: %v", p)), permanent: true}
+			text := redact.Text(fmt.Sprintf("a middleware panicked: %v", p), a.secrets()...)
+			resp, err = nil, &transportError{text: text, permanent: true}
 		}
 	}()
-	resp, err = chain.RoundTrip(req)
+	resp, err = chain.RoundTrip(a.request)
 	switch {
 	case err != nil:
 		return nil, err
@@ -149,7 +150,7 @@ type hop struct {
 	base   *url.URL        // the only server that may get the key
 	pooled *http.Transport // for requests that may arrive twice
 	single *http.Transport // a new HTTP/1.1 connection each time
-	silent atomic.Bool     // a request over pooled has timed out: its connection may be dead without a sign
+	silent atomic.Bool     // a request over pooled has timed out: the next goes over single, and empties the pool
 }
 
 func (h *hop) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -191,7 +192,7 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	defer a.mu.Unlock()
 	switch err := req.Context().Err(); {
 	case a.over:
-		return refuse(req, "a middleware repeated a renewal, whose first sending may have been processed", nil)
+		return refuse(req, "a middleware repeated a renewal, or another request that is sent once", nil)
 	case req.Method != a.method, req.URL.Path != a.path, !a.param.IsZero() && !strings.Contains(req.URL.RawQuery, sealed):
 		return refuse(req, "a middleware changed a renewal, or sent another request that is not safe (RFC 9110)", nil)
 	case err != nil: // a middleware gave up before
@@ -212,7 +213,7 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	got := a.exchange(h.single, req, out)
 	if got.status == 0 {
 		h.single.CloseIdleConnections() // ends the dial, which net/http would otherwise go on with
-		a.over = a.maybeSent.Load()
+		a.over = a.maybeSent.Load()     // nothing was sent: a middleware may try again
 	}
 	if a.over {
 		a.renewed = got
@@ -225,7 +226,7 @@ func isSafe(method string) bool {
 	return slices.Contains([]string{"", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace}, method)
 }
 
-// detached ends with the attempt, and has the values of another context.
+// detached ends with the attempt, whatever ends another context, whose values it has.
 type detached struct {
 	*attempt
 	values context.Context

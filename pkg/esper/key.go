@@ -100,7 +100,9 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 	if t, ok := tokens.(interface {
 		Reject(context.Context, *oauth2.Token) (*oauth2.Token, error)
 	}); ok {
-		s.reject = t.Reject
+		s.reject = func(ctx context.Context, old *oauth2.Token) (*oauth2.Token, error) {
+			return checked(t.Reject(ctx, old))
+		}
 	}
 	if t, ok := tokens.(interface {
 		RenewToken(context.Context, RenewRequest) (*RenewedToken, error)
@@ -112,12 +114,17 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 
 // get asks the source for a token that can be sent.
 func (s source) get(ctx context.Context) (*oauth2.Token, error) {
-	token, err := s.token(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case token == nil:
-		return nil, invalid("the token source returned neither a token nor an error")
+	token, err := checked(s.token(ctx))
+	if token == nil && err == nil {
+		err = invalid("the token source returned neither a token nor an error")
 	}
-	return token, checkKey(token.AccessToken, "the key from the token source")
+	return token, err
+}
+
+// checked refuses a token that cannot be sent.
+func checked(token *oauth2.Token, err error) (*oauth2.Token, error) {
+	if err == nil && token != nil {
+		err = checkKey(token.AccessToken, "the key from the token source")
+	}
+	return token, err
 }

@@ -237,6 +237,7 @@ func TestNetworkErrors(t *testing.T) {
 		req.Header["X-Bad"] = []string{"a\nb"}
 		return next.RoundTrip(req)
 	})
+	oldTLS := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
 	on, boom := esper.WithTransport, errors.New("boom")
 	for name, tc := range map[string]struct {
 		environment string
@@ -252,6 +253,7 @@ func TestNetworkErrors(t *testing.T) {
 		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
 		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
 		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, false},
+		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, false},
 		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, false},
 		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
 		"proxy, 502":        {"foo", on(proxy(502)), "answered CONNECT with 502", 3, false},

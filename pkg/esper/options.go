@@ -56,7 +56,8 @@ func WithMiddleware(middleware ...func(http.RoundTripper) http.RoundTripper) Opt
 }
 
 // WithTimeout limits the time of one attempt, including the reading of the body. The default is 30 s. It must be
-// positive. The context of a call limits all its attempts and waits together.
+// positive. The context of a call limits all its attempts and waits together. A request that is sent once gets 5 s more
+// if the process was stopped meanwhile, so that an answer that has arrived is read.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) { s.timeout = d }
 }
@@ -93,7 +94,7 @@ func WithInsecureHTTP() Option {
 // MaxAttempts does not count the requests that net/http repeats by itself: a GET on a connection that the server had
 // closed, and over HTTP/2 a GET that the server refused. [WithTimeout] limits those repetitions.
 type Retry struct {
-	MaxAttempts int           // including the first; default 4, and 1 means no retry
+	MaxAttempts int           // including the first; default 4; 1: none is repeated, except once after Reject (see New)
 	MinWait     time.Duration // the bound of the first wait; default 250 ms, or MaxWait if that is less
 	MaxWait     time.Duration // the bound of every wait; default 30 s, or MinWait if that is more
 }

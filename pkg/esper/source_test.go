@@ -125,12 +125,13 @@ func TestSourceLearnsOfA401(t *testing.T) {
 		sent     string
 		want     error
 	}{
-		"another key":             {renewing{next: "good-key"}, 4, "old-key good-key", nil},
-		"another key, no retries": {renewing{next: "good-key"}, 1, "old-key good-key", nil},
-		"another bad key":         {renewing{next: "older-key"}, 4, "old-key older-key", esper.ErrUnauthorized},
-		"the same key":            {renewing{}, 4, "old-key", esper.ErrUnauthorized},
-		"an error":                {renewing{err: errLost}, 4, "old-key", errLost},
-		"a gateway's":             {renewing{next: "good-key"}, 1, "gateway-key good-key", nil},
+		"another key":               {renewing{next: "good-key"}, 4, "old-key good-key", nil},
+		"another key, no retries":   {renewing{next: "good-key"}, 1, "old-key good-key", nil},
+		"another bad key":           {renewing{next: "older-key"}, 4, "old-key older-key", esper.ErrUnauthorized},
+		"the same key":              {renewing{}, 4, "old-key", esper.ErrUnauthorized},
+		"a key that cannot be sent": {renewing{next: "bad\nkey"}, 4, "old-key", esper.ErrInvalidArgument},
+		"an error":                  {renewing{err: errLost}, 4, "old-key", errLost},
+		"a gateway's":               {renewing{next: "good-key"}, 1, "gateway-key good-key", nil},
 	} {
 		p := knows(t, "good-key")
 		tc.source.key, _, _ = strings.Cut(tc.sent, " ")

@@ -13,10 +13,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/internal/redact"
 )
 
-// TokenInfo is what the server knows of a key, with the fields of [gen.TokenInfoV1]: ID, Enterprise, DeveloperApp,
-// User, Scope, Token, SourceRefreshToken, ExpiresAt, CreatedOn and UpdatedOn. ID and Enterprise are always set. Any
-// other field is zero if the server did not send it, or sent it in an unknown form. Token and SourceRefreshToken are
-// secrets. A zero ExpiresAt means that the server does not say when the key ends, not that it never does.
+// TokenInfo is what the server knows of a key. ID and Enterprise are always set. Any other field is zero if the server
+// did not send it, or sent it in an unknown form. Token and SourceRefreshToken are secrets. A zero ExpiresAt means that
+// the server does not say when the key ends, not that it never does.
 type TokenInfo = gen.TokenInfoV1
 
 // TokenInfo returns what the server knows of the client's key (GET /v1/token-info/).
@@ -62,22 +61,21 @@ type RenewRequest struct {
 	AccessToken    Secret // the key to renew; zero means the client's own, the usual case
 }
 
-// RenewedToken is a new key, with the fields of [gen.TokenRenewV0]: ID, Enterprise, DeveloperApp, User, Scope, Token,
-// ExpiresAt, CreatedOn and UpdatedOn. Token is always set; any other field may be zero, and all of them are if the
-// answer was malformed or cut short. If ExpiresAt is zero, ask [Client.TokenInfo] with the new key.
+// RenewedToken is a new key. Token is always set; any other field may be zero, and all of them are if the answer was
+// malformed or cut short. If ExpiresAt is zero, ask [Client.TokenInfo] with the new key.
 type RenewedToken = gen.TokenRenewV0
 
 // RenewToken exchanges a key for a new one (POST …/renew-token/) and returns the new one. Store it before you do
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
 // A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is malformed or cut
-// short, and whatever a middleware returns. Every failure after the arguments were accepted is a [*RenewalError], also
-// when the context ends during the call. Its Outcome says whether the server may have replaced the old key. Bad
-// arguments are [ErrInvalidArgument].
+// short, and whatever a middleware returns. In a malformed answer, a token is taken only if no other is in it. Every
+// failure after the arguments were accepted is a [*RenewalError], also when the context ends during the call. Its
+// Outcome says whether the server may have replaced the old key. Bad arguments are [ErrInvalidArgument].
 //
 // The request goes over a new connection. It is sent again only if no connection was made, or the server answered 429,
 // because then the key was not renewed. If the client's token source has a RenewToken method (see [New]), that method
-// is called for the source's own key.
+// is called for the source's own key, and its error is returned as it is.
 func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken, error) {
 	if ctx == nil {
 		return nil, errNilContext
@@ -91,7 +89,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 		return nil, err
 	}
 	if c.source.renew != nil {
-		own, err := c.source.get(ctx)
+		own, err := c.source.get(ctx) // only to compare
 		if err != nil {
 			return nil, &RenewalError{Outcome: OutcomeNotRenewed, Err: err}
 		}
@@ -132,8 +130,8 @@ func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secre
 		if r.err == nil {
 			failed.Err = r.unreadable("no usable token")
 		}
-	// Neither a redirect shows that nothing was renewed, because frameworks often redirect after a POST that they have
-	// processed, nor 408, which gateways send when a server did not answer in time, nor any other answer of a gateway.
+	// All else stays OutcomeUnknown, its zero value: a redirect, because frameworks often redirect after a POST that they
+	// have processed; 408, which gateways send when a server did not answer in time; ErrGateway; and 5xx.
 	case r.status == 0 && !r.maybeSent,
 		r.status/100 == 4 && r.status != http.StatusRequestTimeout && !errors.Is(r.err, ErrGateway):
 		failed.Outcome = OutcomeNotRenewed
@@ -144,9 +142,8 @@ func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secre
 // PersonalAccessToken is a key with an ID and a name. A renewal replaces the key; ID and name stay. Esper declares
 // personal access tokens as the successor of its two token endpoints.
 //
-// The type has the fields of [gen.PersonalAccessToken]: ID, Name, Description, Prefix, Token, CreatedAt, UpdatedAt,
-// ExpiryAt, LegacyTokenID and LegacyDeveloperAppID. Any of them may be zero. Token is the key and Prefix its beginning,
-// so both are secrets. ExpiryAt is a number in a unit that Esper does not name, or "-1" for never.
+// Any field may be zero. Token is the key and Prefix its beginning, so both are secrets. ExpiryAt is a number in a unit
+// that Esper does not name, or "-1" for never.
 //
 // Experimental: the authors of this package have not seen the server answer. Esper's description may turn out to be
 // wrong, and this type, [Client.ListPersonalAccessTokens] and [Client.RenewPersonalAccessToken] may change.
@@ -177,7 +174,7 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 		List json.RawMessage `json:"personal_access_tokens"`
 	}
 	var items []json.RawMessage
-	if json.Unmarshal(r.body, &found) != nil || found.List == nil || json.Unmarshal(found.List, &items) != nil {
+	if json.Unmarshal(body.Trim(r.body), &found) != nil || found.List == nil || json.Unmarshal(found.List, &items) != nil {
 		return nil, r.unreadable("no list of personal access tokens")
 	}
 	list := make([]PersonalAccessToken, len(items))

@@ -101,7 +101,9 @@ func What(body []byte) string {
 		return "the body is an HTML page; perhaps the base URL leads to something else, or a login page stands in front"
 	case b[0] != '{':
 		return "the body is no JSON object; perhaps the base URL leads to something else"
-	case len(b) <= MaxDocument && !json.Valid(b):
+	case len(b) > MaxDocument:
+		return "the body is over 64 KiB, too much for one key; perhaps the base URL leads to something else"
+	case !json.Valid(b):
 		return "the body is malformed or cut short"
 	}
 	return ""

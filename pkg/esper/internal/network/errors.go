@@ -22,7 +22,6 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
 		dns       *net.DNSError
 		op        *net.OpError
 		roots     x509.SystemRootsError
@@ -46,9 +45,9 @@ func Kind(err error) (hint string, permanent bool, kind error) {
 			return "check the base URL: the port speaks http, not https", true, kind
 		}
 		return "check the base URL's port", true, record
-	case errors.As(err, &alert):
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // how crypto/tls names an alert
 		return "the two sides agree on no way to speak TLS; check the base URL, and MinVersion and certificates in " +
-			"WithTransport's TLSClientConfig", true, alert
+			"WithTransport's TLSClientConfig", true, op
 	case errors.As(err, &op) && op.Op == "proxyconnect":
 		return "the proxy, not Esper, cannot be reached; check HTTP_PROXY and HTTPS_PROXY, in which special characters of " +
 			"a password are percent-encoded (%23 for #)", false, op

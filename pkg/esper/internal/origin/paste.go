@@ -35,7 +35,7 @@ var mistakes = sync.OnceValue(func() (all []mistake) {
 		"is a placeholder, or a text in which a log has hidden the secret; pass the real one")
 	add(true, `(?i)^(authorization[ :]|(x-[a-z-]+|api-?key|bearer):|[a-z][a-z-]*: |curl )`,
 		"is a header line, or a command with one; pass the key alone")
-	add(true, `(?i)^((bearer|token|api-?key|basic|jwt) |(bearer|basic)$)`,
+	add(true, `(?i)^((token|api-?key|basic|jwt) |(bearer|basic)$)`,
 		"begins with the name of a scheme, such as Bearer, which is added here; pass the key alone")
 	add(true, `(?i)^([a-z][a-z0-9+.-]*://|(file|arn|vault):)`,
 		"is a URL, or another name of a place; pass the key that is to be found there")
