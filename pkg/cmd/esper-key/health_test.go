@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -179,30 +178,30 @@ func (l *listening) wants(path, text string) {
 	}
 }
 
-// TestStuck: if the renewal does not come round, /healthz and the watchdog say so.
+// TestStuck: if the renewal does not come round, /healthz says so, and the watchdog is not served any more.
 func TestStuck(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	told := listen(t, socket)
+	t.Setenv("NOTIFY_SOCKET", socket)
 	synctest.Test(t, func(t *testing.T) {
 		server := espertest.NewServer(t)
 		source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())),
 			renew.WithClientOptions(esper.WithTransport(server.Transport())))
 		must(t, err)
 		defer func() { _ = source.Close() }()
-		k := &keeper{source: source}
+		k := &keeper{source: source, notify: newNotifier(nil)}
 		k.metrics = newMetrics(k)
-		status := func() int {
-			w := httptest.NewRecorder()
-			k.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil))
-			return w.Code
-		}
-		time.Sleep(4 * time.Minute)
-		if got := status(); got != http.StatusOK {
-			t.Errorf("%d after four minutes", got)
-		}
-		time.Sleep(2 * time.Minute)
-		if got := status(); got != http.StatusServiceUnavailable || k.stuck() == "" {
-			t.Errorf("%d after six minutes without Run, want 503", got)
-		}
+		go k.watch(t.Context())
+		time.Sleep(4*time.Minute + time.Second)
+		k.says(t, "/healthz", http.StatusOK, "ok")
+		time.Sleep(6 * time.Minute) // nothing calls Run
+		k.says(t, "/healthz", http.StatusServiceUnavailable, "the renewal has not come round")
+		k.notify.send("the end")
 	})
+	eventually(t, "systemd is told the end", func() bool { return strings.Contains(told(), "the end") })
+	if n := strings.Count(told(), "WATCHDOG=1"); n != 5 {
+		t.Errorf("the watchdog was served %d times, want 5, in as many minutes", n)
+	}
 }
 
 // TestLogQueue: nobody waits for the log, and it tells how much of it was dropped.

@@ -293,21 +293,16 @@ func TestRunBegins(t *testing.T) {
 	o.run("run").wants(exitPerson, "there is no key yet")
 	o.run("run", "--key-file", filepath.Join(o.folder, "gone")).wants(exitPerson, "there is no key yet")
 	key := filepath.Join(o.folder, "first")
-	write(t, key, o.server.Token()+"\n")
-	for range 2 {
+	for _, before := range []func(){
+		func() { write(t, key, o.server.Token()+"\n") }, func() { write(t, key, "") }, func() { must(t, os.Remove(key)) },
+	} {
+		before()
 		s := o.start("--key-file", key)
 		s.says("keeps the key renewed")
 		if code := s.stop(syscall.SIGTERM); code != 0 {
 			t.Errorf("run ended with %d: %s", code, s.text())
 		}
 		o.token()
-		write(t, key, "")
-	}
-	_ = os.Remove(key)
-	s := o.start("--key-file", key)
-	s.says("keeps the key renewed")
-	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("run ended with %d: %s", code, s.text())
 	}
 	o.run("run", "--write-token", filepath.Join(os.DevNull, "token")).wants(exitFailed, "--write-token")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
