@@ -409,7 +409,7 @@ func TestMiddlewareSeesListedHeaders(t *testing.T) {
 	delete(seen, "Date")
 	delete(seen, "Content-Length")
 	want := "map[Content-Type:[application/json] Ratelimit:[limit=1] Retry-After:[7] X-Ratelimit-Remaining:[3] " +
-		"X-Request-Id:[[withheld: the server's text repeats the key and is not shown]]]"
+		"X-Request-Id:[[withheld: the text repeats the key and is not shown]]]"
 	if got := fmt.Sprint(seen); got != want {
 		t.Errorf("a middleware sees %s\nwant %s", got, want)
 	}

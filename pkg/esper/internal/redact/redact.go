@@ -11,7 +11,7 @@ import (
 )
 
 // Withheld replaces a text that repeats a known key.
-const Withheld = "[withheld: the server's text repeats the key and is not shown]"
+const Withheld = "[withheld: the text repeats the key and is not shown]"
 
 const (
 	// MaxText is how many bytes are shown of a text, MaxDetail how many of each text in a list.
