@@ -20,7 +20,7 @@ import (
 )
 
 // here runs a command in this process, with the server in memory, so that both have the clock of a bubble.
-func (o *operator) here(a *app, ctx context.Context, args ...string) *result {
+func (o *operator) here(ctx context.Context, a *app, args ...string) *result {
 	o.t.Helper()
 	var stdout, stderr bytes.Buffer
 	a.stderr, a.clientOptions = &stderr, []esper.Option{esper.WithTransport(o.server.Transport())}
@@ -34,7 +34,7 @@ func (o *operator) keeps(args ...string) (k *keeper, stop func()) {
 	o.t.Helper()
 	a, ended := new(app), make(chan *result)
 	ctx, cancel := context.WithCancel(o.t.Context())
-	go func() { ended <- o.here(a, ctx, append([]string{"run"}, args...)...) }()
+	go func() { ended <- o.here(ctx, a, append([]string{"run"}, args...)...) }()
 	synctest.Wait()
 	if k = a.keeper.Load(); k == nil {
 		o.t.Fatal((<-ended).stderr)
@@ -72,7 +72,7 @@ func TestAgreement(t *testing.T) {
 		time.Sleep(minute)
 		path := filepath.Join(o.folder, "next")
 		write(o.t, path, o.server.NewKey())
-		o.here(new(app), o.t.Context(), "adopt", "--key-file", path).wants(0)
+		o.here(o.t.Context(), new(app), "adopt", "--key-file", path).wants(0)
 	}
 	backup := ""
 	for name, test := range map[string]struct {
@@ -132,7 +132,7 @@ func TestAgreement(t *testing.T) {
 				o := newOperator(t)
 				key := filepath.Join(o.folder, "first")
 				write(t, key, o.server.Token())
-				o.here(new(app), t.Context(), "adopt", "--key-file", key).wants(0)
+				o.here(t.Context(), new(app), "adopt", "--key-file", key).wants(0)
 				if test.before != nil {
 					test.before(o)
 				}
@@ -159,7 +159,7 @@ func TestAgreement(t *testing.T) {
 					command string
 					code    int
 				}{{"show", test.show}, {"check", test.check}, {"token", test.token}, {"renew", test.renew}} {
-					r := o.here(new(app), t.Context(), tc.command)
+					r := o.here(t.Context(), new(app), tc.command)
 					if r.wants(tc.code); tc.code != 0 {
 						r.wants(tc.code, test.says)
 						continue

@@ -74,9 +74,9 @@ func (d *delivery) begin(ctx context.Context, source *renew.Source) error {
 // deliver makes the file hold the key in use, and runs the program once for each new key. It is called after each change
 // and once a minute: so it does again what failed, and writes a file again that somebody removed.
 func (d *delivery) deliver(ctx context.Context, source *renew.Source) error {
-	token, err := source.TokenContext(ctx)
-	if err != nil {
-		return nil // there is no key to deliver, which run says by itself
+	token, _ := source.TokenContext(ctx)
+	if token == nil { // there is no key to deliver, which run says by itself
+		return nil
 	}
 	key := nameOf(source.Status())
 	if d.file != nil {

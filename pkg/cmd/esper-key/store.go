@@ -122,7 +122,7 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, opts []sqlstore.Option, makeTable 
 	store, err := sqlstore.New(db, d, opts...)
 	if err == nil && makeTable {
 		// This fails for a user who may only read. If the table is missing, renew.Open says so.
-		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...)) //nolint:gosec // Schema quotes the name
+		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(d, opts...))
 	}
 	if err != nil {
 		closeDB()
