@@ -159,6 +159,10 @@ func TestBadIDs(t *testing.T) {
 			}
 		}
 	}
+	for id, expiry := range map[string]int64{"": -1, "canary-made-up": -1, tokenID: 0, strings.ToUpper(tokenID): -2} {
+		_, err := c.RenewPersonalAccessToken(t.Context(), id, expiry)
+		checkRefused(t, fmt.Sprintf("%q, %d", id, expiry), err, "", "")
+	}
 	wantCount(t, "requests", p.count.Load(), 0)
 	upper := renewal("good")
 	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)

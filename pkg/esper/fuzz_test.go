@@ -1,6 +1,7 @@
 package esper_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,18 +61,20 @@ func FuzzErrorBody(f *testing.F) {
 	})
 }
 
-// FuzzPersonalAccessTokens lets a server answer the two operations with any body.
-func FuzzPersonalAccessTokens(f *testing.F) {
+// FuzzAnswers lets a server answer a renewal, and a request for the list of personal access tokens, with any body.
+func FuzzAnswers(f *testing.F) {
 	plain := regexp.MustCompile(`^[0-9A-Za-z]+$`)
 	for _, token := range []string{
 		`{"id": "` + tokenID + `", "name": "n", "token": "` + fuzzKey + `", "expiry_at": 1888272000, "legacy_token_id": 571}`,
 		`{"id": 7, "token": "another", "expiry_at": -1, "legacy_token_id": "571", "legacy_developer_app_id": null}`,
-		`{"token": null, "expiry_at": "soon"}`, `{"token": "cut`, `null`, `7`, `"` + fuzzKey + `"`, `[]`, ``,
-		`{"token": "a", "token": "b"}`, `{"Token": "\u0063anary"}`,
+		`{"token": null, "expiry_at": "soon"}`, `{"token": "cut`, `null`, `7`, `"` + fuzzKey + `"`, `[]`, ``, `{}`,
+		`{"token": "a", "token": "b"}`, `{"Token": "\u0063anary"}`, `{"token": "\ud800"}`, "{\"token\": \"\xff\"}",
+		`{"a": {"token": "n"}, "b": "\"token\": \"q\"", "token": "key"}`, `{"token": 12}`, `{"token": NaN}`,
+		"\ufeff" + `{"token": "k"}`, `{"token" "k"}`, `{,,"token":,"token": "k",}`, `{"a": [1}, "token": "k"}`,
+		`{"TOKEN": "k", "Token": 1}`, `{"token":"k"}{"token":"l"}`, "{\n\t\"token\" :\r\n\"k\" }",
 	} {
 		f.Add(token)
-		f.Add(`{"count": 1, "personal_access_tokens": [` + token + `]}`)
-		f.Add(`{"personal_access_tokens": [` + token + `, ` + token + `]}`)
+		f.Add(`{"count": 1, "personal_access_tokens": [` + token + `, ` + token + `]}`)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		client := clientFor(t, memory, fuzzKey, piped(saying(raw(200, body))), quickRetry(1))
@@ -90,16 +93,21 @@ func FuzzPersonalAccessTokens(f *testing.F) {
 		case err != nil:
 			checkShown(t, err)
 		}
-		renewed, err := client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
-		var key string
-		_ = json.Unmarshal(whole["token"], &key)
-		switch {
-		case err == nil && renewed.Token.IsZero(), err != nil && outcomeOf(err) != esper.OutcomeUnreadable:
-			t.Errorf("%v, %v", renewed, err)
-		case strings.Count(body, "token\"") == 1 && plain.MatchString(key) && (err != nil || renewed.Token.Reveal() != key):
-			t.Errorf("%v, %v; want the key in %q", renewed, err, body)
-		case err != nil:
-			checkShown(t, err)
-		}
+		renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+			renewed, err := renew(t.Context())
+			var key string
+			_ = json.Unmarshal(whole["token"], &key)
+			unique := strings.Count(body, "token\"") == 1 && plain.MatchString(key)
+			switch {
+			case err == nil && (renewed.Token.IsZero() || strings.ContainsRune(renewed.Token.Reveal(), utf8.RuneError)),
+				err == nil && !strings.Contains(strings.ToLower(body), "token") && !strings.Contains(body, `\u`),
+				err != nil && outcomeOf(err) != esper.OutcomeUnreadable:
+				t.Errorf("%v, %v", renewed, err)
+			case unique && (err != nil || renewed.Token.Reveal() != key):
+				t.Errorf("%v, %v; want the key in %q", renewed, err, body)
+			case err != nil:
+				checkShown(t, err)
+			}
+		})
 	})
 }

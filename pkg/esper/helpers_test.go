@@ -52,6 +52,17 @@ func around(f roundTrip) esper.Option {
 	})
 }
 
+// watching shows f each request and its response.
+func watching(f func(*http.Request, *http.Response)) esper.Option {
+	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil {
+			f(req, resp)
+		}
+		return resp, err
+	})
+}
+
 // counting counts the round trips, those that send nothing too.
 func counting(n *atomic.Int32) esper.Option {
 	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
