@@ -29,20 +29,14 @@ func checkRefused(t *testing.T, what string, err error, advice, input string) {
 }
 
 // Texts that stand where somebody wanted a key or an environment: references that were not resolved, and others.
-func unresolved() []string {
-	return []string{
-		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/esper/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
+var (
+	unresolved = []string{
+		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
 		"ENC[AES256_GCM,data:Zm9v,iv:YmFy,tag:YmF6,type:str]", "!secret esper", "projects/p/secrets/s/versions/latest",
 	}
-}
-
-func unexpanded() []string {
-	return []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ esper_key }}", "${ESPER_KEY}", "${{ secrets.KEY }}", "$ESPER_KEY"}
-}
-
-func placeholders() []string {
-	return []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx", "***"}
-}
+	unexpanded   = []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ key }}", "${ESPER_KEY}", "${{ secrets.KEY }}", "$ESPER_KEY"}
+	placeholders = []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx", "***"}
+)
 
 // badKeys are texts that no header can hold, or that are obviously no key, by what the error says of them.
 func badKeys() map[string][]string {
@@ -79,9 +73,9 @@ func pastedKeys() map[string][]string {
 		},
 		"a path":          {"/run/secrets/Key0Canary", "./Key0Canary", "~/Key0Canary", `C:\Key0Canary`, "@/run/secrets/key"},
 		"a JSON document": {`{"token": "Key0Canary"}`},
-		"not expanded":    append(unexpanded(), "%ESPER_API_KEY%", "$(cat key)"),
-		"not resolved":    unresolved(),
-		"a placeholder":   append(placeholders(), "null"),
+		"not expanded":    append(unexpanded, "%ESPER_API_KEY%", "$(cat key)"),
+		"not resolved":    unresolved,
+		"a placeholder":   append(placeholders, "null"),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -23,21 +24,6 @@ type refused struct {
 	body   string
 	is     error
 	says   string // in parts; $ stands for the end of the text
-}
-
-// byStatus are answers in Esper's envelope.
-func byStatus() map[string]refused {
-	answers := make(map[string]refused)
-	for want, statuses := range map[error][]int{
-		esper.ErrRedirect: {300, 301, 399}, esper.ErrBadRequest: {400}, esper.ErrUnauthorized: {401},
-		esper.ErrForbidden: {403}, esper.ErrNotFound: {404, 410}, esper.ErrRateLimited: {429},
-		esper.ErrServer: {500, 501, 502, 503, 504, 505, 599}, nil: {402, 405, 408, 409, 418, 422, 499, 600, 999},
-	} {
-		for _, status := range statuses {
-			answers[fmt.Sprint(status)] = refused{status, "", refusal, want, fmt.Sprintf(": %d", status)}
-		}
-	}
-	return answers
 }
 
 // byGateways are answers of something in front of Esper. The bodies are those that the named products send by default.
@@ -134,11 +120,17 @@ func TestWhoRefused(t *testing.T) {
 		"200, an envelope":    {200, "", `{"errors":[],"message":"Later.","status":503}`, invalid, "its message is: Later."},
 		"200, HTML":           {200, "", "<html>Log in</html>", invalid, "or a login page stands in front"},
 	}
-	for _, more := range []map[string]refused{byStatus(), byBody(), byGateways()} {
-		for name, tc := range more {
-			answers[name] = tc
+	for want, statuses := range map[error][]int{
+		esper.ErrRedirect: {300, 301, 399}, bad: {400}, unauthorized: {401}, forbidden: {403}, esper.ErrNotFound: {404, 410},
+		esper.ErrRateLimited: {429}, esper.ErrServer: {500, 501, 502, 503, 504, 505, 599},
+		nil: {402, 405, 408, 409, 418, 422, 499, 600, 999},
+	} {
+		for _, status := range statuses {
+			answers[fmt.Sprint("envelope ", status)] = refused{status, "", refusal, want, fmt.Sprintf(": %d", status)}
 		}
 	}
+	maps.Copy(answers, byBody())
+	maps.Copy(answers, byGateways())
 	for name, tc := range answers {
 		var requests atomic.Int32
 		server := piped(func(conn net.Conn) {
@@ -163,7 +155,9 @@ func TestWhoRefused(t *testing.T) {
 			if strings.Count(text, "esper: ") != 1 || strings.Contains(text, "not Esper's refusal") != gateway {
 				t.Errorf("%s: %s", name, text)
 			}
-			checkNoCanary(t, name, text)
+			if checkNoCanary(t, name, text); strings.Contains(text, newKey) {
+				t.Errorf("%s: %s", name, text)
+			}
 			for _, sentinel := range sentinels {
 				if errors.Is(err, sentinel) != (sentinel == tc.is) { //nolint:errorlint // identity is the question
 					t.Errorf("%s: %v: errors.Is(%v) = %v", name, err, sentinel, errors.Is(err, sentinel))

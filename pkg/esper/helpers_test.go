@@ -24,8 +24,9 @@ const (
 )
 
 const (
-	infoAnswer    = `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c","token":"info-token"}`
-	refusal       = `{"errors":["no"],"message":"no","status":403}` // in Esper's envelope
+	infoAnswer = `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c","token":"info-token"}`
+	// refusal has Esper's envelope. Its key does not count, because the status is not 2xx.
+	refusal       = `{"errors":["no"],"message":"no","status":403,"token":"` + newKey + `"}`
 	renewalAnswer = `{"id":571,"enterprise":"Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]","token":"new-token"}`
 	// realRenewal is a renewal's answer as the server sends it.
 	realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + enterpriseID + `]",` +

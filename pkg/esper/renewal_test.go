@@ -31,37 +31,10 @@ func renewals(c *esper.Client, f func(renew func(context.Context) (*esper.Renewe
 	})
 }
 
-// renewalEnd is what a server sends to a renewal, and what the caller gets.
-type renewalEnd struct {
-	answer  string
-	outcome esper.Outcome
-	is      error // if any
-	body    string
-	says    string
-}
-
-// answeredRenewals are renewals with an answer, by its status and its body.
-func answeredRenewals() map[string]renewalEnd {
-	const unknown, notRenewed, unreadable = esper.OutcomeUnknown, esper.OutcomeNotRenewed, esper.OutcomeUnreadable
-	ends := make(map[string]renewalEnd)
-	// The body holds a key, which does not count because the status is not 2xx.
-	body := strings.Replace(realRenewal, "{", `{"message": "no", "status": 1, `, 1)
-	for status, end := range map[int]renewalEnd{
-		300: {outcome: unknown, is: esper.ErrRedirect}, 303: {outcome: unknown, is: esper.ErrRedirect},
-		400: {outcome: notRenewed, is: esper.ErrBadRequest}, 401: {outcome: notRenewed, is: esper.ErrUnauthorized},
-		403: {outcome: notRenewed, is: esper.ErrForbidden}, 404: {outcome: notRenewed, is: esper.ErrNotFound},
-		405: {outcome: notRenewed}, 408: {outcome: unknown}, 429: {outcome: notRenewed, is: esper.ErrRateLimited},
-		500: {outcome: unknown, is: esper.ErrServer}, 502: {outcome: unknown, is: esper.ErrServer},
-		503: {outcome: unknown, is: esper.ErrServer}, 504: {outcome: unknown, is: esper.ErrServer},
-	} {
-		end.answer, end.body, end.says = raw(status, body), body, fmt.Sprintf(": %d ", status)
-		ends[fmt.Sprint(status)] = end
-	}
+// unreadable are 2xx answers without a key that can be read.
+func unreadable() map[string]string {
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	reasons := map[string]string{
-		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
-	}
-	for name, body := range map[string]string{
+	return map[string]string{
 		"empty":                     "",
 		"white space":               " \r\n",
 		"null":                      "null",
@@ -92,16 +65,23 @@ func answeredRenewals() map[string]renewalEnd {
 		"token unquoted":            token(newKey),
 		"UTF-16":                    "{\x00\"\x00t\x00o\x00k\x00e\x00n\x00\"\x00:\x00\"\x00a\x00\"\x00}\x00",
 		"opening braces":            strings.Repeat("{", 100000),
-	} {
-		ends[name] = renewalEnd{raw(201, body), unreadable, esper.ErrInvalidResponse, body, reasons[name]}
 	}
-	return ends
 }
 
 // What a server answers decides what a failed renewal means for the key. If the request may have arrived and there is
 // no answer, nobody knows. A renewal is sent once, unless the server answered 429. Its error shows no key.
 func TestRenewalFails(t *testing.T) {
-	ends := answeredRenewals()
+	type end struct {
+		answer  string
+		outcome esper.Outcome
+		body    string
+		says    string
+	}
+	ends := map[string]end{ // TestWhoRefused has more
+		"404": {raw(404, refusal), esper.OutcomeNotRenewed, refusal, "404 Not Found"},
+		"429": {raw(429, refusal), esper.OutcomeNotRenewed, refusal, "429 Too Many Requests"},
+		"500": {raw(500, refusal), esper.OutcomeUnknown, refusal, "500 Internal Server Error"},
+	}
 	for name, answer := range map[string]string{
 		"closed": "", "garbage": "SSH-2.0-OpenSSH_9.6\r\n\r\n", "cut in the head": "HTTP/1.1 201 Created\r\nContent-",
 		"an endless head":       "HTTP/1.1 201 Created\r\nX: " + strings.Repeat("x", 11<<20),
@@ -109,35 +89,44 @@ func TestRenewalFails(t *testing.T) {
 		// Its body is the connection itself. Reading it would outlast every timeout.
 		"a switch of protocols": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
 	} {
-		ends[name] = renewalEnd{answer: answer, outcome: esper.OutcomeUnknown}
+		ends[name] = end{answer: answer, outcome: esper.OutcomeUnknown}
+	}
+	reasons := map[string]string{
+		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
+	}
+	for name, body := range unreadable() {
+		ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, "invalid response: "}
+		if reasons[name] != "" {
+			ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, reasons[name]}
+		}
 	}
 	for name, tc := range ends {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var posts atomic.Int32
-				begun, serve := time.Now(), saying(tc.answer)
-				if name == "a switch of protocols" {
-					serve = hanging(tc.answer)
+		synctest.Test(t, func(t *testing.T) {
+			var posts atomic.Int32
+			begun, serve := time.Now(), saying(tc.answer)
+			if name == "a switch of protocols" {
+				serve = hanging(tc.answer)
+			}
+			server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
+			client := clientFor(t, memory, oldKey, server, quickRetry(3))
+			_, _ = client.TokenInfo(t.Context()) // it must leave no goroutine either
+			renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+				posts.Store(0)
+				renewed, err := renew(t.Context())
+				wantLost(t, renewed, err, tc.outcome, tc.body)
+				text := fmt.Sprintf("%v %+v %#v %q", err, err, err, err)
+				if !strings.Contains(text, tc.says) || strings.Contains(text, newKey) {
+					t.Errorf("%s: %s does not say %q, or shows the new key", name, text, tc.says)
 				}
-				server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
-				client := clientFor(t, memory, oldKey, server, quickRetry(3))
-				_, _ = client.TokenInfo(t.Context()) // it must leave no goroutine either
-				renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
-					posts.Store(0)
-					renewed, err := renew(t.Context())
-					wantLost(t, renewed, err, tc.outcome, tc.body)
-					if tc.is != nil && !errors.Is(err, tc.is) || !strings.Contains(err.Error(), tc.says) {
-						t.Errorf("%v is not %v, or does not say %q", err, tc.is, tc.says)
-					}
-					if text := fmt.Sprintf("%v %+v %#v %q", err, err, err, err); strings.Contains(text, newKey) {
-						t.Error("the error's text shows the new key")
-					}
-					wantCount(t, "requests", posts.Load(), map[bool]int32{true: 3, false: 1}[name == "429"])
-				})
-				if took := time.Since(begun); took > time.Second {
-					t.Errorf("it took %v", took)
+				invalid := tc.outcome == esper.OutcomeUnreadable
+				if errors.Is(err, esper.ErrInvalidResponse) != invalid {
+					t.Errorf("%s: %v: an invalid response %t", name, err, !invalid)
 				}
+				wantCount(t, name+": requests", posts.Load(), map[bool]int32{true: 3, false: 1}[name == "429"])
 			})
+			if took := time.Since(begun); took > time.Second {
+				t.Errorf("%s: it took %v", name, took)
+			}
 		})
 	}
 }
