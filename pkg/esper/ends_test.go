@@ -17,44 +17,42 @@ import (
 
 // stage is where a call is when it ends.
 type stage struct {
-	answer  string // what the server sends before it waits
-	outcome esper.Outcome
-	body    string
-	sent    int32 // requests of one attempt
+	name, answer string // what the server sends before it waits
+	outcome      esper.Outcome
+	sent         int32         // requests of one attempt
+	after        time.Duration // of each attempt
 }
 
 // Wherever a call is when its time is over or its context ends, it ends at once. The error tells how: errors.Is finds
 // the context's error, and the cause that the caller gave to it. The outcome of a renewal is known as far as it can be,
 // and a key that has arrived is returned. A middleware that removes the end of the context changes nothing.
 func TestEndOfACall(t *testing.T) {
-	const notRenewed = esper.OutcomeNotRenewed
-	begin := strings.TrimSuffix(raw(200, strings.Repeat(" ", 300)), strings.Repeat(" ", 300))
-	cause := errors.New("the caller's own reason")
-	for name, at := range map[string]stage{
-		"before":    {outcome: notRenewed},
-		"dial":      {outcome: notRenewed},
-		"no answer": {outcome: esper.OutcomeUnknown, sent: 1},
-		"one byte":  {begin + "{", esper.OutcomeUnreadable, "{", 1},
-		"the key":   {begin + `{"token": "` + newKey + `"`, renewedKey, "", 1},
-		"wait":      {raw(429, "", "Retry-After: 20"), notRenewed, "", 1},
+	begin := strings.TrimSpace(raw(200, strings.Repeat(" ", 300))) + "\r\n\r\n{"
+	for _, at := range []stage{
+		{"before", "", esper.OutcomeNotRenewed, 0, 0},
+		{"dial", "", esper.OutcomeNotRenewed, 0, time.Second},
+		{"no answer", "", esper.OutcomeUnknown, 1, time.Second},
+		{"one byte", begin, esper.OutcomeUnreadable, 1, time.Second},
+		{"the key", begin + `"token": "` + newKey + `"`, renewedKey, 1, time.Second},
 	} {
-		for end, want := range map[string]error{
-			"WithTimeout": context.DeadlineExceeded, "deadline": context.DeadlineExceeded, "cancel": context.Canceled,
-		} {
-			if end == "WithTimeout" && (name == "before" || name == "wait") {
-				continue // it limits an attempt only
-			}
-			for _, lasting := range []bool{false, true} {
-				synctest.Test(t, func(t *testing.T) { endOfACall(t, name, end, at, want, cause, lasting) })
+		for _, lasting := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) { endOfACall(t, at, "deadline", context.DeadlineExceeded, lasting) })
+			synctest.Test(t, func(t *testing.T) { endOfACall(t, at, "cancel", context.Canceled, lasting) })
+			if at.after > 0 {
+				synctest.Test(t, func(t *testing.T) { endOfACall(t, at, "WithTimeout", context.DeadlineExceeded, lasting) })
 			}
 		}
 	}
 }
 
-func endOfACall(t *testing.T, name, end string, at stage, want, cause error, lasting bool) {
+func endOfACall(t *testing.T, at stage, end string, want error, lasting bool) {
+	cause, limit, what := errors.New("the caller's own reason"), time.Hour, at.name+", "+end
+	if end == "WithTimeout" {
+		limit = at.after
+	}
 	var sent, dials atomic.Int32
 	server := piped(func(conn net.Conn) { sent.Add(1); hanging(at.answer)(conn) })
-	if name == "dial" { // net/http goes on with it for a later request; not if it was for a renewal
+	if at.name == "dial" {
 		server = esper.WithTransport(&http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			dials.Add(1)
 			<-ctx.Done()
@@ -62,76 +60,72 @@ func endOfACall(t *testing.T, name, end string, at stage, want, cause error, las
 			return nil, ctx.Err()
 		}})
 	}
-	limit, after := time.Hour, time.Second
-	if end == "WithTimeout" {
-		limit = time.Second
-	}
-	if name == "before" {
-		after = 0
-	}
 	withoutEnd := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		if at, ok := req.Context().Deadline(); !ok || end != "cancel" && time.Until(at) > time.Second {
-			t.Errorf("%s, %s: a middleware sees the deadline %v", name, end, at)
+			t.Errorf("%s: a middleware sees the deadline %v", what, at)
 		}
 		if lasting {
 			req = req.WithContext(context.WithoutCancel(req.Context()))
 		}
 		return next.RoundTrip(req)
 	})
-	c := clientFor(t, memory, oldKey, server, withoutEnd, esper.WithTimeout(limit),
-		esper.WithRetry(esper.Retry{MaxAttempts: 3, MinWait: 2, MaxWait: time.Minute}))
+	c := clientFor(t, memory, oldKey, server, withoutEnd, esper.WithTimeout(limit), quickRetry(3))
 	each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
-		switch end {
-		case "deadline":
+		if end == "deadline" {
 			var stop context.CancelFunc
-			ctx, stop = context.WithTimeoutCause(ctx, after, cause)
+			ctx, stop = context.WithTimeoutCause(ctx, at.after, cause)
 			defer stop()
-		case "cancel":
-			if time.AfterFunc(after, func() { cancel(cause) }); after == 0 {
-				cancel(cause)
-			}
+		} else if time.AfterFunc(at.after, func() { cancel(cause) }); end == "WithTimeout" {
+			ctx = t.Context()
 		}
-		want := want
+		synctest.Wait()
 		sent.Store(0)
 		before, begun := dials.Load(), time.Now()
 		err := do(ctx)
-		took, attempts := time.Since(begun), int32(1)
-		failed, isRenewal := errors.AsType[*esper.RenewalError](err)
-		switch {
-		case err == nil && at.outcome == renewedKey:
-			want = nil
-		case isRenewal && (failed.Outcome != at.outcome || string(failed.Body) != at.body):
-			t.Errorf("%s, %s: %v with %q, want %v with %q", name, end, failed.Outcome, failed.Body, at.outcome, at.body)
-		}
-		if end == "WithTimeout" && (name == "dial" || err != nil && !isRenewal) {
+		took, outcome, attempts := time.Since(begun), outcomeOf(err), int32(1)
+		if end == "WithTimeout" && (outcome == noRenewal || outcome == esper.OutcomeNotRenewed) {
 			attempts = 3 // each of them has its own limit
 		}
-		timeout, caused := want != nil && errors.Is(want, context.DeadlineExceeded), want != nil && limit == time.Hour
-		if name == "wait" && end == "deadline" {
-			caused = false // the deadline has not come yet
+		if least := at.after * time.Duration(attempts); took < least || took > least+20*time.Millisecond {
+			t.Errorf("%s: it took %v", what, took)
 		}
-		if !errors.Is(err, want) || os.IsTimeout(err) != timeout || errors.Is(err, cause) != caused {
-			t.Errorf("%s, %s: %v; a timeout %t", name, end, err, os.IsTimeout(err))
+		wantCount(t, what+": requests", sent.Load(), at.sent*attempts)
+		if synctest.Wait(); outcome != noRenewal && dials.Load() > before { // net/http goes on only for a later request
+			t.Errorf("%s: the dial goes on", what)
 		}
-		synctest.Wait()
-		wantCount(t, name+", "+end+": requests", sent.Load(), at.sent*attempts)
-		if isRenewal && dials.Load() > before {
-			t.Errorf("%s, %s: the dial goes on", name, end)
+		if outcome != noRenewal && outcome != at.outcome {
+			t.Errorf("%s: %v, want %v", what, err, at.outcome)
 		}
-		least := after * time.Duration(attempts)
-		if name == "wait" {
-			says := "while waiting to try again"
-			if end == "deadline" {
-				least, says = 0, "the wait of 20s for another attempt would outlast the call's deadline"
-			}
-			if !strings.Contains(err.Error(), says) {
-				t.Errorf("%s: %v does not say %q", end, err, says)
-			}
-		}
-		if took < least || took > least+time.Microsecond {
-			t.Errorf("%s, %s: it took %v", name, end, took)
+		if outcome != renewedKey && (!errors.Is(err, want) || os.IsTimeout(err) != (end != "cancel") ||
+			errors.Is(err, cause) != (end != "WithTimeout")) {
+			t.Errorf("%s: %v; a timeout %t", what, err, os.IsTimeout(err))
 		}
 	})
+}
+
+// The end of the context ends a wait. A deadline that comes before the next attempt ends the call at once.
+func TestEndOfAWait(t *testing.T) {
+	for says, tc := range map[string]struct {
+		deadline, took time.Duration
+		want           error
+	}{
+		"while waiting": {time.Hour, time.Second / 2, context.Canceled},
+		"the wait of 20s for another attempt would outlast the call's deadline": {time.Second, 0, context.DeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := clientFor(t, memory, oldKey, piped(saying(raw(429, "", "Retry-After: 20"))))
+			each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+				ctx, cancel := context.WithTimeout(t.Context(), tc.deadline)
+				defer time.AfterFunc(time.Second/2, cancel).Stop()
+				begun := time.Now()
+				err := do(ctx)
+				_, answered := errors.AsType[*esper.APIError](err)
+				if took := time.Since(begun); !errors.Is(err, tc.want) || !answered || took != tc.took || !strings.Contains(err.Error(), says) {
+					t.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
 }
