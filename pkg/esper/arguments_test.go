@@ -38,10 +38,24 @@ var (
 	placeholders = []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx", "***"}
 )
 
-// badKeys are texts that no header can hold, or that are obviously no key, by what the error says of them.
-func badKeys() map[string][]string {
+// No key is taken that cannot be sent, on any way to the client. APIKey and NewFromEnv also recognise what people paste
+// by mistake. A token source and a RenewRequest accept these texts, because the server may issue any text as a key.
+func TestBadKeys(t *testing.T) {
+	p := newProbe(t, nil)
+	refused := func(what, key string, err error, advice ...string) {
+		for _, part := range advice {
+			checkRefused(t, fmt.Sprintf("%s %q", what, key), err, part, key)
+		}
+	}
+	given := func(advice, key string) *esper.Client {
+		_, err := esper.New(p.URL, esper.APIKey(key))
+		refused("APIKey", key, err, advice)
+		_, err = esper.APIKey(key).Token()
+		refused("Token of APIKey", key, err, advice)
+		return clientOf(t, p.URL, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: key}))
+	}
 	printed := fmt.Sprint(esper.NewSecret("x"))
-	return map[string][]string{
+	for advice, keys := range map[string][]string{
 		"is empty":                     {""},
 		"newline at the end of a file": {"Key0Canary\n", "Key0Canary\r\n"},
 		"control or invisible character": {
@@ -52,12 +66,22 @@ func badKeys() map[string][]string {
 		"pass the key alone":          {"Bearer Key0Canary", "bearer Key0Canary"},
 		"begins or ends with a space": {" Key0Canary", "Key0Canary ", " "},
 		"Reveal":                      {printed, "Bearer-" + printed},
+	} {
+		for _, key := range keys {
+			c := given(advice, key)
+			each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
+				refused("source", key, do(t.Context()), advice)
+			})
+			refused("Generated, source", key, generatedCall(t.Context(), c), advice)
+			if key != "" { // which means the client's own key
+				_, err := clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(key))
+				refused("AccessToken", key, err, advice, "RenewRequest.AccessToken")
+			}
+		}
 	}
-}
-
-// pastedKeys are texts that people paste by mistake in place of a key.
-func pastedKeys() map[string][]string {
-	return map[string][]string{
+	wantCount(t, "requests", p.count.Load(), 0)
+	t.Setenv("ESPER_ENVIRONMENT", p.URL)
+	for advice, keys := range map[string][]string{
 		"name of a scheme": {"Token Key0Canary"},
 		"a header line": {
 			"Authorization: Bearer Key0Canary", "X-Api-Key: Key0Canary", "Authorization Key0Canary", "x-api-key:Key0Canary",
@@ -76,41 +100,7 @@ func pastedKeys() map[string][]string {
 		"not expanded":    append(unexpanded, "%ESPER_API_KEY%", "$(cat key)"),
 		"not resolved":    unresolved,
 		"a placeholder":   append(placeholders, "null"),
-	}
-}
-
-// No key is taken that cannot be sent, on any way to the client. APIKey and NewFromEnv also recognise what people paste
-// by mistake. A token source and a RenewRequest accept these texts, because the server may issue any text as a key.
-func TestBadKeys(t *testing.T) {
-	p := newProbe(t, nil)
-	refused := func(what, key string, err error, advice ...string) {
-		for _, part := range advice {
-			checkRefused(t, fmt.Sprintf("%s %q", what, key), err, part, key)
-		}
-	}
-	given := func(advice, key string) *esper.Client {
-		_, err := esper.New(p.URL, esper.APIKey(key))
-		refused("APIKey", key, err, advice)
-		_, err = esper.APIKey(key).Token()
-		refused("Token of APIKey", key, err, advice)
-		return clientOf(t, p.URL, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: key}))
-	}
-	for advice, keys := range badKeys() {
-		for _, key := range keys {
-			c := given(advice, key)
-			each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
-				refused("source", key, do(t.Context()), advice)
-			})
-			refused("Generated, source", key, generatedCall(t.Context(), c), advice)
-			if key != "" { // which means the client's own key
-				_, err := clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(key))
-				refused("AccessToken", key, err, advice, "RenewRequest.AccessToken")
-			}
-		}
-	}
-	wantCount(t, "requests", p.count.Load(), 0)
-	t.Setenv("ESPER_ENVIRONMENT", p.URL)
-	for advice, keys := range pastedKeys() {
+	} {
 		for _, key := range keys {
 			c := given(advice, key)
 			t.Setenv("ESPER_API_KEY", key)

@@ -26,58 +26,58 @@ type refused struct {
 	says   string // in parts; $ stands for the end of the text
 }
 
+type gatewaysAnswer struct {
+	status             int
+	header, body, says string // as in refused
+}
+
 // byGateways are answers of something in front of Esper. The bodies are those that the named products send by default.
-func byGateways() map[string]refused {
+func byGateways() map[string]gatewaysAnswer {
 	const html = "<!doctype html>\n<html><head><title>"
 	const nginx = "<html>\r\n<head><title>401 Authorization Required</title></head>\r\n</html>"
-	answers := map[string]refused{
-		"oauth2-proxy":            {403, "", html + "Sign In</title></head><body>…</body></html>", nil, "Sign In"},
-		"oauth2-proxy, API route": {401, "", "Unauthorized\n", nil, ""},
+	return map[string]gatewaysAnswer{
+		"oauth2-proxy":            {403, "", html + "Sign In</title></head><body>…</body></html>", "Sign In"},
+		"oauth2-proxy, API route": {401, "", "Unauthorized\n", ""},
 		"Kong, key-auth": {
-			401, "WWW-Authenticate: Key realm=\"kong\"\r\nServer: kong/3.6.1", `{"message":"No API key found in request"}`, nil,
+			401, "WWW-Authenticate: Key realm=\"kong\"\r\nServer: kong/3.6.1", `{"message":"No API key found in request"}`,
 			"[Www-Authenticate: Key] [Server: kong/3.6.1]",
 		},
 		"Kong, acl": {
-			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, nil, "You cannot consume this service",
+			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, "You cannot consume this service",
 		},
-		"AWS API Gateway": {401, "", `{"message":"Unauthorized"}`, nil, ""},
+		"AWS API Gateway": {401, "", `{"message":"Unauthorized"}`, ""},
 		"AWS API Gateway, 403": {
-			403, "", `{"message":"Missing Authentication Token"}`, nil, "Missing Authentication Token",
+			403, "", `{"message":"Missing Authentication Token"}`, "Missing Authentication Token",
 		},
-		"AWS ALB": {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", nil, "awselb/2.0"},
+		"AWS ALB": {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", "awselb/2.0"},
 		"Azure API Management": {
-			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`, nil,
+			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`,
 			"missing subscription key",
 		},
-		"Tyk": {401, "", "{\n    \"error\": \"Authorization field missing\"\n}", nil, "Authorization field missing"},
+		"Tyk": {401, "", "{\n    \"error\": \"Authorization field missing\"\n}", "Authorization field missing"},
 		"Envoy, jwt_authn": {
-			401, "WWW-Authenticate: Bearer realm=\"http://foo/\"\r\nServer: envoy", "Jwt is missing", nil,
+			401, "WWW-Authenticate: Bearer realm=\"http://foo/\"\r\nServer: envoy", "Jwt is missing",
 			"[Www-Authenticate: Bearer] [Server: envoy]",
 		},
-		"Envoy, RBAC":              {403, "", "RBAC: access denied", nil, ""},
-		"nginx, auth_basic":        {401, `WWW-Authenticate: Basic realm="intern"`, nginx, nil, "[Www-Authenticate: Basic]"},
-		"Google IAP":               {401, "", "Invalid IAP credentials: empty token", nil, ""},
-		"Windows proxy, Negotiate": {401, "WWW-Authenticate: Negotiate", "", nil, "[Www-Authenticate: Negotiate]"},
+		"Envoy, RBAC":              {403, "", "RBAC: access denied", ""},
+		"nginx, auth_basic":        {401, `WWW-Authenticate: Basic realm="intern"`, nginx, "[Www-Authenticate: Basic]"},
+		"Google IAP":               {401, "", "Invalid IAP credentials: empty token", ""},
+		"Windows proxy, Negotiate": {401, "WWW-Authenticate: Negotiate", "", "[Www-Authenticate: Negotiate]"},
 		"Cloudflare Access": {
-			403, "Server: cloudflare", html + "Error ・ Cloudflare Access</title></head></html>", nil, "Cloudflare Access",
+			403, "Server: cloudflare", html + "Error ・ Cloudflare Access</title></head></html>", "Cloudflare Access",
 		},
-		"a captive portal":      {403, "", html + "Our guest network</title></head></html>", nil, "Our guest network"},
-		"a page with a comment": {403, "", "<!-- made by hand -->\n<html><title>Closed</title></html>", nil, "Closed"},
-		"an empty body":         {401, "", "", nil, ""},
-		"an empty object":       {401, "", "{}", nil, ""},
-		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, nil, ""},
-		"a bare list":           {403, "", `["no"]`, nil, "no"},
-		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, nil, ""},
+		"a captive portal":      {403, "", html + "Our guest network</title></head></html>", "Our guest network"},
+		"a page with a comment": {403, "", "<!-- made by hand -->\n<html><title>Closed</title></html>", "Closed"},
+		"an empty body":         {401, "", "", ""},
+		"an empty object":       {401, "", "{}", ""},
+		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, ""},
+		"a bare list":           {403, "", `["no"]`, "no"},
+		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, ""},
 		"a gateway that shows the key": {
-			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", nil, "withheld",
+			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", "withheld",
 		},
-		"a gateway with an unknown key": {403, "", `{"message":"Unknown0Key1Of2Thirty3Letters4x"}`, nil, "…"},
+		"a gateway with an unknown key": {403, "", `{"message":"Unknown0Key1Of2Thirty3Letters4x"}`, "…"},
 	}
-	for name, tc := range answers {
-		tc.is = esper.ErrGateway
-		answers[name] = tc
-	}
-	return answers
 }
 
 // An error for an answer says what the server answered, or something in front of it, and what to do. Only a 401 or 403
@@ -130,7 +130,9 @@ func TestWhoRefused(t *testing.T) {
 		}
 	}
 	maps.Copy(answers, byBody())
-	maps.Copy(answers, byGateways())
+	for name, tc := range byGateways() {
+		answers[name] = refused{tc.status, tc.header, tc.body, esper.ErrGateway, tc.says}
+	}
 	for name, tc := range answers {
 		var requests atomic.Int32
 		server := piped(func(conn net.Conn) {

@@ -150,9 +150,6 @@ func raw(status int, body string, header ...string) string {
 	return head + "\r\n\r\n" + body
 }
 
-// untilTheEnd handles a request by waiting until the client gives up.
-func untilTheEnd(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-
 // abort closes the connection without an answer.
 func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 

@@ -22,7 +22,7 @@ import (
 
 const stopLimit = 2 * time.Second // WithTimeout of a process that is stopped
 
-// child runs this test's binary as a program of its own, which makes the one call that TestChild has for it.
+// child runs this test's binary as a program of its own, which makes the one call of TestChild.
 func child(t *testing.T, variables ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")
@@ -32,23 +32,21 @@ func child(t *testing.T, variables ...string) *exec.Cmd {
 
 // TestChild is the program of child; as a test it does nothing.
 func TestChild(t *testing.T) {
-	if environment := os.Getenv("CHILD_RENEWS"); environment != "" {
-		pid := esper.WithUserAgent(strconv.Itoa(os.Getpid()))
-		client := clientFor(t, environment, oldKey, esper.WithTimeout(stopLimit), pid)
-		renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-		if err == nil {
-			fmt.Println("key", renewed.Token.Reveal())
-		}
-		fmt.Println(err)
+	environment := os.Getenv("CHILD_RENEWS")
+	if environment == "" {
+		return
 	}
-	if environment := os.Getenv("CHILD_ASKS"); environment != "" {
-		_, err := clientFor(t, environment, oldKey, quickRetry(1)).TokenInfo(t.Context())
-		fmt.Println(err)
+	pid := esper.WithUserAgent(strconv.Itoa(os.Getpid()))
+	client := clientFor(t, environment, oldKey, esper.WithTimeout(stopLimit), pid)
+	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+	if err == nil {
+		fmt.Println("key", renewed.Token.Reveal())
 	}
+	fmt.Println(err)
 }
 
-// A process that is stopped (SIGSTOP) while the limit of its renewal passes finds the whole answer in its buffers when it
-// goes on, and takes the key. Without the grace, some of twenty would lose it.
+// A process that is stopped (SIGSTOP) while the limit of its renewal passes finds the whole answer in its buffers when
+// it goes on, and takes the key. Without the grace, some of twenty would lose it.
 func TestStoppedDuringARenewal(t *testing.T) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		pid, err := strconv.Atoi(r.UserAgent())
@@ -87,9 +85,9 @@ func TestNoCertificates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const missing = "this machine has no CA certificates; install them (ca-certificates), or name a file of them in SSL_CERT_FILE"
-	for file, says := range map[string]string{empty: missing, own: "<nil>"} {
-		out, err := child(t, "CHILD_ASKS="+p.URL, "SSL_CERT_FILE="+file, "SSL_CERT_DIR="+t.TempDir()).CombinedOutput()
+	const missing = "no CA certificates; install them (ca-certificates), or name a file of them in SSL_CERT_FILE"
+	for file, says := range map[string]string{empty: "this machine has " + missing, own: "<nil>"} {
+		out, err := child(t, "CHILD_RENEWS="+p.URL, "SSL_CERT_FILE="+file, "SSL_CERT_DIR="+t.TempDir()).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), says) {
 			t.Errorf("%s: %s, %v", filepath.Base(file), out, err)
 		}
