@@ -15,7 +15,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// Many callers share the connections, and so do calls whose answer is an error, unless it is too large to be read, until
+// Many callers share the connections, and so do calls whose answer is an error, unless it is too large to be read.
 // CloseIdleConnections closes them.
 func TestConnectionsAreKept(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())

@@ -88,34 +88,29 @@ func TestBadEnvironments(t *testing.T) {
 }
 
 func TestGoodEnvironments(t *testing.T) {
-	for want, environments := range map[string][]string{
+	good := map[string][]string{
 		"https://foo-api.esper.cloud/api/": {
 			"foo", "FOO", "\ufefffoo\r\n", " https://foo-api.esper.cloud/api\t", "https://foo-api.esper.cloud/api",
 			"https://foo-api.esper.cloud/api///", "HTTPS://foo-api.esper.cloud.:443/api/",
 		},
-		"https://0-api.esper.cloud/api/":             {"0"},
-		"https://az-az-09-api.esper.cloud/api/":      {"az-AZ-09"},
-		"https://xn--fbar-5qaa-api.esper.cloud/api/": {"xn--fbar-5qaa"},
-		"https://esper.example/":                     {"https://esper.example", "https://esper.example/"},
-		"https://esper.example:65535/a/b/":           {"https://esper.example:65535/a/b"},
-		"https://esper.example/a%2Fb/":               {"https://esper.example/a%2Fb/"},
-		"https://esper.example/.well/..x/":           {"https://esper.example/.well/..x"},
-		"https://[2001:db8::1]:8443/api/":            {"https://[2001:db8::1]:8443/api"},
-		"http://localhost/":                          {"http://LOCALHOST", "http://localhost.:80/"},
-		"http://127.255.255.254:8080/":               {"http://127.255.255.254:8080"},
-		"http://[0:0:0:0:0:0:0:1]/":                  {"http://[0:0:0:0:0:0:0:1]/"},
-		"http://[::ffff:127.0.0.1]/api/":             {"http://[::ffff:127.0.0.1]/api"},
-		"https://localhost.evil.example/api/":        {"https://localhost.evil.example/api"},
-		"http://192.168.0.1:8080/api/":               {"insecure http://192.168.0.1:8080/api"},
-		"https://gw.example/api/v1/esper/":           {"https://gw.example/api/v1/esper"},
-		"https://gw.example/api/v2/proxy/esper/api/": {"https://gw.example/api/v2/proxy/esper/api"},
-		"https://gw.example/esper/api/v1-proxy/":     {"https://gw.example/esper/api/v1-proxy"},
-		"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api/": {
-			"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api",
-		},
+		"https://0-api.esper.cloud/api/":                               {"0"},
+		"https://az-az-09-api.esper.cloud/api/":                        {"az-AZ-09"},
+		"https://xn--fbar-5qaa-api.esper.cloud/api/":                   {"xn--fbar-5qaa"},
+		"https://esper.example/":                                       {"https://esper.example", "https://esper.example/"},
+		"http://localhost/":                                            {"http://LOCALHOST", "http://localhost.:80/"},
+		"http://192.168.0.1:8080/api/":                                 {"insecure http://192.168.0.1:8080/api"},
 		"https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/": {strings.Repeat("m", 59)},
-		"https://" + strings.Repeat("m.", 125) + "com/":                {"https://" + strings.Repeat("m.", 125) + "com"},
+	}
+	for _, same := range []string{
+		"https://esper.example:65535/a/b", "https://esper.example/a%2Fb", "https://esper.example/.well/..x",
+		"https://[2001:db8::1]:8443/api", "http://127.255.255.254:8080", "http://[0:0:0:0:0:0:0:1]", "http://[::ffff:127.0.0.1]",
+		"https://localhost.evil.example/api", "https://gw.example/api/v1/esper", "https://gw.example/api/v2/proxy/esper/api",
+		"https://gw.example/esper/api/v1-proxy", "https://" + strings.Repeat("m.", 125) + "com",
+		"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api",
 	} {
+		good[same+"/"] = []string{same}
+	}
+	for want, environments := range good {
 		for _, environment := range environments {
 			opts := []esper.Option{untouchable(t)}
 			environment, insecure := strings.CutPrefix(environment, "insecure ")

@@ -45,11 +45,9 @@ func byGateways() map[string]gatewaysAnswer {
 		"Kong, acl": {
 			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, "You cannot consume this service",
 		},
-		"AWS API Gateway": {401, "", `{"message":"Unauthorized"}`, ""},
-		"AWS API Gateway, 403": {
-			403, "", `{"message":"Missing Authentication Token"}`, "Missing Authentication Token",
-		},
-		"AWS ALB": {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", "awselb/2.0"},
+		"AWS API Gateway":      {401, "", `{"message":"Unauthorized"}`, ""},
+		"AWS API Gateway, 403": {403, "", `{"message":"Missing Authentication Token"}`, "Missing Authentication Token"},
+		"AWS ALB":              {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", "awselb/2.0"},
 		"Azure API Management": {
 			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`,
 			"missing subscription key",

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,6 +33,39 @@ func checkShown(t *testing.T, err error) {
 			t.Errorf("%.1000q is no line of text", text)
 		}
 	}
+}
+
+// FuzzEnvironment passes any text for an environment.
+func FuzzEnvironment(f *testing.F) {
+	for _, seed := range []string{
+		"", "foo", "-foo", "foo.bar", strings.Repeat("a", 64), "https://foo-api.esper.cloud/api///", "https://0/%2F", "https://%",
+		"http://127.0.0.1:8080", "http://[::1]/x", "HTTP://LOCALHOST:1/", "http://127.0.0.1.evil.test", "https://u:p@foo.test",
+		"https://foo.test?a=b", "https://foo.test/#", "https://foo.test/a%2Fb/", "https://foo.test/a/../b", "https:///api",
+		"https:foo", "//foo.test", "https://foo.test:99999", "https://foo.test:", "https://[::1", "https://f\noo", "https://ü/ä",
+		"http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..", "https://*", `https://foo.test\@evil.test`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, environment string) {
+		c, err := esper.New(environment, esper.APIKey("key"))
+		if err != nil {
+			examples := strings.NewReplacer("https://foo-api.esper.cloud/api", "", "https://TENANT-api.esper.cloud/api", "")
+			if c != nil || len(environment) > 12 && strings.Contains(examples.Replace(err.Error()), environment) {
+				t.Fatalf("%q: %v", environment, err)
+			}
+			return
+		}
+		u := c.BaseURL()
+		address, err := netip.ParseAddr(u.Hostname())
+		local := u.Hostname() == "localhost" || err == nil && address.Unmap().IsLoopback()
+		if u.Scheme != "https" && (u.Scheme != "http" || !local) || u.Hostname() == "" || u.User != nil || u.Opaque != "" ||
+			strings.ContainsAny(u.String(), "?#") || strings.HasSuffix(u.EscapedPath(), "/") {
+			t.Errorf("%q became %#v", environment, u)
+		}
+		if again := clientFor(t, u.String(), "key").BaseURL(); !reflect.DeepEqual(again, u) {
+			t.Errorf("%q became %q, which becomes %q", environment, u, again)
+		}
+	})
 }
 
 // FuzzErrorBody lets a server refuse with any body.
