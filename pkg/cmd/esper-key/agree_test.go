@@ -107,6 +107,14 @@ func TestAgreement(t *testing.T) {
 			happens: lost, ready: "the key is lost",
 			show: exitPerson, check: stateCritical, token: exitPerson, renew: exitPerson, says: "the key is lost",
 		},
+		"lost, as cron finds": {
+			happens: func(o *operator) {
+				o.server.Revoke()
+				o.here(o.t.Context(), new(app), "renew").wants(exitPerson, "the key is lost")
+			},
+			ready: "the key is lost",
+			show:  exitPerson, check: stateCritical, token: exitPerson, renew: exitPerson, says: "the key is lost",
+		},
 		"replaced":           {happens: replaced, result: "adopted"},
 		"replaced when lost": {happens: func(o *operator) { lost(o); replaced(o) }, result: "adopted"},
 		"restored from a backup": {

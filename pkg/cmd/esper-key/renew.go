@@ -15,7 +15,8 @@ due 18 to 22.5 days before its end, so once a day is often enough.
 
 --now renews the key even if it is not due: because it leaked, or before
 maintenance. If several processes with one store renew at the same time, the
-key is renewed once.
+key is renewed once. If Esper refuses the key, the command asks once more after
+a minute, and says so if the key is lost.
 
 The command takes two minutes at most; do not kill it before that.`
 
