@@ -9,8 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 // An answer that may hold the new key is kept, whatever its status.
@@ -159,37 +157,6 @@ func TestForbidden(t *testing.T) {
 		}
 		if _, err := source.Token(); !errors.Is(err, ErrKeyLost) {
 			t.Errorf("Token after the end of the key: %v, want ErrKeyLost", err)
-		}
-	})
-}
-
-// A single wrong refusal, as by a replica that lags behind, changes nothing.
-func TestWrongRefusal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source := opened(t, server, store)
-		wrong := true
-		server.fault = func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-			if wrong {
-				return reply(401, "{}"), nil
-			}
-			return act(), nil
-		}
-		if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
-			t.Errorf("a request while the server refuses the key: %d, %v, want 401", status, err)
-		}
-		if err := source.Check(t.Context()); !errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, ErrKeyLost) {
-			t.Errorf("Check: %v, want ErrUnauthorized and not ErrKeyLost", err)
-		}
-		wrong = false
-		for range 5 {
-			time.Sleep(time.Minute)
-			if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
-				t.Errorf("a request after the refusal: %d, %v, want 200", status, err)
-			}
-		}
-		if s := source.Status(); s.Lost || s.LastError != nil || !stored(t, store).RefusedAt.IsZero() {
-			t.Errorf("the refusal has left traces: %+v", s)
 		}
 	})
 }

@@ -17,34 +17,46 @@ type hopeless struct{ error }
 
 func (hopeless) Permanent() bool { return true }
 
-// Open saves the stored document once more, to find out early whether the store could save a new key.
+// Open saves the stored document once more, to find out early whether the store could save a new key, unless the store is
+// known to work or the source is read-only.
 func TestOpenProvesTheStore(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		save    error
-		age     time.Duration // how old the key is
+		age     time.Duration // of the document; a save by this host within a week is proof enough
+		saves   int
 		refused bool
 	}{
-		{"a store that works", nil, 0, false},
-		{"a conflict, which is proof enough", ErrConflict, 0, false},
-		{"a full disk", fmt.Errorf("write: %w", syscall.ENOSPC), 0, false},
-		{"a full disk, and the key is due", fmt.Errorf("write: %w", syscall.ENOSPC), 80 * day, true},
-		{"forbidden", fmt.Errorf("write: %w", fs.ErrPermission), 0, true},
-		{"what cannot pass", fmt.Errorf("write: %w", hopeless{errors.New("read-only file system")}), 0, true},
+		{"a store that works", nil, 8 * day, 1, false},
+		{"a conflict, which is proof enough", ErrConflict, 8 * day, 1, false},
+		{"a full disk", fmt.Errorf("write: %w", syscall.ENOSPC), 8 * day, 1, false},
+		{"a full disk, and the key is due", fmt.Errorf("write: %w", syscall.ENOSPC), 88 * day, 1, true},
+		{"forbidden", fmt.Errorf("write: %w", fs.ErrPermission), 8 * day, 1, true},
+		{"what cannot pass", fmt.Errorf("write: %w", hopeless{errors.New("read-only file system")}), 8 * day, 1, true},
+		{"saved by this host within a week", nil, 6 * day, 0, false},
+		{"an attempt is recorded", nil, 8 * day, 0, false},
+		{"read-only", nil, 8 * day, 0, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
 			server, store := newStub(90*day), &faulty{Store: Memory()}
-			put(t, store, living(stubFirst, 90*day))
-			time.Sleep(8*day + test.age) // more than a week, since a save by this host within a week would be proof enough
+			d, opts := living(stubFirst, 90*day), []Option{instead(t, server), logTo(&log)}
+			switch test.name {
+			case "an attempt is recorded":
+				d.Attempt = begunAttempt(time.Hour)
+			case "read-only":
+				opts = append(opts, ReadOnly())
+			}
+			put(t, store, d)
+			time.Sleep(test.age)
 			saves := 0
 			store.set(nil, func([]byte) error { saves++; return test.save })
-			source, err := Open(t.Context(), "foo", store, instead(t, server), logTo(&log))
+			source, err := Open(t.Context(), "foo", store, opts...)
 			if (err != nil) != test.refused || test.refused && (source != nil || !errors.Is(err, test.save)) {
 				t.Fatalf("%s: Open: %v", test.name, err)
 			}
-			if saves != 1 || server.counted("info")+server.counted("renew") != 0 {
-				t.Errorf("%s: %d saves, and %d requests to Esper, want 1 and none", test.name, saves, server.counted("info"))
+			if saves != test.saves || server.counted("info")+server.counted("renew") != 0 {
+				t.Errorf("%s: %d saves, and %d requests to Esper, want %d and none", test.name, saves, server.counted("info"), test.saves)
 			}
 			if test.refused {
 				return
@@ -55,7 +67,9 @@ func TestOpenProvesTheStore(t *testing.T) {
 			if status := source.Status(); (status.LastError != nil) != wrong || wrong != strings.Contains(log.String(), "level=WARN") {
 				t.Errorf("%s: the error of the store is not in Status and the log as it should be: %+v, log %s", test.name, status, &log)
 			}
-			wantKey(t, source, stubFirst)
+			if test.save != nil {
+				wantKey(t, source, stubFirst)
+			}
 		})
 	}
 }
@@ -78,53 +92,5 @@ func TestInspectHangs(t *testing.T) {
 			t.Errorf("%v after %v", err, took)
 		}
 		close(hang)
-	})
-}
-
-// When Open does not test the store with a save: it is known to work, or the source is read-only.
-func TestOpenNeedsNoProof(t *testing.T) {
-	for name, prepare := range map[string]func(t *testing.T, store Store) []Option{
-		"saved by this host within a week": func(*testing.T, Store) []Option { time.Sleep(6 * day); return nil },
-		"an attempt is recorded": func(t *testing.T, store Store) []Option {
-			d := living(stubFirst, 90*day)
-			d.Attempt = inDoubt().Attempt
-			put(t, store, d)
-			time.Sleep(8 * day)
-			return nil
-		},
-		"read-only": func(*testing.T, Store) []Option { time.Sleep(8 * day); return []Option{ReadOnly()} },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), &faulty{Store: Memory()}
-			put(t, store, living(stubFirst, 90*day))
-			opts := prepare(t, store)
-			store.set(nil, func([]byte) error { t.Errorf("%s: Open writes to the store", name); return nil })
-			source, err := Open(context.Background(), "foo", store, append(opts, instead(t, server))...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			store.set(nil, nil)
-			_ = source.Close()
-		})
-	}
-}
-
-// Check says what is wrong with the key or with the store.
-func TestCheck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), &faulty{Store: Memory()}
-		source := opened(t, server, store)
-		before := server.counted("info")
-		if err := source.Check(t.Context()); err != nil || server.counted("info") != before+1 {
-			t.Errorf("Check of a good key: %v, %d requests, want 1", err, server.counted("info")-before)
-		}
-		store.set(func() error { return errDisk }, nil)
-		if err := source.Check(t.Context()); !errors.Is(err, errDisk) {
-			t.Errorf("Check while the store cannot be read: %v, want the error of the store", err)
-		}
-		store.set(nil, nil)
-		if err := source.Check(t.Context()); err != nil {
-			t.Errorf("Check when the store can be read again: %v", err)
-		}
 	})
 }

@@ -86,6 +86,9 @@ func TestOutage(t *testing.T) {
 					if status, sendErr := get(t, s, server, http.MethodGet); err != nil || !server.valid(token.AccessToken) || sendErr != nil || status != 200 {
 						t.Errorf("%s, %v: five minutes later, process %d: %v, %d, %v", test.name, test.lasts, i, err, status, sendErr)
 					}
+					if status := s.Status(); status.Lost || status.Refused || age == day && status.LastError != nil {
+						t.Errorf("%s, %v: the outage has left traces in process %d: %+v", test.name, test.lasts, i, status)
+					}
 				}
 				if n := server.counted("renewed"); n > 1 || age < 80*day && n > 0 {
 					t.Errorf("%s: %d renewals", test.name, n)

@@ -177,19 +177,6 @@ func TestRun(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("Run returned %v", err)
 		}
-
-		// When the context of Run ends during a renewal, Run finishes the renewal first.
-		time.Sleep(time.Until(source.Status().NextAttempt))
-		server.fault = hang(20 * time.Second)
-		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		begun := time.Now()
-		if err := source.Run(ctx); err != nil || time.Since(begun) != 20*time.Second {
-			t.Errorf("Run returned %v after %v, want nil after 20s", err, time.Since(begun))
-		}
-		if d := stored(t, store); !server.valid(d.Key.Reveal()) {
-			t.Error("the new key is not stored after Run has ended")
-		}
 	})
 }
 

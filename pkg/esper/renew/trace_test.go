@@ -2,7 +2,6 @@ package renew_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -69,40 +68,5 @@ func TestTraceShowsNoKey(t *testing.T) {
 		if strings.Contains(told.String(), key) || strings.Contains(told.String(), url.QueryEscape(key)) {
 			t.Errorf("the trace shows a key: %s", &told)
 		}
-	}
-}
-
-// Transport refuses a request if any part of its target differs from the source's server.
-func TestTransportComparesTheWholeTarget(t *testing.T) {
-	server := espertest.NewServer(t)
-	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = source.Close() }()
-	before := len(server.Requests())
-	for name, change := range map[string]func(r *http.Request){
-		"Host":   func(r *http.Request) { r.Host = "evil.example" },
-		"opaque": func(r *http.Request) { r.URL.Opaque = "//evil.example/v0/" },
-		"scheme": func(r *http.Request) { r.URL.Scheme = "https" },
-		"port":   func(r *http.Request) { r.URL.Host = "127.0.0.1:1" },
-		"host":   func(r *http.Request) { r.URL.Host = "localhost:" + r.URL.Port() },
-		"no URL": func(r *http.Request) { r.URL = nil },
-	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v0/device/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		change(req)
-		resp, err := source.Transport(nil).RoundTrip(req)
-		if err == nil {
-			_ = resp.Body.Close()
-			t.Errorf("%s: the request was sent", name)
-		} else if strings.Contains(err.Error(), server.Token()) || errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if n := len(server.Requests()); n != before {
-		t.Errorf("%d requests arrived", n-before)
 	}
 }

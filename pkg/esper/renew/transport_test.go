@@ -59,18 +59,26 @@ func TestTransportAuthenticates(t *testing.T) {
 	}
 }
 
+// Transport refuses a request if any part of its target differs from the source's server, also after a redirect.
 func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 	server := newStub(90 * day)
 	source := opened(t, server, Memory())
-	for _, url := range []string{
-		"https://evil.example/api/", "http://foo-api.esper.cloud/api/", "https://foo-api.esper.cloud:8443/", "https://foo-api.esper.cloud.evil.example/",
+	for name, change := range map[string]func(r *http.Request){
+		"scheme":        func(r *http.Request) { r.URL.Scheme = "http" },
+		"host":          func(r *http.Request) { r.URL.Host = "evil.example" },
+		"a longer host": func(r *http.Request) { r.URL.Host += ".evil.example" },
+		"port":          func(r *http.Request) { r.URL.Host += ":8443" },
+		"Host":          func(r *http.Request) { r.Host = "evil.example" },
+		"opaque":        func(r *http.Request) { r.URL.Opaque = "//evil.example/v0/" },
+		"no URL":        func(r *http.Request) { r.URL = nil },
 	} {
 		body := &closing{Reader: strings.NewReader("x")}
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, url, body)); !errors.Is(err, origin.ErrOther) || !body.closed {
-			t.Errorf("%s: %v, body closed %v", url, err, body.closed)
+		req := request(t, http.MethodPost, device, body)
+		change(req)
+		if _, err := source.Transport(server).RoundTrip(req); !errors.Is(err, origin.ErrOther) || !body.closed || strings.Contains(err.Error(), stubFirst) {
+			t.Errorf("%s: %v, body closed %v", name, err, body.closed)
 		}
 	}
-	// A redirect to another server.
 	server.fault = only("other", func(func() *http.Response) (*http.Response, error) {
 		resp := reply(302, "")
 		resp.Header.Set("Location", "https://evil.example/")
