@@ -213,7 +213,7 @@ files-root: workspace ## try files that hold a key with other users, mounts and 
 	$(GO) test -tags root -c -o .build/keyfile.test ./pkg/internal/keyfile
 	cd pkg/cmd/esper-key && $(GO) test -tags root -c -o $(CURDIR)/.build/esper-key.test .
 	$(AS_ROOT) .build/keyfile.test
-	$(AS_ROOT) .build/esper-key.test -test.run '^TestRoot'
+	cd pkg/cmd/esper-key && $(AS_ROOT) $(CURDIR)/.build/esper-key.test -test.run '^TestRoot'
 
 sqlite-kills: workspace ## kill 500 programs that save to SQLite, with readers beside them (half a minute)
 	cd pkg/cmd/esper-key && ESPER_TEST_KILLS=500 $(GO) test -count=1 -v -run '^TestSQLiteKilled$$' .

@@ -4,13 +4,20 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
@@ -111,6 +118,111 @@ func TestRootStores(t *testing.T) {
 		write(service, exitFailed, "others could replace the file")
 		must(t, os.Chmod(folder, 0o750))
 		as(service, 0, "", "check")
+	}
+}
+
+// TestRootFilter runs the commands of the systemd units under the units' filters of system calls, which systemd would set.
+// They allow no change of an owner: the save goes on without the file's group, and says so.
+func TestRootFilter(t *testing.T) {
+	const service, readers = 64101, 64102
+	if calls := os.Getenv("ESPER_TEST_CALLS"); calls != "" { // in the process of the user
+		allowOnly(t, strings.Fields(calls))
+		must(t, syscall.Exec("/proc/self/exe", append([]string{"esper-key"}, strings.Fields(os.Getenv("ESPER_TEST_ARGS"))...), append(os.Environ(), actEnv+"=1")))
+	}
+	must(t, syscall.Mount("srv", "/srv", "tmpfs", 0, "mode=0755"))
+	program, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	must(t, os.WriteFile("/srv/esper-key.test", program, 0o755))
+	must(t, os.Mkdir("/srv/keys", 0o700))
+	must(t, os.Chown("/srv/keys", service, service))
+	server := espertest.NewServer(t)
+	for _, row := range []struct {
+		unit, args string
+		lost       bool // the file's group
+	}{
+		{"esper-key-renew.service", "adopt", false},
+		{"esper-key-renew.service", "renew --now", true},
+		{"esper-key-renew.service", "renew --now", false}, // it has no other group any more
+		{"esper-key.service", "run --listen 127.0.0.1:0 --write-token /srv/keys/token", false},
+		{"esper-key.service", "check", false},
+	} {
+		calls := strings.Join(allowed(t, "../../examples/deploy/systemd/"+row.unit), " ")
+		c := exec.CommandContext(t.Context(), "/srv/esper-key.test", "-test.run=^TestRootFilter$")
+		c.Env = []string{"ESPER_TEST_CALLS=" + calls, "ESPER_TEST_ARGS=" + row.args, environmentVariable + "=" + server.URL, storeVariable + "=file:///srv/keys/key"}
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: service, Gid: service, Groups: []uint32{readers}}}
+		c.Stdin = strings.NewReader(server.Token())
+		out := endWhenReady(t, c)
+		if code := c.ProcessState.ExitCode(); code != 0 || strings.Contains(out, "could not be given to its group (64102)") != row.lost {
+			t.Errorf("%s under the filter of %s: %d, %s\nthe group is to be lost: %v", row.args, row.unit, code, out, row.lost)
+		}
+		if row.args == "adopt" {
+			must(t, os.Chown("/srv/keys/key", service, readers))
+			must(t, os.Chmod("/srv/keys/key", 0o640))
+		}
+	}
+}
+
+// allowed returns the numbers of the system calls that a unit's filter allows.
+func allowed(t *testing.T, unit string) (numbers []string) {
+	t.Helper()
+	text, err := os.ReadFile(unit)
+	must(t, err)
+	header, err := os.ReadFile("/usr/include/" + map[string]string{"amd64": "x86_64-linux-gnu/asm/unistd_64.h", "arm64": "asm-generic/unistd.h"}[runtime.GOARCH])
+	must(t, err)
+	calls := callsOf(t, "@default")
+	for _, line := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.*)$`).FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.FieldsSeq(line[2]) {
+			for call := range callsOf(t, name) {
+				if calls[call] = true; line[1] == "~" && !callsOf(t, "@default")[call] {
+					delete(calls, call)
+				}
+			}
+		}
+	}
+	for _, found := range regexp.MustCompile(`#define __NR_(\w+)\s+(\d+)`).FindAllStringSubmatch(string(header), -1) {
+		if calls[found[1]] {
+			numbers = append(numbers, found[2])
+		}
+	}
+	if !strings.Contains(string(text), "\nSystemCallErrorNumber=EPERM\n") || calls["fchown"] || len(numbers) < 100 {
+		t.Fatalf("%s allows fchown, or %d system calls, or kills a process that makes another", unit, len(numbers))
+	}
+	return numbers
+}
+
+// callsOf returns the system calls of a group of systemd, such as @system-service.
+func callsOf(t *testing.T, group string) map[string]bool {
+	t.Helper()
+	if group[0] != '@' {
+		return map[string]bool{group: true}
+	}
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "--no-pager", "syscall-filter", group).Output()
+	must(t, err)
+	calls := make(map[string]bool)
+	for _, line := range strings.Split(string(out), "\n")[1:] {
+		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
+			maps.Copy(calls, callsOf(t, name))
+		}
+	}
+	return calls
+}
+
+// allowOnly makes each other system call of this process fail with EPERM.
+func allowOnly(t *testing.T, calls []string) {
+	t.Helper()
+	code := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the number of the call
+	for _, call := range calls {
+		n, err := strconv.ParseUint(call, 10, 32)
+		must(t, err)
+		code = append(code, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(n), Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	}
+	code = append(code, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
+	runtime.LockOSThread()
+	must(t, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); errno != 0 {
+		t.Fatal(errno)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,9 +84,6 @@ func TestRole(t *testing.T) {
 	if role == "" {
 		return
 	}
-	if role == "save without chown" {
-		filter(t)
-	}
 	s := New(path, strings.Contains(role, "for the group"))
 	_, version, err := s.Load(t.Context())
 	switch {
@@ -106,22 +102,6 @@ func TestRole(t *testing.T) {
 	if err != nil {
 		e := (*Error)(nil)
 		fmt.Printf("%v (permanent %v)\n", err, errors.As(err, &e) && e.Permanent())
-	}
-}
-
-// filter makes each change of an owner fail with EPERM, as the filter of a systemd unit does.
-func filter(t *testing.T) {
-	code := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // the number of the call
-	for _, call := range []uint32{unix.SYS_FCHOWN, unix.SYS_FCHOWNAT} {
-		code = append(code,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
-	}
-	code = append(code, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
-	must(t, unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-	program := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); errno != 0 {
-		t.Fatal(errno)
 	}
 }
 
@@ -242,21 +222,6 @@ func TestOwners(t *testing.T) {
 	db := at + "/service/db/keys.db"
 	if got := as(t, 0, "write the database", db); got != "" || owned(t, db) != "64101:64101 0600" {
 		t.Errorf("the database of a service: %s, %s", owned(t, db), got)
-	}
-}
-
-// A filter without chown: the save goes on, without the group, and says so.
-func TestFilter(t *testing.T) {
-	at := ground(t)
-	path := folder(t, at+"/service", service, 0o755) + "/key.json"
-	file(t, path, service, 0o640)
-	must(t, os.Chown(path, service, readers))
-	got := as(t, service, "save without chown", path, readers)
-	if !strings.Contains(got, "could not be given to its group (64102)") || owned(t, path) != "64101:64101 0600" {
-		t.Errorf("%s, %s", owned(t, path), got)
-	}
-	if got := as(t, service, "save without chown", path, readers); got != "" {
-		t.Errorf("without need: %s", got)
 	}
 }
 
