@@ -15,7 +15,7 @@ func (e *explorer) checkDropped(w *world, i int, old Document, a Action, o Outco
 	if before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept {
 		e.bad(w, "I1", "a new key that works is neither stored nor in use")
 	}
-	if !old.Answer.IsZero() && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) {
+	if (!old.Answer.IsZero() || !o.Answer.IsZero()) && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) {
 		e.bad(w, "I7", "an answer that may hold a key is dropped")
 	}
 	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back
@@ -125,8 +125,11 @@ func (e *explorer) settle(w *world) {
 	n := &c
 	n.Budget, n.Late = budget{}, Document{}
 	works := e.anyWorks(n)
-	if n.Later = 1; !works && e.anyWorks(n) {
-		return // a key has reached its end
+	n.Later = 1
+	for k := range w.Keys {
+		if !works && n.knows(k) && !w.knows(k) {
+			return // the key has reached its end
+		}
 	}
 	quiet := e.quiet
 	if quiet == nil {
@@ -205,7 +208,7 @@ func (e *explorer) turn(w *world, i int) {
 	}
 	if !p.Turning {
 		p.Turning = true
-		if !w.knows(keyOf(p.S.Doc)) {
+		if p.S.ReadOnly && !w.knows(keyOf(p.S.Doc)) { // the others find that out at the next renewal
 			p.T.Ask = AskSuspect
 		}
 	}

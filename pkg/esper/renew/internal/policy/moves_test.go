@@ -58,6 +58,16 @@ func (e *explorer) next(w *world) {
 		n.write(w.Late)
 		e.out(n, "a save that was reported as failed is carried out: %s", text(n.Store))
 	}
+	if k := w.free(); e.other && w.Budget.Person > 0 && k != 0 {
+		n := e.fork(w)
+		n.Budget.Person--
+		n.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
+		n.write(n.given(k))
+		n.excuse()
+		e.out(n, "a person stores key %d from another machine", k)
+		n.Keys[k].Valid = false
+		e.out(n, "a person stores key %d from another machine, and revokes it", k)
+	}
 	for i := range e.procs {
 		e.process(w, i)
 	}
