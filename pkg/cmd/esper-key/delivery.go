@@ -74,11 +74,11 @@ func (d *delivery) begin(ctx context.Context, source *renew.Source) error {
 // deliver makes the file hold the key in use, and runs the program once for each new key. It is called after each change
 // and once a minute: so it does again what failed, and writes a file again that somebody removed.
 func (d *delivery) deliver(ctx context.Context, source *renew.Source) error {
+	key := nameOf(source.Status()) // first: a key that comes now has its program run at the next call
 	token, _ := source.TokenContext(ctx)
 	if token == nil { // there is no key to deliver, which run says by itself
 		return nil
 	}
-	key := nameOf(source.Status())
 	if d.file != nil {
 		if err := d.write(ctx, token.AccessToken); err != nil {
 			return fmt.Errorf("the file of --write-token does not hold the key in use: %w", err)
