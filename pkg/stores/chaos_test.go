@@ -31,12 +31,18 @@ type proxy struct {
 func proxyTo(t *testing.T, e *engine) *proxy {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.New(io.Discard))
-	port, err := freePort() // no connection takes this port while the proxy is stopped
-	must(t, err)
-	p := &proxy{t, toxiproxy.NewProxy(api, "stores", fmt.Sprintf("127.0.0.1:%d", port), e.listens)}
-	must(t, p.Start())
-	t.Cleanup(p.Stop)
-	return p
+	for tries := 10; ; tries-- {
+		port, err := freePort() // no connection takes this port while the proxy is stopped, but another program may
+		must(t, err)
+		p := &proxy{t, toxiproxy.NewProxy(api, "stores", fmt.Sprintf("127.0.0.1:%d", port), e.listens)}
+		if err = p.Start(); err == nil {
+			t.Cleanup(p.Stop)
+			return p
+		}
+		if tries == 0 {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (p *proxy) add(kind, stream, attributes string) {
