@@ -25,7 +25,9 @@ func TestWrongRefusalsDestroyNothing(t *testing.T) {
 			server.revoke("given")
 			put(t, store, living("given", 90*day))
 		}, "given"},
-		"a successor is stored": {func(t *testing.T, server *stub, store *faulty, _ *Source) { replaced(t, server, store) }, "other"},
+		"a successor is stored": {func(t *testing.T, server *stub, store *faulty, _ *Source) {
+			replaced(t, server, store)
+		}, "other"},
 		"the new key is in memory alone": {func(t *testing.T, server *stub, store *faulty, daemon *Source) {
 			store.set(nil, diskFullFor(`"key-1"`))
 			fault := server.fault
@@ -78,7 +80,9 @@ func TestAdoptOfAPredecessor(t *testing.T) {
 		server, store := newStub(90*day), Memory()
 		server.keepOld = true
 		source := opened(t, server, store)
-		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) { return reply(401, ""), nil }
+		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) {
+			return reply(401, ""), nil
+		}
 		for range 3 {
 			_ = source.Check(t.Context())
 			time.Sleep(time.Minute)
@@ -139,7 +143,10 @@ func TestAnswerIsSavedLikeAKey(t *testing.T) {
 				}
 				return nil
 			})
-			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) { act(); return reply(201, answer), nil })
+			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
+				act()
+				return reply(201, answer), nil
+			})
 			_ = source.RenewIfDue(t.Context())
 			server.fault = nil
 			if test.kept {
@@ -166,11 +173,13 @@ func TestDailyJob(t *testing.T) {
 	}{
 		"a document with server and key alone": {
 			begin: func(_ *stub, store *faulty) {
-				overwrite(store, fmt.Sprintf(`{"format": "esper-go key", "version": 2, "server": %q, "key": %q}`, stubBase, stubFirst))
+				const text = `{"format": "esper-go key", "version": 2, "server": %q, "key": %q}`
+				overwrite(store, fmt.Sprintf(text, stubBase, stubFirst))
 			},
 			check: func(n int, err error, server *stub, store *faulty) bool {
 				d := stored(t, store)
-				return err == nil && d.EnterpriseID == stubEnterprise && !d.ExpiresAt.IsZero() && (n < 72 || server.counted("renewed") == 1)
+				complete := d.EnterpriseID == stubEnterprise && !d.ExpiresAt.IsZero()
+				return err == nil && complete && (n < 72 || server.counted("renewed") == 1)
 			},
 		},
 		"a key that is revoked on the fifth day": {
@@ -203,7 +212,7 @@ func TestDailyJob(t *testing.T) {
 				source := opened(t, server, store)
 				begun, err := time.Now(), source.RenewIfDue(t.Context())
 				if !test.check(n, err, server, store) || time.Since(begun) > 90*time.Second {
-					t.Fatalf("%s, day %d: %v after %v, %d renewals, stored %+v", name, n, err, time.Since(begun), server.counted("renewed"), stored(t, store))
+					t.Fatalf("%s, day %d: %v after %v, %d renewals", name, n, err, time.Since(begun), server.counted("renewed"))
 				}
 				if err := source.Close(); err != nil {
 					t.Error(err)
@@ -229,8 +238,8 @@ func TestCloseBeginsNothing(t *testing.T) {
 	})
 }
 
-// If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in use,
-// and any text of the shape of a key, such as the one before.
+// If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in
+// use, and any text of the shape of a key, such as the one before.
 func TestBothErrorsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
@@ -241,7 +250,8 @@ func TestBothErrorsAreTold(t *testing.T) {
 		store.set(func() error { return fmt.Errorf("trigger: old row %s: %w", before, errDisk) }, nil)
 		err := source.Check(t.Context())
 		for what, err := range map[string]error{"Check": err, "Status": source.Status().LastError} {
-			if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) || !strings.Contains(err.Error(), "trigger: old row") || strings.Contains(err.Error(), before) {
+			if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) ||
+				!strings.Contains(err.Error(), "trigger: old row") || strings.Contains(err.Error(), before) {
 				t.Errorf("%s: %v, want what the server says and what the store says, without the old key", what, err)
 			}
 		}
@@ -250,8 +260,8 @@ func TestBothErrorsAreTold(t *testing.T) {
 			t.Errorf("a store that quotes the key: %v", err)
 		}
 		source.tell.wait()
-		if strings.Contains(log.String(), before) || strings.Contains(log.String(), now) || !strings.Contains(log.String(), "old row") {
-			t.Errorf("the log: %s", &log)
+		if text := log.String(); strings.Contains(text, before) || strings.Contains(text, now) || !strings.Contains(text, "old row") {
+			t.Errorf("the log: %s", text)
 		}
 		store.set(nil, nil)
 	})
@@ -264,11 +274,13 @@ func TestNilContext(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			source := opened(t, server, store)
 			time.Sleep(age)
-			if token, err := source.TokenContext(nil); err != nil || !server.valid(token.AccessToken) { //nolint:staticcheck // on purpose
+			var none context.Context
+			if token, err := source.TokenContext(none); err != nil || !server.valid(token.AccessToken) {
 				t.Error(err)
 			}
-			for name, err := range map[string]error{ //nolint:staticcheck // on purpose
-				"Check": source.Check(nil), "RenewIfDue": source.RenewIfDue(nil), "Renew": source.Renew(nil), "Adopt": source.Adopt(nil, stored(t, store).Key),
+			for name, err := range map[string]error{
+				"Check": source.Check(none), "RenewIfDue": source.RenewIfDue(none), "Renew": source.Renew(none),
+				"Adopt": source.Adopt(none, stored(t, store).Key),
 			} {
 				if err != nil {
 					t.Errorf("%s: %v", name, err)

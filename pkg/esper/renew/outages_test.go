@@ -11,9 +11,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// For a while, every request gets 401, although the key works. Five minutes after that at most, every process uses the key
-// again. Nothing tells people to make a new key before the server has refused theirs twice, a minute apart; and nothing does
-// if it was a gateway that answered in Esper's place, since that says nothing of the key.
+// For a while, every request gets 401, although the key works. Five minutes after that at most, every process uses the
+// key again. Nothing tells people to make a new key before the server has refused theirs twice, a minute apart; and
+// nothing does if it was a gateway that answered in Esper's place, since that says nothing of the key.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -83,7 +83,8 @@ func TestOutage(t *testing.T) {
 				}
 				for i, s := range sources {
 					token, err := s.Token()
-					if status, sendErr := get(t, s, server, http.MethodGet); err != nil || !server.valid(token.AccessToken) || sendErr != nil || status != 200 {
+					status, sendErr := get(t, s, server, http.MethodGet)
+					if err != nil || !server.valid(token.AccessToken) || sendErr != nil || status != 200 {
 						t.Errorf("%s, %v: five minutes later, process %d: %v, %d, %v", test.name, test.lasts, i, err, status, sendErr)
 					}
 					if status := s.Status(); status.Lost || status.Refused || age == day && status.LastError != nil {
