@@ -86,32 +86,6 @@ func TestAdoptDuringARenewal(t *testing.T) {
 	}
 }
 
-// When the key in use is lost, Adopt takes any key that works, even a key that a renewal had replaced.
-func TestAdoptWhenLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source := opened(t, server, store)
-		if err := source.Renew(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		server.revoke(stubFirst)
-		for range 3 {
-			_ = source.Check(t.Context())
-			time.Sleep(time.Minute)
-		}
-		if !source.Status().Lost {
-			t.Fatal("the revoked key is not lost after three checks")
-		}
-		if err := source.Adopt(t.Context(), key(stubFirst)); err != nil {
-			t.Fatal(err)
-		}
-		wantKey(t, source, stubFirst)
-		if stored(t, store).Key != key(stubFirst) || source.Status().Lost {
-			t.Errorf("the adopted key is not stored, or still lost: %+v", source.Status())
-		}
-	})
-}
-
 // If the initial key differs from the stored key, a warning is logged. Once the stored key is lost, the initial key
 // is tried.
 func TestAnotherInitialKey(t *testing.T) {
