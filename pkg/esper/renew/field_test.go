@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,10 +41,11 @@ func TestWrongRefusalsDestroyNothing(t *testing.T) {
 	} {
 		for _, lasts := range []time.Duration{3 * time.Minute, time.Hour} {
 			synctest.Test(t, func(t *testing.T) {
-				server, store, down := newStub(90*day), &faulty{Store: Memory()}, true
+				server, store := newStub(90*day), &faulty{Store: Memory()}
+				var up atomic.Bool
 				daemon := opened(t, server, store)
 				server.fault = func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-					if down {
+					if !up.Load() {
 						return reply(401, ""), nil
 					}
 					return act(), nil
@@ -59,7 +61,7 @@ func TestWrongRefusalsDestroyNothing(t *testing.T) {
 						t.Fatalf("%s: the key is lost, whose only copy is in memory", name)
 					}
 				}
-				down = false
+				up.Store(true)
 				store.set(nil, nil)
 				if err := <-ended; err != nil {
 					t.Errorf("%s: Run: %v", name, err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,17 +30,18 @@ func TestOutage(t *testing.T) {
 	} {
 		for _, age := range []time.Duration{day, 80 * day} { // in the second case the key is due
 			synctest.Test(t, func(t *testing.T) {
-				var log strings.Builder
+				var log records
 				server, store := newStub(90*day), Memory()
-				daemon, calls, down := opened(t, server, store, logTo(&log)), opened(t, server, store, logTo(&log)), false
+				daemon, calls := opened(t, server, store, logTo(&log)), opened(t, server, store, logTo(&log))
+				var down atomic.Bool
 				server.fault = func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-					if down {
+					if down.Load() {
 						return reply(401, test.body), nil
 					}
 					return act(), nil
 				}
 				time.Sleep(age)
-				down = true
+				down.Store(true)
 				go func() { _ = daemon.Run(t.Context()) }()
 				defer daemon.Close() //nolint:errcheck // the sources are judged before
 				sources := []*Source{daemon, calls}
@@ -76,7 +79,7 @@ func TestOutage(t *testing.T) {
 				if !lost && test.body == "" {
 					t.Errorf("%s, %v: the key is not lost, so this test shows nothing", test.name, test.lasts)
 				}
-				down = false
+				down.Store(false)
 				time.Sleep(5*time.Minute + time.Second)
 				if status := daemon.Status(); status.Lost {
 					t.Errorf("%s, %v: five minutes later, without a call: %+v", test.name, test.lasts, status)
@@ -97,4 +100,22 @@ func TestOutage(t *testing.T) {
 			})
 		}
 	}
+}
+
+// records are texts that several sources write.
+type records struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *records) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(text)
+}
+
+func (r *records) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }

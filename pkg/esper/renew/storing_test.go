@@ -3,6 +3,7 @@ package renew
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -224,6 +225,6 @@ func TestSetAside(t *testing.T) {
 	})
 }
 
-func logTo(w *strings.Builder) Option {
+func logTo(w io.Writer) Option {
 	return WithLogger(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
