@@ -217,12 +217,13 @@ func TestStoreHangsOrPanics(t *testing.T) {
 		for _, method := range []string{"Load", "Save"} {
 			for caller, call := range calls {
 				synctest.Test(t, func(t *testing.T) {
-					server, faults := newStub(90*day), 0
+					server := newStub(90 * day)
+					var asked atomic.Bool
 					server.keepOld = true
 					server.add("given")
 					released := make(chan struct{})
 					once := func(ctx context.Context) error {
-						if faults++; faults > 1 {
+						if asked.Swap(true) {
 							return nil
 						}
 						return fault(ctx, released)
