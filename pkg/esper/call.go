@@ -36,7 +36,7 @@ type result struct {
 
 func (r result) success() bool { return r.status/100 == 2 }
 
-// call makes attempts until one succeeds, another one is not allowed, or ctx ends.
+// call makes attempts until one succeeds, another one would not help or might do harm, or ctx ends.
 func (c *Client) call(ctx context.Context, op operation) (r result) {
 	if ctx == nil {
 		return result{err: errNilContext}
@@ -47,7 +47,7 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 		}
 		next  *oauth2.Token // for the next attempt; nil to ask the source
 		asked bool          // whether Reject has been called
-		alone bool          // the next attempt uses a new connection, because the last one brought no whole answer
+		alone bool          // the next attempt uses a new connection, because over the pool no whole answer came
 	)
 	for n := 1; ; n++ {
 		token, err := next, error(nil)
@@ -56,7 +56,7 @@ func (c *Client) call(ctx context.Context, op operation) (r result) {
 				return result{err: err}
 			}
 		}
-		r = c.attempt(ctx, op, token, alone, n)
+		r = c.try(ctx, op, token, alone, n)
 		alone = !alone && (r.status == 0 || r.success())
 		if r.status == http.StatusUnauthorized && c.source.reject != nil && !asked {
 			asked = true
@@ -119,8 +119,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt sends op's request once, with token.
-func (c *Client) attempt(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
+// try makes the nth attempt of a call, with token.
+func (c *Client) try(ctx context.Context, op operation, token *oauth2.Token, alone bool, n int) result {
 	if err := ctx.Err(); err != nil {
 		return result{err: &callError{op.name, n - 1, join(err, context.Cause(ctx))}}
 	}

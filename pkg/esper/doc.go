@@ -13,14 +13,16 @@
 // # Errors
 //
 // An answer that is not 2xx is an [*APIError]; errors.Is tells its kind ([ErrUnauthorized], [ErrRateLimited], …). A
-// failed [Client.RenewToken] returns a [*RenewalError], whose Outcome says whether the server may have replaced the old
-// key. A bad argument gives [ErrInvalidArgument], and nothing is sent.
+// 401 or 403 that something in front of Esper answered is [ErrGateway], and says nothing about the key. A failed
+// [Client.RenewToken] returns a [*RenewalError], whose Outcome says whether the server may have replaced the old key. A
+// bad argument gives [ErrInvalidArgument], and nothing is sent.
 //
 // # Secrets
 //
-// No middleware, log record, trace or error text shows a key: the key is added to a request after all middleware, and a
-// server's text that repeats the key is replaced by a note. Keys are [Secret] values, which print as a placeholder. The
-// Body of an error may hold a key: a program can read Body, but printing the error does not show it.
+// No middleware, log record, trace or error text shows a key: the key is added to a request after all middleware, a
+// server's text that repeats the key is replaced by a note, and what else may be a key in it becomes "…". Keys are
+// [Secret] values, which print as a placeholder. The Body of an error may hold a key: a program can read Body, but
+// printing the error does not show it.
 //
 // # Deprecation
 //

@@ -42,7 +42,7 @@ type attempt struct {
 
 	mu      sync.Mutex // guards what follows; held while a request is sent that is sent once
 	over    bool       // that request was sent, or the middleware has returned: it may not be sent any more
-	renewed *answer    // the server's answer to that request; nil unless the request may have arrived
+	renewed *answer    // to that request, also if it has status 0; nil unless the request may have arrived
 	answers []*answer  // to all other requests
 }
 
@@ -117,14 +117,14 @@ func (a *attempt) send(chain http.RoundTripper) *answer {
 	case err != nil:
 		return &answer{fault: err}
 	}
+	resp.Header = resp.Header.Clone() // the middleware may share it between its answers, and newAnswer changes it
 	text, err := body.Read(resp)
 	got = a.newAnswer(resp, text, err)
 	got.made = true
 	return got
 }
 
-// roundTrip sends the request through the middleware, and turns a panic or a nil response into an error, so that no
-// answer that has arrived is lost.
+// roundTrip calls the middleware. A panic or a nil response becomes an error, so that no answer that arrived is lost.
 func (a *attempt) roundTrip(chain http.RoundTripper) (resp *http.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -175,7 +175,7 @@ func (h *hop) RoundTrip(req *http.Request) (*http.Response, error) {
 	got := a.exchange(transport, req, a.authorize(ctx, req))
 	switch {
 	case alone && h.silent.CompareAndSwap(true, false):
-		h.pooled.CloseIdleConnections()
+		h.pooled.CloseIdleConnections() // the silent one is idle by now
 	case !alone && got.status == 0 && errors.Is(got.fault, context.DeadlineExceeded):
 		h.silent.Store(true)
 	}
@@ -213,7 +213,7 @@ func (h *hop) sendOnce(a *attempt, req *http.Request) (*http.Response, error) {
 	got := a.exchange(h.single, req, out)
 	if got.status == 0 {
 		h.single.CloseIdleConnections() // ends the dial, which net/http would otherwise go on with
-		a.over = a.maybeSent.Load()     // nothing was sent: a middleware may try again
+		a.over = a.maybeSent.Load()     // if nothing was sent, a middleware may try again
 	}
 	if a.over {
 		a.renewed = got

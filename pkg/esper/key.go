@@ -86,7 +86,7 @@ func newSource(tokens oauth2.TokenSource, base *url.URL) (source, error) {
 	}
 	if bound, ok := tokens.(interface{ Server() *url.URL }); ok {
 		if server := bound.Server(); server != nil {
-			if u, err := origin.Parse(server.String(), true); err != nil || *u != *base {
+			if u, err := origin.Parse(server.String(), true); err != nil || *u != *base { // both as Parse writes them
 				return source{}, invalid("the token source's key is for another server than the environment; it is not sent there")
 			}
 		}

@@ -107,8 +107,7 @@ func newSettings(opts []Option) (settings, error) {
 		}
 	}
 	s.logger = cmp.Or(s.logger, slog.New(slog.DiscardHandler))
-	r := &s.retry
-	switch {
+	switch r := s.retry; {
 	case s.timeout <= 0:
 		return s, invalid("the timeout is %v; it must be positive", s.timeout)
 	case r.MaxAttempts < 0 || r.MinWait < 0 || r.MaxWait < 0:
@@ -120,8 +119,8 @@ func newSettings(opts []Option) (settings, error) {
 	case slices.ContainsFunc(s.middleware, func(m func(http.RoundTripper) http.RoundTripper) bool { return m == nil }):
 		return s, invalid("a middleware is nil")
 	}
-	r.MaxAttempts = cmp.Or(r.MaxAttempts, 4)
-	r.MaxWait = cmp.Or(r.MaxWait, max(30*time.Second, r.MinWait))
-	r.MinWait = cmp.Or(r.MinWait, min(250*time.Millisecond, r.MaxWait))
+	s.retry.MaxAttempts = cmp.Or(s.retry.MaxAttempts, 4)
+	s.retry.MaxWait = cmp.Or(s.retry.MaxWait, max(30*time.Second, s.retry.MinWait))
+	s.retry.MinWait = cmp.Or(s.retry.MinWait, min(250*time.Millisecond, s.retry.MaxWait))
 	return s, nil
 }
