@@ -34,7 +34,7 @@ var (
 		"@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k/)", "ENC(c2VjcmV0)", "!Ref Esper", "!Sub Esper",
 		"ENC[AES256_GCM,data:Zm9v,iv:YmFy,tag:YmF6,type:str]", "!secret esper", "projects/p/secrets/s/versions/latest",
 	}
-	unexpanded   = []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ key }}", "${ESPER_KEY}", "${{ secrets.KEY }}", "$ESPER_KEY"}
+	unexpanded   = []string{"__ESPER_KEY__", "#{ESPER_KEY}", "{{ key }}", "${ESPER_KEY}", "${{ x.KEY }}", "$ESPER_KEY"}
 	placeholders = []string{"[MASKED]", "[REDACTED]", "<your key>", "xxxxxxxx", "***"}
 )
 
@@ -169,28 +169,24 @@ func TestBadArguments(t *testing.T) {
 		checkRefused(t, "source without token", do(t.Context()), "neither a token nor an error", "")
 	})
 	nilFrom := func(http.RoundTripper) http.RoundTripper { return nil }
-	for name, tc := range map[string]struct {
-		opt    esper.Option
-		advice string // "" if the option is right
-	}{
-		"timeout 0":           {esper.WithTimeout(0), "must be positive"},
-		"timeout -1":          {esper.WithTimeout(-1), "must be positive"},
-		"attempts":            {esper.WithRetry(esper.Retry{MaxAttempts: -1}), "negative"},
-		"min wait":            {esper.WithRetry(esper.Retry{MinWait: -1}), "negative"},
-		"max wait":            {esper.WithRetry(esper.Retry{MaxWait: -1}), "negative"},
-		"min over max":        {esper.WithRetry(esper.Retry{MinWait: 2, MaxWait: 1}), "more than"},
-		"empty user agent":    {esper.WithUserAgent(""), "user agent"},
-		"user agent, newline": {esper.WithUserAgent("a\r\nX: y"), "user agent"},
-		"middleware of nil":   {esper.WithMiddleware(nilFrom), "middleware returned nil"},
-		"nil middleware":      {esper.WithMiddleware(nil), "middleware is nil"},
-		"only min wait":       {esper.WithRetry(esper.Retry{MinWait: time.Hour}), ""},
-		"only max wait":       {esper.WithRetry(esper.Retry{MaxWait: time.Nanosecond}), ""},
-		"user agent":          {esper.WithUserAgent("mine/1 (a b)"), ""},
+	retry := func(attempts int, minWait, maxWait time.Duration) esper.Option {
+		return esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: minWait, MaxWait: maxWait})
+	}
+	for advice, opts := range map[string][]esper.Option{ // "" if they are right
+		"must be positive":        {esper.WithTimeout(0), esper.WithTimeout(-1)},
+		"negative":                {retry(-1, 0, 0), retry(0, -1, 0), retry(0, 0, -1)},
+		"more than":               {retry(0, 2, 1)},
+		"user agent":              {esper.WithUserAgent(""), esper.WithUserAgent("a\r\nX: y")},
+		"middleware returned nil": {esper.WithMiddleware(nilFrom)},
+		"middleware is nil":       {esper.WithMiddleware(nil)},
+		"":                        {retry(0, time.Hour, 0), retry(0, 0, time.Nanosecond), esper.WithUserAgent("mine/1 (a)")},
 	} {
-		if _, err := esper.New(p.URL, esper.APIKey("good"), tc.opt); tc.advice != "" {
-			checkRefused(t, name, err, tc.advice, "")
-		} else if err != nil {
-			t.Errorf("%s: %v", name, err)
+		for i, opt := range opts {
+			if _, err := esper.New(p.URL, esper.APIKey("good"), opt); advice != "" {
+				checkRefused(t, fmt.Sprint(advice, " ", i), err, advice, "")
+			} else if err != nil {
+				t.Errorf("option %d: %v", i, err)
+			}
 		}
 	}
 	wantCount(t, "requests", p.count.Load(), 0)

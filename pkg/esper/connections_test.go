@@ -61,7 +61,8 @@ func TestConnectionsAreKept(t *testing.T) {
 
 // TestDependencies limits the modules that a program links when it imports these packages.
 func TestDependencies(t *testing.T) {
-	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{else}}{{.ImportPath}}{{end}}" // .Module is nil for Go's own
+	// Module is nil for Go's own packages.
+	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{else}}{{.ImportPath}}{{end}}"
 	five := []string{
 		"github.com/apapsch/go-jsonmerge/v2", "github.com/cenkalti/backoff/v5", "github.com/google/uuid",
 		"github.com/oapi-codegen/runtime", "golang.org/x/oauth2",

@@ -103,8 +103,9 @@ func TestGoodEnvironments(t *testing.T) {
 	}
 	for _, same := range []string{
 		"https://esper.example:65535/a/b", "https://esper.example/a%2Fb", "https://esper.example/.well/..x",
-		"https://[2001:db8::1]:8443/api", "http://127.255.255.254:8080", "http://[0:0:0:0:0:0:0:1]", "http://[::ffff:127.0.0.1]",
-		"https://localhost.evil.example/api", "https://gw.example/api/v1/esper", "https://gw.example/api/v2/proxy/esper/api",
+		"https://[2001:db8::1]:8443/api", "http://127.255.255.254:8080", "http://[0:0:0:0:0:0:0:1]",
+		"http://[::ffff:127.0.0.1]", "https://localhost.evil.example/api", "https://gw.example/api/v1/esper",
+		"https://gw.example/api/v2/proxy/esper/api",
 		"https://gw.example/esper/api/v1-proxy", "https://" + strings.Repeat("m.", 125) + "com",
 		"https://k8s.example/api/v1/namespaces/iot/services/https:esper:443/proxy/api",
 	} {

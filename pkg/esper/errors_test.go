@@ -47,7 +47,7 @@ func byGateways() map[string]gatewaysAnswer {
 		},
 		"AWS API Gateway":      {401, "", `{"message":"Unauthorized"}`, ""},
 		"AWS API Gateway, 403": {403, "", `{"message":"Missing Authentication Token"}`, "Missing Authentication Token"},
-		"AWS ALB":              {401, "Server: awselb/2.0", html + "401 Authorization Required</title></head></html>", "awselb/2.0"},
+		"AWS ALB":              {401, "Server: awselb/2.0", html + "401 Authorization Required</title></html>", "awselb/2.0"},
 		"Azure API Management": {
 			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`,
 			"missing subscription key",
@@ -79,8 +79,8 @@ func byGateways() map[string]gatewaysAnswer {
 }
 
 // An error for an answer says what the server answered, or something in front of it, and what to do. Only a 401 or 403
-// in Esper's own envelope says something about the key. Any other is ErrGateway: a read is tried again as after 502, and
-// a renewal's outcome is unknown.
+// in Esper's own envelope says something about the key. Any other is ErrGateway: a read is tried again as after 502,
+// and a renewal's outcome is unknown.
 func TestWhoRefused(t *testing.T) {
 	sentinels := []error{
 		esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden, esper.ErrNotFound, esper.ErrRateLimited,
@@ -96,7 +96,7 @@ func TestWhoRefused(t *testing.T) {
 		},
 		"Esper, message":      {403, "", `{"message":"No permission","status":"403"}`, forbidden, "No permission"},
 		"Esper, a map":        {401, "", `{"errors":{"access_token":["expired"]}}`, unauthorized, "access_token: expired"},
-		"Django REST, Basic":  {401, `WWW-Authenticate: Basic realm="a"`, `{"detail":"No."}`, unauthorized, "No.; the key is wrong"},
+		"Django REST, Basic":  {401, `WWW-Authenticate: Basic realm=a`, `{"detail":"No."}`, unauthorized, "No.; the key is"},
 		"Django REST, Bearer": {401, `WWW-Authenticate: Bearer`, `{"detail":"No."}`, unauthorized, ": No.; the key is wrong"},
 		"Django REST, 403":    {403, "", `{"detail":"You do not have permission."}`, forbidden, "not have permission.; "},
 		"Django REST, plain":  {401, "Content-Type: text/plain", "\ufeff {\"detail\":\"No.\"}\n", unauthorized, ": No.;"},
@@ -200,13 +200,14 @@ func byBody() map[string]refused {
 		`{"errors":null,"message":null,"detail":null}`: "", `{"detail":"d","message":"m"}`: ": m", `{"message":"m"`: "",
 		`{"errors":[1,true,null,2.5]}`: " (1; true; 2.5)", `{"errors":"a","message":"m"}`: ": m (a)", "": "", `"a"`: "",
 		`{"token":["No."],"non_field_errors":["N."],"id":7}`: " (N.; token: No.)", `{"token":"no","message":"m"}`: ": m",
-		`{"access_token":"May not.","id":"7"}`: " (access_token: May not.)", "\x00\xff\xfe": "", `["No UUID."]`: " (No UUID.)",
+		`{"access_token":"May not.","id":"7"}`: " (access_token: May not.)", "\x00\xff\xfe": "", `["No ID."]`: " (No ID.)",
 		`{"detail":[{"loc":["query"],"msg":"no"}]}`:                         " (loc: query; msg: no)",
 		`{"error":"e","error_description":"d"}`:                             " (error: e; error_description: d)",
 		`{"message":"a\nb\r\nc\u2028d\u0000e\u001b[31m","errors":["f\ng"]}`: ": a b  c d e [31m (f g)",
 		`{"message":"` + long + `"}`:                                        ": " + strings.Repeat("é", 512) + "…",
 		`{"message":"` + long[:1024] + `"}`:                                 ": " + long[:1024],
-		`{"errors":["` + list + `"]}`:                                       many, `{"errors":["` + list + list + `"]}`: "", // over 64 KiB
+		`{"errors":["` + list + `"]}`:                                       many,
+		`{"errors":["` + list + list + `"]}`:                                "", // over 64 KiB
 		`{"errors":[[[[[["too deep"]]]]],[[["b"]]],"a"]}`:                   " (b; a)",
 		`{"errors":{"a":{"a":{"a":{"a":{"a":"no"}}}},"b":{"b":{"c":"d"}}}}`: " (c: d)",
 	} {

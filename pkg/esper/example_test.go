@@ -42,8 +42,8 @@ func ExampleClient_TokenInfo() {
 	// [secret]
 }
 
-// Renew a key by hand. The answer is the only copy of the new key: do not end the call with ctx, and store the key before
-// anything else. Package renew does all that.
+// Renew a key by hand. The answer is the only copy of the new key: do not end the call with ctx, and store the key
+// before anything else. Package renew does all that.
 func ExampleClient_RenewToken() {
 	fake := espertest.New()
 	defer fake.Close()

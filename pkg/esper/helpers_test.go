@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,6 +139,15 @@ func wantRenewed(t testing.TB, renewed *esper.RenewedToken, err error) *esper.Re
 		t.Fatalf("key %q, want %q", got, newKey)
 	}
 	return renewed
+}
+
+func parsed(t *testing.T, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func wantCount(t testing.TB, what string, got, want int32) {

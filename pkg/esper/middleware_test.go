@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -124,9 +123,13 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 				arrived := make(chan struct{}, 100)
 				var posts atomic.Int32
 				p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-					if r.Method != http.MethodPost && r.Method != http.MethodPut {
+					isPost := strings.HasSuffix(r.RequestURI, "/renew-token/?access_token="+oldKey) && r.Method == http.MethodPost
+					isPut := strings.HasSuffix(r.RequestURI, "/"+tokenID) && r.Method == http.MethodPut
+					if safe := r.Method != http.MethodPost && r.Method != http.MethodPut; safe {
 						_, _ = io.WriteString(w, `{"token": "AnotherAnswersKeyAnother"}`)
 						return
+					} else if !isPost && !isPut {
+						t.Errorf("%s %s arrived", r.Method, r.RequestURI)
 					}
 					posts.Add(1)
 					arrived <- struct{}{}
@@ -219,8 +222,8 @@ func TestMiddlewareOfARead(t *testing.T) {
 	}
 }
 
-// A middleware that fails, or answers by itself, also without a body or by mistake with nothing at all, has sent nothing.
-// Its answer counts; only after 429 is a renewal tried again.
+// A middleware that fails, or answers by itself, also without a body or by mistake with nothing at all, has sent
+// nothing. Its answer counts; only after 429 is a renewal tried again.
 func TestMiddlewareByItself(t *testing.T) {
 	const notRenewed, unreadable = esper.OutcomeNotRenewed, esper.OutcomeUnreadable
 	fails := func(err error) roundTripFunc {
@@ -348,10 +351,7 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 		"http:/x foo.example": false, "http:x foo.example": false, // the latter is opaque
 	} {
 		address, name, _ := strings.Cut(target, " ")
-		to, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		to := parsed(t, address)
 		astray := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			other := req.Clone(req.Context())
 			other.URL.Scheme, other.URL.User, other.URL.Host, other.URL.Opaque = to.Scheme, to.User, to.Host, to.Opaque
@@ -363,14 +363,16 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 			}
 			return next.RoundTrip(other)
 		})
-		c := clientFor(t, "http://foo.example", "key", server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray)
+		opts := []esper.Option{server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray}
+		c := clientFor(t, "http://foo.example", "key", opts...)
 		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
 			tries.Store(0)
 			requests.Store(0)
 			err := do(t.Context())
 			wantCount(t, target+": tries, of which none can succeed", tries.Load(), 1)
 			wantCount(t, target+": requests", requests.Load(), map[bool]int32{true: 1}[ok])
-			if outcome := outcomeOf(err); (err == nil) != ok || !ok && outcome != esper.OutcomeNotRenewed && outcome != noRenewal {
+			outcome := outcomeOf(err)
+			if (err == nil) != ok || !ok && outcome != esper.OutcomeNotRenewed && outcome != noRenewal {
 				t.Errorf("%s: %v", target, err)
 			}
 		})
@@ -381,9 +383,9 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 // fields either, because a name may be a key.
 func TestMiddlewareSeesListedHeaders(t *testing.T) {
 	const hexKey = "4bf92f3577b34da6a3ce929d0e0e4736" // has the shape of a request's id
-	answer := raw(201, `{"token": "`+hexKey+`"}`, "Set-Cookie: session=1", "X-"+hexKey+": 1", "Location: /x", "Server: nginx",
-		"WWW-Authenticate: Bearer", "X-Request-Id: "+hexKey, "Retry-After: 7", "X-RateLimit-Remaining: 3", "RateLimit: limit=1",
-		"Content-Type: application/json")
+	answer := raw(201, `{"token": "`+hexKey+`"}`, "Set-Cookie: session=1", "X-"+hexKey+": 1", "Location: /x",
+		"Server: nginx", "WWW-Authenticate: Bearer", "X-Request-Id: "+hexKey, "Retry-After: 7", "X-RateLimit-Remaining: 3",
+		"RateLimit: limit=1", "Content-Type: application/json")
 	var seen http.Header
 	looking := watching(func(_ *http.Request, resp *http.Response) {
 		if seen = resp.Header.Clone(); resp.Status != "201 Created" {

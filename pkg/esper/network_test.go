@@ -45,12 +45,7 @@ func tunnel(t *testing.T, ended chan<- error) func(*http.Request) (*url.URL, err
 }
 
 func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error) {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return http.ProxyURL(u)
+	return http.ProxyURL(parsed(t, address))
 }
 
 // Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy,

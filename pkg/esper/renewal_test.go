@@ -143,8 +143,8 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 	change := func(old, with string) string { return strings.ReplaceAll(realRenewal, old, with) }
 	for name, body := range map[string]string{
 		"as it is":               realRenewal,
-		"odd fields":             `{"id": [{}], "user": 1.5, "scope": {"a": [1]}, "expires_at": [], "enterprise": 1, ` + token + `}`,
-		"fields that are null":   `{"id": null, "user": null, "scope": null, "expires_at": null, "enterprise": null, ` + token + `}`,
+		"odd fields":             `{"id": [{}], "user": 1.5, "scope": {"a": [1]}, "expires_at": [], ` + token + `}`,
+		"fields that are null":   `{"id": null, "user": null, "scope": null, "enterprise": null, ` + token + `}`,
 		"only the key":           `{` + token + `}`,
 		"NaN":                    change(`571`, `NaN`),
 		"single quotes":          change(`"bindya"`, `'bindya'`),
@@ -179,10 +179,9 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		server := piped(func(conn net.Conn) { posts.Add(1); saying(raw(200, body, "Content-Type: text/html"))(conn) })
 		renewed, err := clientFor(t, memory, oldKey, server).RenewToken(t.Context(), renewal(oldKey))
 		r := wantRenewed(t, renewed, err)
-		got := fmt.Sprint(r.ID, " ", r.User, " ", r.Enterprise.ID, " ", r.DeveloperApp.ID, " ", r.ExpiresAt, " ", r.Scope, " ",
-			r.CreatedOn, " ", r.UpdatedOn)
-		if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields {
-			t.Errorf("%s: got  %s\nwant %s", name, got, fields)
+		got := fmt.Sprintln(r.ID, r.User, r.Enterprise.ID, r.DeveloperApp.ID, r.ExpiresAt, r.Scope, r.CreatedOn, r.UpdatedOn)
+		if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields+"\n" {
+			t.Errorf("%s: got  %swant %s", name, got, fields)
 		}
 		wantCount(t, name+": POSTs", posts.Load(), 1)
 	}

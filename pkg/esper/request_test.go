@@ -30,8 +30,8 @@ func meddler(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// The requests are as the description wants them, and a key arrives as it is. A renewal without an AccessToken renews the
-// client's own key.
+// The requests are as the description wants them, and a key arrives as it is. A renewal without an AccessToken renews
+// the client's own key.
 func TestRequestOnTheWire(t *testing.T) {
 	changelog, err := os.ReadFile("../../CHANGELOG.md")
 	version := "esper-go/"
@@ -42,7 +42,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 	bases := []string{"", "/", "/api/", "/a/b%2Fc/", "/a%3Fb%25", "/%C3%A9", "/(a;b)*", "//a", "/%7Bid%7D"}
 	for i, key := range []string{
-		"plain", "a&b", "a+b", "a%b", "a%2Fb", "a%252Fb", "a;b", "a=b", "a/b?c#d", "a b  c", `a"b\c`, "ключ-é", "&lt;", `\\\\`,
+		"plain", "a&b", "a+b", "a%b", "a%2Fb", "a%252Fb", "a;b", "a=b", "a/b?c#d", "a b  c", `a"b\c`, "ключ-é", "&lt;",
 		"access_token=x&access_token=y", "sealed", "{}|^`<>", "~!*'()", strings.Repeat("%25", 2000),
 	} {
 		base, agent, accept, opt := bases[i%len(bases)], version, "application/json;spoilt", esper.WithMiddleware(meddler)

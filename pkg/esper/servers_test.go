@@ -95,8 +95,8 @@ func (p *probe) only(t *testing.T) arrival {
 // memory is the base URL of a server in memory.
 const memory = "http://127.0.0.1"
 
-// piped connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets each connection after
-// a request was read from it.
+// piped connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets each connection
+// after a request was read from it.
 func piped(serve func(conn net.Conn)) esper.Option { return pipedLate(0, serve) }
 
 // pipedLate is piped, but the first dials fail.

@@ -186,18 +186,11 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 // New refuses a source whose Server method names another server.
 func TestSourceKnowsItsServer(t *testing.T) {
 	for server, ok := range map[string]bool{
-		"": true, "https://foo-api.esper.cloud/api": true, "https://FOO-api.esper.cloud.:443/api/": true,
+		"https://foo-api.esper.cloud/api": true, "https://FOO-api.esper.cloud.:443/api/": true,
 		"https://bar-api.esper.cloud/api": false, "http://foo-api.esper.cloud/api": false,
 		"https://foo-api.esper.cloud:8443/api": false, "https://foo-api.esper.cloud/other": false,
 	} {
-		u, err := url.Parse(server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if server == "" {
-			u = nil
-		}
-		_, err = esper.New("foo", &renewing{key: "own-key", server: u})
+		_, err := esper.New("foo", &renewing{key: "own-key", server: parsed(t, server)})
 		if (err == nil) != ok || !ok && !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("a key for %q with the environment foo: %v", server, err)
 		}

@@ -19,7 +19,7 @@ func TestReadable(t *testing.T) {
 		"developerapp_does_not_belong_to_enterprise", "DEVELOPERAPP_DOES_NOT_BELONG_TO_ENTERPRISE",
 		"https://docs.esper.io/help?lang=en", "see https://foo-api.esper.cloud/api/v1/token-info/",
 		"/v0/enterprise/f44373cb-1800-43c6-aab3-c81f8b1f435c/developerapp/5fa87c46-bef7-4c1f-9ca8-ebf022d118b6/renew-token/",
-		"2026-11-30T02:31:07.123456Z", "expired at 2026-11-30T02:31:07+00:00.", "first.last+fleet@devices.example-company.com",
+		"2026-11-30T02:31:07.123456Z", "expired at 2026-11-30T02:31:07+00:00.", "first.last+fleet@devices.company.com",
 		"nginx/1.25.3 (Ubuntu)", "v2.14.0-rc.1+build.20261130",
 		"gateway-1.eu-west-1.internal.a-company-with-a-name.example.com", "DeveloperAppDoesNotBelongToEnterprise",
 		"net::ERR_CONNECTION_REFUSED", "Schlüssel ungültig", "", "ok",
@@ -90,7 +90,8 @@ func TestUnknownKeysAreHidden(t *testing.T) {
 			}
 			for name, encode := range encodings {
 				text := encode(key)
-				if got := Text("refused: "+text+" here", "another-key-of-the-call"); strings.Contains(got, text) || shows(got, key) {
+				got := Text("refused: "+text+" here", "another-key-of-the-call")
+				if strings.Contains(got, text) || shows(got, key) {
 					t.Errorf("%s of the unknown key %q is shown: %q", name, key, got)
 				}
 			}
