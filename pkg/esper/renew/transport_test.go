@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,30 +115,6 @@ func TestTransportWithoutKey(t *testing.T) {
 	})
 }
 
-func TestTransportNilBase(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
-	}))
-	defer server.Close()
-	store := Memory()
-	data, _ := encode(living(stubFirst, day), server.URL, time.Now())
-	if _, err := store.Save(t.Context(), data, ""); err != nil {
-		t.Fatal(err)
-	}
-	source, err := Open(t.Context(), server.URL, store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := (&http.Client{Transport: source.Transport(nil)}).Do(request(t, http.MethodGet, server.URL+"/x", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if got, _ := io.ReadAll(resp.Body); string(got) != "Bearer "+stubFirst {
-		t.Errorf("got %s", got)
-	}
-}
-
 // replaced puts a new key into server and store, as another process would that has renewed the key.
 func replaced(t *testing.T, server *stub, store Store) {
 	t.Helper()
@@ -148,45 +124,43 @@ func replaced(t *testing.T, server *stub, store Store) {
 	put(t, store, next)
 }
 
+// After a 401, the request is sent again with the key that another process has stored, if it has no body or one that can be
+// had again.
 func TestTransportAfterAnotherProcess(t *testing.T) {
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for name, body := range map[string]io.Reader{
+		"no body": nil, "http.NoBody": http.NoBody,
+		"a body with GetBody": strings.NewReader("body"), "a body": struct{ io.Reader }{strings.NewReader("body")},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			source := opened(t, server, store)
 			replaced(t, server, store)
+			var bodies []string
+			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+				if req.Body != nil {
+					text, _ := io.ReadAll(req.Body)
+					bodies = append(bodies, string(text))
+				}
+				return server.RoundTrip(req)
+			})
 			want, requests := 200, 2
-			if method == http.MethodPost { // the body has no GetBody
+			if name == "a body" {
 				want, requests = 401, 1
 			}
-			status, err := get(t, source, server, method)
-			if err != nil || status != want || server.counted("other") != requests {
-				t.Errorf("%s: %d %v, %d requests", method, status, err, server.counted("other"))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, device, body)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if status, err = get(t, source, server, method); status != 200 || err != nil {
-				t.Errorf("%s, again: %d %v", method, status, err)
+			resp, err := source.Transport(base).RoundTrip(req)
+			twice := name != "a body with GetBody" || slices.Equal(bodies, []string{"body", "body"})
+			if n := server.counted("other"); err != nil || resp.StatusCode != want || n != requests || !twice {
+				t.Errorf("%s: %v %v, %d requests with the bodies %q", name, resp, err, n, bodies)
 			}
-			if n := server.counted("info"); n != 1 {
-				t.Errorf("%s: the server was asked about the key %d times, want only once, by Open", method, n)
+			status, err := get(t, source, server, http.MethodPost)
+			if n := server.counted("info"); status != 200 || err != nil || n != 1 {
+				t.Errorf("%s, again: %d %v; the server was asked about the key %d times, want once, by Open", name, status, err, n)
 			}
 		})
-	}
-}
-
-// After a 401, a request whose body has GetBody is sent again with its body.
-func TestTransportSendsABodyAgain(t *testing.T) {
-	server, store := newStub(90*day), Memory()
-	source := opened(t, server, store)
-	replaced(t, server, store)
-	var bodies []string
-	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
-		body, _ := io.ReadAll(req.Body)
-		bodies = append(bodies, string(body))
-		return server.RoundTrip(req)
-	})
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, device, strings.NewReader("body"))
-	resp, err := source.Transport(base).RoundTrip(req)
-	if err != nil || resp.StatusCode != 200 || len(bodies) != 2 || bodies[1] != "body" {
-		t.Errorf("the body was not sent twice: %v, %q", err, bodies)
 	}
 }
 
