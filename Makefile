@@ -28,7 +28,7 @@ COVER_MIN ?= 90
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint fmt generate check fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations lives published tokens stores workspace esper-key esper-key-test packages-test runbook-test nightly
+	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations mutations-all lives published tokens stores workspace esper-key esper-key-test packages-test runbook-test nightly
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -194,8 +194,11 @@ explore: ## every order of events of renewing processes: two of them, then three
 	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 	EXPLORE_STATES=$(STATES) EXPLORE_STEPS=$(STEPS) EXPLORE_SEED=$(or $(SEED),$$(date +%s)) EXPLORE_PROCS=3 $(GO) test -count=1 -timeout 6h -run '^TestExplore$$' -v $(POLICY)
 
-mutations: ## change single lines of the policy, and want the exploration to find each (ten minutes and more)
+mutations: ## change single lines of the policy, those of a list, and want the exploration to find each
 	$(GO) test -count=1 -tags mutations -run '^TestMutations$$' $(POLICY)
+
+mutations-all: ## the same, and with the mutations that a program makes (many minutes)
+	$(GO) test -count=1 -tags mutations -run '^TestMutations' $(POLICY)
 
 lives: ## 200 programs that are killed while they renew (some two minutes)
 	ESPER_TEST_KILLS=100 $(GO) test -count=1 -run '^(TestKilledAtRandom|TestProcessesRenewOnce)$$' ./pkg/esper/renew
@@ -254,4 +257,4 @@ runbook-test: engines ## the same with a store in each engine (needs root)
 nightly: RENEWALS = 200
 nightly: STATES = 5000000
 nightly: FUZZTIME = 10m
-nightly: published explore mutations tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
+nightly: published explore mutations-all tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
