@@ -198,7 +198,7 @@ mutations: ## change single lines of the policy, those of a list, and want the e
 	$(GO) test -count=1 -tags mutations -run '^TestMutations$$' $(POLICY)
 
 mutations-all: ## the same, and with the mutations that a program makes (many minutes)
-	$(GO) test -count=1 -tags mutations -run '^TestMutations' $(POLICY)
+	$(GO) test -count=1 -timeout 6h -tags mutations -run '^TestMutations' $(POLICY)
 
 lives: ## 200 programs that are killed while they renew (some two minutes)
 	ESPER_TEST_KILLS=100 $(GO) test -count=1 -run '^(TestKilledAtRandom|TestProcessesRenewOnce)$$' ./pkg/esper/renew
