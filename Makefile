@@ -27,8 +27,8 @@ BENCHFLAGS ?=
 COVER_MIN ?= 90
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint fmt generate check fuzz bench cover vuln upstream spec-diff spec-diff-test \
-	conformance conformance-all spec-lint site site-test bench-guard bench-test faults faults-check explore mutations mutations-all lives published tokens stores workspace esper-key esper-key-test packages-test runbook-test nightly
+# None of the targets that help lists is a file.
+.PHONY: engines $(shell awk -F ':.*## ' '/^[a-z-]+:.*## / { print $$1 }' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -173,7 +173,6 @@ faults-check: ## the same, but fail if pkg/esper/FAULTS.md is not what is found
 # What a target needs root for: network namespaces.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 MACHINES := .build/machines.test
-.PHONY: linger machines
 linger: ## show over a cut network that a kernel sends nothing of a renewal after its end (needs root; half a minute)
 	bash .github/install.sh network
 	cd pkg/faults && $(GO) test -c -tags machines -o $(CURDIR)/$(MACHINES) .
@@ -211,7 +210,6 @@ tokens: ## the tests of the renewal once more, through personal access tokens (a
 
 # The tests are built as this user, and run as root, in mounts of their own.
 AS_ROOT = $(SUDO) unshare -m env ESPER_TEST_MOUNTS=private
-.PHONY: files-root sqlite-kills
 files-root: workspace ## try files that hold a key with other users, mounts and filters, which only root can make
 	$(GO) test -tags root -c -o .build/keyfile.test ./pkg/internal/keyfile
 	cd pkg/cmd/esper-key && $(GO) test -tags root -c -o $(CURDIR)/.build/esper-key.test .
@@ -224,7 +222,6 @@ sqlite-kills: workspace ## kill 500 programs that save to SQLite, with readers b
 # The API server takes minutes to build, once: Go's cache keeps it. Its version is that of the module.
 KUBE_APISERVER := pkg/stores/.build/kube-apiserver
 KUBE_VERSION    = $(shell awk '$$2 == "k8s.io/kubernetes" { print $$3 }' pkg/stores/apiserver/go.mod)
-.PHONY: engines
 engines: workspace
 	bash .github/install.sh engines
 	cd pkg/stores/apiserver && $(GO) build -ldflags '-X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION)' \
