@@ -1,9 +1,13 @@
 package esper_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -91,6 +95,140 @@ func TestDependencies(t *testing.T) {
 			}
 			if slices.Sort(modules); !slices.Equal(modules, want) {
 				t.Errorf("%s on %s needs %q, want %q", name, system, modules, want)
+			}
+		}
+	}
+}
+
+const (
+	mebibyte = 1 << 20
+	hugeBody = 256 * mebibyte
+	maxExtra = 8 * mebibyte // bytes that a call may allocate, whatever the size of the answer
+)
+
+// huge returns a handler that answers with begin and then spaces, hugeBody bytes in all. It allocates its memory
+// beforehand, so that lean does not count it.
+func huge(t *testing.T, status int, framing, begin string) http.HandlerFunc {
+	t.Helper()
+	first, spaces := []byte(begin), bytes.Repeat([]byte(" "), mebibyte)
+	if framing == "gzip" {
+		first, spaces = gzipped(t, begin), gzipped(t, string(spaces)) // members of one stream
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if framing == "gzip" {
+			w.Header().Set("Content-Encoding", "gzip")
+		}
+		if r.Header.Get("Accept-Encoding") != "" {
+			t.Errorf("%s asks for gzip, which net/http would decompress without a limit", r.Method)
+		}
+		w.WriteHeader(status)
+		_, err := w.Write(first)
+		for n := 0; n < hugeBody/mebibyte-1 && err == nil; n++ {
+			_, err = w.Write(spaces)
+		}
+	}
+}
+
+// lean fails the test if call, the server's part of it included, allocates maxExtra or more.
+func lean(t *testing.T, call func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	call()
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown >= maxExtra {
+		t.Errorf("%.1f MiB allocated", float64(grown)/mebibyte)
+	}
+}
+
+func TestBody_Huge(t *testing.T) {
+	for _, framing := range []string{"chunked", "gzip"} {
+		for begin, status := range map[string]int{
+			`{"id": 571, "pad": "`: 201, `{"token": "` + newKey + `", "id": 571, "pad": "`: 201, `{"message": "no"}`: 400,
+		} {
+			p := newProbe(t, huge(t, status, framing, begin))
+			client := clientFor(t, p.URL, oldKey, quickRetry(4))
+			kept := begin + strings.Repeat(" ", mebibyte-len(begin))
+			lean(t, func() {
+				_, err := client.TokenInfo(t.Context())
+				api, refused := errors.AsType[*esper.APIError](err)
+				if refused != (status == 400) || refused && string(api.Body) != kept {
+					t.Errorf("TokenInfo: %v", err)
+				}
+				if errors.Is(err, esper.ErrResponseTooLarge) == refused {
+					t.Errorf("TokenInfo: %v, too large %t", err, !refused)
+				}
+			})
+			lean(t, func() {
+				renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+				switch {
+				case strings.Contains(begin, newKey):
+					wantRenewed(t, renewed, err)
+				case status == 400:
+					wantLost(t, renewed, err, esper.OutcomeNotRenewed, kept)
+				default:
+					wantLost(t, renewed, err, esper.OutcomeUnreadable, kept)
+				}
+			})
+			wantCount(t, framing+" "+begin+": requests", p.count.Load(), 2)
+		}
+	}
+}
+
+// An answer may end right at the limit, or one byte before it, but not behind it.
+func TestBody_TheBoundItself(t *testing.T) {
+	for extra := -1; extra <= 1; extra++ {
+		body := strings.Repeat(" ", mebibyte+extra-len(infoAnswer)) + infoAnswer
+		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) { answer(200, "", body)(w, r) })
+		client := clientFor(t, p.URL, oldKey)
+		info, err := client.TokenInfo(t.Context())
+		if fits := extra <= 0; (err == nil && info.ID == "570") != fits || errors.Is(err, esper.ErrResponseTooLarge) == fits {
+			t.Errorf("%+d: %v, %v", extra, info, err)
+		}
+		end := `{"token": "` + newKey + `"`
+		body = strings.Repeat(" ", mebibyte+extra-len(end)) + end
+		if renewed, err := client.RenewToken(t.Context(), renewal(oldKey)); extra <= 0 {
+			wantRenewed(t, renewed, err)
+		} else {
+			wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:mebibyte])
+		}
+		body = strings.Repeat("x", mebibyte+extra)
+		if err := generatedCall(t.Context(), client); errors.Is(err, esper.ErrResponseTooLarge) != (extra > 0) {
+			t.Errorf("%+d: Generated: %v", extra, err)
+		}
+	}
+}
+
+// A Content-Encoding that is wrong, or that was not asked for, costs neither the key nor an answer.
+func TestBody_ContentEncoding(t *testing.T) {
+	whole := string(gzipped(t, realRenewal))
+	for name, tc := range map[string]struct {
+		labels []string
+		body   string
+		key    bool
+	}{
+		"gzip":          {[]string{"gzip", "GZIP", "x-gzip", "gzip, identity", "identity", "", "br"}, whole, true},
+		"gzip and more": {[]string{"gzip"}, whole + "junk", true},
+		"gzip, no end":  {[]string{"gzip"}, whole[:len(whole)-6], true},
+		"no gzip":       {[]string{"gzip", "deflate"}, realRenewal, true},
+		"one byte":      {[]string{"gzip"}, "{", false},
+		"nothing":       {[]string{"gzip"}, "", false},
+		"broken":        {[]string{"gzip"}, "\x1f\x8b\x00\x00", false},
+	} {
+		for _, label := range tc.labels {
+			p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Encoding", label)
+				answer(201, "", tc.body)(w, r)
+			})
+			c := clientFor(t, p.URL, oldKey, quickRetry(1))
+			renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
+			if tc.key {
+				wantRenewed(t, renewed, err)
+			} else if outcomeOf(err) != esper.OutcomeUnreadable {
+				t.Errorf("%s: %v, want OutcomeUnreadable", name, err)
+			}
+			if _, err := c.TokenInfo(t.Context()); (err == nil) != (name == "gzip" || name == "no gzip") {
+				t.Errorf("%s: TokenInfo: %v", fmt.Sprint(name, " ", label), err)
 			}
 		}
 	}

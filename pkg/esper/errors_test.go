@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -247,4 +250,49 @@ func TestRenewalErrorTells(t *testing.T) {
 	if !strings.Contains(zero.Error(), "unknown") || zero.Unwrap() != nil || zero.Timeout() {
 		t.Errorf("zero RenewalError: %q", zero)
 	}
+}
+
+const fuzzKey = "canary50%key&made+up/fuzz01"
+
+// checkShown checks that an error is one line, and shows the key neither as it is nor percent-encoded.
+func checkShown(t *testing.T, err error) {
+	t.Helper()
+	for _, text := range []string{err.Error(), fmt.Sprintf("%v %+v %#v %q", err, err, err, err)} {
+		for _, key := range []string{fuzzKey, url.QueryEscape(fuzzKey), url.PathEscape(fuzzKey)} {
+			if strings.Contains(text, key) {
+				t.Errorf("%q shows the key", text)
+			}
+		}
+		if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) || len(text) > 128<<10 {
+			t.Errorf("%.1000q is no line of text", text)
+		}
+	}
+}
+
+// FuzzErrorBody lets a server refuse with any body.
+func FuzzErrorBody(f *testing.F) {
+	for _, body := range []string{
+		``, `null`, `[]`, `"text"`, `<html>502</html>`, `{"detail": "` + fuzzKey[:20] + `"}`, `{"errors": "` + fuzzKey + `"}`,
+		`{"errors": ["` + fuzzKey + `"], "message": "m ` + fuzzKey + `", "status": 400}`, "{\"message\": \"\xff\"}",
+		`{"errors": {"access_token": ["` + url.QueryEscape(fuzzKey) + `"], "` + fuzzKey + `": 1}, "status": "400"}`,
+		`{"errors": [{"a": [[[[[1]]]]]}, null, true, 1e99], "message": {"a": 1}}`, `{"message": "a\nb\u2028c\u0000\ud800"}`,
+		`{"message": "\u0063` + fuzzKey[1:] + `"}`, `{"message": "` + strings.Repeat("x", 5000),
+		`{"errors": [` + strings.Repeat("1,", 100) + `1]}`,
+	} {
+		f.Add(uint16(100), body, fuzzKey)
+		f.Add(uint16(203), body, "a request")
+	}
+	f.Fuzz(func(t *testing.T, more uint16, body, requestID string) {
+		status := 300 + int(more)%700
+		if strings.ContainsFunc(requestID, unicode.IsControl) || len(requestID) > 1000 || status == http.StatusNotModified {
+			return // no header holds such an id, and 304 has no body
+		}
+		server := piped(saying(raw(status, body, "X-Request-Id: "+requestID)))
+		_, err := clientFor(t, memory, fuzzKey, server, quickRetry(1)).TokenInfo(t.Context())
+		api, ok := errors.AsType[*esper.APIError](err)
+		if !ok || api.StatusCode != status || string(api.Body) != body || len(api.Details) > 32 {
+			t.Errorf("%#v", err)
+		}
+		checkShown(t, err)
+	})
 }

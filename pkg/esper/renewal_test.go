@@ -2,17 +2,20 @@ package esper_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
@@ -262,4 +265,55 @@ func cut(t *testing.T, body, text string, length int, hangs, whole bool) {
 	if t.Failed() {
 		t.Fatalf("after %d bytes of %s", length, text)
 	}
+}
+
+// FuzzAnswers lets a server answer a renewal, and a request for the list of personal access tokens, with any body.
+func FuzzAnswers(f *testing.F) {
+	plain := regexp.MustCompile(`^[0-9A-Za-z]+$`)
+	for _, token := range []string{
+		`{"id": "` + tokenID + `", "name": "n", "token": "` + fuzzKey + `", "expiry_at": 1888272000, "legacy_token_id": 571}`,
+		`{"id": 7, "token": "another", "expiry_at": -1, "legacy_token_id": "571", "legacy_developer_app_id": null}`,
+		`{"token": null, "expiry_at": "soon"}`, `{"token": "cut`, `null`, `7`, `"` + fuzzKey + `"`, `[]`, ``, `{}`,
+		`{"token": "a", "token": "b"}`, `{"Token": "\u0063anary"}`, `{"token": "\ud800"}`, "{\"token\": \"\xff\"}",
+		`{"a": {"token": "n"}, "b": "\"token\": \"q\"", "token": "key"}`, `{"token": 12}`, `{"token": NaN}`,
+		"\ufeff" + `{"token": "k"}`, `{"token" "k"}`, `{,,"token":,"token": "k",}`, `{"a": [1}, "token": "k"}`,
+		`{"TOKEN": "k", "Token": 1}`, `{"token":"k"}{"token":"l"}`, "{\n\t\"token\" :\r\n\"k\" }",
+	} {
+		f.Add(token)
+		f.Add(`{"count": 1, "personal_access_tokens": [` + token + `, ` + token + `]}`)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		client := clientFor(t, memory, fuzzKey, piped(saying(raw(200, body))), quickRetry(1))
+		var whole map[string]json.RawMessage
+		_ = json.Unmarshal([]byte(body), &whole)
+		var items []map[string]json.RawMessage
+		if json.Unmarshal(whole["personal_access_tokens"], &items) != nil {
+			items = nil
+		}
+		list, err := client.ListPersonalAccessTokens(t.Context())
+		switch {
+		case err != nil && !errors.Is(err, esper.ErrInvalidResponse):
+			t.Errorf("%d tokens, %v", len(list), err)
+		case strings.Count(body, "personal_access_tokens") == 1 && items != nil && len(list) != len(items):
+			t.Errorf("%d tokens, %v; want %d", len(list), err, len(items))
+		case err != nil:
+			checkShown(t, err)
+		}
+		renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+			renewed, err := renew(t.Context())
+			var key string
+			_ = json.Unmarshal(whole["token"], &key)
+			unique := strings.Count(body, "token\"") == 1 && plain.MatchString(key)
+			switch {
+			case err == nil && (renewed.Token.IsZero() || strings.ContainsRune(renewed.Token.Reveal(), utf8.RuneError)),
+				err == nil && !strings.Contains(strings.ToLower(body), "token") && !strings.Contains(body, `\u`),
+				err != nil && outcomeOf(err) != esper.OutcomeUnreadable:
+				t.Errorf("%v, %v", renewed, err)
+			case unique && (err != nil || renewed.Token.Reveal() != key):
+				t.Errorf("%v, %v; want the key in %q", renewed, err, body)
+			case err != nil:
+				checkShown(t, err)
+			}
+		})
+	})
 }
