@@ -103,6 +103,36 @@ func TestAdoptOfAPredecessor(t *testing.T) {
 	})
 }
 
+// The key is lost, a person has stored another one, and the server cannot say whether that works. However many requests
+// there are, the server is asked at most every ten seconds.
+func TestNoFloodOfQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		d := living(stubFirst, 90*day)
+		d.RefusedAt, d.LostAt = wallClock(), wallClock()
+		put(t, store, d)
+		source := opened(t, server, store, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		server.revoke("given")
+		put(t, store, living("given", 90*day))
+		server.fault = only("info", fails(500))
+		asked := server.counted("info")
+		for range 600 { // a minute
+			token, err := source.Token()
+			if !errors.Is(err, ErrKeyLost) {
+				t.Fatal(token, err)
+			}
+			_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := server.counted("info") - asked; n < 2 || n > 7 {
+			t.Errorf("%d questions in a minute, want one every ten seconds at most", n)
+		}
+		server.fault = nil
+		time.Sleep(30 * time.Second)
+		wantKey(t, source, "given")
+	})
+}
+
 // A health probe calls Check every ten seconds, and TokenInfo fails all the time. The key is renewed all the same.
 func TestFailedChecksDelayNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -46,14 +46,15 @@ type Source struct {
 	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
 
 	// What follows belongs to the turn that is under way.
-	version   string          // the version of the document that was last read or written
-	read      content         // the document that was last read; without a key if that could not be decoded
-	readText  esper.Secret    // its text: nearly always the next read finds the same, which is not decoded again
-	hung      []chan struct{} // calls of the store that did not return in time; each is closed when it returns
-	serverErr error           // of the last question or renewal of this turn that failed
-	readErr   error           // of the last read of this turn; nil if it went well
-	saveErr   error           // the same of the last save
-	tried     bool            // the server was asked about the initial key since that was needed
+	version    string          // the version of the document that was last read or written
+	read       content         // the document that was last read; without a key if that could not be decoded
+	readText   esper.Secret    // its text: nearly always the next read finds the same, which is not decoded again
+	hung       []chan struct{} // calls of the store that did not return in time; each is closed when it returns
+	serverErr  error           // of the last question or renewal of this turn that failed
+	readErr    error           // of the last read of this turn; nil if it went well
+	saveErr    error           // the same of the last save
+	unanswered failedQuestion  // the last one about another key
+	tried      bool            // the server was asked about the initial key since that was needed
 }
 
 // snapshot is what a source knows, at one moment. It is never changed.

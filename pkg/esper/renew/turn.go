@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	askTime   = 30 * time.Second       // for one question to the server
-	briefTime = 10 * time.Second       // for the one of RenewIfDue
-	saveAgain = 100 * time.Millisecond // the pause after a failed save of a new key
-	stopTime  = 105 * time.Second      // how long turns may go on after Close, or after the end of Run's context
-	leastStop = 3 * time.Second        // the same for Close if Run has used up stopTime
+	askTime      = 30 * time.Second       // for one question to the server
+	briefTime    = 10 * time.Second       // for the one of RenewIfDue
+	compareAgain = 10 * time.Second       // the shortest time from a question about another key that failed to the next
+	saveAgain    = 100 * time.Millisecond // the pause after a failed save of a new key
+	stopTime     = 105 * time.Second      // how long turns may go on after Close, or after the end of Run's context
+	leastStop    = 3 * time.Second        // the same for Close if Run has used up stopTime
 )
 
 // turn carries out what the policy decides until the turn ends, and returns the last action with what had happened. Once
@@ -132,7 +133,7 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 	case policy.Probe:
 		s.question(ctx, &o, state.Doc.Key, !now.Before(state.End))
 	case policy.Compare:
-		s.question(ctx, &o, policy.Compared(state, t), true)
+		s.compare(ctx, &o, policy.Compared(state, t))
 	case policy.Begin:
 		o.Begun = s.newAttempt(state, now)
 	case policy.Post:
@@ -163,6 +164,26 @@ func (s *Source) question(ctx context.Context, o *policy.Outcome, key esper.Secr
 	} else {
 		s.serverErr = err
 	}
+}
+
+// compare asks the server about another key. If that failed a moment ago, it fails again without a question: callers may
+// begin one turn after the other.
+func (s *Source) compare(ctx context.Context, o *policy.Outcome, key esper.Secret) {
+	if last := s.unanswered; last.key == key && o.Began.Sub(last.at) < compareAgain {
+		o.Err, s.serverErr = true, last.err
+		return
+	}
+	s.question(ctx, o, key, true)
+	s.unanswered = failedQuestion{}
+	if o.Err {
+		s.unanswered = failedQuestion{key, o.Began, s.serverErr}
+	}
+}
+
+type failedQuestion struct {
+	key esper.Secret
+	at  time.Time
+	err error
 }
 
 // initialKey asks the server about the key of WithInitialToken once the stored one is lost. If the server accepts it, the
