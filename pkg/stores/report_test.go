@@ -103,7 +103,7 @@ func tables() string {
 	b.WriteString(".\n\n| store | what was done to it | what came out |\n|---|---|---|\n")
 	for situation, r := range results.tried {
 		for name, times := range r.times {
-			text := fmt.Sprintf("%d times, %d renewals, no key lost", times, r.renewals[name])
+			text := fmt.Sprintf("tries: %d, renewals: %d, keys lost: 0", times, r.renewals[name])
 			if longest := r.longest[name]; longest > 0 {
 				text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(longest.Seconds()))
 			}
