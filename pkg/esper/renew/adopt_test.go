@@ -55,37 +55,6 @@ func TestAdopt(t *testing.T) {
 	})
 }
 
-// If a person gives a key while a renewal is under way, the renewed key is dropped, since the given key works.
-func TestAdoptDuringARenewal(t *testing.T) {
-	for _, given := range []string{"given", stubFirst} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, nil)
-			server.mu.Lock()
-			server.add("given")
-			server.mu.Unlock()
-			server.keepOld = true
-			other := opened(t, server, store)
-			server.fault = hang(5 * time.Second)
-			renewed := make(chan error, 1)
-			go func() { renewed <- source.RenewIfDue(t.Context()) }()
-			time.Sleep(time.Second)
-			if err := other.Adopt(t.Context(), key(given)); err != nil {
-				t.Errorf("%s: %v", given, err)
-			}
-			if err := <-renewed; err != nil {
-				t.Errorf("%s: %v", given, err)
-			}
-			time.Sleep(2 * time.Minute)
-			want := "given"
-			if given == stubFirst {
-				want = "key-1" // the given key is the stored one: nothing changes, and the renewal goes on
-			}
-			wantKey(t, source, want)
-			wantKey(t, other, want)
-		})
-	}
-}
-
 // If the initial key differs from the stored key, a warning is logged. Once the stored key is lost, the initial key
 // is tried.
 func TestAnotherInitialKey(t *testing.T) {

@@ -98,7 +98,7 @@ func TestYear(t *testing.T) {
 	for _, test := range []struct {
 		often   int // how many in a hundred requests go wrong
 		running bool
-	}{{25, false}, {75, false}, {50, true}} {
+	}{{25, false}, {50, false}, {50, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
 			var told recorder
