@@ -348,6 +348,7 @@ func FuzzEnvironment(f *testing.F) {
 		"", "foo", "-foo", "foo.bar", strings.Repeat("a", 64), "https://foo-api.esper.cloud/api/", "https://0/%2F",
 		"http://127.0.0.1:8080", "http://[::1]/x", "HTTP://LOCALHOST:1/", "http://127.0.0.1.evil.test", "https://u:p@f.test",
 		"https://foo.test?a=b", "https://foo.test/#", "https://foo.test/a%2Fb/", "https://foo.test/a/../b", "https:///api",
+		"https://foo.test/\xb6",
 		"https:foo", "//foo.test", "https://a.test:99999", "https://foo.test:", "https://[::1", "https://f\no", "https://ü/ä",
 		"http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..", "https://*", `https://foo.test\@evil.test`,
 	} {

@@ -42,8 +42,9 @@ func Parse(environment string, insecure bool) (*url.URL, error) {
 	if err := cmp.Or(checkBaseURL(u, insecure), checkIsAPI(u)); err != nil {
 		return nil, err
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	return u, nil
+	u.RawPath = strings.TrimRight(u.EscapedPath(), "/")
+	u.Path, err = url.PathUnescape(u.RawPath)
+	return u, err
 }
 
 var (
@@ -92,7 +93,7 @@ func tenantURL(tenant string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	return url.Parse(base)
+	return Parse(base, false)
 }
 
 func checkBaseURL(u *url.URL, insecure bool) error {
