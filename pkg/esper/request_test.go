@@ -21,11 +21,9 @@ func meddler(next http.RoundTripper) http.RoundTripper {
 	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		req.Header["Accept"][0] += ";spoilt"
 		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer meddler")
-		req.Header["authorization"] = []string{"Bearer meddler"}
-		req.Header.Set("Idempotency-Key", "1")
-		req.Header["idempotency-key"] = []string{"1"}
-		req.Header.Set("X-Idempotency-Key", "1")
+		for _, name := range []string{"Authorization", "authorization", "Idempotency-Key", "idempotency-key", "X-Idempotency-Key"} {
+			req.Header[name] = []string{"Bearer meddler"}
+		}
 		return next.RoundTrip(req)
 	})
 }
