@@ -29,55 +29,51 @@ type refused struct {
 	says   string // in parts; $ stands for the end of the text
 }
 
-type gatewaysAnswer struct {
-	status             int
-	header, body, says string // as in refused
-}
-
 // byGateways are answers of something in front of Esper. The bodies are those that the named products send by default.
-func byGateways() map[string]gatewaysAnswer {
+func byGateways() map[string]refused {
+	gw := esper.ErrGateway
 	const html = "<!doctype html>\n<html><head><title>"
 	const nginx = "<html>\r\n<head><title>401 Authorization Required</title></head>\r\n</html>"
-	return map[string]gatewaysAnswer{
-		"oauth2-proxy":            {403, "", html + "Sign In</title></head><body>…</body></html>", "Sign In"},
-		"oauth2-proxy, API route": {401, "", "Unauthorized\n", ""},
+	return map[string]refused{
+		"oauth2-proxy":            {403, "", html + "Sign In</title></head><body>…</body></html>", gw, "Sign In"},
+		"oauth2-proxy, API route": {401, "", "Unauthorized\n", gw, ""},
 		"Kong, key-auth": {
-			401, "WWW-Authenticate: Key realm=\"kong\"\r\nServer: kong/3.6.1", `{"message":"No API key found in request"}`,
+			401, "WWW-Authenticate: Key realm=\"kong\"\r\nServer: kong/3.6.1", `{"message":"No API key found in request"}`, gw,
 			"[Www-Authenticate: Key] [Server: kong/3.6.1]",
 		},
 		"Kong, acl": {
-			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, "You cannot consume this service",
+			403, "", `{"message":"You cannot consume this service","request_id":"2f0c"}`, gw, "You cannot consume this service",
 		},
-		"AWS API Gateway":      {401, "", `{"message":"Unauthorized"}`, ""},
-		"AWS API Gateway, 403": {403, "", `{"message":"Missing Authentication Token"}`, "Missing Authentication Token"},
-		"AWS ALB":              {401, "Server: awselb/2.0", html + "401 Authorization Required</title></html>", "awselb/2.0"},
+		"AWS API Gateway":      {401, "", `{"message":"Unauthorized"}`, gw, ""},
+		"AWS API Gateway, 403": {403, "", `{"message":"Missing Authentication Token"}`, gw, "Missing Authentication Token"},
+		"AWS ALB":              {401, "Server: awselb/2.0", html + "401 Authorization Required</title>", gw, "awselb/2.0"},
 		"Azure API Management": {
-			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`,
+			401, "", `{ "statusCode": 401, "message": "Access denied due to missing subscription key." }`, gw,
 			"missing subscription key",
 		},
-		"Tyk": {401, "", "{\n    \"error\": \"Authorization field missing\"\n}", "Authorization field missing"},
+		"Tyk": {401, "", "{\n    \"error\": \"Authorization field missing\"\n}", gw, "Authorization field missing"},
 		"Envoy, jwt_authn": {
-			401, "WWW-Authenticate: Bearer realm=\"http://foo/\"\r\nServer: envoy", "Jwt is missing",
+			401, "WWW-Authenticate: Bearer realm=\"http://foo/\"\r\nServer: envoy", "Jwt is missing", gw,
 			"[Www-Authenticate: Bearer] [Server: envoy]",
 		},
-		"Envoy, RBAC":              {403, "", "RBAC: access denied", ""},
-		"nginx, auth_basic":        {401, `WWW-Authenticate: Basic realm="intern"`, nginx, "[Www-Authenticate: Basic]"},
-		"Google IAP":               {401, "", "Invalid IAP credentials: empty token", ""},
-		"Windows proxy, Negotiate": {401, "WWW-Authenticate: Negotiate", "", "[Www-Authenticate: Negotiate]"},
+		"Envoy, RBAC":              {403, "", "RBAC: access denied", gw, ""},
+		"nginx, auth_basic":        {401, `WWW-Authenticate: Basic realm="intern"`, nginx, gw, "[Www-Authenticate: Basic]"},
+		"Google IAP":               {401, "", "Invalid IAP credentials: empty token", gw, ""},
+		"Windows proxy, Negotiate": {401, "WWW-Authenticate: Negotiate", "", gw, "[Www-Authenticate: Negotiate]"},
 		"Cloudflare Access": {
-			403, "Server: cloudflare", html + "Error ・ Cloudflare Access</title></head></html>", "Cloudflare Access",
+			403, "Server: cloudflare", html + "Error ・ Cloudflare Access</title></head></html>", gw, "Cloudflare Access",
 		},
-		"a captive portal":      {403, "", html + "Our guest network</title></head></html>", "Our guest network"},
-		"a page with a comment": {403, "", "<!-- made by hand -->\n<html><title>Closed</title></html>", "Closed"},
-		"an empty body":         {401, "", "", ""},
-		"an empty object":       {401, "", "{}", ""},
-		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, ""},
-		"a bare list":           {403, "", `["no"]`, "no"},
-		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, ""},
+		"a captive portal":      {403, "", html + "Our guest network</title></head></html>", gw, "Our guest network"},
+		"a page with a comment": {403, "", "<!-- made by hand -->\n<html><title>Closed</title></html>", gw, "Closed"},
+		"an empty body":         {401, "", "", gw, ""},
+		"an empty object":       {401, "", "{}", gw, ""},
+		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, gw, ""},
+		"a bare list":           {403, "", `["no"]`, gw, "no"},
+		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, gw, ""},
 		"a gateway that shows the key": {
-			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", "withheld",
+			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", gw, "withheld",
 		},
-		"a gateway with an unknown key": {403, "", `{"message":"Unknown0Key1Of2Thirty3Letters4x"}`, "…"},
+		"a gateway with an unknown key": {403, "", `{"message":"Unknown0Key1Of2Thirty3Letters4x"}`, gw, "…"},
 	}
 }
 
@@ -130,9 +126,7 @@ func TestWhoRefused(t *testing.T) {
 		}
 	}
 	maps.Copy(answers, byBody())
-	for name, tc := range byGateways() {
-		answers[name] = refused{tc.status, tc.header, tc.body, esper.ErrGateway, tc.says}
-	}
+	maps.Copy(answers, byGateways())
 	for name, tc := range answers {
 		var requests atomic.Int32
 		server := piped(func(conn net.Conn) {

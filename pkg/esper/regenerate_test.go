@@ -16,7 +16,6 @@ const thirdOperation = `paths:
   /v0/probe/{probe_id}/:
     get:
       operationId: getProbe
-      description: An operation that only this test knows.
       parameters:
         - name: probe_id
           in: path
@@ -36,8 +35,6 @@ const thirdOperation = `paths:
 const newField = `      properties:
         device_limit:
           type: integer
-          description: A field that only this test knows.
-          example: 25
 `
 
 // callThird is a program that calls the new operation, reads the new field from its answer and from Client.TokenInfo,

@@ -21,7 +21,7 @@ func meddler(next http.RoundTripper) http.RoundTripper {
 	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
 		req.Header["Accept"][0] += ";spoilt"
 		req = req.Clone(req.Context())
-		for _, name := range []string{"Authorization", "authorization", "Idempotency-Key", "idempotency-key", "X-Idempotency-Key"} {
+		for _, name := range strings.Fields("Authorization authorization Idempotency-Key idempotency-key X-Idempotency-Key") {
 			req.Header[name] = []string{"Bearer meddler"}
 		}
 		return next.RoundTrip(req)

@@ -157,8 +157,8 @@ const canary = "canary-esper+key/with%oddly&czars=;x y"
 
 // canaryForms are pieces of canary as text, in hexadecimal and as the numbers of their bytes.
 var canaryForms = []string{
-	"canary-e", "oddly", "czars", "63616e6172792d65", "6f64646c79", "637a617273", "63 61 6e 61 72 79 2d 65", "6f 64 64 6c 79",
-	"63 7a 61 72 73", "99 97 110 97 114 121 45 101", "111 100 100 108 121", "99 122 97 114 115",
+	"canary-e", "oddly", "czars", "63616e6172792d65", "6f64646c79", "637a617273", "63 61 6e 61 72 79 2d 65",
+	"6f 64 64 6c 79", "63 7a 61 72 73", "99 97 110 97 114 121 45 101", "111 100 100 108 121", "99 122 97 114 115",
 }
 
 func checkNoCanary(t *testing.T, what, text string) {

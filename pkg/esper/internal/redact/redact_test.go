@@ -3,7 +3,6 @@ package redact
 import (
 	"encoding/base64"
 	"fmt"
-	"html"
 	"math/rand/v2"
 	"net/url"
 	"strings"
@@ -52,14 +51,12 @@ func escaped(format string) func(string) string {
 
 var encodings = map[string]func(string) string{
 	"plain":           func(s string) string { return s },
-	"quoted":          func(s string) string { return `{"token": "` + s + `"}` },
 	"percent":         escaped("%%%02X"),
 	"percent, lower":  escaped("%%%02x"),
 	"query":           func(s string) string { return "access_token=" + url.QueryEscape(s) + "&a=b" },
 	`\u`:              escaped(`\u%04x`),
 	"entities":        escaped("&#%d;"),
 	"hex entities":    escaped("&#x%x;"),
-	"html":            html.EscapeString,
 	"base64":          func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"base64 for URLs": func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
 	"base64 twice": func(s string) string {
@@ -68,7 +65,6 @@ var encodings = map[string]func(string) string{
 	"hex":          escaped("%02x"),
 	"in a URL":     func(s string) string { return "https://foo-api.esper.cloud/api/?" + s },
 	"in a path":    func(s string) string { return "/api/v1/" + s + "/" },
-	"in brackets":  func(s string) string { return "Token <" + s + "> is unknown." },
 	"as an header": func(s string) string { return "Authorization: Bearer " + s },
 }
 
