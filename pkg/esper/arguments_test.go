@@ -92,7 +92,7 @@ func TestBadKeys(t *testing.T) {
 		"an assignment": {
 			"ESPER_API_KEY=0Canary", "export ESPER_API_KEY=0Canary", "ESPER_API_KEY = 0Canary", "esper_api_key=0Canary",
 		},
-		"a URL":           {"https://foo.esper.cloud/Key0Canary", "file:///0Canary", "op://vault/key", "vault:secret/esper#key"},
+		"a URL":           {"https://foo.esper.cloud/0Canary", "file:///0Canary", "op://vault/key", "vault:secret/esper#key"},
 		"a path":          {"/run/secrets/Key0Canary", "./Key0Canary", "~/Key0Canary", `C:\Key0Canary`, "@/run/secrets/key"},
 		"a JSON document": {`{"token": "Key0Canary"}`},
 		"not expanded":    append(unexpanded, "%ESPER_API_KEY%", "$(cat key)"),
@@ -215,10 +215,10 @@ func TestBadEnvironments(t *testing.T) {
 		"an assignment":                   {"ESPER_ENVIRONMENT=foo"},
 		"are environment and key swapped": {"AbcdefGhijklmnop0123456789qrst"},
 		"leave it out":                    {"foo-api"},
-		"perhaps of the Esper Console":    {"https://foo.esper.io", "https://foo.esper.cloud/", "https://b.a-api.esper.cloud/"},
+		"perhaps of the Esper Console":    {"https://foo.esper.io", "https://a.esper.cloud/", "https://b.a-api.esper.cloud/"},
 		"has the path /api":               {"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/api/enterprise"},
 		"goes on behind /api": {
-			"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://gw.example/api/v1/token-info/",
+			"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://gw.example/api/v1/token-info",
 		},
 		"between them, hyphens": {
 			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
@@ -272,7 +272,6 @@ func TestGoodEnvironments(t *testing.T) {
 		"https://xn--fbar-5qaa-api.esper.cloud/api/":                   {"xn--fbar-5qaa"},
 		"https://esper.example/":                                       {"https://esper.example", "https://esper.example/"},
 		"http://localhost/":                                            {"http://LOCALHOST", "http://localhost.:80/"},
-		"http://192.168.0.1:8080/api/":                                 {"insecure http://192.168.0.1:8080/api"},
 		"https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/": {strings.Repeat("m", 59)},
 	}
 	for _, same := range []string{
@@ -287,12 +286,7 @@ func TestGoodEnvironments(t *testing.T) {
 	}
 	for want, environments := range good {
 		for _, environment := range environments {
-			opts := []esper.Option{untouchable(t)}
-			environment, insecure := strings.CutPrefix(environment, "insecure ")
-			if insecure {
-				opts = append(opts, esper.WithInsecureHTTP())
-			}
-			c, err := esper.New(environment, esper.APIKey("key"), opts...)
+			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
 			if err != nil {
 				t.Errorf("New(%q): %v", environment, err)
 			} else if got := c.Generated().Server; got != want {
@@ -319,13 +313,12 @@ func TestNewFromEnv(t *testing.T) {
 	}
 	t.Setenv("ESPER_ENVIRONMENT", p.URL)
 	t.Setenv("ESPER_API_KEY", "from-env")
-	c, err := esper.NewFromEnv()
+	c, err := esper.NewFromEnv(esper.WithTransport(&http.Transport{DisableKeepAlives: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.CloseIdleConnections()
-	if _, err := c.TokenInfo(t.Context()); err != nil || p.only(t).Header.Get("Authorization") != "Bearer from-env" {
-		t.Errorf("%v, %v", err, p.only(t).Header)
+	if _, err := c.TokenInfo(t.Context()); err != nil || p.keys() != "from-env" {
+		t.Errorf("%v, %s", err, p.keys())
 	}
 	if _, err := esper.NewFromEnv(esper.WithTimeout(0)); err == nil || strings.Contains(err.Error(), "ESPER_") {
 		t.Errorf("an option that cannot work is blamed on a variable: %v", err)

@@ -255,9 +255,7 @@ func TestMiddlewareByItself(t *testing.T) {
 		"no body":         {empty(200), unreadable, 1, esper.ErrInvalidResponse},
 		"no body, failed": {empty(500), esper.OutcomeUnknown, 1, esper.ErrServer},
 		"a key":           {answers(201, realRenewal), renewedKey, 1, nil},
-		"a request of its own, without the key": {
-			(&http.Transport{DisableKeepAlives: true}).RoundTrip, notRenewed, 1, esper.ErrUnauthorized,
-		},
+		"without the key": {(&http.Transport{DisableKeepAlives: true}).RoundTrip, notRenewed, 1, esper.ErrUnauthorized},
 	} {
 		var tries atomic.Int32
 		client := clientFor(t, knows(t, "key").URL, "key", counting(&tries), instead(tc.middleware), quickRetry(4))
@@ -272,7 +270,7 @@ func TestMiddlewareByItself(t *testing.T) {
 					t.Errorf("%s: %v, want %v", name, err, tc.outcome)
 				}
 			}
-			if name == "a request of its own, without the key" && !strings.Contains(err.Error(), "has to call the next") {
+			if name == "without the key" && !strings.Contains(err.Error(), "has to call the next") {
 				t.Error(err)
 			}
 		})

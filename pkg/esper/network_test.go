@@ -237,6 +237,8 @@ func TestNetworkErrors(t *testing.T) {
 	})
 	oldTLS := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
 	on, boom := esper.WithTransport, errors.New("boom")
+	long := piped(saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9<<20) + "\r\n\r\n"))
+	malformed := piped(saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"))
 	for name, tc := range map[string]struct {
 		environment string
 		opt         esper.Option
@@ -244,9 +246,7 @@ func TestNetworkErrors(t *testing.T) {
 		attempts    int32  // of TokenInfo
 		sent        bool   // a renewal may have arrived
 	}{
-		"no such host": {
-			"foo", on(failing(missing)), "no answer from foo-api.esper.cloud|no such host|check the tenant", 3, false,
-		},
+		"no such host":      {"foo", on(failing(missing)), "from foo-api.esper.cloud|no such host|check the tenant", 3, false},
 		"refused":           {"http://127.0.0.1:1", nil, "no answer from 127.0.0.1:1|refused", 3, false},
 		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
 		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
@@ -261,14 +261,8 @@ func TestNetworkErrors(t *testing.T) {
 		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
 		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
 		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
-		"a long header": {
-			memory, piped(saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9<<20) + "\r\n\r\n")),
-			"no answer from|headers exceeded 65536 bytes", 3, true,
-		},
-		"malformed": {
-			memory, piped(saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n")),
-			"no answer from|malformed MIME header", 3, true,
-		},
+		"a long header":     {memory, long, "no answer from|headers exceeded 65536 bytes", 3, true},
+		"malformed":         {memory, malformed, "no answer from|malformed MIME header", 3, true},
 	} {
 		var attempts atomic.Int32
 		c := clientFor(t, tc.environment, oldKey, counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())

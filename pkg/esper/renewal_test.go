@@ -212,20 +212,15 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 	}
 }
 
-// cutBodies are answers in which newKey occurs once, as the top-level token.
-func cutBodies() []string {
-	return []string{
+// Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
+// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
+func TestRenewToken_CutAtEachByte(t *testing.T) {
+	for _, body := range []string{ // newKey occurs once, as the top-level token
 		`{"id": 571, "old": {"token": "nested"}, "list": [{"token": "listed"}], "note": "\"token\": \"quoted\"", ` +
 			`"token": "` + newKey + `", "expires_at": "2023-07-03T04:29:53.906020Z"}`,
 		`{"token": "` + newKey + `", "id": 571, "old": {"token": "nested"}}`,
 		`{"id": 571, "token\u0020": "no", "token": "` + newKey + `"}`,
-	}
-}
-
-// Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
-// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
-func TestRenewToken_CutAtEachByte(t *testing.T) {
-	for _, body := range cutBodies() {
+	} {
 		for length := range len(body) + 1 {
 			sized := raw(201, body)
 			sized = sized[:len(sized)-len(body)+length]
