@@ -218,7 +218,7 @@ func TestBadEnvironments(t *testing.T) {
 		"perhaps of the Esper Console":    {"https://foo.esper.io", "https://a.esper.cloud/", "https://b.a-api.esper.cloud/"},
 		"has the path /api":               {"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/api/enterprise"},
 		"goes on behind /api": {
-			"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://gw.example/api/v1/token-info",
+			"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://a.example/api/v1/token-info",
 		},
 		"between them, hyphens": {
 			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",

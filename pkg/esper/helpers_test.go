@@ -231,16 +231,6 @@ func (p *probe) arrivals() []arrival {
 	return p.seen
 }
 
-// only returns the one request that arrived.
-func (p *probe) only(t *testing.T) arrival {
-	t.Helper()
-	seen := p.arrivals()
-	if len(seen) != 1 {
-		t.Fatalf("%d requests arrived, want 1", len(seen))
-	}
-	return seen[0]
-}
-
 // memory is the base URL of a server in memory.
 const memory = "http://127.0.0.1"
 

@@ -422,7 +422,7 @@ func TestOtherParametersStay(t *testing.T) {
 		if want := written.ReplaceAllString(query, "access_token=sealed"); above != want {
 			t.Errorf("a middleware sees %q, want %q", above, want)
 		}
-		if got := p.only(t).URL.RawQuery; got != query {
+		if got := p.arrivals()[0].URL.RawQuery; got != query {
 			t.Errorf("the server gets %q, want %q", got, query)
 		}
 	}

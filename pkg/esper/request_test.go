@@ -136,7 +136,7 @@ func TestRenewPersonalAccessToken(t *testing.T) {
 		if err != nil || renewed.Token.Reveal() != "new-token" {
 			t.Errorf("%s: %v, %v", body, renewed, err)
 		}
-		got := server.only(t)
+		got := server.arrivals()[0]
 		sent := strings.Join([]string{got.Method, got.RequestURI, got.body, got.Header.Get("Content-Type")}, " ")
 		want := "PUT /authn2/v0/personal-access-token/" + tokenID + ` {"expiry_at":1888272000} application/json`
 		if sent != want || got.Header.Get("Authorization") != "Bearer old-key" {

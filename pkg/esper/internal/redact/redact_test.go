@@ -52,11 +52,9 @@ func escaped(format string) func(string) string {
 var encodings = map[string]func(string) string{
 	"plain":           func(s string) string { return s },
 	"percent":         escaped("%%%02X"),
-	"percent, lower":  escaped("%%%02x"),
 	"query":           func(s string) string { return "access_token=" + url.QueryEscape(s) + "&a=b" },
 	`\u`:              escaped(`\u%04x`),
 	"entities":        escaped("&#%d;"),
-	"hex entities":    escaped("&#x%x;"),
 	"base64":          func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"base64 for URLs": func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
 	"base64 twice": func(s string) string {
