@@ -36,10 +36,7 @@ func tunnel(t *testing.T, ended chan<- error) func(*http.Request) (*url.URL, err
 		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
 		go func() { _, _ = io.Copy(near, far) }()
 		_, err = io.Copy(far, near)
-		select {
-		case ended <- err:
-		default:
-		}
+		ended <- err
 	})
 	return proxyURL(t, p.URL)
 }
@@ -246,7 +243,7 @@ func TestNetworkErrors(t *testing.T) {
 		attempts    int32  // of TokenInfo
 		sent        bool   // a renewal may have arrived
 	}{
-		"no such host":      {"foo", on(failing(missing)), "from foo-api.esper.cloud|no such host|check the tenant", 3, false},
+		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, false},
 		"refused":           {"http://127.0.0.1:1", nil, "no answer from 127.0.0.1:1|refused", 3, false},
 		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
 		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
