@@ -110,6 +110,22 @@ func (e *explorer) checkLost(w *world, i int) {
 	}
 }
 
+// checkAsked checks that the server is asked about the key in use only if something is in doubt, not in a pause, and not
+// twice in one turn.
+func (e *explorer) checkAsked(w *world, i int) {
+	s, t, now := &w.P[i].S, &w.P[i].T, e.clock(w, i)
+	rejected := t.Ask == AskSuspect && now.Sub(s.Asked) >= suspectInterval // a request with the key got 401
+	switch {
+	case t.Ask == AskNow, !t.Other.Key.IsZero(), !t.Given.Key.IsZero(), rejected && t.Said == Nothing:
+	case t.Said != Nothing:
+		e.bad(w, "I4", "the server is asked twice in one turn")
+	case now.Before(s.Retry) && !t.Force:
+		e.bad(w, "I4", "the server is asked in a pause")
+	case !s.InDoubt() && s.Doc.RefusedAt.IsZero() && now.Before(s.End) && s.Doc.SetAside.IsZero():
+		e.bad(w, "I4", "the server is asked about a key of which nothing is in doubt")
+	}
+}
+
 // checkNoted checks that a refusal and the end of an attempt are noted, for processes that start later.
 func (e *explorer) checkNoted(w *world, i int) {
 	if p := &w.P[i]; p.Fresh && p.T.Read == Read && !p.T.trouble() && p.T.Other.Key.IsZero() && p.S.owed() {

@@ -241,6 +241,9 @@ func (e *explorer) act(w *world, i int) {
 	case Save:
 		e.save(w, i)
 	case Compare, Probe:
+		if a == Probe {
+			e.checkAsked(w, i)
+		}
 		e.ask(w, i, a)
 	case Begin:
 		if p.T.Stop {
