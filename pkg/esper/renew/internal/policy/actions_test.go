@@ -30,6 +30,9 @@ func (e *explorer) load(w *world, i int) {
 func (e *explorer) save(w *world, i int) {
 	p := &w.P[i]
 	target := Target(p.S, p.T)
+	if p.T.trouble() {
+		e.bad(w, "I6", "the store is written again without a pause")
+	}
 	faulty := e.fork(w)
 	faulty.Budget.Disk--
 	if e.full && w.Later == 0 && keyOf(target) > 1 {

@@ -261,6 +261,9 @@ func (e *explorer) act(w *world, i int) {
 		e.checkLost(w, i)
 		e.after(w, i, a, Outcome{}, fmt.Sprint("key ", keyOf(p.S.Doc)))
 	case Wait:
+		if !p.S.Unsaved() {
+			e.bad(w, "I6", "a turn waits for the store, and nothing is unsaved")
+		}
 		e.after(w, i, a, Outcome{}, "")
 	default:
 		e.after(w, i, a, Outcome{}, "")

@@ -14,28 +14,28 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case t.Read == Unread:
 		return Load
 
-	// A key that a person gave is saved. If the stored key came from it, only if the server refuses the stored one.
-	case given && !other && (trouble || t.Failed):
-		return Fail
-	case given && !other && t.Said == Nothing && s.Doc.Replaced(t.Given.Key):
-		return Probe
-	case given && !other:
-		return Save
-
 	// A key of another history is in the store. The server is asked about that one, then about ours.
 	case other && t.Failed:
 		return Fail
-	case other && t.OtherRefused:
+	case t.OtherRefused:
 		return Probe
 	case other:
 		return Compare
 
+	// A key that a person gave is saved. If the stored key came from it, only if the server refuses the stored one.
+	case given && (trouble || t.Failed):
+		return Fail
+	case given && t.Said == Nothing && s.Doc.Replaced(t.Given.Key):
+		return Probe
+	case given:
+		return Save
+
 	// What came from the server is saved before anything else, and an attempt is noted before it is sent.
-	case begun && s.Saved() && s.Stored.Attempt == t.Begun:
+	case begun && s.Stored.Attempt == t.Begun:
 		return Post
 	case s.owed() && !trouble:
 		return Save
-	case trouble && s.patient(now):
+	case s.patient(now):
 		return Wait
 	case begun && !now.Before(s.Mandatory()) && s.Proven: // in the last minutes without a store
 		return Post
