@@ -35,7 +35,7 @@ func (e *explorer) save(w *world, i int) {
 	}
 	faulty := e.fork(w)
 	faulty.Budget.Disk--
-	if e.full && w.Later == 0 && keyOf(target) > 1 {
+	if e.full && w.Later == 0 && (keyOf(target) > 1 || !target.Answer.IsZero()) {
 		e.after(w, i, Save, Outcome{Err: true}, "an error, the disk is full")
 		return
 	}

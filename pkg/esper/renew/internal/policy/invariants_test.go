@@ -116,9 +116,10 @@ func (e *explorer) checkAsked(w *world, i int) {
 	s, t, now := &w.P[i].S, &w.P[i].T, e.clock(w, i)
 	rejected := t.Ask == AskSuspect && now.Sub(s.Asked) >= suspectInterval // a request with the key got 401
 	switch {
-	case t.Ask == AskNow, !t.Other.Key.IsZero(), !t.Given.Key.IsZero(), rejected && t.Said == Nothing:
+	case t.Ask == AskNow:
 	case t.Said != Nothing:
 		e.bad(w, "I4", "the server is asked twice in one turn")
+	case !t.Other.Key.IsZero(), !t.Given.Key.IsZero(), rejected:
 	case now.Before(s.Retry) && !t.Force:
 		e.bad(w, "I4", "the server is asked in a pause")
 	case !s.InDoubt() && s.Doc.RefusedAt.IsZero() && now.Before(s.End) && s.Doc.SetAside.IsZero():

@@ -82,7 +82,7 @@ type config struct {
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
 	left    bool          // long ago, a process died during a renewal of the first key
 	aside   bool          // the server refuses the first key, and accepts the one that is set aside
-	full    bool          // no new key can be saved until no more faults come
+	full    bool          // neither a new key nor an answer can be saved until no more faults come
 	other   bool          // a person stores new keys from another machine, at any time
 	reader  bool          // the second process is read-only
 	newborn bool          // no process has written to the store so far

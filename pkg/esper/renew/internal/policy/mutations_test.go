@@ -62,6 +62,7 @@ var equivalent = map[string]string{
 	"Decide: case begun && s.Stored.Attempt == t.Begun before case given":                                           "a key that a person gave is saved before an attempt begins",
 	"Decide: case t.Ask == AskNow before case begun":                                                                "a turn with an attempt has no question left",
 	"Decide: case t.Said == RefusedTwice && s.losable(t, now) before case t.Said >= Accepted && s.asideDue(t, now)": "a key is losable once nothing set aside is left to ask about",
+	"Decide: case begun && !now.Before(s.Mandatory()) && s.Proven before case s.patient(now)":                       "a key that came a moment ago is not due",
 	"Decide: t.Said == Nothing without given":                                                                       "no key came from the zero key",
 	"Decide: t.Ask == AskLast without t.Said == Nothing":                                                            "a question clears Ask",
 	"probed: case o.Err before case o.Refused":                                                                      "a refusal is no error",
@@ -69,6 +70,7 @@ var equivalent = map[string]string{
 
 	// The policy asks, reads or waits at another time, which no rule forbids.
 	"Decide: case t.Read == Unread before case t.Stop && Idle(s, t)":                                                    "a program that ends reads the store once more",
+	"Decide: case other && t.Failed before case t.Read == Unread":                                                       "a turn that failed ends before it reads the store again",
 	"Decide: case t.OtherRefused before case other && t.Failed":                                                         "one question more in a turn that failed",
 	"Decide: case given && (trouble || t.Failed) before case other":                                                     "a turn without a store fails sooner",
 	"Decide: case given && t.Said == Nothing && s.Doc.Replaced(t.Given.Key) before case given && (trouble || t.Failed)": "one question more in a turn that fails",
