@@ -232,8 +232,9 @@ func TestMiddlewareByItself(t *testing.T) {
 	answers := func(status int, text string) roundTripFunc {
 		return func(*http.Request) (*http.Response, error) { return says(status, text) }
 	}
+	shared := http.Header{"X-Own": {"one for all answers"}}
 	empty := func(status int) roundTripFunc {
-		return func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: status}, nil }
+		return func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: status, Header: shared}, nil }
 	}
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 	for name, tc := range map[string]struct {
@@ -274,6 +275,9 @@ func TestMiddlewareByItself(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+	if len(shared) != 1 {
+		t.Error("the header that a middleware shares between its answers was changed")
 	}
 }
 
