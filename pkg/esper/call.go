@@ -137,7 +137,9 @@ func (c *Client) try(ctx context.Context, op operation, token *oauth2.Token, alo
 	r := result{answer: *got, maybeSent: a.maybeSent.Load(), operation: op.name, attempts: n, last: a}
 	switch {
 	case r.status != 0 && !r.success():
-		r.err = newAPIError(op.name, n, got, a.secrets())
+		api := newAPIError(op.name, n, got, a.secrets())
+		api.sought = c.source.reject != nil
+		r.err = api
 	case r.fault != nil:
 		r.err = &callError{op.name, n, r.fault}
 	}

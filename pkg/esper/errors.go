@@ -134,6 +134,7 @@ type APIError struct {
 	gateway bool   // the error is ErrGateway
 	front   string // how the gateway shows itself in its header
 	made    bool   // a middleware made the answer itself
+	sought  bool   // the token source looks for a newer key after a 401
 }
 
 func newAPIError(operation string, attempts int, a *answer, secrets []string) *APIError {
@@ -196,8 +197,11 @@ func (e *APIError) hint() string {
 		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and " +
 			"the newest"
 	case code == http.StatusUnauthorized:
-		return "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another " +
-			"machine; if no newer one is stored, make one in the Esper Console"
+		hint := "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another machine"
+		if !e.sought {
+			hint += "; if no newer one is stored, make one in the Esper Console"
+		}
+		return hint
 	case code == http.StatusGone:
 		return "the server says that this endpoint is gone for good; its successor is personal access tokens"
 	case renewal && (code == http.StatusForbidden || code == http.StatusNotFound):

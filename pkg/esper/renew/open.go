@@ -151,7 +151,10 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 // given asks the server about a key that a person gave, and makes the document of that key.
 func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, error) {
 	d, err := s.ask(ctx, key)
-	if err != nil {
+	switch {
+	case errors.Is(err, esper.ErrUnauthorized):
+		return d, fmt.Errorf("%w; if no newer one is stored, make one in the Esper Console", err)
+	case err != nil:
 		return d, err
 	}
 	return d.Begun(rand.Text()), s.way.renewable(d)

@@ -57,8 +57,9 @@ func TestOutage(t *testing.T) {
 							_, err := get(t, s, server, http.MethodGet)
 							errs = append(errs, err)
 							if n%6 == 0 {
+								_, infoErr := s.Client().TokenInfo(t.Context())
 								err := s.Check(t.Context())
-								if errs = append(errs, err); !errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, esper.ErrGateway) {
+								if errs = append(errs, infoErr, err); !errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, esper.ErrGateway) {
 									t.Errorf("%s, Check: %v", test.name, err)
 								}
 							}
@@ -66,7 +67,7 @@ func TestOutage(t *testing.T) {
 						synctest.Wait()
 						lost = lost || s.Status().Lost
 						for _, err := range append(errs, errors.New(log.String())) {
-							if err != nil && strings.Contains(err.Error(), "make a new key") && !lost {
+							if err != nil && strings.Contains(err.Error(), "in the Esper Console") && !lost {
 								t.Fatalf("%s, after %v: %v", test.name, time.Since(begun), err)
 							}
 						}

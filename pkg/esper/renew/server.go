@@ -141,6 +141,12 @@ func (callKeys) Token() (*oauth2.Token, error) {
 	return nil, errors.New("renew: no context") // never returned: the client calls TokenContext instead
 }
 
+// Reject does nothing: the source looks after the key itself. So no error of the client advises to make a new key, since one
+// refusal may be wrong.
+func (callKeys) Reject(_ context.Context, token *oauth2.Token) (*oauth2.Token, error) {
+	return token, nil
+}
+
 func (callKeys) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	key, _ := ctx.Value(callKey{}).(esper.Secret)
 	return &oauth2.Token{AccessToken: key.Reveal()}, nil
