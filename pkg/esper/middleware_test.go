@@ -234,7 +234,9 @@ func TestMiddlewareByItself(t *testing.T) {
 	}
 	shared := http.Header{"X-Own": {"one for all answers"}}
 	empty := func(status int) roundTripFunc {
-		return func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: status, Header: shared}, nil }
+		return func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: shared}, nil
+		}
 	}
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 	for name, tc := range map[string]struct {
