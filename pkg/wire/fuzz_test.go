@@ -16,12 +16,14 @@ import (
 )
 
 var corpus = []string{
-	`null`, `true`, `0`, `-1.5e+300`, `570`, `123456789012345678901234567890`, `""`, `"a"`, `"key"`, `"\ud83d\ude00\ud800"`,
+	`null`, `true`, `0`, `-1.5e+300`, `570`, `123456789012345678901234567890`, `""`, `"a"`, `"key"`,
+	`"\ud83d\ude00\ud800"`,
 	"\"\xff\"", `"570"`, `"a\"\\\u0026b"`, ` "spaced" `, `[]`, `{}`, `[["read"],"write",1,null,{}]`, `["read","write"]`,
 	`"read write update introspection sdk register"`, `"f44373cb-1800-43c6-aab3-c81f8b1f435c"`,
 	`"Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]"`, `"DeveloperApp object (5fa87c46-bef7-4c1f-9ca8-ebf022d118b6)"`,
 	`"f44373cb-1800-43c6-aab3-c81f8b1f435c0000 5FA87C46-BEF7-4C1F-9CA8-EBF022D118B6"`, `{"id":"x","name":["y"]}`,
-	`"2019-11-19T15:42:16.637203Z"`, `"2019-11-19 15:42:16+0530"`, `"9999-12-31T23:59:59-23:59"`, `"0000-01-01T00:00:00+23:59"`,
+	`"2019-11-19T15:42:16.637203Z"`, `"2019-11-19 15:42:16+0530"`, `"9999-12-31T23:59:59-23:59"`,
+	`"0000-01-01T00:00:00+23:59"`,
 	`"Tue, 19 Nov 2019 15:42:16 GMT"`, `"Tue Nov 19 15:42:16 2019"`, `"`, `"\`, `[`, `{"a"`, ``,
 }
 
@@ -97,7 +99,8 @@ func FuzzSecret(f *testing.F) {
 			}
 		}
 		hidden := fmt.Sprintf("%v", struct{ s wire.Secret }{s})
-		if text := s.Reveal(); len(text) > 16 && strings.Contains(hidden, text) { // a shorter text may be in a printed address
+		// A shorter text may be in a printed address.
+		if text := s.Reveal(); len(text) > 16 && strings.Contains(hidden, text) {
 			t.Errorf("an unexported field shows %q", hidden)
 		}
 		if s != wire.NewSecret(s.Reveal()) {

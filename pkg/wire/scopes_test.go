@@ -56,7 +56,9 @@ func TestScopesEncodeAsArray(t *testing.T) {
 
 func TestScopesHas(t *testing.T) {
 	s := wire.Scopes{"read", "sdk"}
-	for scope, want := range map[string]bool{"read": true, "sdk": true, "Read": false, "rea": false, "": false, "read sdk": false} {
+	for scope, want := range map[string]bool{
+		"read": true, "sdk": true, "Read": false, "rea": false, "": false, "read sdk": false,
+	} {
 		if got := s.Has(scope); got != want {
 			t.Errorf("Has(%q) = %t", scope, got)
 		}
