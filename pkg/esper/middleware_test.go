@@ -28,7 +28,7 @@ func hedge(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 	for range 2 {
 		go func() {
 			var resp *http.Response
-			for err, n := error(io.EOF), 0; err != nil && n < 5; n++ {
+			for err, n := io.EOF, 0; err != nil && n < 5; n++ {
 				resp, err = next.RoundTrip(req.Clone(req.Context()))
 			}
 			answers <- resp
