@@ -8,7 +8,7 @@ func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wr
 // checkDropped checks I1: a new key that arrived is in the store, or in memory, until the server has accepted the key
 // that replaces it; I7, the same for an answer from which no key can be read; and I3, the same for a key set aside,
 // until the server has refused it twice. I1 to I7 are the rules of DESIGN.md.
-func (e *explorer) checkDropped(w *world, i int, old Document, _ Action, o Outcome) {
+func (e *explorer) checkDropped(w *world, i int, old Document, o Outcome) {
 	p := &w.P[i]
 	before, now := keyOf(old), keyOf(p.S.Doc)
 	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before)

@@ -224,7 +224,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	if a.Ends() {
 		p.Turning, p.Reread = false, false
 	}
-	e.checkDropped(w, i, before, a, o)
+	e.checkDropped(w, i, before, o)
 	if stop && a.Ends() {
 		e.checkLeft(w, i)
 		*p = process{} // the program ends with the turn
