@@ -243,6 +243,9 @@ esper-key-test: workspace ## test the command, its examples for operators, its r
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -parallel 12 $(TESTFLAGS) ./...
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -tags slow -run '^TestShip' ./...
 
+reproducible: workspace ## build the command as a release does, again from an empty cache, and want the same bytes
+	cd pkg/cmd/esper-key && ESPER_TEST_REBUILD=1 $(GO) test -count=1 -tags slow -run '^TestShip$$' .
+
 packages-test: workspace ## install the deb in a fresh root, paste the runbook there as the service's user, run the container image (needs root)
 	bash .github/install.sh operators
 	cd pkg/cmd/esper-key && $(GO) test -count=1 -tags slow -run '^(TestPackage|TestContainer)$$' ./...
@@ -254,4 +257,4 @@ runbook-test: engines ## the same with a store in each engine (needs root)
 nightly: RENEWALS = 200
 nightly: STATES = 5000000
 nightly: FUZZTIME = 10m
-nightly: published explore mutations-all tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
+nightly: published reproducible explore mutations-all tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
