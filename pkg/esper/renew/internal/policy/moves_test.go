@@ -235,6 +235,9 @@ func (e *explorer) act(w *world, i int) {
 	p := &w.P[i]
 	now := e.clock(w, i)
 	a := e.decide(p.S, p.T, now)
+	if a == Rest && p.T.Force && !p.T.Stop && !p.S.Busy(now) {
+		e.bad(w, "I6", "a person wants a renewal, and the process does nothing")
+	}
 	switch a {
 	case Load:
 		e.load(w, i)

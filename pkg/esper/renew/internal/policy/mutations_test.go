@@ -85,12 +85,11 @@ var equivalent = map[string]string{
 	"Decide: t.Said > Refused again":                       "a key that was refused once is renewed, which does no harm",
 	"Decide: trouble without !pause":                       "whether a turn without a store makes a pause longer",
 	"Decide: !pause without trouble":                       "the same",
+	"posted: without t.Ask = AskNow":                       "a refusal is found out later: by the daily check, a request, or at the end of the key",
 
 	// The model leaves it out, and tests of package renew show it.
-	"Decide: now.Before(s.Retry) without !t.Force":                                   "no person of the model waits for the end of a renewal",
 	"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven": "a renewal without a store is allowed, and not required",
 	"posted: without next.Ask = AskNow":                                              "the server of the model always says when a key ends",
-	"posted: without t.Ask = AskNow":                                                 "the refusal is found out at the end of the key",
 }
 
 // mutants makes mutations of some functions. All of them are in the changed files at once, and mutant(i) in such a file
