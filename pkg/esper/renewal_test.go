@@ -53,7 +53,6 @@ func unreadable() map[string]string {
 		"token null":               token(`null`),
 		"token a lone surrogate":   token(`"\ud83d` + newKey + `"`),
 		"token invalid UTF-8":      token("\"" + newKey + "\xff\""),
-		"token a replacement":      token("\"" + newKey + "\ufffd\""),
 		"token with a raw newline": token("\"" + newKey + "\n\""),
 		"token with a newline":     token(`"` + newKey[:9] + `\n` + newKey[9:] + `"`),
 		"opening braces":           strings.Repeat("{", 100000),
@@ -149,12 +148,9 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		"another TOKEN":          change(token, token+`, "TOKEN": "other"`),
 		"name escaped":           change(`"token"`, `"\u0074ok\u0065n"`),
 		"key escaped":            change(`NewMadeUp`, `\u004eew\u004dadeUp`),
-		"BOM":                    "\ufeff" + realRenewal,
-		"white space around":     "\n\n " + realRenewal + " \r\n",
+		"BOM and white space":    "\n\ufeff" + realRenewal + "\r\n ",
 		"comma at the end":       change(`Z"}`, `Z",}`),
 		"comma missing":          change(`571, `, `571 `),
-		"garbage after":          realRenewal + "<!-- proxy -->",
-		"brace missing":          strings.TrimSuffix(realRenewal, "}"),
 		"blanks around the key":  change(`"`+newKey+`"`, `" `+newKey+`\r\n"`),
 	} {
 		var posts atomic.Int32
