@@ -337,7 +337,7 @@ func TestMiddlewareOrder(t *testing.T) {
 
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
 func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
-	const none = "http://foo.example background"
+	const none, opaque = "http://foo.example background", "http://foo.example opaque"
 	var tries, requests atomic.Int32
 	server := piped(func(conn net.Conn) {
 		requests.Add(1)
@@ -350,16 +350,18 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 		"http://foo.example:8443 ": false, "http://foo.example: ": false, "https://foo.example ": false,
 		"http://foo.example:443 ": false, "http://foo.example evil.example": false, "http:// foo.example": false,
 		"http://foo.example foo.example:8443": false, "http://foo.example@evil.example ": false, none: false, "": false,
-		"http:/x foo.example": false, "http:x foo.example": false, // the latter is opaque
+		"http:/x foo.example": false, opaque: false,
 	} {
 		address, name, _ := strings.Cut(target, " ")
 		to := parsed(t, address)
 		astray := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			other := req.Clone(req.Context())
-			other.URL.Scheme, other.URL.User, other.URL.Host, other.URL.Opaque = to.Scheme, to.User, to.Host, to.Opaque
+			other.URL.Scheme, other.URL.User, other.URL.Host = to.Scheme, to.User, to.Host
 			switch other.Host = name; target {
 			case none:
 				other = req.WithContext(context.Background())
+			case opaque:
+				other.Host, other.URL.Opaque = "", "//evil.example/x"
 			case "":
 				other.URL = nil
 			}
