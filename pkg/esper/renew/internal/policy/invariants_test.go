@@ -85,17 +85,20 @@ func (e *explorer) checkPosted(w *world, i, key int) {
 func (e *explorer) checkLost(w *world, i int) {
 	p := &w.P[i]
 	key := keyOf(p.S.Doc)
-	wrongs := 0
+	wrongs, early := 0, false
 	for k := range w.Keys {
-		if w.knows(k) && (k == key || aside(p.S.Doc, k)) {
-			wrongs += 2
+		if k == key || aside(p.S.Doc, k) {
+			early = early || w.Keys[k].Refused == 0 || w.now()+1-w.Keys[k].Refused < 60
+			if w.knows(k) {
+				wrongs += 2
+			}
 		}
 	}
 	switch {
 	case e.wrong(w) < wrongs:
 		e.bad(w, "I4", "a key is given up that works")
-	case w.Keys[key].Refused == 0 || w.now()+1-w.Keys[key].Refused < 60:
-		e.bad(w, "I4", "a key is given up less than a minute after it was refused first")
+	case early:
+		e.bad(w, "I4", "a key is given up less than a minute after it, or one that is set aside, was refused first")
 	case !p.Reread:
 		e.bad(w, "I4", "a key is given up although the store was not read after the server had refused it")
 	case p.S.Fresh, !p.S.Saved() && !p.S.ReadOnly:
