@@ -27,6 +27,5 @@
 // # Deprecation
 //
 // Esper says that both endpoints "will soon be deprecated", and points to the Esper Console. They still work. Their
-// successor in Esper's API is personal access tokens, which this package supports experimentally: see
-// [PersonalAccessToken].
+// successor in Esper's API is personal access tokens, an experiment in this package: see [PersonalAccessToken].
 package esper

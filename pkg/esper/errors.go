@@ -119,8 +119,7 @@ func join(first, second error) error {
 
 // APIError is an answer whose status is not 2xx. Message, Details and RequestID come from the server. Each text is one
 // line of at most 1 KiB, in Details of at most 256 bytes. A text that repeats the key, or eight characters in a row of
-// it, is replaced by a note that says so. In other texts a run of 20 or more characters that could be a key becomes
-// "…".
+// it, is replaced by a note that says so. In others, a run of 20 or more characters that could be a key becomes "…".
 type APIError struct {
 	Operation  string        // the method of Client: "TokenInfo"
 	StatusCode int           // of the HTTP answer, whatever the body claims
@@ -141,9 +140,8 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 	message, details := body.Faults(a.body)
 	secrets = append(secrets, a.key.Reveal())
 	e := &APIError{
-		Operation: operation, StatusCode: a.status, Message: redact.Text(message, secrets...),
-		RequestID: a.header.Get("X-Request-Id"), RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body,
-		front: a.front, made: a.made,
+		Operation: operation, StatusCode: a.status, RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body,
+		Message: redact.Text(message, secrets...), RequestID: a.header.Get("X-Request-Id"), front: a.front, made: a.made,
 	}
 	for _, text := range details {
 		e.Details = append(e.Details, redact.Detail(text, secrets...))
@@ -175,7 +173,6 @@ func (e *APIError) Error() string {
 
 // hint says what the caller can do.
 func (e *APIError) hint() string {
-	renewal := strings.HasPrefix(e.Operation, "Renew")
 	switch code := e.StatusCode; {
 	case e.made && (e.gateway || code == http.StatusUnauthorized):
 		return "a middleware answered it; one that sends has to call the next, because the key joins the request below"
@@ -191,20 +188,18 @@ func (e *APIError) hint() string {
 	case code == http.StatusTooManyRequests:
 		return "wait a moment and try again"
 	case body.IsHTML(e.Body):
-		return "this is an HTML page, so it comes from what stands in front of the API (a proxy, a firewall, a login " +
-			"page), or the base URL leads elsewhere"
+		return "this is an HTML page, so it comes from something in front of the API, or the base URL leads elsewhere"
 	case code == http.StatusBadRequest && strings.Contains(e.Message+strings.Join(e.Details, ""), redact.Withheld):
-		return "a server that repeats the key most likely refuses the key itself: check that it is the whole one, and " +
-			"the newest"
+		return "a server that repeats the key most likely refuses it: check that it is the whole one, and the newest"
 	case code == http.StatusUnauthorized:
-		hint := "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by a renewal on another machine"
+		hint := "the key is wrong, belongs to another tenant, has expired or was replaced, perhaps by another machine"
 		if !e.sought {
 			hint += "; if no newer one is stored, make one in the Esper Console"
 		}
 		return hint
 	case code == http.StatusGone:
 		return "the server says that this endpoint is gone for good; its successor is personal access tokens"
-	case renewal && (code == http.StatusForbidden || code == http.StatusNotFound):
+	case strings.HasPrefix(e.Operation, "Renew") && (code == http.StatusForbidden || code == http.StatusNotFound):
 		return "check the tenant or the base URL, and compare the ids of the renewal with what TokenInfo says, " +
 			"or ListPersonalAccessTokens"
 	case code == http.StatusForbidden:
