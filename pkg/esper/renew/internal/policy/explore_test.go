@@ -177,7 +177,7 @@ var everything = []config{
 	{name: "alone, a full disk", procs: 1, budget: budget{Wrong: 2, Net: 1}, full: true, keepOld: true, whole: true},
 	{name: "alone, stalls", procs: 1, budget: budget{Disk: 1, Leave: 1}, stall: true, whole: true},
 	{name: "alone, another machine", procs: 1, budget: budget{Person: 1, Net: 1, Leave: 1}, other: true},
-	{name: "alone, a key set aside", procs: 1, budget: budget{Wrong: 2, Net: 1}, aside: true, whole: true},
+	{name: "alone, a key set aside", procs: 1, budget: budget{Wrong: 2, Person: 1}, aside: true, whole: true},
 	{name: "alone, a program that ends", procs: 1, budget: budget{Leave: 1, Disk: 1, Net: 1}, whole: true},
 	{name: "alone, never written", procs: 1, budget: budget{Disk: 2, Wrong: 1}, newborn: true, whole: true},
 	{name: "alone, a person, wrong refusals", procs: 1, budget: budget{Person: 1, Wrong: 2}, keepOld: true, whole: true},

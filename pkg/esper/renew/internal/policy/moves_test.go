@@ -188,6 +188,10 @@ func (e *explorer) wake(w *world, i int) {
 	if w.knows(1) {
 		e.out(m, "a person gives process %d key 1 once more", i)
 	}
+	if e.aside && w.knows(2) {
+		m.P[i].T.Given = w.documentOf(2).Begun("again")
+		e.out(m, "a person gives process %d the key that was set aside", i)
+	}
 	if first := w.given(1); w.Store != first && i == 0 {
 		m = e.fork(w)
 		m.Budget.Person--
