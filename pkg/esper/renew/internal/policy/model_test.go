@@ -81,7 +81,8 @@ type config struct {
 	stall   bool          // time goes on while a process is between two actions
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
 	left    bool          // long ago, a process died during a renewal of the first key
-	aside   bool          // the first key is refused; one that is set aside works, and may be under renewal
+	aside   bool          // the first key is refused; one that is set aside works
+	unclear bool          // the key that is set aside may be under renewal
 	full    bool          // neither a new key nor an answer can be saved until no more faults come
 	other   bool          // a person stores new keys from another machine, at any time
 	reader  bool          // the second process is read-only
@@ -157,7 +158,10 @@ func (c *config) begin() *world {
 		w.Keys[1].Unclear = true
 	}
 	if c.aside {
-		w.Keys[1].Valid, w.Keys[2] = false, serverKey{Exists: true, Valid: true, Unclear: true, Until: 90}
+		w.Keys[1].Valid, w.Keys[2] = false, serverKey{Exists: true, Valid: true}
+		if c.unclear {
+			w.Keys[2].Unclear, w.Keys[2].Until = true, 90
+		}
 		w.Store = w.Store.setAside(w.given(2))
 	}
 	for i := range c.procs {
