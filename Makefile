@@ -161,7 +161,7 @@ site: $(NPM) ## build dist/: the spec in its forms, a reference page, an index
 	cd api/publish && npm run --silent build
 
 site-test: site ## open dist/ in a headless Chromium (CHROMIUM names it); pictures go to dist-screenshots/
-	bash .github/install.sh browser
+	[ -x "$${CHROMIUM:-/usr/bin/chromium}" ] || bash .github/install.sh browser
 	cd api/publish && npm test
 
 faults: ## put every fault between client and server, and write pkg/esper/FAULTS.md (needs a C compiler)

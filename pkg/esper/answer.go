@@ -18,7 +18,8 @@ type answer struct {
 	body       []byte
 	fault      error       // why there is no answer, or why the reading of its body ended early
 	key        Secret      // the new key, in an answer to a renewal
-	header     http.Header // what may be shown of the header
+	header     http.Header // what may be shown of the header; a middleware may change it
+	requestID  string
 	retryAfter time.Duration
 	front      string // for a 401 or 403: the first words of Www-Authenticate and Server, which tell who answered
 	own        bool   // the request was the attempt's own, not one that a middleware made
@@ -72,6 +73,7 @@ func (a *attempt) newAnswer(resp *http.Response, text []byte, err error) *answer
 			values[i] = shown(value, secrets...)
 		}
 	}
+	got.requestID = got.header.Get("X-Request-Id")
 	return got
 }
 

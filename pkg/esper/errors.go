@@ -141,7 +141,7 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 	secrets = append(secrets, a.key.Reveal())
 	e := &APIError{
 		Operation: operation, StatusCode: a.status, RetryAfter: a.retryAfter, Attempts: attempts, Body: a.body,
-		Message: redact.Text(message, secrets...), RequestID: a.header.Get("X-Request-Id"), front: a.front, made: a.made,
+		Message: redact.Text(message, secrets...), RequestID: a.requestID, front: a.front, made: a.made,
 	}
 	for _, text := range details {
 		e.Details = append(e.Details, redact.Detail(text, secrets...))

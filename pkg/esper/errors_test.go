@@ -215,7 +215,8 @@ func byBody() map[string]refused {
 func TestAPIError(t *testing.T) {
 	body := `{"errors":[` + strings.Repeat("1,", 39) + `1],"message":"m"}`
 	answer := raw(429, body, "X-Request-Id: "+strings.Repeat("r ", 2500), "Retry-After: 7")
-	_, err := clientFor(t, memory, "key", piped(saying(answer)), quickRetry(1)).TokenInfo(t.Context())
+	hiding := watching(func(_ *http.Request, resp *http.Response) { resp.Header.Del("X-Request-Id") })
+	_, err := clientFor(t, memory, "key", piped(saying(answer)), quickRetry(1), hiding).TokenInfo(t.Context())
 	want := esper.APIError{
 		Operation: "TokenInfo", StatusCode: 429, Message: "m", Details: slices.Repeat([]string{"1"}, 32), Attempts: 1,
 		Body: []byte(body), RequestID: strings.Repeat("r ", 512) + "…", RetryAfter: 7 * time.Second,

@@ -97,17 +97,18 @@ func (a *attempt) secrets() []string { return []string{a.key.Reveal(), a.accessT
 // send passes the request through the middleware, and returns the answer that counts. For a request that is sent once,
 // that is the server's, whatever the middleware returned. For any other it is the newest answer with the status that
 // the middleware returned, or the middleware's own response or error if there is none.
-func (a *attempt) send(chain http.RoundTripper) *answer {
+func (a *attempt) send(chain http.RoundTripper) (got *answer) {
 	resp, err := a.roundTrip(chain)
 	a.mu.Lock() // waits for a request that has begun
 	a.over = true
-	got := a.renewed
+	got = a.renewed
 	if got == nil && resp != nil {
 		got = a.newest(resp.StatusCode)
 	}
 	a.mu.Unlock()
 	switch {
 	case got != nil:
+		defer func() { _ = recover() }() // a body that panics costs no answer
 		if resp != nil {
 			_ = resp.Body.Close() // a middleware such as otelhttp may have wrapped it
 		}
@@ -136,8 +137,8 @@ func (a *attempt) roundTrip(chain http.RoundTripper) (resp *http.Response, err e
 	switch {
 	case err != nil:
 		return nil, err
-	case resp == nil:
-		return nil, &transportError{text: "a middleware returned neither a response nor an error", permanent: true}
+	case resp == nil, resp.StatusCode == 0:
+		return nil, &transportError{text: "a middleware returned neither a status nor an error", permanent: true}
 	case resp.Body == nil: // http.Client accepts this too
 		resp.Body = http.NoBody
 	}

@@ -69,7 +69,7 @@ type RenewedToken = gen.TokenRenewV0
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
 // A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is malformed or cut
-// short, and whatever a middleware returns. In a malformed answer, a token is taken only if no other is in it. Every
+// short, and whatever a middleware returns. One behind a malformed place is taken if no other is there. Every
 // failure after the arguments were accepted is a [*RenewalError], also when the context ends during the call. Its
 // Outcome says whether the server may have replaced the old key. Bad arguments are [ErrInvalidArgument].
 //
@@ -97,8 +97,7 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 			return c.source.renew(ctx, r)
 		}
 	}
-	renewed := new(RenewedToken)
-	err = c.renew(ctx, operation{
+	return renew(ctx, c, operation{
 		name: "RenewToken", path: "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/",
 		request: func(server string, key Secret) (*http.Request, error) {
 			if !r.AccessToken.IsZero() {
@@ -107,24 +106,21 @@ func (c *Client) RenewToken(ctx context.Context, r RenewRequest) (*RenewedToken,
 			params := gen.RenewTokenParams{AccessToken: key.Reveal()}
 			return gen.NewRenewTokenRequest(server, r.EnterpriseID, r.DeveloperAppID, &params)
 		},
-	}, renewed, &renewed.Token)
-	if err != nil {
-		return nil, err
-	}
-	return renewed, nil
+	}, func(t *RenewedToken) *Secret { return &t.Token })
 }
 
-// renew makes the call of an operation whose answer holds a new key. It puts the key into key, after it has decoded
-// into answer what it can of the rest.
-func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secret) error {
+// renew makes the call of an operation whose answer holds a new key. Field says where the key stands in a T. The other
+// fields are set as far as they can be read.
+func renew[T any](ctx context.Context, c *Client, op operation, field func(*T) *Secret) (*T, error) {
 	op.renewal = true
 	r := c.call(ctx, op)
 	failed := &RenewalError{operation: op.name, Body: r.body, Err: r.err}
 	switch {
 	case r.success() && !r.key.IsZero():
-		_ = json.Unmarshal(body.Trim(r.body), answer) // only the key is promised
-		*key = r.key
-		return nil
+		renewed := new(T)
+		_ = json.Unmarshal(body.Trim(r.body), renewed) // only the key is promised
+		*field(renewed) = r.key
+		return renewed, nil
 	case r.success():
 		failed.Outcome = OutcomeUnreadable
 		if r.err == nil {
@@ -136,7 +132,7 @@ func (c *Client) renew(ctx context.Context, op operation, answer any, key *Secre
 		r.status/100 == 4 && r.status != http.StatusRequestTimeout && !errors.Is(r.err, ErrGateway):
 		failed.Outcome = OutcomeNotRenewed
 	}
-	return failed
+	return nil, failed
 }
 
 // PersonalAccessToken is a key with an ID and a name. A renewal replaces the key; ID and name stay. Esper declares
@@ -206,17 +202,12 @@ func (c *Client) RenewPersonalAccessToken(ctx context.Context, id string, expiry
 	if c.source.renew != nil {
 		return nil, errOwnRenewal
 	}
-	renewed := new(PersonalAccessToken)
-	err := c.renew(ctx, operation{
+	return renew(ctx, c, operation{
 		name: "RenewPersonalAccessToken", path: "/authn2/v0/personal-access-token/{id}",
 		request: func(server string, _ Secret) (*http.Request, error) {
 			return gen.NewRenewPersonalAccessTokenRequest(server, id, gen.PersonalAccessTokenRenewal{ExpiryAt: expiry})
 		},
-	}, renewed, &renewed.Token)
-	if err != nil {
-		return nil, err
-	}
-	return renewed, nil
+	}, func(t *PersonalAccessToken) *Secret { return &t.Token })
 }
 
 var (

@@ -16,7 +16,7 @@ const placeholder = "[secret]"
 // Secrets with the same text are equal under ==. The zero value holds no text and prints as
 // nothing.
 //
-// A Secret decodes from a JSON string or number, because Esper sends keys of both kinds. Any other JSON
+// A Secret decodes from a JSON string or number, because source_refresh_token is of both kinds. Any other JSON
 // value gives the zero Secret. Encoding a Secret and decoding it again yields the placeholder, not the
 // text.
 type Secret struct {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -139,9 +140,16 @@ func TestAdoptAgain(t *testing.T) {
 	o.run("renew", "--now").wants(0)
 	o.input(first, "adopt").wants(0, "replaced by a renewal")
 	o.token()
+	must(t, os.Chmod(o.path(), 0o644)) // of Windows' files nothing is said
+	if r := o.input(first, "adopt").wants(0); runtime.GOOS != "windows" && !strings.Contains(r.stderr, "warning: ") {
+		t.Errorf("adopt says nothing of a file that others can read: %q", r.stderr)
+	}
+	must(t, os.Chmod(o.path(), 0o600))
 	o.server.Revoke()
 	key := o.server.NewKey()
-	o.input(key, "adopt").wants(0, "stored and in use")
+	if r := o.input(key, "adopt").wants(0, "stored and in use"); strings.Contains(r.stderr, "warning") {
+		t.Errorf("adopt warns of what it is there for: %q", r.stderr)
+	}
 	o.token()
 	o.input("another-key-that-is-refused", "adopt").wants(exitPerson, "nothing was changed")
 	o.token()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -31,7 +32,7 @@ func (w warnings) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	w.tell(clean(inWords(text)))
+	w.tell(oneLine(errors.New(text)))
 	return nil
 }
 

@@ -206,6 +206,7 @@ func (k *keeper) stuck() string {
 // unusable returns why programs cannot use the key, or "".
 func (k *keeper) unusable() string {
 	if s := k.source.Status(); s.Lost || s.Refused || hasEnded(s) {
+		s.LastError = nil // it may name hosts and paths, and anybody may ask /readyz
 		return trouble(s)
 	}
 	return ""

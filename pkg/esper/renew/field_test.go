@@ -133,6 +133,31 @@ func TestNoFloodOfQuestions(t *testing.T) {
 	})
 }
 
+// A question about another key that its own caller ends says nothing to the next caller.
+func TestQuestionThatItsCallerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		put(t, store, living(stubFirst, 90*day))
+		source := opened(t, server, store)
+		server.revoke("given")
+		put(t, store, living("given", 90*day))
+		server.fault = func(req *http.Request, _ string, _ func() *http.Response) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := source.Check(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Check: %v, want DeadlineExceeded", err)
+		}
+		server.fault = nil
+		if err := source.Check(t.Context()); err != nil {
+			t.Errorf("Check of the next caller: %v", err)
+		}
+		wantKey(t, source, "given")
+	})
+}
+
 // A health probe calls Check every ten seconds, and TokenInfo fails all the time. The key is renewed all the same.
 func TestFailedChecksDelayNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -175,7 +175,7 @@ func (s *Source) compare(ctx context.Context, o *policy.Outcome, key esper.Secre
 	}
 	s.question(ctx, o, key, true)
 	s.unanswered = failedQuestion{}
-	if o.Err {
+	if o.Err && ctx.Err() == nil { // what its caller ended says nothing to others
 		s.unanswered = failedQuestion{key, o.Began, s.serverErr}
 	}
 }

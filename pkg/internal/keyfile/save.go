@@ -60,7 +60,7 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 // write makes the file at path, with the owner and the group of the target, and returns once its content would
 // survive a crash.
 func (p place) write(path string, content []byte, mode fs.FileMode, warn func(string)) error {
-	out, err := p.make(path)
+	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // own gives it away, to nobody in between
 	if err != nil {
 		return err
 	}
