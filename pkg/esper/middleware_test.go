@@ -65,7 +65,10 @@ func first(others ...func(*http.Request)) roundTrip {
 // gets something when the renewal has arrived at the server.
 func unruly(arrived <-chan struct{}) map[string]roundTrip {
 	method := func(name string) func(*http.Request) { return func(req *http.Request) { req.Method = name } }
-	bare := func(name string) func(*http.Request) { return func(r *http.Request) { r.Method, r.URL.RawQuery = name, "" } }
+	bare := func(name string) func(*http.Request) {
+		return func(r *http.Request) { r.Method, r.URL.RawQuery = name, "" }
+	}
+	broken := &http.Response{StatusCode: 500, Body: struct{ io.ReadCloser }{}} // its methods are those of nil
 	return map[string]roundTrip{
 		"hedges": hedge,
 		"wraps the body": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -75,12 +78,10 @@ func unruly(arrived <-chan struct{}) map[string]roundTrip {
 		"returns nothing": afterwards(func(*http.Response, error) (*http.Response, error) {
 			return nil, nil //nolint:nilnil // the mistake that is tested
 		}),
-		"panics":        afterwards(func(*http.Response, error) (*http.Response, error) { panic("afterwards") }),
-		"has no status": afterwards(func(*http.Response, error) (*http.Response, error) { return says(0, "") }),
-		"its body panics": afterwards(func(*http.Response, error) (*http.Response, error) {
-			return &http.Response{StatusCode: 500, Body: struct{ io.ReadCloser }{}}, nil // its methods are those of nil
-		}),
-		"answers 429": afterwards(func(*http.Response, error) (*http.Response, error) { return says(429, "") }),
+		"panics":          afterwards(func(*http.Response, error) (*http.Response, error) { panic("afterwards") }),
+		"has no status":   afterwards(func(*http.Response, error) (*http.Response, error) { return says(0, "") }),
+		"its body panics": afterwards(func(*http.Response, error) (*http.Response, error) { return broken, nil }),
+		"answers 429":     afterwards(func(*http.Response, error) (*http.Response, error) { return says(429, "") }),
 		"answers": afterwards(func(*http.Response, error) (*http.Response, error) {
 			return says(201, `{"token": "NotTheServersNotTheServers"}`)
 		}),
