@@ -118,7 +118,7 @@ func TestYear(t *testing.T) {
 				checkStatus(t, source.Status())
 			}
 			posts, renewed := server.counted("renew"), server.counted("renew")-w.failed
-			if renewed < least || renewed > most || w.failed == 0 {
+			if renewed < least || renewed > most || w.failed == 0 && days > 100 { // of six renewals none may fail
 				t.Errorf("%+v: %d renewals in %d days, want %d to %d", test, renewed, days, least, most)
 			}
 			t.Logf("%+v: %d POSTs = %d renewals + %d failures", test, posts, renewed, w.failed)
