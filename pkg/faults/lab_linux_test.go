@@ -46,7 +46,11 @@ func newLab(t *testing.T, random *rand.Rand) *lab {
 	must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown.Certificate[0]}), 0o600))
 	front := listenAt(t, road)
 	secured := tls.NewListener(front, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{shown}})
-	go func() { _ = (&http.Server{ReadHeaderTimeout: time.Hour, Handler: l}).Serve(secured) }()
+	accept := func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, accepted{}, time.Now())
+	}
+	web := &http.Server{ReadHeaderTimeout: time.Hour, Handler: l, ConnContext: accept}
+	go func() { _ = web.Serve(secured) }()
 
 	base, err := url.Parse(l.server.URL)
 	must(err)
@@ -178,6 +182,9 @@ func (l *lab) isLost() bool {
 	return true
 }
 
+// accepted is the key of a request's context for the time at which its connection was accepted.
+type accepted struct{}
+
 // ServeHTTP passes a request on to the server, which acts even if the client has gone.
 func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var from *keeper
@@ -189,7 +196,8 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	renewal := r.Method == http.MethodPost
 	if renewal {
 		l.mu.Lock()
-		l.posts = append(l.posts, post{from, r.URL.Query().Get("access_token"), time.Now()})
+		since, _ := r.Context().Value(accepted{}).(time.Time)
+		l.posts = append(l.posts, post{from, r.URL.Query().Get("access_token"), time.Now(), since})
 		acts := l.fault.acts
 		l.mu.Unlock()
 		l.happened(atArrival, from)

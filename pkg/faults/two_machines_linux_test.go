@@ -80,9 +80,10 @@ type keeper struct {
 
 // post is a renewal that arrived.
 type post struct {
-	from *keeper
-	key  string
-	at   time.Time
+	from     *keeper
+	key      string
+	at       time.Time
+	accepted time.Time // when its connection was
 }
 
 // trouble is what befalls a host in a round.
@@ -180,7 +181,11 @@ func (l *lab) judge(n int, f *trouble) {
 			}
 		}
 		first[p.key] = true
-		cause = cause || p.from == f.host && f.kind != stop && p.at.Before(f.ends)
+		sent := p.at
+		if f.kind == kill { // what it sent before its end may be read after it, over a connection that is older
+			sent = p.accepted
+		}
+		cause = cause || p.from == f.host && f.kind != stop && sent.Before(f.ends)
 	}
 	l.arrived += len(l.posts)
 	isLost := l.isLost()
@@ -260,6 +265,7 @@ func (l *lab) end(f *trouble) {
 	switch f.kind {
 	case kill:
 		_ = f.host.run.Wait()
+		f.ends = time.Now()
 		l.start(f.host)
 	case stop:
 		must(f.host.run.Process.Signal(syscall.SIGCONT))
