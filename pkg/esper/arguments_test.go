@@ -62,7 +62,7 @@ func TestBadKeys(t *testing.T) {
 		"newline at the end of a file": {"Key0Canary\n", "Key0Canary\r\n"},
 		"control or invisible character": {
 			"Key0\nCanary", "Key0\tCanary", "Key0Canary\x00", "Key0Canary\x7f", "Key0\r\nX-Evil: 1", "Key0Canary\u200b",
-			"Key0\u00a0Canary", "Key0\u0085Canary",
+			"Key0\u00a0Canary", "Key0\u0085Canary", "Key0\xffCanary",
 		},
 		"the mark at its beginning":   {"\ufeffKey0Canary"},
 		"pass the key alone":          {"Bearer Key0Canary", "bearer Key0Canary"},

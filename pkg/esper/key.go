@@ -1,10 +1,9 @@
 package esper
 
 import (
+	"cmp"
 	"context"
 	"net/url"
-	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 	"golang.org/x/oauth2"
@@ -25,12 +24,9 @@ func APIKey(key string) oauth2.TokenSource { return newAPIKey(key, "the API key"
 
 // newAPIKey is APIKey with a name for the key in errors. It also refuses texts that people paste by mistake.
 func newAPIKey(key, name string) apiKey {
-	token, err := &oauth2.Token{AccessToken: key}, checkKey(key, name)
-	if advice := origin.PastedKey(key); err == nil && advice != "" {
-		err = invalid("%s %s", name, advice)
-	}
-	if err != nil {
-		token = nil
+	token, err := &oauth2.Token{AccessToken: key}, error(nil)
+	if advice := cmp.Or(origin.BadKey(key), origin.PastedKey(key)); advice != "" {
+		token, err = nil, invalid("%s %s", name, advice)
 	}
 	return func() (*oauth2.Token, error) { return token, err }
 }
@@ -41,20 +37,10 @@ type apiKey func() (*oauth2.Token, error)
 
 func (k apiKey) Token() (*oauth2.Token, error) { return k() }
 
-// checkKey refuses a text that an Authorization header cannot hold, or that is obviously no key.
+// checkKey refuses a text that cannot be sent as a key. Name says in the error where the text is from.
 func checkKey(key, name string) error {
-	switch {
-	case key == "":
-		return invalid("%s is empty", name)
-	case strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return invalid("%s holds a control or invisible character, perhaps the newline at the end of a file "+
-			"or the mark at its beginning", name)
-	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
-		return invalid("%s begins with Bearer, which is added here; pass the key alone", name)
-	case key[0] == ' ' || key[len(key)-1] == ' ':
-		return invalid("%s begins or ends with a space, which would not arrive", name)
-	case strings.Contains(key, NewSecret(key).String()):
-		return invalid("%s is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal", name)
+	if advice := origin.BadKey(key); advice != "" {
+		return invalid("%s %s", name, advice)
 	}
 	return nil
 }

@@ -48,12 +48,16 @@ func unreadable() map[string]string {
 		"cut in a number":          `{"token": 1234567890`,
 		"only nested":              `{"data": ` + realRenewal + `}`,
 		"two tokens, malformed":    `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
+		"the old key":              token(`" ` + oldKey + ` "`),
+		"the old key, cut":         `{"token": "` + oldKey + `", "id": 57`,
 		"the old key, malformed":   `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
 		"token null":               token(`null`),
 		"token a lone surrogate":   token(`"\ud83d` + newKey + `"`),
 		"token invalid UTF-8":      token("\"" + newKey + "\xff\""),
 		"token with a raw newline": token("\"" + newKey + "\n\""),
 		"token with a newline":     token(`"` + newKey[:9] + `\n` + newKey[9:] + `"`),
+		"token with a hidden mark": token(`"` + newKey[:9] + `\u200b` + newKey[9:] + `"`), // no source would accept these
+		"token with its scheme":    token(`"Bearer ` + newKey + `"`),
 		"opening braces":           strings.Repeat("{", 100000),
 	}
 }
@@ -82,7 +86,7 @@ func TestRenewalFails(t *testing.T) {
 		ends[name] = end{answer: answer, outcome: esper.OutcomeUnknown}
 	}
 	reasons := map[string]string{
-		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable token",
+		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable new token",
 	}
 	for name, body := range unreadable() {
 		ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, "invalid response: "}
@@ -144,6 +148,8 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		"deeply nested field":    change(`{"id"`, `{"deep": `+strings.Repeat("[", 20000)+strings.Repeat("]", 20000)+`, "id"`),
 		"token twice":            change(token, `"token": "first", `+token),
 		"token null, then real":  change(token, `"token": null, `+token),
+		"the old key after it":   change(token, token+`, "token": "`+oldKey+`"`),
+		"the old key, malformed": `{"token": "` + oldKey + `", NaN, ` + token + `}`,
 		"another TOKEN":          change(token, token+`, "TOKEN": "other"`),
 		"name escaped":           change(`"token"`, `"\u0074ok\u0065n"`),
 		"key escaped":            change(`NewMadeUp`, `\u004eew\u004dadeUp`),

@@ -69,9 +69,10 @@ type RenewedToken = gen.TokenRenewV0
 // anything else: no later call shows it again, and the old key may have stopped working.
 //
 // A 2xx answer whose top-level token arrived whole is a success, even if the rest of the answer is malformed or cut
-// short, and whatever a middleware returns. One behind a malformed place is taken if no other is there. Every
-// failure after the arguments were accepted is a [*RenewalError], also when the context ends during the call. Its
-// Outcome says whether the server may have replaced the old key. Bad arguments are [ErrInvalidArgument].
+// short, and whatever a middleware returns. One behind a malformed place is taken if no other is there. The old key, or
+// a text that cannot be sent, is no new key. Every failure after the arguments were accepted is a [*RenewalError], also
+// when the context ends during the call. Its Outcome says whether the server may have replaced the old key. Bad
+// arguments are [ErrInvalidArgument].
 //
 // The request goes over a new connection. It is sent again only if no connection was made, or the server answered 429,
 // because then the key was not renewed. If the client's token source has a RenewToken method (see [New]), that method
@@ -124,7 +125,7 @@ func renew[T any](ctx context.Context, c *Client, op operation, field func(*T) *
 	case r.success():
 		failed.Outcome = OutcomeUnreadable
 		if r.err == nil {
-			failed.Err = r.unreadable("no usable token")
+			failed.Err = r.unreadable("no usable new token")
 		}
 	// All else stays OutcomeUnknown, its zero value: a redirect, because frameworks often redirect after a POST that they
 	// have processed; 408, which gateways send when a server did not answer in time; ErrGateway; and 5xx.

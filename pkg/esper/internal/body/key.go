@@ -8,9 +8,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
@@ -30,7 +29,8 @@ func Decode(body []byte, into any) error {
 
 // Key returns the new key in the answer to a renewal: the top-level token, without blanks around it. A document that is
 // cut short is read as far as it arrived. In one that is malformed, Key searches for a token, and takes it if all that
-// it finds are the same text, and not the old key. It returns the zero Secret if there is no key.
+// it finds are the same text. A token that is the old key, or that no request could send, counts nowhere. Key returns
+// the zero Secret if there is no other.
 func Key(body []byte, old wire.Secret) (key wire.Secret) {
 	b := Trim(body)
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -45,7 +45,7 @@ func Key(body []byte, old wire.Secret) (key wire.Secret) {
 			err = dec.Decode(&value)
 		}
 		if name == "token" {
-			key = cmp.Or(keyOf(value), key)
+			key = cmp.Or(keyOf(value, old), key)
 		}
 	}
 	if err == nil {
@@ -70,26 +70,24 @@ var token = regexp.MustCompile(`"token"\s*:\s*("(?:[^"\\]|\\.)*")`)
 // search finds the token of a malformed document.
 func search(body []byte, old wire.Secret) (key wire.Secret) {
 	for _, found := range token.FindAllSubmatch(body, -1) {
-		switch next := keyOf(found[1]); {
-		case next.IsZero() || next == old:
-		case !key.IsZero() && next != key:
-			return wire.Secret{} // more than one: which of them is the key, nobody can tell
-		default:
-			key = next
+		next := keyOf(found[1], old)
+		if !key.IsZero() && !next.IsZero() && next != key {
+			return wire.Secret{} // nobody can tell which of them is the key
 		}
+		key = cmp.Or(key, next)
 	}
 	return key
 }
 
-// keyOf returns the key that a JSON string holds. A text that no header can hold is no key.
-func keyOf(value []byte) wire.Secret {
+// keyOf returns the key that a JSON string holds, unless it is the old one or cannot be sent.
+func keyOf(value []byte, old wire.Secret) wire.Secret {
 	var text string
 	_ = json.Unmarshal(value, &text)
 	text = strings.TrimSpace(text)
-	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }) {
-		return wire.Secret{}
+	if key := wire.NewSecret(text); key != old && origin.BadKey(text) == "" {
+		return key
 	}
-	return wire.NewSecret(text)
+	return wire.Secret{}
 }
 
 // What says what a 2xx body is that lacks what the operation has to return, or "" if it is a whole JSON object.

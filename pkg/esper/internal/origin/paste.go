@@ -4,6 +4,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"unicode"
+
+	"github.com/esper-go/esper-go/pkg/wire"
 )
 
 const (
@@ -44,6 +47,25 @@ var mistakes = sync.OnceValue(func() (all []mistake) {
 	add(true, `^\{\s*"`, "is a JSON document; pass the value of its token alone")
 	return all
 })
+
+// BadKey returns advice if key is a text that an Authorization header cannot hold, or that is obviously no key, and ""
+// otherwise. It is asked before a key is sent, and before an answer's token is taken for a new key.
+func BadKey(key string) (advice string) {
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+	switch {
+	case key == "":
+		return "is empty"
+	case strings.ContainsFunc(key, hidden):
+		return "holds a control or invisible character, perhaps the newline at the end of a file or the mark at its beginning"
+	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
+		return "begins with Bearer, which is added here; pass the key alone"
+	case key[0] == ' ' || key[len(key)-1] == ' ':
+		return "begins or ends with a space, which would not arrive"
+	case strings.Contains(key, wire.NewSecret(key).String()):
+		return "is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal"
+	}
+	return ""
+}
 
 // PastedKey returns advice if text was passed by mistake in place of a key, and "" otherwise. A server may issue any
 // text as a key, so the patterns match only texts that no server would issue.
