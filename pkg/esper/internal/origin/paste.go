@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync"
 	"unicode"
-
-	"github.com/esper-go/esper-go/pkg/wire"
 )
 
 const (
@@ -61,7 +59,7 @@ func BadKey(key string) (advice string) {
 		return "begins with Bearer, which is added here; pass the key alone"
 	case key[0] == ' ' || key[len(key)-1] == ' ':
 		return "begins or ends with a space, which would not arrive"
-	case strings.Contains(key, wire.NewSecret(key).String()):
+	case strings.Contains(key, "[secret]"):
 		return "is the placeholder of a printed Secret; the key itself is lost in that text, use Reveal"
 	}
 	return ""

@@ -61,8 +61,12 @@ func shown(text string, most int, keys []string) string {
 		}
 		return r
 	}, searched)
-	if searched = strings.TrimSpace(searched); len(searched) >= long && run.MatchString(searched) {
-		searched = run.ReplaceAllStringFunc(searched, hideIn)
+	searched = strings.TrimSpace(searched)
+	for word := range strings.FieldsSeq(searched) {
+		if len(word) >= long { // most texts have no such word, and are not matched
+			searched = run.ReplaceAllStringFunc(searched, hideIn)
+			break
+		}
 	}
 	if len(searched) > most || len(text) > most+maxKey {
 		return strings.ToValidUTF8(searched[:min(len(searched), most)], "") + "…"
