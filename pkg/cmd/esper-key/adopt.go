@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -49,12 +48,12 @@ func (a *app) adoptKey(c *cobra.Command, key esper.Secret, from string) error {
 	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
 		return err
 	}
-	tell := func(text string) {
+	a.warn = func(text string) {
 		if !strings.Contains(text, "is not the stored one") { // adopt is there to replace another key
-			a.tell(text)
+			a.tell("warning: " + text)
 		}
 	}
-	source, closeSource, err := a.open(c, key, renew.WithLogger(slog.New(warnings{slog.DiscardHandler, tell})))
+	source, closeSource, err := a.open(c, key)
 	if err == nil {
 		defer during(c, "asking Esper about the key, and storing it", renewTime)()
 		if err = source.Adopt(c.Context(), key); err == nil {

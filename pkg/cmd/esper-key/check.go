@@ -30,7 +30,8 @@ renewed.
 
 CRITICAL  the key is lost, refused or missing, has ended, or ends within
           --critical
-WARNING   the key ends within --warn, or the outcome of a renewal is unknown
+WARNING   the key ends within --warn, the outcome of a renewal is unknown, or
+          the store is not as it should be: a Secret that can keep no new key
 UNKNOWN   the store or Esper cannot be asked, or the command line is wrong
 
 A 90-day key is renewed 18 to 22.5 days before its end. Durations are written as
@@ -74,6 +75,9 @@ func (a *app) check() *cobra.Command {
 // examine asks the store and Esper about the key, and returns what check prints.
 func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResult {
 	a.readOnly = true
+	const most = 100
+	warnings := make(chan string, most)
+	a.warn = func(text string) { warnings <- text }
 	source, closeSource, err := a.open(c, esper.Secret{})
 	if err != nil {
 		if codeOf(err) == exitPerson {
@@ -81,9 +85,9 @@ func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResul
 		}
 		return checkResult{Code: stateUnknown, Message: oneLine(err)}
 	}
-	defer func() { _ = closeSource() }() // a read-only source has nothing to save
 	err = source.Check(c.Context())
 	status := source.Status()
+	_ = closeSource() // a read-only source has nothing to save; then all warnings are there
 	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
 	if err != nil {
 		r.Message += ", and cannot be checked: " + oneLine(err)
@@ -100,8 +104,11 @@ func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResul
 		r.Code = stateWarning
 	case err != nil:
 		r.Code = stateUnknown
-	case status.InDoubt:
+	case status.InDoubt, len(warnings) > 0:
 		r.Code = stateWarning
+	}
+	for len(warnings) > 0 {
+		r.Message += "; " + <-warnings
 	}
 	return r
 }

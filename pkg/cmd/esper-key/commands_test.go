@@ -1,8 +1,12 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -358,4 +362,33 @@ func TestCheck(t *testing.T) {
 	o.run("check", "-t", "3s").wants(stateCritical, "ended on", "cannot be checked")
 	write(t, o.path(), "no document")
 	o.run("check").wants(stateUnknown, "no key document")
+}
+
+// TestCheckSecret: a Secret that can keep no new key is a warning, although the key in it is good.
+func TestCheckSecret(t *testing.T) {
+	t.Parallel()
+	o := adopted(t)
+	kept := ""
+	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"s","resourceVersion":"1"%s,"data":{"key.json":%q}}`,
+			kept, base64.StdEncoding.EncodeToString([]byte(read(o.path()))))
+	}))
+	t.Cleanup(cluster.Close)
+	config := filepath.Join(o.folder, "kubeconfig")
+	write(t, config, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a"}}],
+		"clusters":[{"name":"a","cluster":{"server":"`+cluster.URL+`"}}]}`)
+	o.env = []string{"KUBECONFIG=" + config, storeVariable + "=kubernetes://n/s"}
+	for text, metadata := range map[string]string{
+		"the key ends on": "}", "it is immutable": `},"immutable":true`, "it is being deleted": `,"deletionTimestamp":"2026-01-01T00:00:00Z"}`,
+	} {
+		kept = metadata
+		code := stateWarning
+		if metadata == "}" {
+			code = stateOK
+		}
+		if r := o.run("check").wants(code, text); strings.Count(r.stdout, "\n") != 1 || r.stderr != "" {
+			t.Errorf("%q and %q, want one line with all of it", r.stdout, r.stderr)
+		}
+	}
 }

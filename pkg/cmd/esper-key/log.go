@@ -19,20 +19,20 @@ const (
 // other users can read. What fails is told as the command's own error.
 type warnings struct {
 	slog.Handler
-	tell func(text string)
+	warn func(text string)
 }
 
 func (w warnings) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
 
 func (w warnings) Handle(_ context.Context, r slog.Record) error {
-	text := "warning: " + r.Message
+	text := r.Message
 	r.Attrs(func(attr slog.Attr) bool {
 		if err, ok := attr.Value.Any().(error); ok {
 			text += ": " + err.Error()
 		}
 		return true
 	})
-	w.tell(oneLine(errors.New(text)))
+	w.warn(oneLine(errors.New(text)))
 	return nil
 }
 

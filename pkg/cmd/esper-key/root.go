@@ -61,6 +61,8 @@ type app struct {
 	storeName          string // what the store calls itself, once it is open
 	began              bool   // Cobra accepted the arguments, and the command runs
 
+	warn func(text string) // is called with each warning of the store; if nil, a person is told
+
 	clientOptions []esper.Option // a test's
 
 	source atomic.Pointer[renew.Source] // the open one
@@ -201,12 +203,21 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	if a.environment == "" {
 		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
-	store, closeStore, err := openStore(a.store, a.readOnly)
+	told := make(map[string]bool)
+	warn := func(text string) {
+		if !told[text] && a.warn != nil {
+			a.warn(text)
+		} else if !told[text] {
+			a.tell("warning: " + text)
+		}
+		told[text] = true
+	}
+	store, closeStore, err := openStore(a.store, a.readOnly, warn)
 	if err != nil {
 		return nil, nil, err
 	}
 	a.storeName = fmt.Sprint(store)
-	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, a.tell}))}, options...)
+	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, warn}))}, options...)
 	if a.readOnly {
 		options = append(options, renew.ReadOnly())
 	}

@@ -89,6 +89,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 		}
 	}
 	k.metrics, k.notify = newMetrics(k), newNotifier(k.log)
+	a.warn = func(text string) { k.log.Warn(text) }
 	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
 	if err != nil {
 		return err

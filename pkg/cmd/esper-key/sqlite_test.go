@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,10 @@ func TestSQLite(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("%v, %v, want a file for its user alone", info.Mode(), err)
 	}
+	must(t, os.Chmod(filepath.Dir(path), 0o777)) // as the kubelet does at each start, for fsGroup
+	if r := o.run("renew").wants(0); runtime.GOOS != "windows" && strings.Count(r.stderr, "was narrowed") != 1 {
+		t.Errorf("renew does not say once that it narrowed the folder: %s", r.stderr)
+	}
 	o.store = at + "?name=other&table=others"
 	o.run("token").wants(exitPerson, "there is no key yet")
 	o.input(o.server.Token(), "adopt").wants(0, `the row "other" of the table "others"`)
@@ -54,7 +59,7 @@ func TestSQLiteWriter(t *testing.T) {
 	if at == "" {
 		return
 	}
-	store, _, err := openStore(at, false)
+	store, _, err := openStore(at, false, ignore)
 	must(t, err)
 	for {
 		n, version, err := loadNumber(store)
@@ -89,7 +94,7 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "store", "keys.db")
 	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
-	first, closeFirst, err := openStore(at, false)
+	first, closeFirst, err := openStore(at, false, ignore)
 	must(t, err)
 	_, err = first.Save(t.Context(), []byte("1 "), "")
 	must(t, err)
@@ -101,7 +106,7 @@ func TestSQLiteKilled(t *testing.T) {
 	var reading sync.WaitGroup
 	for range 2 {
 		reading.Go(func() {
-			store, closeStore, err := openStore(at, true)
+			store, closeStore, err := openStore(at, true, ignore)
 			if err != nil {
 				t.Error(err)
 				return
@@ -135,7 +140,7 @@ func TestSQLiteKilled(t *testing.T) {
 		if exists(path + "-journal") {
 			hot++
 		}
-		store, closeStore, err := openStore(at, false)
+		store, closeStore, err := openStore(at, false, ignore)
 		must(t, err)
 		now, version, err := loadNumber(store)
 		if err != nil || int64(now) < confirmed.Load() {

@@ -21,9 +21,9 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
-// openStore opens the store that a URL names. With readOnly it makes no file and no table. No error repeats the URL,
-// which may hold a password.
-func openStore(address string, readOnly bool) (store renew.Store, closeStore func(), err error) {
+// openStore opens the store that a URL names. With readOnly it makes no file and no table. What a person should know about
+// the store, it passes to warn. No error repeats the URL, which may hold a password.
+func openStore(address string, readOnly bool, warn func(text string)) (store renew.Store, closeStore func(), err error) {
 	if address == "" {
 		return nil, nil, usage("no store is given: set %s to the URL of a store, such as file:///var/lib/esper-key/key.json, or use --store", storeVariable)
 	}
@@ -39,7 +39,7 @@ func openStore(address string, readOnly bool) (store renew.Store, closeStore fun
 	openers := map[string]func(*url.URL, url.Values) (renew.Store, func(), error){
 		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "kubernetes": secretStore,
 		"sqlite": func(u *url.URL, query url.Values) (renew.Store, func(), error) {
-			return sqliteStore(u, query, readOnly)
+			return sqliteStore(u, query, readOnly, warn)
 		},
 	}
 	opener, ok := openers[u.Scheme]
@@ -130,13 +130,17 @@ func sqlStore(db *sql.DB, d sqlstore.Dialect, opts []sqlstore.Option, makeTable 
 	return store, closeDB, err
 }
 
-func sqliteStore(u *url.URL, query url.Values, readOnly bool) (renew.Store, func(), error) {
+func sqliteStore(u *url.URL, query url.Values, readOnly bool, warn func(string)) (renew.Store, func(), error) {
 	path, err := filePath(u)
 	row := rowOf(query)
 	if err := errors.Join(err, nothingElse(u, query)); err != nil {
 		return nil, nil, err
 	}
-	err = keyfile.Database(path).Inspect(context.Background(), readOnly) // it warns of nothing that renew.Open does not warn of again
+	file := keyfile.Database(path)
+	err = file.Inspect(context.Background(), readOnly)
+	for _, text := range file.Warnings() { // a folder that Inspect has narrowed is no matter to renew.Open any more
+		warn(text)
+	}
 	if readOnly && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s does not exist; `esper-key adopt` makes it", renew.ErrNoKey, path)
 	}

@@ -36,7 +36,7 @@ func TestStoreURLs(t *testing.T) {
 		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
 		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
 	} {
-		store, closeStore, err := openStore(address, false)
+		store, closeStore, err := openStore(address, false, ignore)
 		if err != nil {
 			t.Errorf("%s: %v", address, err)
 			continue
@@ -55,7 +55,7 @@ func TestBadStoreURLs(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for _, address := range []string{"mysql://u@h/db?ssl-certs=x", "file:///k?ssl-certs=0640", "kubernetes://n/s?ssl-certs=x"} {
-		if _, _, err := openStore(address, false); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
+		if _, _, err := openStore(address, false, ignore); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestBadStoreURLs(t *testing.T) {
 		"postgres://u:secret@h/db#fragment", "file:///secret#x", "mysql://u:12?secret/db", "mysql://u@h/db?socket=/s", "postgres://u@h/db?socket=/s",
 		"mysql://u@h/db?tls=secret", "postgres://u@h/db?useSSL=secret", "mysql://u@h/db?interpolateParams=true", "mysql://u@h/db?tls=true&useSSL=false",
 	} {
-		_, _, err := openStore(address, false)
+		_, _, err := openStore(address, false, ignore)
 		switch {
 		case err == nil:
 			t.Errorf("%s is accepted", address)
