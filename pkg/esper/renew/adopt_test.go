@@ -16,16 +16,14 @@ import (
 // Adopt replaces any key, in every process, by the key that a person gives, once the server has accepted that key.
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
+		server, store, source := fresh(t)
 		server.keepOld = true
-		source, other := opened(t, server, store), opened(t, server, store)
+		other := opened(t, server, store)
 		if err := source.Adopt(t.Context(), key("unknown")); !errors.Is(err, esper.ErrUnauthorized) || stored(t, store).Key != key(stubFirst) {
 			t.Errorf("Adopt of a key that the server refuses: %v, want ErrUnauthorized and the first key stored", err)
 		}
 		first := stored(t, store)
-		server.mu.Lock()
 		server.add("given")
-		server.mu.Unlock()
 		if err := source.Adopt(t.Context(), key("given")); err != nil {
 			t.Fatal(err)
 		}
@@ -52,6 +50,25 @@ func TestAdopt(t *testing.T) {
 		if err := source.Adopt(t.Context(), key("Bearer x")); !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("Adopt of a key that cannot be sent: %v, want ErrInvalidArgument", err)
 		}
+		// The same once more in a process that gave the key up after wrong refusals, before another process renewed it.
+		server.fault = all(fails(401))
+		for range 3 {
+			_ = source.Check(t.Context())
+			time.Sleep(time.Minute)
+		}
+		if !source.Status().Lost {
+			t.Error("the key is not lost after three refusals")
+		}
+		server.fault = nil
+		newer := opened(t, server, store)
+		if err := newer.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := stored(t, store).Key
+		if err := source.Adopt(t.Context(), after.Key); err != nil || want == after.Key || stored(t, store).Key != want {
+			t.Errorf("Adopt of the lost key: %v, stored %s", err, stored(t, store).Key.Reveal())
+		}
+		wantKey(t, source, want.Reveal())
 	})
 }
 
@@ -59,21 +76,18 @@ func TestAdopt(t *testing.T) {
 // is tried.
 func TestAnotherInitialKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		var log strings.Builder
-		source := opened(t, server, store)
+		var log records
+		server, store, source := fresh(t)
 		if err := source.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_ = opened(t, server, store, logTo(&log)) // the key that the stored one came from: no warning
+		_ = opened(t, server, store, log.option()) // the key that the stored one came from: no warning
 		synctest.Wait()
-		if log.Len() > 0 {
+		if log.String() != "" {
 			t.Errorf("a log record about the initial key that the stored key came from: %s", &log)
 		}
-		server.mu.Lock()
 		server.add("another")
-		server.mu.Unlock()
-		late := opened(t, server, store, logTo(&log), WithInitialToken(key("another")))
+		late := opened(t, server, store, log.option(), WithInitialToken(key("another")))
 		synctest.Wait()
 		if !strings.Contains(log.String(), "is not the stored one") || strings.Contains(log.String(), "another\"") {
 			t.Errorf("another initial key: the log has no warning, or shows the key: %s", &log)
@@ -96,10 +110,9 @@ func TestAnotherInitialKey(t *testing.T) {
 // A source with ReadOnly writes nothing and renews nothing.
 func TestReadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), &faulty{Store: Memory()}
-		leader := opened(t, server, store)
+		server, store, leader := fresh(t)
 		written := false
-		store.set(nil, func([]byte) error { written = true; return nil })
+		store.set(nil, func(context.Context, []byte) error { written = true; return nil })
 		follower := opened(t, server, store, ReadOnly())
 		for name, err := range map[string]error{
 			"Renew": follower.Renew(t.Context()), "Adopt": follower.Adopt(t.Context(), key("x")),
@@ -140,8 +153,7 @@ func TestReadOnly(t *testing.T) {
 // Renew replaces the key now. RenewToken of a client that uses the source does the same, and returns the new key.
 func TestRenewNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source, other := opened(t, server, store), opened(t, server, store)
+		server, store, source := fresh(t)
 		if err := source.Renew(t.Context()); err != nil || stored(t, store).Key != key("key-1") {
 			t.Fatal(err)
 		}
@@ -154,40 +166,20 @@ func TestRenewNow(t *testing.T) {
 		if _, err := source.Client().RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.DeveloperAppID, DeveloperAppID: d.DeveloperAppID}); !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("RenewToken for another enterprise: %v, want ErrInvalidArgument", err)
 		}
-		// Two calls at once make one renewal.
-		server.fault = hang(5 * time.Second)
-		done := make(chan error, 2)
-		for _, s := range []*Source{source, other} {
-			go func() { done <- s.Renew(t.Context()) }()
+		var all sync.WaitGroup
+		for range 4 { // the race detector watches what they share
+			all.Go(func() {
+				renewed, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID})
+				if err != nil || !strings.HasPrefix(renewed.Token.Reveal(), "key-") {
+					t.Errorf("calls of RenewToken at once: %v, %v", renewed, err)
+				}
+			})
 		}
-		if a, b := <-done, <-done; a != nil || b != nil || server.counted("renewed") != 3 {
-			t.Errorf("two calls of Renew at once: %v, %v, %d renewals in all, want 3", a, b, server.counted("renewed"))
-		}
+		all.Wait()
 		server.fault = only("renew", fails(500))
 		var failed *esper.RenewalError
 		if _, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
 			t.Errorf("RenewToken when the server fails: %v, want a RenewalError with OutcomeUnknown", err)
 		}
-	})
-}
-
-// TestRenewTokenAtOnce has several goroutines renew through one source. Each gets a key that the server made, and the
-// race detector watches what they share.
-func TestRenewTokenAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		source := opened(t, newStub(90*day), Memory())
-		d := source.now.Load().state.Doc
-		var all sync.WaitGroup
-		for range 4 {
-			all.Go(func() {
-				for range 20 {
-					renewed, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID})
-					if err != nil || !strings.HasPrefix(renewed.Token.Reveal(), "key-") {
-						t.Errorf("%v, %v", renewed, err)
-					}
-				}
-			})
-		}
-		all.Wait()
 	})
 }

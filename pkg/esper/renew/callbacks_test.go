@@ -117,10 +117,8 @@ func TestContextEnds(t *testing.T) {
 			"RenewIfDue": (*Source).RenewIfDue, "Renew": (*Source).Renew, "Run": (*Source).Run,
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(90*day), &faulty{Store: Memory()}
-				source := opened(t, server, store)
-				time.Sleep(80 * day)
-				store.set(func() error { time.Sleep(time.Second); return nil }, nil) // reading the store is slow
+				server, store, source := advisory(t, nil)
+				store.set(func(context.Context) error { time.Sleep(time.Second); return nil }, nil) // reading the store is slow
 				server.fault = hang(20 * time.Second)
 				ctx, cancel := context.WithTimeout(t.Context(), after)
 				defer cancel()

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,15 +10,14 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// TestClockSetBack sets the time of the next read of the store too late, as if the clock had been set back. The read
-// happens all the same, with Run and without.
+// The time of the next turn lies too far ahead, as if the clock had been set back. The store is read all the same, with
+// Run and without.
 func TestClockSetBack(t *testing.T) {
 	for _, running := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), &faulty{Store: Memory()}
-			s := opened(t, server, store)
+			_, store, s := fresh(t)
 			loads := 0
-			store.set(func() error { loads++; return nil }, nil)
+			store.set(func(context.Context) error { loads++; return nil }, nil)
 			s.update(func(n *snapshot) { n.next = time.Now().Add(day) })
 			if running {
 				go func() { _ = s.Run(t.Context()) }()
@@ -35,29 +35,27 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// TestWallClock checks that no time that decides when something is due has a reading of the monotonic clock, which
-// stands still while a machine sleeps.
+// No time that decides when something is due has a reading of the monotonic clock, which stands still while a machine
+// sleeps.
 func TestWallClock(t *testing.T) {
 	t.Parallel()
-	server := newStub(90 * day)
-	s := opened(t, server, Memory())
-	for i, step := range []func() error{func() error { return nil }, func() error { return s.Check(t.Context()) }, func() error { return s.Renew(t.Context()) }} {
-		if i == 2 {
-			server.refuse = func(string) error { return errRefused } // the renewal fails, and a pause follows
+	server, _, s := fresh(t)
+	if err := s.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.refuse = func(string) error { return errRefused } // the renewal fails, and a pause follows
+	if err := s.Renew(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	v := s.now.Load()
+	for name, at := range map[string]time.Time{
+		"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory(), "the end": v.state.End,
+	} {
+		if at.IsZero() || strings.Contains(at.String(), " m=") {
+			t.Errorf("%s has a monotonic reading: %v", name, at)
 		}
-		if err := step(); (err != nil) != (i == 2) {
-			t.Fatalf("step %d: %v", i, err)
-		}
-		v := s.now.Load()
-		for name, at := range map[string]time.Time{
-			"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory(), "the end": v.state.End,
-		} {
-			if strings.Contains(at.String(), " m=") {
-				t.Errorf("%s has a monotonic reading: %v", name, at)
-			}
-		}
-		if h := s.now.Load(); h.lasts <= 0 || h.lasts > hotLasts {
-			t.Errorf("callers do not look at the wall clock for %v", h.lasts)
-		}
+	}
+	if v.lasts <= 0 || v.lasts > hotLasts {
+		t.Errorf("callers do not look at the wall clock for %v", v.lasts)
 	}
 }

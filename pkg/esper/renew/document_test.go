@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -93,9 +92,7 @@ func TestDocumentIsWrong(t *testing.T) {
 func TestPrinters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
-		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) {
-			return reply(401, "{}"), nil
-		}
+		server.fault = all(fails(401))
 		store, source := withCanary(t, server)
 		_, _ = get(t, source, server, "GET") // the 401 is looked into
 		synctest.Wait()                      // fmt and json read the fields below without a lock

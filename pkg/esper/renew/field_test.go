@@ -4,104 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
-
-// While Esper wrongly refuses every key, no process destroys a key that works.
-func TestWrongRefusalsDestroyNothing(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		// during happens at the begin of the outage, with a daemon that has stubFirst.
-		during func(t *testing.T, server *stub, store *faulty, daemon *Source)
-		want   string
-	}{
-		"a person's key is stored": {func(t *testing.T, server *stub, store *faulty, _ *Source) {
-			server.revoke("given")
-			put(t, store, living("given", 90*day))
-		}, "given"},
-		"a successor is stored": {func(t *testing.T, server *stub, store *faulty, _ *Source) {
-			replaced(t, server, store)
-		}, "other"},
-		"the new key is in memory alone": {func(t *testing.T, server *stub, store *faulty, daemon *Source) {
-			store.set(nil, diskFullFor(`"key-1"`))
-			fault := server.fault
-			server.fault = nil
-			if err := daemon.Renew(t.Context()); !errors.Is(err, ErrNotSaved) {
-				t.Error(err)
-			}
-			server.fault = fault
-		}, "key-1"},
-	} {
-		for _, lasts := range []time.Duration{3 * time.Minute, time.Hour} {
-			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(90*day), &faulty{Store: Memory()}
-				var up atomic.Bool
-				daemon := opened(t, server, store)
-				server.fault = func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-					if !up.Load() {
-						return reply(401, ""), nil
-					}
-					return act(), nil
-				}
-				test.during(t, server, store, daemon)
-				ctx, cancel := context.WithTimeout(t.Context(), lasts+5*time.Minute)
-				defer cancel()
-				ended := make(chan error, 1)
-				go func() { ended <- daemon.Run(ctx) }()
-				for begun := time.Now(); time.Since(begun) < lasts; time.Sleep(35 * time.Second) {
-					_, _ = get(t, daemon, server, http.MethodGet)
-					if daemon.Status().Lost && test.want == "key-1" {
-						t.Fatalf("%s: the key is lost, whose only copy is in memory", name)
-					}
-				}
-				up.Store(true)
-				store.set(nil, nil)
-				if err := <-ended; err != nil {
-					t.Errorf("%s: Run: %v", name, err)
-				}
-				wantKey(t, daemon, test.want)
-				if err := daemon.Close(); err != nil || stored(t, store).Key != key(test.want) {
-					t.Errorf("%s, %v: Close: %v, stored %s, want %s", name, lasts, err, stored(t, store).Key.Reveal(), test.want)
-				}
-			})
-		}
-	}
-}
-
-// A process gave its key up after wrong refusals. Meanwhile another one renews the key. Adopt of the old key, as
-// configuration management does it, changes nothing.
-func TestAdoptOfAPredecessor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		server.keepOld = true
-		source := opened(t, server, store)
-		server.fault = func(*http.Request, string, func() *http.Response) (*http.Response, error) {
-			return reply(401, ""), nil
-		}
-		for range 3 {
-			_ = source.Check(t.Context())
-			time.Sleep(time.Minute)
-		}
-		if !source.Status().Lost {
-			t.Fatal("the key is not lost after three refusals")
-		}
-		server.fault = nil
-		if err := opened(t, server, store).Renew(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := source.Adopt(t.Context(), key(stubFirst)); err != nil || stored(t, store).Key != key("key-1") {
-			t.Errorf("Adopt: %v, stored %s, want key-1", err, stored(t, store).Key.Reveal())
-		}
-		wantKey(t, source, "key-1")
-	})
-}
 
 // The key is lost, a person has stored another one, and the server cannot say whether that works. However many requests
 // there are, the server is asked at most every ten seconds.
@@ -136,26 +45,16 @@ func TestNoFloodOfQuestions(t *testing.T) {
 // A question about another key that its own caller ends says nothing to the next caller.
 func TestQuestionThatItsCallerEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		var silent atomic.Bool
-		server.fault = func(req *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-			if !silent.Load() {
-				return act(), nil
-			}
-			<-req.Context().Done()
-			return nil, req.Context().Err()
-		}
-		put(t, store, living(stubFirst, 90*day))
-		source := opened(t, server, store)
+		server, store, source := fresh(t)
 		server.revoke("given")
 		put(t, store, living("given", 90*day))
-		silent.Store(true)
+		server.set(silent)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := source.Check(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Check: %v, want DeadlineExceeded", err)
 		}
-		silent.Store(false)
+		server.set(nil)
 		if err := source.Check(t.Context()); err != nil {
 			t.Errorf("Check of the next caller: %v", err)
 		}
@@ -181,48 +80,6 @@ func TestFailedChecksDelayNothing(t *testing.T) {
 		}
 		_ = source.Close()
 	})
-}
-
-// An answer to a renewal from which no key can be read is saved like a key, and a store that refuses it blocks nothing.
-func TestAnswerIsSavedLikeAKey(t *testing.T) {
-	for name, test := range map[string]struct {
-		fails func(data string, n int) bool // whether the n-th save fails that has the answer
-		kept  bool
-	}{
-		"one save fails":  {func(_ string, n int) bool { return n == 1 }, true},
-		"it is too large": {func(data string, _ int) bool { return len(data) > 10_000 }, false},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, nil)
-			server.keepOld = true
-			answer, saves := strings.Repeat("unreadable ", 1000), 0
-			store.set(nil, func(data []byte) error {
-				if !strings.Contains(string(data), "unreadable") {
-					return nil
-				}
-				if saves++; test.fails(string(data), saves) {
-					return errDisk
-				}
-				return nil
-			})
-			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-				act()
-				return reply(201, answer), nil
-			})
-			_ = source.RenewIfDue(t.Context())
-			server.fault = nil
-			if test.kept {
-				if err := source.Close(); err != nil || stored(t, store).Answer != key(answer) {
-					t.Errorf("%s: Close: %v, and the answer is not stored", name, err)
-				}
-				return
-			}
-			time.Sleep(time.Hour)
-			if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-2") {
-				t.Errorf("%s: the next renewal: %v, stored %s", name, err, stored(t, store).Key.Reveal())
-			}
-		})
-	}
 }
 
 // A cron job opens the source once a day, calls RenewIfDue and exits.
@@ -262,7 +119,7 @@ func TestDailyJob(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), &faulty{Store: Memory()}
+			server, store := newStub(90*day), newFaulty()
 			put(t, store, living(stubFirst, 90*day))
 			if test.begin != nil {
 				test.begin(server, store)
@@ -285,31 +142,16 @@ func TestDailyJob(t *testing.T) {
 	}
 }
 
-// Close begins no renewal, even in the last minutes of a key that is in memory alone.
-func TestCloseBeginsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		store.set(nil, diskFullFor(`"key-`))
-		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
-		if err := source.Close(); !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || server.counted("renew") != 1 {
-			t.Errorf("Close: %v, %d renewals, want 1", err, server.counted("renew"))
-		}
-	})
-}
-
 // If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in
 // use, and any text of the shape of a key, such as the one before.
 func TestBothErrorsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
-		var log strings.Builder
-		server, store := newStub(90*day), &faulty{Store: Memory()}
+		var log records
+		server, store := newStub(90*day), newFaulty()
 		put(t, store, living(now, 90*day))
-		source := opened(t, server, store, logTo(&log))
-		store.set(func() error { return fmt.Errorf("trigger: old row %s: %w", before, errDisk) }, nil)
+		source := opened(t, server, store, log.option())
+		store.set(func(context.Context) error { return fmt.Errorf("trigger: old row %s: %w", before, errDisk) }, nil)
 		err := source.Check(t.Context())
 		for what, err := range map[string]error{"Check": err, "Status": source.Status().LastError} {
 			if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) ||
@@ -317,7 +159,7 @@ func TestBothErrorsAreTold(t *testing.T) {
 				t.Errorf("%s: %v, want what the server says and what the store says, without the old key", what, err)
 			}
 		}
-		store.set(func() error { return errors.New("webhook: " + now) }, nil)
+		store.set(func(context.Context) error { return errors.New("webhook: " + now) }, nil)
 		if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), now) {
 			t.Errorf("a store that quotes the key: %v", err)
 		}
@@ -332,22 +174,19 @@ func TestBothErrorsAreTold(t *testing.T) {
 // A nil context counts as context.Background, also in the last minutes of a key.
 func TestNilContext(t *testing.T) {
 	for _, age := range []time.Duration{0, 90*day - time.Minute} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			source := opened(t, server, store)
-			time.Sleep(age)
-			var none context.Context
-			if token, err := source.TokenContext(none); err != nil || !server.valid(token.AccessToken) {
-				t.Error(err)
+		for name, call := range calls {
+			if name == "Run" {
+				continue // it would not return
 			}
-			for name, err := range map[string]error{
-				"Check": source.Check(none), "RenewIfDue": source.RenewIfDue(none), "Renew": source.Renew(none),
-				"Adopt": source.Adopt(none, stored(t, store).Key),
-			} {
-				if err != nil {
+			synctest.Test(t, func(t *testing.T) {
+				server, _, source := fresh(t)
+				server.keepOld = true
+				server.add("given")
+				time.Sleep(age)
+				if err := call(nil, source); err != nil { //nolint:staticcheck // on purpose
 					t.Errorf("%s: %v", name, err)
 				}
-			}
-		})
+			})
+		}
 	}
 }

@@ -40,25 +40,8 @@ func (p *part) call(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// partStore is a store whose calls may hang.
-type partStore struct {
-	Store
-	load, save func(context.Context) error
-}
-
-func (s *partStore) Load(ctx context.Context) ([]byte, string, error) {
-	if err := s.load(ctx); err != nil {
-		return nil, "", err
-	}
-	return s.Store.Load(ctx)
-}
-
-func (s *partStore) Save(ctx context.Context, data []byte, version string) (string, error) {
-	if err := s.save(ctx); err != nil {
-		return "", err
-	}
-	return s.Store.Save(ctx, data, version)
-}
+// save is call for faulty.set.
+func (p *part) save(ctx context.Context, _ []byte) error { return p.call(ctx) }
 
 // gated is a log handler that hangs as its part does.
 type gated struct {
@@ -101,13 +84,13 @@ func TestRunAndCloseEnd(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := &part{released: make(chan struct{}), deaf: name != "Load" && name != "Save"}
 					defer close(p.released)
-					server, disk := newStub(2*time.Hour), &faulty{Store: Memory()}
-					store := &partStore{disk, func(context.Context) error { return nil }, func(context.Context) error { return nil }}
+					server, disk := newStub(2*time.Hour), newFaulty()
+					store := &faulty{Store: disk}
 					if is("Load") {
 						store.load = p.call
 					}
 					if is("Save") {
-						store.save = p.call
+						store.save = p.save
 					}
 					var opts []Option
 					if is("the log") {
@@ -119,8 +102,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 					server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
 						switch {
 						case p.hangs.Load() && is("the server is"):
-							<-req.Context().Done()
-							return nil, req.Context().Err()
+							return silent(req, op, act)
 						case p.hangs.Load() && is("the server dribbles"):
 							return &http.Response{StatusCode: 201, Header: http.Header{}, Body: dribble{req.Context()}}, nil
 						case p.hangs.Load() && is("a login page"):
@@ -189,7 +171,7 @@ var calls = map[string]func(ctx context.Context, s *Source) error{
 		}
 		return err
 	},
-	"Token": func(_ context.Context, s *Source) error { _, err := s.Token(); return err },
+	"Token": func(ctx context.Context, s *Source) error { _, err := s.TokenContext(ctx); return err },
 	"Reject": func(ctx context.Context, s *Source) error {
 		_, err := s.Reject(ctx, tokenOf(s.now.Load().state))
 		return err
@@ -217,7 +199,7 @@ func TestStoreHangsOrPanics(t *testing.T) {
 		for _, method := range []string{"Load", "Save"} {
 			for caller, call := range calls {
 				synctest.Test(t, func(t *testing.T) {
-					server := newStub(90 * day)
+					server, store, source := advisory(t, nil)
 					var asked atomic.Bool
 					server.keepOld = true
 					server.add("given")
@@ -228,12 +210,10 @@ func TestStoreHangsOrPanics(t *testing.T) {
 						}
 						return fault(ctx, released)
 					}
-					none := func(context.Context) error { return nil }
-					store := &partStore{Memory(), none, none}
-					source := opened(t, server, store)
-					time.Sleep(80 * day)
-					if store.load = once; method == "Save" {
-						store.load, store.save = none, once
+					if method == "Load" {
+						store.set(once, nil)
+					} else {
+						store.set(nil, func(ctx context.Context, _ []byte) error { return once(ctx) })
 					}
 					begun := time.Now()
 					err := call(t.Context(), source)
@@ -265,10 +245,9 @@ func TestStoreHangsOrPanics(t *testing.T) {
 // from memory, and it is saved once the mount is back.
 func TestDeadMount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, dead := newStub(90*day), &part{released: make(chan struct{}), deaf: true}
-		store := &partStore{Memory(), func(context.Context) error { return nil }, dead.call}
-		source := opened(t, server, store)
-		time.Sleep(80 * day)
+		server, store, source := advisory(t, nil)
+		dead := &part{released: make(chan struct{}), deaf: true}
+		store.set(nil, dead.save)
 		server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
 			dead.hangs.Store(true)
 			return act(), nil

@@ -31,15 +31,20 @@ const (
 	day            = 24 * time.Hour
 )
 
+// fault answers a request. It may call act, which has the server act and returns the normal answer. Op is "info", "list",
+// "renew" or "other".
+type fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
+
+// response is a fault that needs to know no more of the request.
+type response = func(act func() *http.Response) (*http.Response, error)
+
 // stub is an Esper server that needs no network, so that it works in a bubble of testing/synctest.
 // Its keys are stubFirst, key-1, key-2, …
 type stub struct {
 	lifetime time.Duration
 	keepOld  bool          // a renewed key goes on working
 	ahead    time.Duration // how far the server's clock is ahead of this one
-	// fault, if set, answers each request. It may call act, which has the server act and returns the normal answer. Op
-	// is "info", "list", "renew" or "other".
-	fault func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
+	fault    fault         // if set, it answers each request
 	// refuse, if set, may return an error with which a request fails before it is sent.
 	refuse func(op string) error
 	body   func(key string, created, expires time.Time) string // if set, makes the answer to a renewal
@@ -61,9 +66,23 @@ func newStub(lifetime time.Duration) *stub {
 
 func (s *stub) now() time.Time { return time.Now().UTC().Add(s.ahead) }
 
+// add makes a key that the server accepts.
 func (s *stub) add(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addLocked(key)
+}
+
+func (s *stub) addLocked(key string) {
 	s.keys[key] = [2]time.Time{s.now(), s.now().Add(s.lifetime)}
 	s.newest = key
+}
+
+// set sets the fault while requests may be under way.
+func (s *stub) set(f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
 }
 
 func (s *stub) counted(op string) int {
@@ -96,7 +115,7 @@ func (s *stub) revoke(keep ...string) {
 	defer s.mu.Unlock()
 	clear(s.keys)
 	for _, key := range keep {
-		s.add(key)
+		s.addLocked(key)
 	}
 }
 
@@ -121,10 +140,11 @@ func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
 		s.posts = append(s.posts, time.Now())
 	}
 	s.seen = append(s.seen, req.Header)
+	fault := s.fault
 	s.mu.Unlock()
 	act := func() *http.Response { return s.act(req, op) }
-	if s.fault != nil {
-		return s.fault(req, op, act)
+	if fault != nil {
+		return fault(req, op, act)
 	}
 	return act(), req.Context().Err()
 }
@@ -153,7 +173,7 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 		if strings.Contains(key, "canary") {
 			next = fmt.Sprintf("canary key+%d/%%", s.count["renewed"])
 		}
-		s.add(next)
+		s.addLocked(next)
 		body := renewalBody
 		if s.body != nil {
 			body = s.body
@@ -241,13 +261,68 @@ var errStub = errors.New("the connection was reset")
 
 var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
-// only returns a fault that calls f for the operation op, and lets the server act on all others.
-func only(op string, f func(act func() *http.Response) (*http.Response, error)) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
+// only returns a fault that answers the operation op with f, and lets the server act on all others.
+func only(op string, f response) fault {
 	return func(_ *http.Request, got string, act func() *http.Response) (*http.Response, error) {
 		if got == op {
 			return f(act)
 		}
 		return act(), nil
+	}
+}
+
+// all returns a fault that answers every operation with f.
+func all(f response) fault {
+	return func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) { return f(act) }
+}
+
+// fails answers with a status and a header, and does not let the server act.
+func fails(status int, header ...string) response {
+	return func(func() *http.Response) (*http.Response, error) {
+		resp := reply(status, "")
+		for i := 0; i < len(header); i += 2 {
+			resp.Header.Set(header[i], header[i+1])
+		}
+		return resp, nil
+	}
+}
+
+// acts lets the server act, and answers something else.
+func acts(status int, body string) response {
+	return func(act func() *http.Response) (*http.Response, error) {
+		act()
+		return reply(status, body), nil
+	}
+}
+
+// drops lets the server act, and ends the connection without an answer.
+func drops(act func() *http.Response) (*http.Response, error) {
+	act()
+	return nil, errStub
+}
+
+// resets ends the connection without an answer, before the server acts.
+func resets(func() *http.Response) (*http.Response, error) { return nil, errStub }
+
+// silent is a fault that answers nothing until the request's context ends.
+func silent(req *http.Request, _ string, _ func() *http.Response) (*http.Response, error) {
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+// hang has the server carry out a renewal at once, and answer it after d.
+func hang(d time.Duration) fault {
+	return func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
+		resp := act()
+		if op != "renew" {
+			return resp, nil
+		}
+		select {
+		case <-time.After(d):
+			return resp, nil
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
 	}
 }
 
@@ -319,6 +394,81 @@ func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	return source
 }
 
+// fresh opens a source with the key stubFirst, which the server has just made.
+func fresh(t testing.TB, opts ...Option) (*stub, *faulty, *Source) {
+	t.Helper()
+	server, store := newStub(90*day), newFaulty()
+	return server, store, opened(t, server, store, opts...)
+}
+
+// advisory opens a source whose key is in the advisory window, ten days before its end. If renewal is set, it
+// answers the renewals in place of the server.
+func advisory(t testing.TB, renewal response, opts ...Option) (*stub, *faulty, *Source) {
+	t.Helper()
+	server, store, source := fresh(t, opts...)
+	time.Sleep(80 * day)
+	if renewal != nil {
+		server.fault = only("renew", renewal)
+	}
+	return server, store, source
+}
+
+var errDisk = errors.New("no space left on device")
+
+// diskFullFor returns a function for faulty.set that fails the save of a document with the text, as if the disk were full.
+func diskFullFor(text string) func(context.Context, []byte) error {
+	return func(_ context.Context, data []byte) error {
+		if strings.Contains(string(data), text) {
+			return errDisk
+		}
+		return nil
+	}
+}
+
+// faulty is a store that calls load before Load and save before Save, and returns their errors.
+type faulty struct {
+	Store
+	mu   sync.Mutex
+	load func(ctx context.Context) error
+	save func(ctx context.Context, data []byte) error
+}
+
+func newFaulty() *faulty { return &faulty{Store: Memory()} }
+
+func (f *faulty) set(load func(context.Context) error, save func(context.Context, []byte) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.load, f.save = load, save
+}
+
+func (f *faulty) get() (load func(context.Context) error, save func(context.Context, []byte) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.load, f.save
+}
+
+func (f *faulty) Load(ctx context.Context) ([]byte, string, error) {
+	if load, _ := f.get(); load != nil {
+		if err := load(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	return f.Store.Load(ctx)
+}
+
+func (f *faulty) Save(ctx context.Context, data []byte, version string) (string, error) {
+	if _, save := f.get(); save != nil {
+		if err := save(ctx, data); err != nil {
+			return "", err
+		}
+	}
+	return f.Store.Save(ctx, data, version)
+}
+
+// unreadable and unwritable are for faulty.set.
+func unreadable(context.Context) error         { return errDisk }
+func unwritable(context.Context, []byte) error { return errDisk }
+
 // put replaces the document in store by d, with the key stubFirst if d has none.
 func put(t testing.TB, store Store, d policy.Document) {
 	t.Helper()
@@ -383,4 +533,64 @@ func works(server *stub, s *Source) bool {
 	synctest.Wait()
 	token, err := s.Token()
 	return err == nil && server.valid(token.AccessToken)
+}
+
+// renewFor asks for the key every step, for the time total, and returns the number of renewals in that time.
+func renewFor(t *testing.T, server *stub, source *Source, total, step time.Duration) int {
+	t.Helper()
+	before := server.counted("renew")
+	for end := time.Now().Add(total); time.Now().Before(end); time.Sleep(step) {
+		_, _ = source.Token()
+		synctest.Wait()
+	}
+	return server.counted("renew") - before
+}
+
+// begunAttempt returns an attempt that another process began some time ago.
+func begunAttempt(ago time.Duration) policy.Attempt {
+	begun := wallClock().Add(-ago)
+	return policy.Attempt{ID: "other.1", Host: "elsewhere", PID: 1, Begun: begun, Until: begun.Add(90 * time.Second)}
+}
+
+// inDoubt returns the document of a key with an attempt of an hour ago, whose outcome is unknown.
+func inDoubt() policy.Document {
+	d := living(stubFirst, 90*day)
+	d.Attempt = begunAttempt(time.Hour)
+	return d
+}
+
+// replaced puts a new key into server and store, as another process would that has renewed the key.
+func replaced(t *testing.T, server *stub, store Store) {
+	t.Helper()
+	server.revoke("other")
+	d, next := stored(t, store), living("other", 90*day)
+	next.Lineage, next.Serial, next.Predecessors, next.Initial = d.Lineage, d.Serial+1, policy.Hash(d.Key), d.Initial
+	put(t, store, next)
+}
+
+// recorder keeps each Event that the function of WithOnChange gets.
+type recorder []Event
+
+func (r *recorder) option() Option { return WithOnChange(func(e Event) { *r = append(*r, e) }) }
+
+// records are the log records of one or several sources.
+type records struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *records) option() Option {
+	return WithLogger(slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug})))
+}
+
+func (r *records) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(text)
+}
+
+func (r *records) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }

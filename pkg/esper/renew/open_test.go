@@ -38,9 +38,9 @@ func TestOpenProvesTheStore(t *testing.T) {
 		{"read-only", nil, 8 * day, 0, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log strings.Builder
-			server, store := newStub(90*day), &faulty{Store: Memory()}
-			d, opts := living(stubFirst, 90*day), []Option{instead(t, server), logTo(&log)}
+			var log records
+			server, store := newStub(90*day), newFaulty()
+			d, opts := living(stubFirst, 90*day), []Option{instead(t, server), log.option()}
 			switch test.name {
 			case "an attempt is recorded":
 				d.Attempt = begunAttempt(time.Hour)
@@ -50,7 +50,7 @@ func TestOpenProvesTheStore(t *testing.T) {
 			put(t, store, d)
 			time.Sleep(test.age)
 			saves := 0
-			store.set(nil, func([]byte) error { saves++; return test.save })
+			store.set(nil, func(context.Context, []byte) error { saves++; return test.save })
 			source, err := Open(t.Context(), "foo", store, opts...)
 			if (err != nil) != test.refused || test.refused && (source != nil || !errors.Is(err, test.save)) {
 				t.Fatalf("%s: Open: %v", test.name, err)

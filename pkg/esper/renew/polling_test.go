@@ -20,8 +20,8 @@ func TestPollingIsSpread(t *testing.T) {
 		var mu sync.Mutex
 		var loads []time.Duration
 		began := time.Now()
-		store := &faulty{Store: Memory()}
-		store.set(func() error {
+		store := newFaulty()
+		store.set(func(context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
 			loads = append(loads, time.Since(began))

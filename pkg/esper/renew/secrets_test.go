@@ -40,7 +40,7 @@ func checkStatus(t testing.TB, s Status) {
 // withCanary opens a source whose store has the key canary.
 func withCanary(t *testing.T, server *stub, opts ...Option) (*faulty, *Source) {
 	t.Helper()
-	store := &faulty{Store: Memory()}
+	store := newFaulty()
 	server.revoke(canary)
 	put(t, store, living(canary, server.lifetime))
 	return store, opened(t, server, store, opts...)
@@ -62,12 +62,12 @@ func get(t *testing.T, source *Source, server *stub, method string) (int, error)
 
 func TestNoSecretShows(t *testing.T) {
 	t.Parallel()
-	echo := func(status int) func(act func() *http.Response) (*http.Response, error) {
+	echo := func(status int) response {
 		return func(func() *http.Response) (*http.Response, error) {
 			return reply(status, `{"message": "no: `+canary+`", "errors": ["`+url.QueryEscape(canary)+`"]}`), nil
 		}
 	}
-	for name, renewal := range map[string]func(act func() *http.Response) (*http.Response, error){
+	for name, renewal := range map[string]response{
 		"works": func(act func() *http.Response) (*http.Response, error) { return act(), nil },
 		"400":   echo(400), "401": echo(401), "403": echo(403), "429": echo(429), "500": echo(500),
 		"201": echo(201),
@@ -75,16 +75,16 @@ func TestNoSecretShows(t *testing.T) {
 			return reply(201, `{"token": "canary key+9/%`), nil
 		},
 		"reset": func(func() *http.Response) (*http.Response, error) { return nil, fmt.Errorf("Post %q: reset", canary) },
-		"lost":  func(act func() *http.Response) (*http.Response, error) { act(); return nil, errStub },
+		"lost":  drops,
 	} {
 		for _, disk := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				var log strings.Builder
+				var log records
 				var told recorder
 				server := newStub(90 * day)
-				store, source := withCanary(t, server, logTo(&log), told.option())
+				store, source := withCanary(t, server, log.option(), told.option())
 				if !disk {
-					store.set(nil, func([]byte) error { return errDisk })
+					store.set(nil, unwritable)
 				}
 				server.fault = only("renew", renewal)
 				time.Sleep(80 * day)
@@ -103,7 +103,7 @@ func TestNoSecretShows(t *testing.T) {
 				for _, e := range told {
 					checkStatus(t, e.Status)
 				}
-				if len(told) == 0 || log.Len() == 0 {
+				if len(told) == 0 || log.String() == "" {
 					t.Errorf("%s: nothing was logged, or the function of WithOnChange was not called", name)
 				}
 				checkNoCanary(t, "the log", log.String())

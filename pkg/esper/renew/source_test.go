@@ -1,7 +1,6 @@
 package renew
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -17,28 +16,13 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// hang has the server carry out a renewal at once, and answer it after d.
-func hang(d time.Duration) func(*http.Request, string, func() *http.Response) (*http.Response, error) {
-	return func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-		resp := act()
-		if op != "renew" {
-			return resp, nil
-		}
-		select {
-		case <-time.After(d):
-			return resp, nil
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
-		}
-	}
-}
-
+// In the last minutes of the key, all callers wait for one renewal, those of another process too.
 func TestOneRenewalForAllCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source := opened(t, server, store)
+		server, store, source := fresh(t)
+		sources := []*Source{source, opened(t, server, store)}
 		time.Sleep(90*day - 4*time.Minute) // within the mandatory window
-		server.fault = hang(10 * time.Second)
+		server.fault = hang(3 * time.Second)
 
 		impatient, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -48,7 +32,7 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 				if i == 50 {
 					ctx = impatient
 				}
-				token, err := source.TokenContext(ctx)
+				token, err := sources[i%2].TokenContext(ctx)
 				switch {
 				case i == 50 && (!errors.Is(err, context.Canceled) || time.Since(begun) != time.Second):
 					t.Errorf("the caller that gave up got %v after %v, want Canceled after 1s", err, time.Since(begun))
@@ -75,9 +59,7 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 // a failure, no caller waits until the pause is over.
 func TestOneCallerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := newStub(90 * day)
-		source := opened(t, server, Memory())
-		time.Sleep(80 * day)
+		server, _, source := advisory(t, nil)
 		server.fault = hang(29 * time.Second)
 		waited := make(chan time.Duration, 100)
 		for range 100 {
@@ -138,10 +120,8 @@ func TestNobodyWaitsWithRun(t *testing.T) {
 
 func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), &faulty{Store: Memory()}
-		source := opened(t, server, store)
-		time.Sleep(80 * day)
-		store.set(nil, func(data []byte) error {
+		_, store, source := advisory(t, nil)
+		store.set(nil, func(_ context.Context, data []byte) error {
 			if strings.Contains(string(data), "key-1") {
 				time.Sleep(13 * time.Second) // saving the new key is slow
 			}
@@ -155,81 +135,61 @@ func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 	})
 }
 
+// Run renews the key, and asks the server about it once a day.
 func TestRun(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(2*day), Memory()
-		source := opened(t, server, store)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- source.Run(ctx) }()
-		time.Sleep(3 * day)
-		synctest.Wait()
-		if n := server.counted("renew"); n < 2 || n > 4 {
-			t.Errorf("%d renewals in 3 days, want 2 to 4: keys of 2 days are renewed after 18 to 24 hours", n)
+		server := newStub(2 * day)
+		source := opened(t, server, Memory())
+		ctx, cancel := context.WithTimeout(t.Context(), 3*day)
+		defer cancel()
+		if err := source.Run(ctx); err != nil {
+			t.Errorf("Run returned %v", err)
 		}
-		if !server.valid(stored(t, store).Key.Reveal()) || source.Status().LastError != nil || !source.Status().Saved {
-			t.Errorf("after 3 days: %+v", source.Status())
+		if n := server.counted("renew"); n < 2 || n > 4 || !works(server, source) {
+			t.Errorf("%d renewals in 3 days, want 2 to 4: keys of 2 days are renewed after 18 to 24 hours; %+v", n, source.Status())
 		}
 		if n := server.checks(); n < 3 || n > 5 {
 			t.Errorf("%d checks in 3 days, want one at the beginning and one each day", n)
 		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run returned %v", err)
-		}
 	})
 }
 
-// A source whose key is lost uses any other key that works, whoever stores it.
-func TestLostEnds(t *testing.T) {
-	t.Parallel()
-	for name, mend := range map[string]func(t *testing.T, source *Source, store Store){
-		"stored by another process": func(t *testing.T, _ *Source, store Store) { put(t, store, living("operator", 5*day)) },
-		"adopted": func(t *testing.T, source *Source, _ Store) {
-			if err := source.Adopt(t.Context(), key("operator")); err != nil {
-				t.Error(err)
+// While an expired key cannot be renewed, the error says why, and only the first call waits. Once the server has refused
+// it twice, it is lost. No request is sent without a key.
+func TestExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, _, source := fresh(t)
+		server.set(all(fails(503)))
+		time.Sleep(90*day + time.Minute)
+		_, err := source.Token()
+		begun := time.Now()
+		_, again := source.Token()
+		_, sendErr := get(t, source, server, http.MethodGet)
+		for _, err := range []error{err, again, sendErr} {
+			if !errors.Is(err, ErrKeyExpired) || errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrServer) {
+				t.Errorf("%v; want ErrKeyExpired and why it is not renewed", err)
 			}
-		},
-		"a key from before is adopted": func(t *testing.T, source *Source, _ Store) {
-			if err := source.Adopt(t.Context(), key(stubFirst)); err != nil {
-				t.Error(err)
-			}
-		},
-		"accepted again": func(*testing.T, *Source, Store) {},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(5*day), Memory()
-			var log strings.Builder
-			source := opened(t, server, store, logTo(&log))
-			if err := source.Renew(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			go func() { _ = source.Run(t.Context()) }()
-			server.revoke()
-			time.Sleep(25 * time.Hour) // until Run has asked the server
-			if _, err := source.Token(); !errors.Is(err, ErrKeyLost) || !source.Status().Lost || !errors.Is(err, esper.ErrUnauthorized) {
-				t.Fatalf("%s: Token: %v", name, err)
-			}
-			source.tell.wait()
-			if !strings.Contains(log.String(), ErrKeyLost.Error()) {
-				t.Errorf("%s: the log does not say that the key is lost:\n%s", name, log.String())
-			}
-			want := map[string]string{"a key from before is adopted": stubFirst, "accepted again": "key-1"}[name]
-			want = cmp.Or(want, "operator")
-			server.revoke(want)
-			mend(t, source, store)
-			wait := time.Minute + time.Second // until the next read of the store
-			if name == "accepted again" {
-				wait = 5 * time.Minute // until the next check
-			}
-			time.Sleep(wait)
-			wantKey(t, source, want)
-			if s := source.Status(); s.Lost || s.LastError != nil {
-				t.Errorf("%s: the key is still lost, or an error remains: %+v", name, s)
-			}
-		})
-	}
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("the second call waited %v", d)
+		}
+		server.set(nil)
+		for range 5 {
+			time.Sleep(time.Minute)
+			_, err = source.Token()
+		}
+		if !errors.Is(err, ErrKeyLost) || !strings.Contains(err.Error(), "it ended at 2000-03-31T00:00:00Z") {
+			t.Error(err)
+		}
+		body := &closing{Reader: strings.NewReader("x")}
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed {
+			t.Errorf("%v, body closed %v", err, body.closed)
+		}
+		if n := server.counted("other"); n != 0 {
+			t.Errorf("%d requests were sent without a key, want none", n)
+		}
+	})
 }
 
 func TestOpen(t *testing.T) {
@@ -238,7 +198,6 @@ func TestOpen(t *testing.T) {
 		network, once := instead(t, server), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
 		client := func(s *settings) { network(s); once(s) }
 		first := WithInitialToken(esper.NewSecret(stubFirst))
-		down := func(*http.Request, string, func() *http.Response) (*http.Response, error) { return nil, errStub }
 		for _, test := range []struct {
 			name    string
 			env     string
@@ -252,7 +211,7 @@ func TestOpen(t *testing.T) {
 			{name: "no key", env: "foo", store: Memory(), want: ErrNoKey, text: "is empty"},
 			{name: "no key to follow", env: "foo", store: Memory(), opts: []Option{ReadOnly()}, want: ErrNoKey, text: "is empty"},
 			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
-			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = down }, want: io.EOF},
+			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = all(resets) }, want: io.EOF},
 			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() {
 				server.info = func(string, time.Time, time.Time) string {
 					return `{"id": "570", "developer_app": null, "enterprise": "` + stubEnterprise + `"}`
@@ -262,8 +221,8 @@ func TestOpen(t *testing.T) {
 			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
 			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},
 			{name: "client option", env: "foo", store: Memory(), opts: []Option{WithClientOptions(esper.WithTimeout(-1)), nil}, want: esper.ErrInvalidArgument},
-			{name: "save fails", env: "foo", store: &faulty{Store: Memory(), save: func([]byte) error { return errDisk }}, opts: []Option{first}, want: errDisk},
-			{name: "load fails", env: "foo", store: &faulty{Store: Memory(), load: func() error { return errDisk }}, opts: []Option{first}, want: errDisk},
+			{name: "save fails", env: "foo", store: &faulty{Store: Memory(), save: unwritable}, opts: []Option{first}, want: errDisk},
+			{name: "load fails", env: "foo", store: &faulty{Store: Memory(), load: unreadable}, opts: []Option{first}, want: errDisk},
 		} {
 			server.fault, server.info = nil, nil
 			server.revoke(stubFirst)

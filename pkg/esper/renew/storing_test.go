@@ -3,55 +3,43 @@ package renew
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// If saving a new key fails, it is saved again and again, before callers get it.
-func TestStoringFails(t *testing.T) {
-	for _, times := range []int{1, 5, 300} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, nil)
-			failures := 0
-			store.set(nil, func(data []byte) error {
-				if failures < times && strings.Contains(string(data), `"key-1"`) {
-					failures++
-					return errDisk
-				}
-				return nil
-			})
-			if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
-				t.Errorf("after %d failed saves the new key is not stored, or was renewed again: %v", times, err)
-			}
-			wantKey(t, source, "key-1")
-		})
-	}
-}
-
-// If a new key cannot be saved for long, it is used from memory, and saved as soon as that is possible.
+// If a new key cannot be saved, it is saved again and again before callers get it; if that fails for long, it is used from
+// memory, and saved as soon as that is possible. What knows of it says so. Close begins no renewal, even in the last
+// minutes of a key that is in memory alone.
 func TestStoringFailsForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told recorder
-		var log strings.Builder
-		server, store, source := advisory(t, nil, told.option(), logTo(&log))
-		store.set(nil, diskFullFor(`"key-1"`))
+		var log records
+		server, store, source := advisory(t, nil, told.option(), log.option())
+		failures := 0
+		store.set(nil, func(ctx context.Context, data []byte) error {
+			if failures++; failures < 100 {
+				return diskFullFor(`"key-1"`)(ctx, data)
+			}
+			return nil
+		})
+		if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || !source.Status().Saved {
+			t.Errorf("a disk that is full for a short time: %v", err)
+		}
+		time.Sleep(80 * day)
+		store.set(nil, diskFullFor(`"key-2"`))
 		begun := time.Now()
-		err := source.RenewIfDue(t.Context())
-		if !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || time.Since(begun) > 3*time.Minute {
+		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || time.Since(begun) > 3*time.Minute {
 			t.Errorf("RenewIfDue: %v after %v", err, time.Since(begun))
 		}
-		wantKey(t, source, "key-1")
-		status := source.Status()
-		if status.Saved || !errors.Is(status.LastError, errDisk) {
+		wantKey(t, source, "key-2")
+		if status := source.Status(); status.Saved || !errors.Is(status.LastError, errDisk) {
 			t.Errorf("Status: %+v", status)
 		}
 		synctest.Wait()
-		if len(told) != 1 || told[0].Kind != Renewed || told[0].Status.Saved || !errors.Is(told[0].Status.LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
+		last := told[len(told)-1]
+		if len(told) != 2 || last.Kind != Renewed || last.Status.Saved || !errors.Is(last.Status.LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
 			t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -61,8 +49,20 @@ func TestStoringFailsForLong(t *testing.T) {
 		}
 		store.set(nil, nil)
 		time.Sleep(time.Minute)
-		if err := source.Close(); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
-			t.Errorf("Close: %v, %d renewals", err, server.counted("renew"))
+		wantKey(t, source, "key-2")
+		synctest.Wait()
+		if stored(t, store).Key != key("key-2") || !source.Status().Saved || server.counted("renew") != 2 {
+			t.Errorf("after the disk has room: %+v, %d renewals, want 2", source.Status(), server.counted("renew"))
+		}
+
+		time.Sleep(80 * day)
+		store.set(nil, diskFullFor(`"key-3"`))
+		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) {
+			t.Error(err)
+		}
+		time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
+		if err := source.Close(); !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || server.counted("renew") != 3 {
+			t.Errorf("Close: %v, %d renewals, want 3", err, server.counted("renew"))
 		}
 	})
 }
@@ -71,12 +71,9 @@ func TestStoringFailsForLong(t *testing.T) {
 // end.
 func TestStoringFailsAlways(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("it takes long")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
-		store.set(nil, func([]byte) error { return errDisk })
+		store.set(nil, unwritable)
 		for range 200 * 8 {
 			if !works(server, source) {
 				t.Fatalf("no valid key at %v: %+v", time.Now(), source.Status())
@@ -98,16 +95,16 @@ func TestStoringFailsAlways(t *testing.T) {
 }
 
 // While a store cannot be read, the key is renewed only in its last minutes, the store is not overwritten, and
-// the key is not given up. If the store is empty, the key is saved there again.
+// the key is not given up.
 func TestStoreUnreadable(t *testing.T) {
 	for name, spoil := range map[string]func(*faulty){
-		"error":   func(s *faulty) { s.set(func() error { return errDisk }, nil) },
-		"garbage": func(s *faulty) { overwrite(s.Store, "{") },
+		"error":   func(s *faulty) { s.set(unreadable, nil) },
+		"garbage": func(s *faulty) { overwrite(s, "{") },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store, source := advisory(t, nil)
 			spoil(store)
-			if n := renewFor(t, server, source, 9*day, time.Minute); n != 0 || source.Status().LastError == nil {
+			if n := renewFor(t, server, source, day, time.Minute); n != 0 || source.Status().LastError == nil {
 				t.Errorf("%s: %d renewals while the key is valid, %v", name, n, source.Status().LastError)
 			}
 			wantKey(t, source, stubFirst)
@@ -118,10 +115,8 @@ func TestStoreUnreadable(t *testing.T) {
 			if status := source.Status(); status.Saved {
 				t.Errorf("%s: %+v", name, status)
 			}
-			if name == "garbage" {
-				if data, _, _ := store.Load(t.Context()); string(data) != "{" {
-					t.Errorf("the document was replaced by %s", data)
-				}
+			if data, _, _ := store.Store.Load(t.Context()); name == "garbage" && string(data) != "{" {
+				t.Errorf("the document was replaced by %s", data)
 			}
 			server.revoke() // no process can know whether the store has another key
 			if n := renewFor(t, server, source, time.Hour, time.Minute); n != 0 || source.Status().Lost || errors.Is(source.Status().LastError, ErrKeyLost) {
@@ -129,14 +124,26 @@ func TestStoreUnreadable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An old document comes back, from a backup or from a delayed write. The source goes on using the new key, and stores it
+// again.
+func TestOldDocumentComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, store, source := advisory(t, nil)
-		time.Sleep(-20 * day)
-		store.Store = Memory()
-		time.Sleep(time.Minute)
-		_, _ = source.Token()
-		if d := stored(t, store); d.Key.IsZero() || !source.Status().Saved {
-			t.Errorf("an empty store did not get the key again: %+v", source.Status())
+		server, store, source := fresh(t)
+		server.keepOld = true
+		old, _, _ := store.Load(t.Context())
+		if err := source.Renew(t.Context()); err != nil {
+			t.Error(err)
+		}
+		overwrite(store, string(old))
+		for range 3 {
+			time.Sleep(time.Minute)
+			wantKey(t, source, "key-1")
+			synctest.Wait()
+		}
+		if d := stored(t, store); d.Key != key("key-1") || server.counted("renew") > 1 {
+			t.Errorf("%s is stored, want key-1; %d renewals", d.Key.Reveal(), server.counted("renew"))
 		}
 	})
 }
@@ -144,87 +151,4 @@ func TestStoreUnreadable(t *testing.T) {
 func overwrite(s Store, text string) {
 	_, version, _ := s.Load(context.Background())
 	_, _ = s.Save(context.Background(), []byte(text), version)
-}
-
-// An old document comes back, from a backup or from a delayed write. The source goes on using the new key, which a renewal or
-// a person has brought, and stores it again.
-func TestOldDocumentComesBack(t *testing.T) {
-	for name, replace := range map[string]func(t *testing.T, server *stub, source *Source) string{
-		"renewed": func(t *testing.T, _ *stub, source *Source) string {
-			if err := source.Renew(t.Context()); err != nil {
-				t.Error(err)
-			}
-			return "key-1"
-		},
-		"renewed, and the old key works": func(t *testing.T, server *stub, source *Source) string {
-			server.keepOld = true
-			if err := source.Renew(t.Context()); err != nil {
-				t.Error(err)
-			}
-			return "key-1"
-		},
-		"adopted": func(t *testing.T, server *stub, source *Source) string {
-			server.revoke("given")
-			if err := source.Adopt(t.Context(), key("given")); err != nil {
-				t.Error(err)
-			}
-			return "given"
-		},
-	} {
-		for _, later := range []time.Duration{0, 7 * day} {
-			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(90*day), Memory()
-				source := opened(t, server, store)
-				old, _, _ := store.Load(t.Context())
-				want := replace(t, server, source)
-				time.Sleep(later)
-				overwrite(store, string(old))
-				for range 30 {
-					time.Sleep(time.Minute)
-					wantKey(t, source, want)
-					if status, err := get(t, source, server, http.MethodGet); status != 200 || err != nil {
-						t.Errorf("%s: a request after the old document came back: %d, %v", name, status, err)
-					}
-				}
-				if d := stored(t, store); d.Key != key(want) || server.counted("renew") > 1 {
-					t.Errorf("%s: %+v is stored, want %s; %d renewals", name, d, want, server.counted("renew"))
-				}
-			})
-		}
-	}
-}
-
-// During a renewal, another key comes into the store. The new key, whose only copy is in memory, is saved at once, and the
-// other one is set aside in its document, until the server has refused it twice.
-func TestSetAside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-			switch op {
-			case "info":
-				return reply(404, ""), nil
-			case "renew":
-				put(t, store, living("dead", 90*day))
-			}
-			return act(), nil
-		}
-		wantKey(t, source, "key-1")
-		time.Sleep(2 * time.Minute)
-		if d := stored(t, store); d.Key != key("key-1") || d.SetAside != key("dead") || !source.Status().Saved {
-			t.Errorf("stored %s, set aside %v, want the new key, and the other one set aside", d.Key.Reveal(), d.Aside())
-		}
-		server.fault = nil
-		asked := server.checks()
-		for range 10 {
-			time.Sleep(time.Minute)
-			_ = works(server, source)
-		}
-		if d := stored(t, store); d.Key != key("key-1") || !d.SetAside.IsZero() || server.checks()-asked > 6 {
-			t.Errorf("stored %s, set aside %v after %d questions, want key-1 alone after the server has refused the other key twice", d.Key.Reveal(), d.Aside(), server.checks()-asked)
-		}
-	})
-}
-
-func logTo(w io.Writer) Option {
-	return WithLogger(slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }

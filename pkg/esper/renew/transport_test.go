@@ -14,7 +14,6 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
-	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
 const device = stubBase + "/v1/device/?state=1"
@@ -37,8 +36,7 @@ func request(t *testing.T, method, url string, body io.ReadCloser) *http.Request
 }
 
 func TestTransportAuthenticates(t *testing.T) {
-	server := newStub(90 * day)
-	source := opened(t, server, Memory())
+	server, _, source := fresh(t)
 	req := request(t, http.MethodGet, device, nil)
 	req.Header["authorization"] = []string{"Bearer mine"} // net/http would send this field as well
 	req.Header.Set("Authorization", "Bearer mine")
@@ -61,8 +59,7 @@ func TestTransportAuthenticates(t *testing.T) {
 
 // Transport refuses a request if any part of its target differs from the source's server, also after a redirect.
 func TestTransportKeepsTheKeyAtHome(t *testing.T) {
-	server := newStub(90 * day)
-	source := opened(t, server, Memory())
+	server, _, source := fresh(t)
 	for name, change := range map[string]func(r *http.Request){
 		"scheme":        func(r *http.Request) { r.URL.Scheme = "http" },
 		"host":          func(r *http.Request) { r.URL.Host = "evil.example" },
@@ -79,11 +76,7 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 			t.Errorf("%s: %v, body closed %v", name, err, body.closed)
 		}
 	}
-	server.fault = only("other", func(func() *http.Response) (*http.Response, error) {
-		resp := reply(302, "")
-		resp.Header.Set("Location", "https://evil.example/")
-		return resp, nil
-	})
+	server.fault = only("other", fails(302, "Location", "https://evil.example/"))
 	resp, err := (&http.Client{Transport: source.Transport(server)}).Do(request(t, http.MethodGet, device, nil))
 	if !errors.Is(err, origin.ErrOther) || strings.Contains(err.Error(), stubFirst) {
 		t.Error(err)
@@ -96,34 +89,6 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 	}
 }
 
-func TestTransportWithoutKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := newStub(90 * day)
-		source := opened(t, server, Memory())
-		time.Sleep(90 * day) // the key has ended
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil)); !errors.Is(err, ErrKeyExpired) {
-			t.Error(err)
-		}
-		time.Sleep(65 * time.Second)
-		body := &closing{Reader: strings.NewReader("x")}
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed || !strings.Contains(err.Error(), "it ended at 2000-03-31T00:00:00Z") {
-			t.Errorf("%v, body closed %v", err, body.closed)
-		}
-		if n := server.counted("other"); n != 0 {
-			t.Errorf("%d requests were sent without a key, want none", n)
-		}
-	})
-}
-
-// replaced puts a new key into server and store, as another process would that has renewed the key.
-func replaced(t *testing.T, server *stub, store Store) {
-	t.Helper()
-	server.revoke("other")
-	d, next := stored(t, store), living("other", 90*day)
-	next.Lineage, next.Serial, next.Predecessors, next.Initial = d.Lineage, d.Serial+1, policy.Hash(d.Key), d.Initial
-	put(t, store, next)
-}
-
 // After a 401, the request is sent again with the key that another process has stored, if it has no body or one that can be
 // had again.
 func TestTransportAfterAnotherProcess(t *testing.T) {
@@ -132,8 +97,7 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 		"a body with GetBody": strings.NewReader("body"), "a body": struct{ io.Reader }{strings.NewReader("body")},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			source := opened(t, server, store)
+			server, store, source := fresh(t)
 			replaced(t, server, store)
 			var bodies []string
 			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
@@ -168,8 +132,7 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 func TestTransportWaitsForTheOther(t *testing.T) {
 	for _, asked := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			source := opened(t, server, store)
+			server, store, source := fresh(t)
 			if asked { // a 401 has led to a check two seconds ago
 				server.fault = only("other", fails(401))
 				if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
@@ -198,8 +161,7 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 // request.
 func TestTransportKeyRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := newStub(90 * day)
-		source := opened(t, server, Memory())
+		server, _, source := fresh(t)
 		server.revoke()
 		for range 3 {
 			var wg sync.WaitGroup
@@ -236,10 +198,9 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 		}
 		wantKey(t, source, stubFirst)
 		// TokenInfo does not answer: the caller gets the 401, or the error of its context if that ends first.
-		server.fault = func(req *http.Request, op string, _ func() *http.Response) (*http.Response, error) {
+		server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
 			if op == "info" {
-				<-req.Context().Done()
-				return nil, req.Context().Err()
+				return silent(req, op, act)
 			}
 			return reply(401, ""), nil
 		}
@@ -251,41 +212,6 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 		}
 		if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
 			t.Error(status, err)
-		}
-	})
-}
-
-// A client that uses the source calls Reject after a 401, and goes on with the key that another process has stored.
-func TestClientTellsTheSource(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		source := opened(t, server, store)
-		settings := settings{}
-		instead(t, server)(&settings)
-		client, err := esper.New("foo", source, settings.client...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server.revoke("operator")
-		put(t, store, living("operator", 90*day))
-		if _, err := client.TokenInfo(t.Context()); err != nil {
-			t.Errorf("with the new key in the store: %v", err)
-		}
-		wantKey(t, source, "operator")
-		server.revoke()
-		time.Sleep(day)
-		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, ErrKeyLost) {
-			t.Errorf("after one refusal: %v", err)
-		}
-		time.Sleep(65 * time.Second)
-		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrUnauthorized) {
-			t.Errorf("with no key: %v", err)
-		}
-		if err := source.Status().LastError; !errors.Is(err, ErrKeyLost) {
-			t.Errorf("Status: %v", err)
-		}
-		if _, err := esper.New("bar", source); !errors.Is(err, esper.ErrInvalidArgument) || source.Server().Host != "foo-api.esper.cloud" {
-			t.Errorf("New with this source for another server: %v, want ErrInvalidArgument", err)
 		}
 	})
 }

@@ -1,7 +1,8 @@
 package renew
 
 import (
-	"net/http"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,87 +10,83 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
-// renewFor asks for the key every step, for the time total, and returns the number of renewals in that time.
-func renewFor(t *testing.T, server *stub, source *Source, total, step time.Duration) int {
-	t.Helper()
-	before := server.counted("renew")
-	for end := time.Now().Add(total); time.Now().Before(end); time.Sleep(step) {
-		_, _ = source.Token()
-		synctest.Wait()
-	}
-	return server.counted("renew") - before
-}
-
-// TestServerWithStrangeExpiry has a server that sends impossible ends of keys. With a call every twenty minutes, the key
-// works all the same, and is not renewed too often.
-func TestServerWithStrangeExpiry(t *testing.T) {
+// What the source makes of the end of a key, in each form in which a server may say it, also one that cannot be true. The
+// key works for a week all the same, and is not renewed too often.
+func TestEnds(t *testing.T) {
 	t.Parallel()
-	fixed := time.Date(2000, 1, 4, 0, 0, 0, 0, time.UTC) // half-way through the week
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // when the bubbles of testing/synctest begin
+	right, assumed := began.Add(90*day), began.Add(policy.AssumedLifetime)
+	unknown, last := began.Add(leastLifetime), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	for _, test := range []struct {
-		name string
-		body func(key string, created, expires time.Time) string
-		info func(key string, created, expires time.Time) string
-		most int
+		ends string // what the answer to a renewal says in JSON
+		info string // what TokenInfo says: the right end if this is empty, the same as the answer, or nothing: 404
+		want time.Time
+		warn bool
+		most int // how many renewals there may be in the week
 	}{
-		{"expired before it was made", func(k string, c, _ time.Time) string { return renewalBody(k, c, c.Add(-day)) }, nil, 1},
-		{"expired when it was made", func(k string, c, _ time.Time) string { return renewalBody(k, c, c) }, nil, 1},
-		{"expired long ago", func(k string, _, _ time.Time) string { return renewalBody(k, time.Unix(0, 0), time.Unix(1, 0)) }, nil, 1},
-		{"the same expiry always", func(k string, c, _ time.Time) string { return renewalBody(k, c, fixed) }, nil, 14},
-		{"no expiry", func(k string, c, _ time.Time) string { return renewalBody(k, c, time.Time{}) }, nil, 1},
-		{"garbage", func(k string, _, _ time.Time) string {
-			return `{"token": "` + k + `", "expires_at": "soon", "created_on": {}}`
-		}, nil, 1},
-		{
-			"nothing anywhere", func(k string, _, _ time.Time) string { return `{"token": "` + k + `"}` },
-			func(string, time.Time, time.Time) string { return `{}` }, 2,
-		},
+		{`null`, "", right, false, 1},
+		{`"in a while"`, "", right, false, 1},
+		{`"2000-01-0`, "", right, false, 1}, // the answer is cut short
+		{`"1970-01-01T00:00:01Z"`, "", right, true, 1},
+		{`"0001-01-01T00:00:00-08:00"`, "", right, true, 1},
+		{`"1999-12-31T00:00:00Z"`, "", right, true, 1},
+		{`"2000-01-01T00:00:00Z"`, "", right, true, 1},
+		{`null`, "404", assumed, false, 2},
+		{`"in a while"`, "404", assumed, false, 2},
+		{`"1970-01-01T00:00:01Z"`, "404", assumed, true, 2},
+		{`null`, "the same", assumed, false, 2},
+		{`"in a while"`, "the same", unknown, true, 20},
+		{`{}`, "the same", unknown, true, 20},
+		{`"2000-01-04T00:00:00Z"`, "the same", began.Add(3 * day), false, 20}, // in the midst of the week
+		{`"9999-12-31T23:59:59-08:00"`, "the same", last, false, 1},
+		{`"9999-12-31T23:59:59Z"`, "the same", last, false, 1},
+		{`1000000000`, "the same", time.Unix(1e9, 0), false, 1},
+		{`"1000000000"`, "the same", time.Unix(1e9, 0), false, 1},
+		{`1000000000000`, "the same", time.Unix(1e9, 0), false, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			server.body, server.info = test.body, test.info
-			put(t, store, policy.Document{IssuedAt: wallClock().Add(-89 * day), ExpiresAt: wallClock().Add(day)})
-			source := opened(t, server, store)
-			n := renewFor(t, server, source, 7*day, 20*time.Minute)
-			if n < 1 || n > test.most {
-				t.Errorf("%s: %d renewals in a week, want 1 to %d", test.name, n, test.most)
+			if viaTokens && test.info == "404" {
+				return // the list of tokens says the right end
 			}
-			t.Logf("%s: %d renewals in a week", test.name, n)
-			token, err := source.Token()
-			if err != nil || !server.valid(token.AccessToken) {
-				t.Errorf("%s: after a week %v", test.name, err)
+			var log records
+			server, store := newStub(90*day), Memory()
+			server.body = func(key string, created, _ time.Time) string {
+				return fmt.Sprintf(`{"id": 571, "enterprise": %q, "developer_app": %q, "token": %q, "created_on": %s, "expires_on": %s, "expires_at": %[5]s}`,
+					stubEnterprise, stubApp, key, jsonTime(created), test.ends)
+			}
+			if test.info == "the same" {
+				server.info = server.body
+			}
+			source := opened(t, server, store, log.option())
+			ends := func(what string) {
+				t.Helper()
+				got := source.Status().ExpiresAt
+				if test.want.Equal(last) {
+					got = stored(t, store).ExpiresAt
+				}
+				if !got.Equal(test.want) {
+					t.Errorf("%s, %+v: ends at %v", what, test, got)
+				}
+			}
+			if server.info != nil {
+				ends("the first key")
+			}
+			if test.info == "404" {
+				server.fault = only("info", fails(404))
+			}
+			if err := source.Renew(t.Context()); err != nil && test.info != "404" {
+				t.Fatalf("%+v: %v", test, err)
+			}
+			ends("the renewed key")
+			source.tell.wait()
+			if strings.Contains(log.String(), "level=WARN") != test.warn && !viaTokens {
+				t.Errorf("%+v: log %s", test, &log)
+			}
+			n := renewFor(t, server, source, 7*day, 20*time.Minute)
+			if n >= test.most || !works(server, source) {
+				t.Errorf("%+v: %d more renewals in a week, %+v", test, n, source.Status())
 			}
 		})
-	}
-}
-
-func TestExpiryFromTokenInfo(t *testing.T) {
-	for name, body := range map[string]func(k string, c, e time.Time) string{
-		"missing":    func(k string, _, _ time.Time) string { return `{"token": "` + k + `"}` },
-		"null":       func(k string, c, _ time.Time) string { return renewalBody(k, c, time.Time{}) },
-		"unreadable": func(k string, _, _ time.Time) string { return `{"token": "` + k + `", "expires_at": "in a while"}` },
-		"cut short":  func(k string, _, _ time.Time) string { return `{"token": "` + k + `", "expires_` },
-	} {
-		for _, infoFails := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(90*day), Memory()
-				server.body = body
-				source := opened(t, server, store)
-				if infoFails {
-					server.fault = only("info", func(func() *http.Response) (*http.Response, error) { return reply(404, ""), nil })
-				}
-				time.Sleep(90*day - 4*time.Minute)
-				wantKey(t, source, "key-1")
-				want := 90 * day
-				if infoFails && !viaTokens { // through tokens, the list says the end too
-					want = policy.AssumedLifetime
-				}
-				for what, got := range map[string]time.Time{"Status": source.Status().ExpiresAt, "Token": tokenOf(source.now.Load().state).Expiry} {
-					if d := time.Until(got); d.Round(time.Minute) != want {
-						t.Errorf("%s, TokenInfo fails %v: %s ends in %v, want %v", name, infoFails, what, d, want)
-					}
-				}
-			})
-		}
 	}
 }
 
@@ -98,10 +95,10 @@ func TestClockOff(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour, -60 * day, 60 * day, -100 * day, 100 * day} {
 		for _, lifetime := range []time.Duration{90 * day, 90 * time.Minute} {
 			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(lifetime), Memory()
+				server := newStub(lifetime)
 				server.ahead = off
 				server.revoke(stubFirst)
-				source := opened(t, server, store)
+				source := opened(t, server, Memory())
 				bad := 0
 				for range 2 * 24 * 4 { // two days
 					if !works(server, source) {
@@ -113,40 +110,11 @@ func TestClockOff(t *testing.T) {
 				if lifetime == 90*day {
 					most = 2*24 + 1 // by this clock each key has ended, so it is renewed once an hour
 				}
-				t.Logf("off by %v, keys of %v: %d renewals in two days, %d times no valid key", off, lifetime, n, bad)
 				if n > most {
 					t.Errorf("off by %v, keys of %v: %d renewals in two days, want at most %d", off, lifetime, n, most)
 				}
 				if bad > 0 && (off.Abs() == time.Hour || lifetime == 90*day) {
 					t.Errorf("off by %v, keys of %v: %d times no valid key: %v", off, lifetime, bad, source.Status().LastError)
-				}
-			})
-		}
-	}
-}
-
-// TestClockSetRight starts with a document that was saved while the clock was wrong.
-func TestClockSetRight(t *testing.T) {
-	t.Parallel()
-	for _, off := range []time.Duration{-100 * day, -60 * day, -time.Hour, time.Hour, 60 * day, 100 * day} {
-		for _, attempted := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) {
-				server, store := newStub(90*day), Memory()
-				then := wallClock().Add(off) // when the key was made, by the clock of that time
-				d := policy.Document{IssuedAt: then, ExpiresAt: wallClock().Add(90 * day), RenewedAt: then}
-				if attempted {
-					d.Attempt = policy.Attempt{ID: "x.1", Begun: then, Until: then.Add(90 * time.Second)}
-				}
-				put(t, store, d)
-				source := opened(t, server, store)
-				for range 200 * 2 {
-					if !works(server, source) {
-						t.Fatalf("off by %v: no valid key at %v: %v", off, time.Now(), source.Status().LastError)
-					}
-					time.Sleep(12 * time.Hour)
-				}
-				if n := server.counted("renew"); n < 2 || n > 4 {
-					t.Errorf("off by %v: %d renewals in 200 days, want 2 to 4", off, n)
 				}
 			})
 		}
