@@ -1,16 +1,12 @@
 package renew
 
-import (
-	"errors"
-
-	"github.com/esper-go/esper-go/pkg/esper"
-)
+import "errors"
 
 // Errors of a [Source] and of [Open], found with errors.Is. Their texts say what happened and what to do,
 // and hold no key.
 var (
 	// ErrNoKey: Open found an empty store, and has no key to begin with. Make a key in the Esper Console, and give it
-	// with [WithInitialToken]. The error is [esper.ErrInvalidArgument] too.
+	// with [WithInitialToken].
 	ErrNoKey = errors.New("renew: there is no key yet")
 	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no
 	// other. A refusal that a process finds noted in the store counts as the first once the process has
@@ -35,14 +31,3 @@ var (
 	// ErrClosed: [Source.Close] was called.
 	ErrClosed = errors.New("renew: the source is closed")
 )
-
-// noKeyError is ErrNoKey with the name of the store.
-type noKeyError struct{ store string }
-
-func (e *noKeyError) Error() string {
-	return ErrNoKey.Error() + ": " + e.store + " is empty; make one in the Esper Console and give it (WithInitialToken, esper-key adopt)"
-}
-
-func (*noKeyError) Is(target error) bool {
-	return target == ErrNoKey || target == esper.ErrInvalidArgument
-}

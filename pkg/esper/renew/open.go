@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -32,7 +33,6 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	ctx = orBackground(ctx)
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
 	s.tell.lost = s.tellLost
-	s.limit, s.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s.settings)
@@ -44,20 +44,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	var err error
-	if s.client, err = esper.New(environment, callKeys{}, s.settings.client...); err != nil {
-		return nil, fmt.Errorf("renew: %w", err)
-	}
-	once := esper.WithRetry(esper.Retry{MaxAttempts: 1})
-	if s.brief, err = esper.New(environment, callKeys{}, append(s.settings.client[:len(s.settings.client):len(s.settings.client)], once)...); err != nil {
-		return nil, fmt.Errorf("renew: %w", err)
-	}
-	s.server = s.client.BaseURL()
-	s.way = endpoint{s.client}
-	if s.tokens {
-		s.way = personalTokens{s.client, s.lifetime}
-	}
-	if s.shared, err = esper.New(environment, s, s.settings.client...); err != nil {
+	if err := s.makeClients(environment); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}
 	if err := s.inspect(ctx); err != nil {
@@ -71,6 +58,23 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 		return nil, err
 	}
 	return s, nil
+}
+
+func (s *Source) makeClients(environment string) (err error) {
+	if s.client, err = esper.New(environment, callKeys{}, s.settings.client...); err != nil {
+		return err
+	}
+	once := append(slices.Clip(s.settings.client), esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+	if s.brief, err = esper.New(environment, callKeys{}, once...); err != nil {
+		return err
+	}
+	s.server = s.client.BaseURL()
+	s.way = endpoint{s.client}
+	if s.tokens {
+		s.way = personalTokens{s.client, s.lifetime}
+	}
+	s.shared, err = esper.New(environment, s, s.settings.client...)
+	return err
 }
 
 func (s *Source) check() error {
@@ -107,8 +111,7 @@ func (s *Source) inspect(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	_, err := limited(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, store.Inspect(ctx, s.readOnly) })
-	if err != nil {
+	if err := s.limited(ctx, func(ctx context.Context) error { return store.Inspect(ctx, s.readOnly) }); err != nil {
 		return s.storeError("opening", err)
 	}
 	return nil
@@ -130,7 +133,7 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 		return c, err
 	}
 	if s.readOnly || s.initial.IsZero() {
-		return c, &noKeyError{s.storeName()}
+		return c, fmt.Errorf("%w: %s is empty; make one in the Esper Console and give it (WithInitialToken, esper-key adopt)", ErrNoKey, s.storeName())
 	}
 	d, err := s.given(ctx, s.initial)
 	if err != nil {
@@ -164,7 +167,7 @@ func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, 
 func (s *Source) begin(ctx context.Context, c content) error {
 	now := time.Now()
 	state := policy.New(policy.State{RenewBefore: s.before, ReadOnly: s.readOnly}, c.Document, now, mathrand.Float64()) //nolint:gosec // spreads many processes; not a secret
-	if !s.initial.IsZero() && policy.Hash(s.initial) != c.Initial && s.initial != c.Key && !c.Replaced(s.initial) {
+	if s.initialElse(c.Document) {
 		s.log(slog.LevelWarn, "the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
 			slog.String("store", s.storeName()))
 	}

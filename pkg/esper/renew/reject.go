@@ -34,8 +34,6 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 			return nil, ErrClosed
 		case v.state.Doc.Key.Reveal() != token.AccessToken && !v.state.Lost():
 			return s.usable(v, now)
-		case inTurn(ctx, s):
-			return token, nil
 		case !looked && busy != nil:
 			wait(ctx, busy)
 			v = s.now.Load()
@@ -102,10 +100,9 @@ func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.R
 		}
 		return nil, &esper.RenewalError{Outcome: outcome, Err: err}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d = s.now.Load().state.Doc; s.answer != nil && s.answer.Token == d.Key {
-		answer := *s.answer
+	v := s.now.Load()
+	if d = v.state.Doc; v.answer != nil && v.answer.Token == d.Key {
+		answer := *v.answer
 		return &answer, nil
 	}
 	return &esper.RenewedToken{

@@ -110,7 +110,7 @@ func (s *Source) report(kind EventKind, v *snapshot, failed bool) {
 		s.log(slog.LevelError, "the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError), ends, next)
 	}
 	if s.onChange != nil {
-		s.tell.change(kind, func() { s.onChange(Event{kind, status}) })
+		s.tell.add(told{func() { s.onChange(Event{kind, status}) }, kind})
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *Source) Run(ctx context.Context) error {
 	ctx = orBackground(ctx)
 	s.running.Add(1)
 	defer s.running.Add(-1)
-	defer s.hurryAfter(ctx)()
+	defer context.AfterFunc(ctx, s.hurry)()
 	checked := time.Now()
 	for {
 		v := s.now.Load()
@@ -38,7 +38,7 @@ func (s *Source) Run(ctx context.Context) error {
 			checked = now
 			_, _, _ = s.run(ctx, policy.Turn{Ask: policy.AskLast})
 			continue
-		case v.due(now):
+		case isDue(v.next, now):
 			_, _, _ = s.run(ctx, policy.Turn{})
 			continue
 		}
@@ -52,6 +52,9 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+	if ctx.Err() != nil {
+		s.hurry()
+	}
 	err := s.settle()
 	s.tell.wait()
 	return err
@@ -64,12 +67,15 @@ func (s *Source) settle() error {
 	}
 	ended, stop := context.WithCancel(context.Background())
 	stop()
-	for busy, mine := s.enter(true); ; busy, mine = s.enter(true) {
+	limit, cancel := s.hurried(context.Background(), true)
+	defer cancel()
+	for limit.Err() == nil {
+		busy, mine := s.enter(true)
 		if mine {
 			s.turn(ended, ended, policy.Turn{}, busy)
 			break
 		}
-		<-busy
+		wait(limit, busy)
 	}
 	return s.notSaved(s.now.Load())
 }
@@ -145,7 +151,7 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 		case last == policy.Rest && v.state.Busy(now) && ctx.Err() == nil && (forced || v.state.Due(now)):
 			await(ctx, n)
 		case !force && !v.state.Lost() && refused.After(now) && ctx.Err() == nil:
-			wait(ctx, after(ctx, refused.Sub(now))) // a refusal was noted: is the next one the second?
+			pause(ctx, refused.Sub(now)) // a refusal was noted: is the next one the second?
 		case v.state.Lost():
 			return s.lost(v)
 		case v.state.Unsaved():
@@ -154,7 +160,7 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 			return nil // nothing is due
 		case v.failed != nil:
 			return v.failed
-		case ctx.Err() != nil && (forced || v.due(now)): // ctx ended before the renewal began
+		case ctx.Err() != nil && (forced || isDue(v.next, now)): // ctx ended before the renewal began
 			return ctx.Err()
 		case forced:
 			return errors.New("renew: the key was not renewed")
@@ -243,7 +249,7 @@ func (s *Source) Close() error {
 	s.mu.Unlock()
 	if !closed {
 		close(s.closing)
-		defer s.hurry()()
+		s.hurry()
 	}
 	if busy != nil {
 		<-busy
@@ -260,6 +266,4 @@ func (s *Source) Close() error {
 }
 
 // await waits before the n-th read of the store while another process renews; each wait is longer.
-func await(ctx context.Context, n int) {
-	wait(ctx, after(ctx, min(awaitMin<<min(n, 10), awaitMax)))
-}
+func await(ctx context.Context, n int) { pause(ctx, min(awaitMin<<min(n, 10), awaitMax)) }

@@ -87,10 +87,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 		err = fmt.Errorf("%w: the server answered the renewal with the same key", esper.ErrInvalidResponse)
 	}
 	if err == nil {
-		s.mu.Lock()
-		s.answer = answer
-		s.mu.Unlock()
-		s.update(func(n *snapshot) { n.accepted = time.Now() })
+		s.update(func(n *snapshot) { n.accepted, n.answer = time.Now(), answer })
 		o.Doc = s.renewed(answer)
 		return nil
 	}

@@ -37,45 +37,36 @@ type Source struct {
 	changed chan struct{}            // tells Run to look at the snapshot again
 	closing chan struct{}            // closed by Close
 
-	mu       sync.Mutex          // guards what follows, and writes of now
-	busy     chan struct{}       // closed when the turn that is under way ends; nil if there is none
-	stopped  time.Time           // when Close was called, or the context of Run ended; zero: neither
-	limit    context.Context     // ends when the time after that is over
-	cancel   context.CancelFunc  // of limit
-	rejected time.Time           // when Reject last had the store read
-	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
+	mu       sync.Mutex    // guards what follows, and writes of now
+	busy     chan struct{} // closed when the turn that is under way ends; nil if there is none
+	stopBy   time.Time     // when turns must end, since Close was called or the context of Run ended; zero: neither
+	rejected time.Time     // when Reject last had the store read
 
 	// What follows belongs to the turn that is under way.
-	version    string          // the version of the document that was last read or written
-	read       content         // the document that was last read; without a key if that could not be decoded
-	readText   esper.Secret    // its text: nearly always the next read finds the same, which is not decoded again
-	hung       []chan struct{} // calls of the store that did not return in time; each is closed when it returns
-	serverErr  error           // of the last question or renewal of this turn that failed
-	readErr    error           // of the last read of this turn; nil if it went well
-	saveErr    error           // the same of the last save
-	unanswered failedQuestion  // the last one about another key
-	tried      bool            // the server was asked about the initial key since that was needed
+	version    string         // the version of the document that was last read or written
+	read       content        // the document that was last read; without a key if that could not be decoded
+	readText   esper.Secret   // its text: nearly always the next read finds the same, which is not decoded again
+	hung       []chan error   // calls of the store that did not return in time; each sends when it returns
+	serverErr  error          // of the last question or renewal of this turn that failed
+	readErr    error          // of the last read of this turn; nil if it went well
+	saveErr    error          // the same of the last save
+	unanswered failedQuestion // the last one about another key
 }
 
 // snapshot is what a source knows, at one moment. It is never changed.
 type snapshot struct {
 	state    policy.State
-	next     time.Time // when the next turn is due, by the wall clock
-	failed   error     // the error of the last turn that had something to do; nil if that turn went well
-	accepted time.Time // when the server last accepted a key, or made one
-	worked   time.Time // when the last turn ended; with the monotonic clock, which stands still with the machine
+	next     time.Time           // when the next turn is due, by the wall clock
+	failed   error               // the error of the last turn that had something to do; nil if that turn went well
+	accepted time.Time           // when the server last accepted a key, or made one
+	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
+	worked   time.Time           // when the last turn ended
 	closed   bool
 
-	// What callers get at once, for the time lasts after from. To tell whether that time is over, they read only the
-	// monotonic clock, which takes half as long as reading the wall clock. Since the monotonic clock stands still while
-	// the machine sleeps, the wall clock is read after hotLasts at the latest.
-	token         *oauth2.Token
-	authorization string // the value of the Authorization header with token
-	from          time.Time
-	lasts         time.Duration
+	token         *oauth2.Token // of state
+	authorization string        // the value of the Authorization header with token
+	until         time.Time     // callers get token at once until then; zero: there may be something to do or to wait for
 }
-
-const hotLasts = time.Second
 
 // update changes the snapshot that callers read.
 func (s *Source) update(change func(*snapshot)) {
@@ -93,13 +84,12 @@ func (s *Source) updateLocked(change func(*snapshot)) {
 	if t := tokenOf(n.state); n.token == nil || t.AccessToken != n.token.AccessToken || !t.Expiry.Equal(n.token.Expiry) {
 		n.token, n.authorization = t, "Bearer "+t.AccessToken
 	}
-	until := n.state.Mandatory()
-	if n.next.Before(until) {
-		until = n.next
-	}
-	n.from, n.lasts = now, 0
-	if !n.closed && n.state.Usable(now) && !n.suspicious(now) {
-		n.lasts = min(until.Sub(now.Round(0)), hotLasts)
+	n.until = time.Time{}
+	if !n.closed && n.state.Usable(now) && n.state.Doc.RefusedAt.IsZero() {
+		n.until = n.state.Mandatory()
+		if n.next.Before(n.until) {
+			n.until = n.next
+		}
 	}
 	s.now.Store(&n)
 }
@@ -120,8 +110,8 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 // The error is that of ctx, [ErrKeyLost], [ErrKeyExpired] or [ErrClosed]. The token is shared: do not change
 // it. Unlike the types of this module, it prints its key, for example under %v.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	v := s.now.Load()
-	if time.Since(v.from) < v.lasts {
+	v, now := s.now.Load(), time.Now()
+	if !isDue(v.until, now) {
 		return v.token, nil
 	}
 	return s.slow(orBackground(ctx))
@@ -142,12 +132,10 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 		now := time.Now()
 		v, busy := s.look()
 		calm := v.state.Usable(now) && now.Before(v.state.Mandatory())
-		due := v.due(now)
+		due := isDue(v.next, now)
 		switch {
 		case v.closed:
 			return nil, ErrClosed
-		case inTurn(ctx, s): // a caller's function that the turn itself calls must not wait for the turn
-			return s.usable(v, now)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case v.state.Lost() && v.state.Suspects(now) && !asked:
@@ -158,10 +146,9 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 		case v.state.Lost():
 			return s.usable(v, now)
 		case calm && !due:
-			if v.suspicious(now) { // somebody noted a refusal
+			if !v.state.Doc.RefusedAt.IsZero() && v.state.Suspects(now) { // somebody noted a refusal
 				s.start(context.Background(), policy.Turn{Ask: policy.AskSuspect})
 			}
-			s.update(func(*snapshot) {})
 			return s.usable(v, now)
 		case calm && (busy != nil || s.running.Load() > 0):
 			return s.usable(v, now) // another caller, or Run, sees to the renewal
@@ -185,23 +172,18 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 		case busy != nil:
 			wait(ctx, busy)
 		case !v.state.Usable(now) && v.state.Busy(now), v.state.Awaits(now):
-			wait(ctx, after(ctx, time.Until(v.next)))
+			pause(ctx, time.Until(v.next))
 		default:
 			return s.usable(v, now)
 		}
 	}
 }
 
-// due reports whether the time for the next turn has come. If that time is farther off than policy.Poll, the clock
-// was set back, and a turn is due as well.
-func (v *snapshot) due(now time.Time) bool {
-	d := v.next.Sub(now)
+// isDue reports whether the time for the next turn, at, has come. If it is farther off than policy.Poll, the clock was
+// set back, and a turn is due as well.
+func isDue(at, now time.Time) bool {
+	d := at.Sub(now)
 	return d <= 0 || d > policy.Poll
-}
-
-// suspicious reports whether the server is to be asked about the key, since it has refused it.
-func (v *snapshot) suspicious(now time.Time) bool {
-	return !v.state.Doc.RefusedAt.IsZero() && v.state.Suspects(now)
 }
 
 func (s *Source) look() (v *snapshot, busy <-chan struct{}) {
@@ -217,11 +199,11 @@ func wait(ctx context.Context, ended <-chan struct{}) {
 	}
 }
 
-// after returns a channel that is closed after d, or at the end of ctx.
-func after(ctx context.Context, d time.Duration) <-chan struct{} {
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, max(d, 10*time.Millisecond))
-	context.AfterFunc(ctx, cancel)
-	return ctx.Done()
+	defer cancel()
+	<-ctx.Done()
 }
 
 // start begins a turn in the background, unless one is under way. When ctx ends, the turn begins nothing more, but

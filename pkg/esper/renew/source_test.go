@@ -207,7 +207,7 @@ func TestOpen(t *testing.T) {
 			want    error  // nil: any error
 			text    string // in the error
 		}{
-			{name: "no initial token", env: "foo", store: Memory(), want: esper.ErrInvalidArgument, text: "WithInitialToken"},
+			{name: "no initial token", env: "foo", store: Memory(), want: ErrNoKey, text: "WithInitialToken"},
 			{name: "no key", env: "foo", store: Memory(), want: ErrNoKey, text: "is empty"},
 			{name: "no key to follow", env: "foo", store: Memory(), opts: []Option{ReadOnly()}, want: ErrNoKey, text: "is empty"},
 			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
@@ -237,7 +237,7 @@ func TestOpen(t *testing.T) {
 				t.Errorf("%s: %v", test.name, err)
 			}
 		}
-		if _, err := Open(nil, "foo", Memory()); !errors.Is(err, esper.ErrInvalidArgument) { //nolint:staticcheck // on purpose
+		if _, err := Open(nil, "foo", Memory()); !errors.Is(err, ErrNoKey) { //nolint:staticcheck // on purpose
 			t.Errorf("nil context: %v", err)
 		}
 		if n := server.counted("renew"); n != 0 {

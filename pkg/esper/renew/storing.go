@@ -18,83 +18,72 @@ const (
 )
 
 // limited carries out one call of the store. Its time limit holds for a store that ignores contexts too: that call goes
-// on alone, and its result is dropped. The next call waits for it, storeTime at most; then another is made beside it.
-func limited[T any](ctx context.Context, s *Source, call func(ctx context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
+// on alone. The next call waits for it, storeTime at most; then another is made beside it. After an error, what call sets
+// must not be read: it may still be running.
+func (s *Source) limited(ctx context.Context, call func(ctx context.Context) error) error {
 	defer s.tellWarnings()
-	var none T
-	for len(s.hung) > 0 {
-		oldest := after(ctx, storeTime)
+	waiting, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	for len(s.hung) > 0 && waiting.Err() == nil {
 		select {
 		case <-s.hung[0]:
 			s.hung = s.hung[1:]
-			continue
-		case <-oldest:
+		case <-waiting.Done():
 		}
-		if len(s.hung) >= mostHung || ctx.Err() != nil {
-			return none, fmt.Errorf("%d earlier calls of it have not returned: %w", len(s.hung), context.DeadlineExceeded)
-		}
-		break
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
-	done, results := make(chan struct{}), make(chan result, 1)
+	if n := len(s.hung); n >= mostHung || n > 0 && ctx.Err() != nil {
+		return fmt.Errorf("%d earlier calls of it have not returned: %w", n, context.DeadlineExceeded)
+	}
+	ctx, cancelCall := context.WithTimeout(ctx, storeTime)
+	result, over := make(chan error, 1), make(chan struct{})
 	go func() {
-		defer close(done)
-		defer cancel()
+		defer cancelCall()
 		defer func() {
 			if p := recover(); p != nil {
-				results <- result{none, fmt.Errorf("it panicked: %v", p)}
+				result <- fmt.Errorf("it panicked: %v", p)
 			}
 		}()
-		value, err := call(ctx)
-		results <- result{value, err}
+		result <- call(ctx)
 	}()
+	const mercy = 100 * time.Millisecond // a store that heeds its context returns in that time
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(mercy, func() { close(over) }) })()
 	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-ctx.Done():
+	case err := <-result:
+		return err
+	case <-over:
+		s.hung = append(s.hung, result)
+		return fmt.Errorf("it did not return in time: %w", ctx.Err())
 	}
-	const mercy = 100 * time.Millisecond // a store that heeds its context returns now
-	select {
-	case r := <-results:
-		return r.value, r.err
-	case <-time.After(mercy):
-	}
-	s.hung = append(s.hung, done)
-	return none, fmt.Errorf("it did not return in time: %w", ctx.Err())
 }
 
 func (s *Source) load(ctx context.Context) (content, string, error) {
-	type loaded struct {
-		data    []byte
-		version string
-	}
-	l, err := limited(ctx, s, func(ctx context.Context) (l loaded, err error) {
-		l.data, l.version, err = s.store.Load(ctx)
-		return l, err
+	var data []byte
+	var version string
+	err := s.limited(ctx, func(ctx context.Context) (err error) {
+		data, version, err = s.store.Load(ctx)
+		return err
 	})
-	if err == nil && l.data == nil {
-		return content{}, l.version, nil
+	if err == nil && data == nil {
+		return content{}, version, nil
 	}
-	if err == nil && (s.read.Key.IsZero() || s.readText.Reveal() != string(l.data)) {
-		s.readText = esper.NewSecret(string(l.data))
-		s.read, err = decode(l.data, s.server.String())
+	if err == nil && (s.read.Key.IsZero() || s.readText.Reveal() != string(data)) {
+		s.readText = esper.NewSecret(string(data))
+		s.read, err = decode(data, s.server.String())
 	}
 	if err != nil {
 		return content{}, "", s.storeError("reading", err)
 	}
-	return s.read, l.version, nil
+	return s.read, version, nil
 }
 
 func (s *Source) save(ctx context.Context, d policy.Document) error {
 	data, err := encode(d, s.server.String(), time.Now())
 	if err == nil {
-		old := s.version
-		var version string
-		version, err = limited(ctx, s, func(ctx context.Context) (string, error) { return s.store.Save(ctx, data, old) })
+		old, version := s.version, ""
+		err = s.limited(ctx, func(ctx context.Context) (err error) {
+			version, err = s.store.Save(ctx, data, old)
+			return err
+		})
 		if err == nil {
 			s.version = version
 			return nil

@@ -1,8 +1,10 @@
 package renew
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -29,32 +31,25 @@ type told struct {
 	kind EventKind // "" for a record
 }
 
-// record adds a log record. It is dropped if too many wait.
+// record adds a log record.
 func (t *teller) record(tell func()) { t.add(told{tell: tell}) }
 
-// change adds a change. If too many wait, the oldest record or else the oldest change is dropped. A failure that happens
-// while another one is being told is dropped: the function may have caused it, and would cause one more each time.
-func (t *teller) change(kind EventKind, tell func()) { t.add(told{tell, kind}) }
-
+// add adds a record or a change. If too many wait, a new record is dropped, and for a change the oldest record, or else the
+// oldest change. A failure that happens while another one is being told is dropped: the function may have caused it, and
+// would cause one more each time.
 func (t *teller) add(one told) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case one.kind == Failed && t.failure:
+	if one.kind == Failed && t.failure {
 		return
-	case len(t.waiting) >= mostTold && one.kind == "":
+	}
+	if len(t.waiting) >= mostTold {
 		t.dropped++
-		return
-	case len(t.waiting) >= mostTold:
-		t.dropped++
-		oldest := 0
-		for i, w := range t.waiting {
-			if w.kind == "" {
-				oldest = i
-				break
-			}
+		if one.kind == "" {
+			return
 		}
-		t.waiting = append(t.waiting[:oldest], t.waiting[oldest+1:]...)
+		oldest := max(0, slices.IndexFunc(t.waiting, func(w told) bool { return w.kind == "" }))
+		t.waiting = slices.Delete(t.waiting, oldest, oldest+1)
 	}
 	t.waiting = append(t.waiting, one)
 	if t.idle == nil {
@@ -89,14 +84,10 @@ func (t *teller) wait() {
 	t.mu.Lock()
 	idle := t.idle
 	t.mu.Unlock()
-	if idle == nil {
-		return
-	}
-	timer := time.NewTimer(tellTime)
-	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-timer.C:
+	if idle != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), tellTime)
+		defer cancel()
+		wait(ctx, idle)
 	}
 }
 

@@ -31,36 +31,38 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 	defer s.release(busy) // also if a function of the caller panics
 	before := s.now.Load()
 	state := before.state
-	s.serverErr, s.readErr, s.saveErr, s.tried = nil, nil, nil, false
-	s.mu.Lock()
-	limit := s.limit
-	s.mu.Unlock()
-	unhurried, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	detach := context.AfterFunc(limit, cancel)
-	defer detach()
+	s.serverErr, s.readErr, s.saveErr = nil, nil, nil
+	tried := false // the server was asked about the initial key
+	ctx = later.With(ctx, s.tell.record)
 	for {
 		t.Stop = stop.Err() != nil || s.now.Load().closed
 		now := time.Now()
 		last = policy.Decide(state, t, now)
-		if last == policy.Wait && unhurried.Err() != nil {
+		free := policy.Idle(state, t)
+		act, cancel := ctx, func() {}
+		if !free {
+			act, cancel = s.hurried(context.WithoutCancel(ctx), t.Stop)
+		}
+		if last == policy.Wait && act.Err() != nil {
 			last = policy.Fail // all the time that the caller has is over
 		}
-		free := policy.Idle(state, t)
-		act := unhurried
-		if free {
-			act = ctx
-		}
-		act = later.With(context.WithValue(act, turnKey{}, s), s.tell.record)
 		o := s.do(act, last, state, t, now)
+		cancel()
 		if o.Err && free && ctx.Err() != nil {
 			last, t.Stop = policy.Rest, true // the caller gave it up, which is not a failure
 		}
 		ended = t
 		state, t = policy.Evolve(state, t, last, o, time.Now())
 		switch {
-		case last.Ends() && state.Lost() && !t.Stop && s.initialKey(act, &state, &t):
-			continue
+		case last.Ends() && state.Lost() && !ended.Stop && !tried && !s.readOnly && s.initialElse(state.Doc):
+			tried = true
+			given, err := s.given(ctx, s.initial)
+			if err == nil {
+				t.Given = given // as one that a person gives now
+				continue
+			}
+			s.log(slog.LevelWarn, "the stored key is lost, and the key given with WithInitialToken cannot be used either", slog.Any("error", err))
+			fallthrough
 		case last.Ends():
 			s.finish(before, state, ended, last)
 			return last, ended
@@ -82,42 +84,28 @@ func (s *Source) release(busy chan struct{}) {
 	}
 }
 
-// hurry has the turns from now on end within stopTime. Close right after Run gets what Run has left. The caller calls
-// relax when it has finished.
-func (s *Source) hurry() (relax func()) {
+// hurry has turns that begin nothing more end within stopTime. Close right after Run gets what Run has left.
+func (s *Source) hurry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left, cancel := stopTime, s.cancel
-	if since := time.Since(s.stopped); since < 2*stopTime {
-		left = max(stopTime-since, leastStop)
-	} else {
-		s.stopped = time.Now()
+	now := time.Now()
+	if now.Sub(s.stopBy) > stopTime {
+		s.stopBy = now.Add(stopTime)
 	}
-	timer := time.AfterFunc(left, cancel)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !timer.Stop() {
-			s.limit, s.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
-		}
+	if least := now.Add(leastStop); s.stopBy.Before(least) {
+		s.stopBy = least
 	}
 }
 
-// hurryAfter calls hurry when ctx ends, and relax when the caller has finished.
-func (s *Source) hurryAfter(ctx context.Context) (finish func()) {
-	relax := make(chan func(), 1)
-	cancel := context.AfterFunc(ctx, func() { relax <- s.hurry() })
-	return func() {
-		if !cancel() {
-			(<-relax)()
-		}
+// hurried returns a context that ends, if stop is set, at the time that hurry has set.
+func (s *Source) hurried(ctx context.Context, stop bool) (context.Context, context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stop && time.Since(s.stopBy) < stopTime {
+		return context.WithDeadline(ctx, s.stopBy)
 	}
+	return context.WithCancel(ctx)
 }
-
-// turnKey marks the contexts with which a turn calls, so that a call back into the source does not wait for the turn.
-type turnKey struct{}
-
-func inTurn(ctx context.Context, s *Source) bool { return ctx.Value(turnKey{}) == s }
 
 // do carries out one action.
 func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t policy.Turn, now time.Time) policy.Outcome {
@@ -135,13 +123,16 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 	case policy.Compare:
 		s.compare(ctx, &o, policy.Compared(state, t))
 	case policy.Begin:
-		o.Begun = s.newAttempt(state, now)
+		begun := plain(now)
+		o.Begun = policy.Attempt{
+			ID: rand.Text()[:16], Host: hostname(), PID: os.Getpid(), Begun: begun, Until: begun.Add(state.AttemptLength(now)),
+		}
 	case policy.Post:
 		if err := s.post(ctx, state, t, &o); err != nil {
 			s.serverErr = err
 		}
 	case policy.Wait:
-		<-after(ctx, saveAgain)
+		pause(ctx, saveAgain)
 	case policy.Fail:
 		api := (*esper.APIError)(nil)
 		if errors.As(s.serverErr, &api) {
@@ -186,29 +177,9 @@ type failedQuestion struct {
 	err error
 }
 
-// initialKey asks the server about the key of WithInitialToken once the stored one is lost. If the server accepts it, the
-// turn goes on with that key as one that a person gave.
-func (s *Source) initialKey(ctx context.Context, state *policy.State, t *policy.Turn) bool {
-	d := state.Doc
-	if s.initial.IsZero() || s.readOnly || s.tried || s.initial == d.Key || d.Replaced(s.initial) || d.Initial == policy.Hash(s.initial) {
-		return false
-	}
-	s.tried = true
-	given, err := s.given(ctx, s.initial)
-	if err != nil {
-		s.log(slog.LevelWarn, "the stored key is lost, and the key given with WithInitialToken cannot be used either", slog.Any("error", err))
-		return false
-	}
-	*t = policy.Turn{Given: given}
-	return true
-}
-
-func (s *Source) newAttempt(state policy.State, now time.Time) policy.Attempt {
-	begun := plain(now)
-	return policy.Attempt{
-		ID: rand.Text()[:16], Host: hostname(), PID: os.Getpid(),
-		Begun: begun, Until: begun.Add(state.AttemptLength(now)),
-	}
+// initialElse reports whether the key of WithInitialToken is another one than d's, and d's did not come from it.
+func (s *Source) initialElse(d policy.Document) bool {
+	return !s.initial.IsZero() && s.initial != d.Key && !d.Replaced(s.initial) && d.Initial != policy.Hash(s.initial)
 }
 
 // finish takes the state at the end of a turn into use, and reports what has changed.
