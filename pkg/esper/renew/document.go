@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
@@ -111,8 +112,8 @@ func decode(data []byte, server string) (content, error) {
 	case strings.TrimRight(d.Server, "/") != server:
 		return content{}, fmt.Errorf("its key belongs to %.100q, not to %s; each server needs a store of its own", d.Server, server)
 	}
-	if _, err := esper.APIKey(d.Key).Token(); err != nil {
-		return content{}, fmt.Errorf("the key in it cannot be sent; mend or remove it: %s", strings.TrimPrefix(err.Error(), "esper: "))
+	if advice := origin.BadKey(d.Key); advice != "" { // as the client judges the key in an answer
+		return content{}, fmt.Errorf("the key in it cannot be sent; mend or remove it: the key %s", advice)
 	}
 	out := policy.Document{
 		Key: esper.NewSecret(d.Key), Lineage: d.Lineage, Serial: d.Serial, Initial: d.InitialHash,

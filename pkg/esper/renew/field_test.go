@@ -12,34 +12,44 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// The key is lost, a person has stored another one, and the server cannot say whether that works. However many requests
-// there are, the server is asked at most every ten seconds.
+// A person has stored another key, and the server cannot say whether it works, or answers 403 to everything. However many
+// requests there are, the server is asked about the two keys at most every ten seconds.
 func TestNoFloodOfQuestions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		d := living(stubFirst, 90*day)
-		d.RefusedAt, d.LostAt = wallClock(), wallClock()
-		put(t, store, d)
-		source := opened(t, server, store, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
-		server.revoke("given")
-		put(t, store, living("given", 90*day))
-		server.fault = only("info", fails(500))
-		asked := server.counted("info")
-		for range 600 { // a minute
-			token, err := source.Token()
-			if !errors.Is(err, ErrKeyLost) {
-				t.Fatal(token, err)
+	for _, test := range []struct {
+		status int
+		lost   bool // the key in use is lost
+		most   int  // questions in a minute
+	}{{500, true, 7}, {500, false, 7}, {403, false, 14}} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), Memory()
+			d := living(stubFirst, 90*day)
+			if test.lost {
+				d.RefusedAt, d.LostAt = wallClock(), wallClock()
 			}
-			_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
-			time.Sleep(100 * time.Millisecond)
-		}
-		if n := server.counted("info") - asked; n < 2 || n > 7 {
-			t.Errorf("%d questions in a minute, want one every ten seconds at most", n)
-		}
-		server.fault = nil
-		time.Sleep(30 * time.Second)
-		wantKey(t, source, "given")
-	})
+			put(t, store, d)
+			source := opened(t, server, store, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+			server.revoke("given")
+			put(t, store, living("given", 90*day))
+			server.fault = only("info", fails(test.status))
+			asked := server.counted("info")
+			for range 600 { // a minute
+				if _, err := source.Token(); errors.Is(err, ErrKeyLost) != test.lost {
+					t.Fatal(err)
+				}
+				_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
+				time.Sleep(100 * time.Millisecond)
+			}
+			if n := server.counted("info") - asked; n < 2 || n > test.most {
+				t.Errorf("%+v: %d questions in a minute", test, n)
+			}
+			server.fault = nil
+			time.Sleep(30 * time.Second)
+			if !test.lost {
+				_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
+			}
+			wantKey(t, source, "given")
+		})
+	}
 }
 
 // A question about another key that its own caller ends says nothing to the next caller.

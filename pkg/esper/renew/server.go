@@ -83,9 +83,6 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 		}
 	}})
 	answer, err := s.way.renew(ctx, state.Doc, left)
-	if err == nil && answer.Token == state.Doc.Key {
-		err = fmt.Errorf("%w: the server answered the renewal with the same key", esper.ErrInvalidResponse)
-	}
 	if err == nil {
 		s.update(func(n *snapshot) { n.accepted, n.answer = time.Now(), answer })
 		o.Doc = s.renewed(answer)

@@ -43,14 +43,18 @@ type Source struct {
 	rejected time.Time     // when Reject last had the store read
 
 	// What follows belongs to the turn that is under way.
-	version    string         // the version of the document that was last read or written
-	read       content        // the document that was last read; without a key if that could not be decoded
-	readText   esper.Secret   // its text: nearly always the next read finds the same, which is not decoded again
-	hung       []chan error   // calls of the store that did not return in time; each sends when it returns
-	serverErr  error          // of the last question or renewal of this turn that failed
-	readErr    error          // of the last read of this turn; nil if it went well
-	saveErr    error          // the same of the last save
-	unanswered failedQuestion // the last one about another key
+	version   string       // the version of the document that was last read or written
+	read      content      // the document that was last read; without a key if that could not be decoded
+	readText  esper.Secret // its text: nearly always the next read finds the same, which is not decoded again
+	hung      []chan error // calls of the store that did not return in time; each sends when it returns
+	serverErr error        // of the last question or renewal of this turn that failed
+	readErr   error        // of the last read of this turn; nil if it went well
+	saveErr   error        // the same of the last save
+	compared  struct {     // the last comparison with another key that failed
+		other    esper.Secret
+		failedAt time.Time
+		err      error
+	}
 }
 
 // snapshot is what a source knows, at one moment. It is never changed.

@@ -18,7 +18,7 @@ import (
 const (
 	askTime      = 30 * time.Second       // for one question to the server
 	briefTime    = 10 * time.Second       // for the one of RenewIfDue
-	compareAgain = 10 * time.Second       // the shortest time from a question about another key that failed to the next
+	compareAgain = 10 * time.Second       // the shortest time from a comparison with another key that failed to the next
 	saveAgain    = 100 * time.Millisecond // the pause after a failed save of a new key
 	stopTime     = 105 * time.Second      // how long turns may go on after Close, or after the end of Run's context
 	leastStop    = 3 * time.Second        // the same for Close if Run has used up stopTime
@@ -119,9 +119,10 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 		s.saveErr = s.save(ctx, policy.Target(state, t))
 		o.Conflict, o.Err = errors.Is(s.saveErr, ErrConflict), s.saveErr != nil
 	case policy.Probe:
-		s.question(ctx, &o, state.Doc.Key, !now.Before(state.End))
+		s.question(ctx, &o, state.Doc.Key, t.Other.Key, !now.Before(state.End))
 	case policy.Compare:
-		s.compare(ctx, &o, policy.Compared(state, t))
+		other := policy.Compared(state, t)
+		s.question(ctx, &o, other, other, true)
 	case policy.Begin:
 		begun := plain(now)
 		o.Begun = policy.Attempt{
@@ -143,8 +144,15 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 	return o
 }
 
-// question asks the server about a key. A 403 is a refusal of a key that has ended.
-func (s *Source) question(ctx context.Context, o *policy.Outcome, key esper.Secret, ended bool) {
+// question asks the server about a key. A 403 is a refusal of a key that has ended. Other is set if the answer counts in a
+// comparison with that other key. If such a question failed a moment ago, question fails again without asking: callers may
+// begin one turn after the other.
+func (s *Source) question(ctx context.Context, o *policy.Outcome, key, other esper.Secret, ended bool) {
+	last := &s.compared
+	if !other.IsZero() && other == last.other && o.Began.Sub(last.failedAt) < compareAgain {
+		o.Err, s.serverErr = true, last.err
+		return
+	}
 	var err error
 	o.Doc, err = s.ask(ctx, key)
 	o.Forbidden = errors.Is(err, esper.ErrForbidden)
@@ -155,26 +163,9 @@ func (s *Source) question(ctx context.Context, o *policy.Outcome, key esper.Secr
 	} else {
 		s.serverErr = err
 	}
-}
-
-// compare asks the server about another key. If that failed a moment ago, it fails again without a question: callers may
-// begin one turn after the other.
-func (s *Source) compare(ctx context.Context, o *policy.Outcome, key esper.Secret) {
-	if last := s.unanswered; last.key == key && o.Began.Sub(last.at) < compareAgain {
-		o.Err, s.serverErr = true, last.err
-		return
+	if o.Err && !other.IsZero() && ctx.Err() == nil { // what its caller ended says nothing to others
+		last.other, last.failedAt, last.err = other, o.Began, err
 	}
-	s.question(ctx, o, key, true)
-	s.unanswered = failedQuestion{}
-	if o.Err && ctx.Err() == nil { // what its caller ended says nothing to others
-		s.unanswered = failedQuestion{key, o.Began, s.serverErr}
-	}
-}
-
-type failedQuestion struct {
-	key esper.Secret
-	at  time.Time
-	err error
 }
 
 // initialElse reports whether the key of WithInitialToken is another one than d's, and d's did not come from it.
