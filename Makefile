@@ -172,11 +172,12 @@ faults-check: ## the same, but fail if pkg/esper/FAULTS.md is not what is found
 
 # What a target needs root for: network namespaces.
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+AS_MACHINES = $(SUDO) unshare --net
 MACHINES := .build/machines.test
 linger: ## show over a cut network that a kernel sends nothing of a renewal after its end (needs root; half a minute)
 	bash .github/install.sh network
 	cd pkg/faults && $(GO) test -c -tags machines -o $(CURDIR)/$(MACHINES) .
-	cd pkg/faults && $(SUDO) $(CURDIR)/$(MACHINES) -test.v -test.parallel 4 -test.run '^(TestNothingArrivesAfterTheEnd|TestGoodRenewalsOverARealNetwork)$$'
+	cd pkg/faults && $(AS_MACHINES) $(CURDIR)/$(MACHINES) -test.v -test.parallel 4 -test.run '^TestNothingArrivesAfterTheEnd$$'
 
 machines: workspace ## run two esper-key with clocks eleven minutes apart, and kill, stop and cut off one, RENEWALS (20) times (needs root)
 	bash .github/install.sh engines
@@ -184,7 +185,9 @@ machines: workspace ## run two esper-key with clocks eleven minutes apart, and k
 	cd pkg/faults && $(GO) run ./clock $(CURDIR)/.build/clock "$$($(GO) env GOROOT)"
 	cd pkg/cmd/esper-key && CGO_ENABLED=0 $(GO) build -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/esper-key .
 	cd pkg/faults && $(GO) test -c -tags machines -overlay $(CURDIR)/.build/clock/overlay.json -o $(CURDIR)/.build/clocks.test .
-	cd pkg/faults && $(SUDO) env RENEWALS=$(RENEWALS) SEED=$(SEED) ESPER_KEY=$(CURDIR)/.build/esper-key \
+	head -c 8 /dev/zero >.build/clock/skipped
+	cd pkg/faults && $(AS_MACHINES) env RENEWALS=$(RENEWALS) SEED=$(SEED) ESPER_KEY=$(CURDIR)/.build/esper-key \
+		CLOCK_FILE=$(CURDIR)/.build/clock/skipped \
 		$(CURDIR)/.build/clocks.test -test.v -test.timeout 0 -test.run '^TestTwoMachines$$'
 
 POLICY := ./pkg/esper/renew/internal/policy

@@ -207,7 +207,7 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 }
 
 // Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
-// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
+// arrived, and otherwise what has arrived. Package faults has the same with resets, over TCP, at a few of these places.
 func TestRenewToken_CutAtEachByte(t *testing.T) {
 	for _, body := range []string{ // newKey occurs once, as the top-level token
 		`{"id": 571, "old": {"token": "nested"}, "list": [{"token": "listed"}], "note": "\"token\": \"quoted\"", ` +

@@ -9,16 +9,15 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -44,25 +43,32 @@ func newLab(t *testing.T, random *rand.Rand) *lab {
 	shown, _ := certificate(t, host, time.Now().Add(200*365*24*time.Hour))
 	ca := filepath.Join(folder, "ca.pem")
 	must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown.Certificate[0]}), 0o600))
-	front := listenAt(t, road)
+	front := listen(t, road)
 	secured := tls.NewListener(front, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{shown}})
 	accept := func(ctx context.Context, _ net.Conn) context.Context {
 		return context.WithValue(ctx, accepted{}, time.Now())
 	}
+	base, err := url.Parse(l.server.URL)
+	must(err)
+	l.proxy = &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: base.Host}) },
+		Transport: &http.Transport{DisableKeepAlives: true},
+		ModifyResponse: func(resp *http.Response) error {
+			if from, ok := resp.Request.Context().Value(renewing{}).(*keeper); ok {
+				l.happened(atAct, from)
+			}
+			return nil
+		},
+	}
 	web := &http.Server{ReadHeaderTimeout: time.Hour, Handler: l, ConnContext: accept}
 	go func() { _ = web.Serve(secured) }()
 
-	base, err := url.Parse(l.server.URL)
-	must(err)
-	base.Scheme, base.Host = "https", front.Addr().String()
 	l.env = []string{
-		"SSL_CERT_FILE=" + ca, clockEnv + "=" + os.Getenv(clockEnv), "ESPER_ENVIRONMENT=" + base.String(),
+		"SSL_CERT_FILE=" + ca, clockEnv + "=" + os.Getenv(clockEnv),
+		"ESPER_ENVIRONMENT=https://" + front.Addr().String() + base.Path,
 		"ESPER_KEY_STORE=postgres://esper@" + road + ":5432/postgres?sslmode=disable",
 	}
-	startPostgres(t)
-	if _, err := l.psql(sqlstore.Schema(sqlstore.PostgreSQL)); err != nil {
-		t.Fatal(err)
-	}
+	l.startPostgres()
 	for i, ahead := range []time.Duration{0, 11 * time.Minute} {
 		name := string(rune('A' + i))
 		l.hosts[i] = &keeper{
@@ -100,47 +106,39 @@ func (l *lab) start(h *keeper) {
 	must(h.run.Start())
 }
 
-// startPostgres starts a PostgreSQL server at the road.
-func startPostgres(t *testing.T) {
-	t.Helper()
+// startPostgres starts a PostgreSQL server at the road, with the store's table. PostgreSQL does not run as root.
+func (l *lab) startPostgres() {
+	l.t.Helper()
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if len(programs) == 0 {
-		t.Fatal("PostgreSQL is not installed")
+		l.t.Fatal("PostgreSQL is not installed")
 	}
-	bin := programs[len(programs)-1]
-	account, err := user.Lookup("postgres") // PostgreSQL does not run as root
-	must(err)
-	uid, uidErr := strconv.Atoi(account.Uid)
-	gid, gidErr := strconv.Atoi(account.Gid)
 	folder, err := os.MkdirTemp("", "faults-postgres-") //nolint:usetesting // below TempDir, only this user may read
-	must(uidErr, gidErr, err, os.Chown(folder, uid, gid))
-	as := &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)},
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	data := filepath.Join(folder, "data")
-	initdb := exec.Command(bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions", "--no-sync")
-	initdb.Dir, initdb.SysProcAttr = folder, as
-	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v: %s", err, out)
-	}
-	must(os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte("host all all 10.77.0.0/24 trust\n"), 0o600))
-	server := exec.Command(bin+"/postgres", "-D", data, "-c", "listen_addresses="+road,
-		"-c", "unix_socket_directories="+folder)
-	server.Dir, server.SysProcAttr = folder, as
+	must(err, exec.Command("chown", "postgres", folder).Run())
+	const script = `set -e
+		cd "$1"
+		"$2"/initdb -D data -U esper --auth=trust --no-instructions --no-sync
+		echo 'host all all 10.77.0.0/24 trust' >data/pg_hba.conf
+		exec "$2"/postgres -D data -c listen_addresses="$3" -c unix_socket_directories="$1"`
+	var said bytes.Buffer
+	server := exec.Command("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL",
+		"sh", "-c", script, "sh", folder, programs[len(programs)-1], road)
+	server.Stdout, server.Stderr = &said, &said
 	must(server.Start())
-	t.Cleanup(func() {
+	l.t.Cleanup(func() {
 		_ = server.Process.Signal(syscall.SIGINT)
 		_ = server.Wait()
 		_ = os.RemoveAll(folder)
 	})
 	for over := time.Now().Add(time.Minute); ; <-time.After(100 * time.Millisecond) {
-		out, err := exec.Command(bin+"/pg_isready", "-h", road).CombinedOutput()
+		out, err := l.psql(sqlstore.Schema(sqlstore.PostgreSQL))
 		if err == nil {
 			return
 		}
 		if time.Now().After(over) {
-			t.Fatalf("PostgreSQL is not ready: %v: %s", err, out)
+			_ = server.Process.Kill()
+			_ = server.Wait()
+			l.t.Fatalf("PostgreSQL is not ready: %v: %s: %s", err, out, said.String())
 		}
 	}
 }
@@ -185,18 +183,18 @@ func (l *lab) isLost() bool {
 // accepted is the key of a request's context for the time at which its connection was accepted.
 type accepted struct{}
 
+// renewing is the key of a request's context for the machine that sent it, if it is a renewal.
+type renewing struct{}
+
 // ServeHTTP passes a request on to the server, which acts even if the client has gone.
 func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var from *keeper
-	for _, h := range l.hosts {
-		if address, _, _ := net.SplitHostPort(r.RemoteAddr); address == h.address() {
-			from = h
-		}
-	}
-	renewal := r.Method == http.MethodPost
-	if renewal {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	if r.Method == http.MethodPost {
+		address, _, _ := net.SplitHostPort(r.RemoteAddr)
+		from := l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
 		l.mu.Lock()
-		since, _ := r.Context().Value(accepted{}).(time.Time)
+		since, _ := ctx.Value(accepted{}).(time.Time)
 		l.posts = append(l.posts, post{from, r.URL.Query().Get("access_token"), time.Now(), since})
 		acts := l.fault.acts
 		l.mu.Unlock()
@@ -204,25 +202,11 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for range acts {
 			_ = syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) // by the kernel's clock
 		}
+		ctx = context.WithValue(ctx, renewing{}, from)
+		defer func() {
+			_ = http.NewResponseController(w).Flush()
+			go l.happened(atAnswer, from)
+		}()
 	}
-	body, err := io.ReadAll(r.Body)
-	must(err)
-	on := r.Clone(context.WithoutCancel(r.Context()))
-	on.RequestURI, on.URL.Scheme, on.URL.Host = "", "http", strings.Split(l.server.URL, "/")[2]
-	on.Body = io.NopCloser(bytes.NewReader(body))
-	resp, err := new(http.Transport).RoundTrip(on)
-	must(err)
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	must(err)
-	if renewal {
-		l.happened(atAct, from)
-	}
-	maps.Copy(w.Header(), resp.Header)
-	w.WriteHeader(resp.StatusCode)
-	_, _ = w.Write(answer)
-	if renewal {
-		_ = http.NewResponseController(w).Flush()
-		go l.happened(atAnswer, from)
-	}
+	l.proxy.ServeHTTP(w, r.WithContext(ctx))
 }

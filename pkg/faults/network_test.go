@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,90 +13,117 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
+	"syscall"
 	"testing"
 	"time"
 )
 
-const (
-	broken    = "connection broken"
-	hidden    = "“HTTP/1.x transport connection broken”" // what follows in the text of net/http depends on the answer
-	timedOut  = "DeadlineExceeded"
-	unknown   = "OutcomeUnknown, "
-	notDone   = "OutcomeNotRenewed, "
-	unread    = "OutcomeUnreadable, "
-	succeeded = "success"
-)
-
-func networkFaults() []fault {
-	return []fault{
-		{"connection refused", ample, refused, want{"connection refused", 0}, want{notDone + "connection refused", 0}},
-		{"no answer to a dial (full backlog)", short, fullBacklog, want{timedOut, 0}, want{notDone + timedOut, 0}},
-		{"dial slower than the timeout", short, slowDial, want{timedOut, 0}, want{notDone + timedOut, 0}},
-		{"host name not found", ample, noName, want{"net.DNSError", 0}, want{notDone + "net.DNSError", 0}},
-		{"black hole once connected", short, through(upstream("timeout", `{"timeout":0}`)), want{timedOut, 0}, want{unknown + timedOut, 0}},
-		{"no answer", short, scripted(silence), want{timedOut, attempts}, want{unknown + timedOut, 1}},
-		{"reset before the request", ample, through(upstream("reset_peer", `{"timeout":0}`)), want{broken, 0}, want{unknown + broken, 0}},
-		{"close before the request", ample, through(cutAt("upstream", 0)), want{broken, 0}, want{unknown + broken, 0}},
-		{"reset during the request", ample, through(cutAt("upstream", 40), reset("upstream")), want{broken, 0}, want{unknown + broken, 0}},
-		{"close during the request", ample, through(cutAt("upstream", 40)), want{broken, 0}, want{unknown + broken, 0}},
-		{"reset after the request", ample, through(downstream("reset_peer", `{"timeout":0}`)), want{broken, attempts}, want{unknown + broken, 1}},
-		{"close after the request", ample, through(cutAt("downstream", 0)), want{broken, attempts}, want{unknown + broken, 1}},
-		{"latency of 10 ms, jitter 10 ms", ample, through(downstream("latency", `{"latency":10,"jitter":10}`)), want{succeeded, 1}, want{succeeded, 1}},
-		{"latency beyond the timeout, with jitter", short, through(downstream("latency", `{"latency":8000,"jitter":2000}`)), want{timedOut, attempts}, want{unknown + timedOut, 1}},
-		{"1 kB/s, within the timeout", ample, through(downstream("bandwidth", `{"rate":1}`)), want{succeeded, 1}, want{succeeded, 1}},
-		{"answer in pieces of a few bytes", ample, through(downstream("slicer", `{"average_size":3,"size_variation":2,"delay":10}`)), want{succeeded, 1}, want{succeeded, 1}},
-		{"slow close", short, through(downstream("slow_close", `{"delay":8000}`)), want{succeeded, 1}, want{succeeded, 1}},
-	}
-}
-
-func tlsFaults() []fault {
-	return []fault{
-		{"TLS: closed in the handshake", ample, throughTLS(sameCA, cutAt("downstream", 10)), want{broken, 0}, want{notDone + broken, 0}},
-		{"TLS: reset in the handshake", ample, throughTLS(sameCA, cutAt("downstream", 10), reset("downstream")), want{broken, 0}, want{notDone + broken, 0}},
-		{"TLS: handshake without an end", short, throughTLS(sameCA, downstream("timeout", `{"timeout":0}`)), want{timedOut, 0}, want{notDone + timedOut, 0}},
-		{"TLS: the server speaks something else", ample, noTLS, want{"tls.RecordHeaderError", 0}, want{notDone + "tls.RecordHeaderError", 0}},
-		{"TLS: certificate of an unknown authority", ample, throughTLS(otherCA), want{"tls.CertificateVerificationError", 0}, want{notDone + "tls.CertificateVerificationError", 0}},
-		{"TLS: certificate for another name", ample, throughTLS(otherName), want{"tls.CertificateVerificationError", 0}, want{notDone + "tls.CertificateVerificationError", 0}},
-		{"TLS: certificate expired", ample, throughTLS(expired), want{"tls.CertificateVerificationError", 0}, want{notDone + "tls.CertificateVerificationError", 0}},
-	}
-}
-
-func refused(t *testing.T) *stage {
-	t.Helper()
-	l := listen(t)
+func refused(s *stage) {
+	l := listen(s.t, "127.0.0.1")
 	_ = l.Close()
-	return new(stage).lead(newFake(t, nil), to(l.Addr().String()))
+	s.dial = to(l.Addr().String())
 }
 
-// silence acts on the request, and sends nothing until the client closes the connection.
-func silence(s *script, w io.Writer, r *http.Request, _ int) bool {
-	s.body(r.Method)
-	if conn, ok := w.(net.Conn); ok {
-		_, _ = io.Copy(io.Discard, conn)
-	}
-	return false
-}
-
-func slowDial(t *testing.T) *stage {
-	t.Helper()
-	return new(stage).lead(newFake(t, nil), func(ctx context.Context) (net.Conn, error) {
+// unanswered is a dial to which no answer comes.
+func unanswered(s *stage) {
+	waiting := &net.Dialer{ControlContext: func(ctx context.Context, _, _ string, _ syscall.RawConn) error {
 		<-ctx.Done()
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
-	})
+		return ctx.Err()
+	}}
+	s.dial = func(ctx context.Context) (net.Conn, error) { return waiting.DialContext(ctx, "tcp", s.address) }
 }
 
-// noName is a stage in which the client looks up a name and cannot reach a DNS server.
-func noName(t *testing.T) *stage {
-	t.Helper()
-	s := newFake(t, nil)
+// noName is a name that the client looks up, while it cannot reach a DNS server.
+func noName(s *stage) {
 	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no DNS server in this test")
 	}}
-	st := new(stage).lead(s, func(ctx context.Context) (net.Conn, error) {
+	s.dial = func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{Resolver: resolver}).DialContext(ctx, "tcp", "esper.invalid:80")
+	}
+	s.base = "http://esper.invalid/api"
+}
+
+// end ends a connection with FIN, or with RST.
+func end(conn net.Conn, reset bool) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if reset {
+		_ = tcp.SetLinger(0)
+	} else if tcp.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, tcp) // a Close sends RST if something is unread
+	}
+	_ = tcp.Close()
+}
+
+// saying sends text on each connection, and nothing more. It reads whatever comes.
+func saying(text string) func(s *stage) {
+	return func(s *stage) {
+		s.meet = func(conn net.Conn) net.Conn {
+			_, _ = io.WriteString(conn, text)
+			_, _ = io.Copy(io.Discard, conn)
+			return nil
+		}
+	}
+}
+
+// inRequest ends each connection when a part of a request has arrived.
+func inRequest(reset bool) func(s *stage) {
+	return func(s *stage) {
+		s.meet = func(conn net.Conn) net.Conn {
+			_, _ = io.CopyN(io.Discard, conn, 40)
+			end(conn, reset)
+			return nil
+		}
+	}
+}
+
+// afterBytes ends each connection when the server has sent so many bytes, the next of which it would send now.
+func afterBytes(sent int, reset bool) func(s *stage) {
+	return func(s *stage) {
+		s.meet = func(conn net.Conn) net.Conn { return &cutConn{conn, sent, reset} }
+	}
+}
+
+type cutConn struct {
+	net.Conn
+	left  int
+	reset bool
+}
+
+func (c *cutConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b[:min(len(b), c.left)])
+	if c.left -= n; c.left == 0 {
+		end(c.Conn, c.reset)
+		return n, net.ErrClosed
+	}
+	return n, err
+}
+
+// slowly lets the server send size bytes at a time, with a pause before each.
+func slowly(size int, pause time.Duration, a answer) func(s *stage) {
+	return answers(func(s *stage, conn net.Conn, r *http.Request) bool {
+		return a(s, &slowConn{conn, size, pause}, r)
 	})
-	st.base = "http://esper.invalid/api"
-	return st
+}
+
+type slowConn struct {
+	net.Conn
+	size  int
+	pause time.Duration
+}
+
+func (c *slowConn) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		<-time.After(c.pause)
+		var wrote int
+		wrote, err = c.Conn.Write(b[n:min(len(b), n+c.size)])
+		n += wrote
+	}
+	return n, err
 }
 
 // certificate makes a self-signed certificate, and a pool that holds it.
@@ -122,67 +150,71 @@ func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-// identity returns the certificate that the server shows, and the authorities that the client trusts.
-type identity func(t *testing.T, name string) (shown tls.Certificate, trusted *x509.CertPool)
-
-const host = "esper.test"
-
-func sameCA(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	return certificate(t, name, time.Now().Add(24*time.Hour))
-}
-
-func otherCA(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	shown, _ := sameCA(t, name)
-	_, trusted := sameCA(t, name)
-	return shown, trusted
-}
-
-func otherName(t *testing.T, _ string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	return sameCA(t, "other.test")
-}
-
-func expired(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	return certificate(t, name, time.Now().Add(-time.Hour))
-}
-
-// throughTLS is a stage with TLS and with toxics between client and server. The server shows the
-// certificate of id. After the fault it shows a certificate that the client trusts.
-func throughTLS(id identity, toxics ...toxic) func(t *testing.T) *stage {
-	return func(t *testing.T) *stage {
-		t.Helper()
-		st := new(stage)
-		bad, pool := id(t, host)
-		good, _ := sameCA(t, host)
-		pool.AddCert(good.Leaf)
-		config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if st.sound.Load() {
+// overTLS is a server whose certificate has a name and an end, and is known to the client, or not. After the fault it
+// has one that the client trusts.
+func overTLS(name string, lives time.Duration, known bool, set func(s *stage)) func(s *stage) {
+	return func(s *stage) {
+		bad, pool := certificate(s.t, name, time.Now().Add(lives))
+		good, trusted := certificate(s.t, host, time.Now().Add(time.Hour))
+		if known {
+			pool.AddCert(good.Leaf)
+			trusted = pool
+		}
+		s.secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if s.sound.Load() {
 				return &good, nil
 			}
 			return &bad, nil
 		}}
-		s := newFake(t, func(l net.Listener) net.Listener { return tls.NewListener(l, config) })
-		address, stop := proxyTo(t, s.Address(), toxics...)
-		t.Cleanup(stop)
-		st.lead(s, to(address))
-		st.base = "https://" + host + "/api"
-		st.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-		return st
+		s.base = "https://" + host + "/api"
+		s.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted}
+		if set != nil {
+			set(s)
+		}
 	}
 }
 
-// noTLS is a stage whose server speaks first and without TLS, as a mail server does.
-func noTLS(t *testing.T) *stage {
-	t.Helper()
-	st := throughTLS(sameCA)(t)
-	l := listen(t)
-	each(t, l, func(conn net.Conn) {
-		_, _ = io.WriteString(conn, "220 ready\r\n")
-		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
+// secured is a fault of a connection with TLS whose certificates are well.
+func secured(set func(s *stage)) func(s *stage) { return overTLS(host, time.Hour, true, set) }
+
+// behindProxy is a server with TLS behind a proxy. The proxy sends answer to CONNECT, and closes the connection.
+func behindProxy(answer string, set func(s *stage)) func(s *stage) {
+	return secured(func(s *stage) {
+		server, proxy := s.address, listen(s.t, "127.0.0.1")
+		s.address = proxy.Addr().String()
+		each(s.t, proxy, func(conn net.Conn) {
+			in := bufio.NewReader(conn)
+			if r, err := http.ReadRequest(in); err != nil || r.Method != http.MethodConnect {
+				return
+			}
+			if !s.sound.Load() {
+				_, _ = io.WriteString(conn, answer)
+				return
+			}
+			tunnel(s.t, conn, in, server)
+		})
+		s.transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test"})
+		if set != nil {
+			set(s)
+		}
 	})
-	st.dial = to(l.Addr().String())
-	return st
+}
+
+func tunnel(t *testing.T, client net.Conn, in io.Reader, address string) {
+	t.Helper()
+	server, err := to(address)(t.Context())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
+	done := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+		close(done)
+	}()
+	_, _ = io.Copy(server, in)
+	_ = server.Close()
+	<-done
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +58,8 @@ type lab struct {
 	random *rand.Rand
 	clock  *atomic.Int64 // nanoseconds that were put forward
 	server *espertest.Server
-	env    []string // of esper-key
+	proxy  *httputil.ReverseProxy // to the server
+	env    []string               // of esper-key
 	hosts  [2]*keeper
 
 	befell               map[string]int
@@ -217,9 +219,7 @@ func (l *lab) adopt(n int) {
 	if err != nil {
 		l.t.Fatalf("round %d: adopt: %v: %s", n, err, out)
 	}
-	if l.hosts[0].run != nil {
-		l.until(n, "the adopted key everywhere", func() bool { return l.everywhere(l.server.Token()) && !l.isLost() })
-	}
+	l.until(n, "the adopted key everywhere", func() bool { return l.everywhere(l.server.Token()) && !l.isLost() })
 }
 
 // step lets the processes work, and puts the clocks forward by less than Margin of an attempt.
