@@ -93,19 +93,15 @@ func TestCloseEndsRun(t *testing.T) {
 		if err := source.Close(); err != nil {
 			t.Errorf("a second Close: %v", err)
 		}
-		_, tokenErr := source.Token()
-		_, rejectErr := source.Reject(ctx, tokenOf(source.now.Load().state))
 		_, sendErr := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil))
-		for name, err := range map[string]error{
-			"Token": tokenErr, "Reject": rejectErr, "Transport": sendErr, "Check": source.Check(ctx), "Renew": source.Renew(ctx),
-			"RenewIfDue": source.RenewIfDue(ctx), "Adopt": source.Adopt(ctx, key("x")),
-		} {
-			if !errors.Is(err, ErrClosed) {
+		if !errors.Is(sendErr, ErrClosed) {
+			t.Errorf("Transport after Close: %v, want ErrClosed", sendErr)
+		}
+		for name, call := range calls {
+			err := call(ctx, source)
+			if closed := errors.Is(err, ErrClosed); name == "Run" && err != nil || closed != (name != "Run" && name != "Open") {
 				t.Errorf("%s after Close: %v, want ErrClosed", name, err)
 			}
-		}
-		if err := source.Run(ctx); err != nil {
-			t.Errorf("Run after Close: %v", err)
 		}
 	})
 }

@@ -198,6 +198,7 @@ func TestOpen(t *testing.T) {
 		network, once := instead(t, server), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
 		client := func(s *settings) { network(s); once(s) }
 		first := WithInitialToken(esper.NewSecret(stubFirst))
+		endpoint := func(s *settings) { s.tokens = false }
 		for _, test := range []struct {
 			name    string
 			env     string
@@ -212,7 +213,7 @@ func TestOpen(t *testing.T) {
 			{name: "no key to follow", env: "foo", store: Memory(), opts: []Option{ReadOnly()}, want: ErrNoKey, text: "is empty"},
 			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
 			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = all(resets) }, want: io.EOF},
-			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() {
+			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first, endpoint}, prepare: func() {
 				server.info = func(string, time.Time, time.Time) string {
 					return `{"id": "570", "developer_app": null, "enterprise": "` + stubEnterprise + `"}`
 				}
@@ -220,6 +221,8 @@ func TestOpen(t *testing.T) {
 			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},
 			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
 			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},
+			{name: "lifetime alone", env: "foo", store: Memory(), opts: []Option{WithLifetime(time.Hour), endpoint}, want: esper.ErrInvalidArgument, text: "WithLifetime"},
+			{name: "a short lifetime", env: "foo", store: Memory(), opts: []Option{WithLifetime(time.Second), WithPersonalAccessTokens()}, want: esper.ErrInvalidArgument, text: "WithLifetime"},
 			{name: "client option", env: "foo", store: Memory(), opts: []Option{WithClientOptions(esper.WithTimeout(-1)), nil}, want: esper.ErrInvalidArgument},
 			{name: "save fails", env: "foo", store: &faulty{Store: Memory(), save: unwritable}, opts: []Option{first}, want: errDisk},
 			{name: "load fails", env: "foo", store: &faulty{Store: Memory(), load: unreadable}, opts: []Option{first}, want: errDisk},
@@ -228,9 +231,6 @@ func TestOpen(t *testing.T) {
 			server.revoke(stubFirst)
 			if test.prepare != nil {
 				test.prepare()
-			}
-			if viaTokens && test.name == "no developer app" { // a renewal through a personal access token does not need one
-				test.opts = append(test.opts, func(s *settings) { s.tokens = false })
 			}
 			source, err := Open(t.Context(), test.env, test.store, append([]Option{client}, test.opts...)...)
 			if err == nil || source != nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), stubFirst) {

@@ -1,7 +1,6 @@
 package renew_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,18 +19,11 @@ const (
 	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the id of the fake server's first token
 )
 
+// openVia opens a source that renews through personal access tokens.
 func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
 	t.Helper()
-	opts = append([]renew.Option{
-		renew.WithInitialToken(esper.NewSecret(server.Token())), renew.WithPersonalAccessTokens(),
-		renew.WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})),
-	}, opts...)
-	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = source.Close() })
-	return source
+	once := renew.WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+	return openAt(t, server, append(opts, renew.WithPersonalAccessTokens(), once)...)
 }
 
 // puts returns the ids of the tokens that PUT requests have renewed at server.
@@ -158,60 +150,38 @@ func TestFindsToken(t *testing.T) {
 	}
 }
 
-// TestExpiryOfNewKeys checks the expiry_at that renewals ask for, in every unit.
-func TestExpiryOfNewKeys(t *testing.T) {
-	const lifetime = 30 * 24 * time.Hour
+// A new key lives as long as the one before it, or as WithLifetime says. One that never ends is followed by such a one.
+func TestLifetimeOfNewKeys(t *testing.T) {
+	const month = 30 * 24 * time.Hour
 	for name, test := range map[string]struct {
-		unit time.Duration // 0: never
-		opts []renew.Option
-		want time.Duration // 0: never; -1: the renewal is refused
+		never bool
+		opts  []renew.Option
+		want  time.Duration // 0: the renewal is refused
 	}{
-		"seconds":             {time.Second, nil, lifetime},
-		"milliseconds":        {time.Millisecond, nil, lifetime},
-		"microseconds":        {time.Microsecond, nil, lifetime},
-		"nanoseconds":         {time.Nanosecond, nil, lifetime},
-		"another lifetime":    {time.Millisecond, []renew.Option{renew.WithLifetime(time.Hour)}, time.Hour},
-		"never":               {0, nil, 0},
-		"never, and lifetime": {0, []renew.Option{renew.WithLifetime(time.Hour)}, -1},
+		"as before":               {false, nil, month},
+		"another lifetime":        {false, []renew.Option{renew.WithLifetime(time.Hour)}, time.Hour},
+		"never":                   {true, nil, 100 * 365 * 24 * time.Hour},
+		"never, and WithLifetime": {true, []renew.Option{renew.WithLifetime(time.Hour)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var wanted []int64
-			server := newTokensServer(t, lifetime, test.unit, func(expiry int64) { wanted = append(wanted, expiry) })
-			source, err := renew.Open(t.Context(), server.URL, renew.Memory(),
-				append(test.opts, renew.WithInitialToken(esper.NewSecret("tokens-made-up-key-0")), renew.WithPersonalAccessTokens())...)
-			if err != nil {
-				t.Fatal(err)
+			server := espertest.NewServer(t, espertest.WithLifetime(month))
+			if test.never {
+				ids := `"enterprise": "` + server.EnterpriseID + `", "developer_app": "` + server.DeveloperAppID + `"`
+				server.FailOperation("getTokenInfo", -1, espertest.Fault{Body: `{"id": 570, "expires_on": null, ` + ids + `}`})
+				server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{
+					Body: `{"count": 1, "personal_access_tokens": [{"id": "` + ownID + `", "legacy_token_id": 570, "expiry_at": -1}]}`,
+				})
 			}
-			t.Cleanup(func() { _ = source.Close() })
-			err = source.Renew(t.Context())
-			if test.want < 0 {
-				if err == nil || !strings.Contains(err.Error(), "WithLifetime") || len(wanted) != 0 {
-					t.Errorf("%v, asked for %d", err, wanted)
+			source := openVia(t, server, test.opts...)
+			err := source.Renew(t.Context())
+			if test.want == 0 {
+				if err == nil || !strings.Contains(err.Error(), "WithLifetime") || len(puts(server)) != 0 {
+					t.Errorf("%v, %d renewals", err, len(puts(server)))
 				}
 				return
 			}
-			if err != nil || len(wanted) != 1 {
-				t.Fatalf("%v, asked for %d", err, wanted)
-			}
-			end := source.Status().ExpiresAt
-			if test.unit == 0 {
-				if wanted[0] != -1 || end.Year() < 2100 {
-					t.Errorf("asked for %d, ends %v", wanted[0], end)
-				}
-				return
-			}
-			at := time.Unix(0, 0).Add(time.Duration(wanted[0]) * test.unit)
-			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Second || end.Sub(at).Abs() > time.Second {
-				t.Errorf("asked for %v from now, want %v; ends %v", left, test.want, end)
-			}
-			for range 20 { // repeated renewals do not change the lifetime
-				if err := source.Renew(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			at = time.Unix(0, 0).Add(time.Duration(wanted[20]) * test.unit)
-			if left := time.Until(at); left < test.want-time.Minute || left > test.want+time.Minute {
-				t.Errorf("after 20 more renewals the key lives for %v, want %v", left, test.want)
+			if left := time.Until(source.Status().ExpiresAt); err != nil || left < test.want-time.Minute || !test.never && left > test.want+2*time.Second {
+				t.Errorf("the new key lives for %v, want %v: %v", left, test.want, err)
 			}
 		})
 	}
@@ -237,19 +207,6 @@ func TestLostPutIsNotRepeated(t *testing.T) {
 		_ = source.RenewIfDue(t.Context())
 		if n := len(puts(server)); n != 1 {
 			t.Errorf("%s: %d renewals, want 1", name, n)
-		}
-	}
-}
-
-func TestLifetimeNeedsTokens(t *testing.T) {
-	for _, opts := range [][]renew.Option{
-		{renew.WithLifetime(time.Hour)},
-		{renew.WithLifetime(time.Second), renew.WithPersonalAccessTokens()},
-		{renew.WithLifetime(-time.Hour), renew.WithPersonalAccessTokens()},
-	} {
-		_, err := renew.Open(context.Background(), "foo", renew.Memory(), opts...)
-		if !errors.Is(err, esper.ErrInvalidArgument) || !strings.Contains(err.Error(), "WithLifetime") {
-			t.Errorf("Open: %v, want ErrInvalidArgument about WithLifetime", err)
 		}
 	}
 }
