@@ -174,17 +174,16 @@ func TestSockets(t *testing.T) {
 	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
 		e, server := get(t, name), newServer(t)
 		key := "name=" + newName()
-		escaped, tail := strings.ReplaceAll(e.socket, "/", "%2F"), ""
+		tail := ""
 		if name == "PostgreSQL" {
 			_, port, _ := strings.Cut(e.listens, ":")
-			escaped, tail = escaped+":"+port, "/.s.PGSQL."+port
+			tail = "/.s.PGSQL." + port
 		}
 		for i, url := range []string{
 			serverURL(e, root(e), "", key+"&socket="+e.socket+tail),
 			serverURL(e, root(e), "localhost", key+"&socket="+e.socket+tail),
-			serverURL(e, root(e), escaped, key),
 		} {
-			if printed, code := esperKey(t, server, url, nil, []string{"adopt", "renew", "check"}[i]); code != 0 {
+			if printed, code := esperKey(t, server, url, nil, []string{"adopt", "check"}[i]); code != 0 {
 				t.Errorf("%s: %d, %s", url, code, printed)
 			}
 		}

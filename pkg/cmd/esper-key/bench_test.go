@@ -20,8 +20,7 @@ func BenchmarkToken(b *testing.B) {
 	}
 	server := espertest.NewServer(b)
 	store := fileURL(filepath.Join(b.TempDir(), "store", "key.json"))
-	environment := append(os.Environ(), "GH_TOKEN="+server.Token())
-	environment = append(with(environment, environmentVariable+"="+server.URL, storeVariable+"="+store),
+	environment := append(os.Environ(), "GH_TOKEN="+server.Token(), environmentVariable+"="+server.URL, storeVariable+"="+store,
 		keyVariable+"="+server.Token())
 	run := func(b *testing.B, command ...string) {
 		b.Helper()

@@ -17,68 +17,42 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestThreeCommands adopts a key, renews it and prints it, as an operator does first.
-func TestThreeCommands(t *testing.T) {
-	t.Parallel()
-	o := newOperator(t)
-	o.input(o.server.Token()+"\n", "adopt").wants(0, "The key is stored", "bindya", "ends on", "89 days", "scopes      read write")
-	o.run("renew", "--now").wants(0, "was renewed")
-	if o.posts() != 1 {
-		t.Errorf("%d renewals, want 1", o.posts())
-	}
-	o.token()
-	if key := o.server.Token(); key == espertest.NewServer(t).Token() {
-		t.Errorf("the key was not renewed")
-	}
-}
-
 // TestAdoptReads: adopt reads the key as editors, shells and people write it.
 func TestAdoptReads(t *testing.T) {
 	t.Parallel()
+	o := newOperator(t)
+	file := filepath.Join(o.folder, "key")
 	for name, as := range map[string]func(key string) string{
-		"a line end":            func(key string) string { return key + "\n" },
 		"a line end of Windows": func(key string) string { return key + "\r\n" },
 		"no line end":           func(key string) string { return key },
 		"blanks":                func(key string) string { return "  " + key + " \t\n\n" },
 		"a byte order mark":     func(key string) string { return "\ufeff" + key + "\n" },
-		"UTF-16":                func(key string) string { return utf16(key + "\r\n") },
+		"UTF-16": func(key string) string {
+			return "\xff\xfe" + strings.Join(strings.Split(key+"\r\n", ""), "\x00") + "\x00"
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			o := newOperator(t)
-			o.input(as(o.server.Token()), "adopt").wants(0)
-			o.token()
-			o = newOperator(t)
-			file := filepath.Join(o.folder, "key")
-			write(t, file, as(o.server.Token()))
-			o.run("adopt", "--key-file", file).wants(0)
-			o.token()
-		})
-	}
-	t.Run("the variable, although there is more on standard input", func(t *testing.T) {
-		o := newOperator(t)
-		o.env = []string{keyVariable + "=\ufeff" + o.server.Token() + " \r"}
-		r, w, err := os.Pipe() // which stays open, as in a script's loop
-		must(t, err)
-		_, err = w.WriteString("of somebody else")
-		must(t, err)
-		cmd := o.command("adopt")
-		cmd.Stdin = r
-		o.end(cmd).wants(0, "it came from ESPER_API_KEY")
-		must(t, w.Close())
-		if left, err := io.ReadAll(r); err != nil || string(left) != "of somebody else" {
-			t.Errorf("%q, %v is left of standard input, want all", left, err)
+		o.input(as(o.server.NewKey()), "adopt").wants(0, "The key is stored and in use; it came from standard input")
+		if o.token(); t.Failed() {
+			t.Fatal(name)
 		}
+		write(t, file, as(o.server.NewKey()))
+		o.run("adopt", "--key-file", file).wants(0)
 		o.token()
-		o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
-	})
-}
-
-func utf16(text string) string {
-	out := []byte{0xff, 0xfe}
-	for _, b := range []byte(text) {
-		out = append(out, b, 0)
 	}
-	return string(out)
+	o.env = []string{keyVariable + "=\ufeff" + o.server.NewKey() + " \r"}
+	r, w, err := os.Pipe() // which stays open, as in a script's loop
+	must(t, err)
+	_, err = w.WriteString("of somebody else")
+	must(t, err)
+	cmd := o.command("adopt")
+	cmd.Stdin = r
+	o.end(cmd).wants(0, "it came from ESPER_API_KEY")
+	must(t, w.Close())
+	if left, err := io.ReadAll(r); err != nil || string(left) != "of somebody else" {
+		t.Errorf("%q, %v is left of standard input, want all", left, err)
+	}
+	o.token()
+	o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
 }
 
 func write(t *testing.T, path, text string) {
@@ -102,25 +76,18 @@ func TestAdoptRefuses(t *testing.T) {
 		"nothing":               {"", nil, exitUsage, "standard input is empty"},
 		"blanks":                {" \n", nil, exitUsage, "standard input is empty"},
 		"another tenant's key":  {key, nil, exitPerson, "the key from standard input was not adopted, and nothing was changed"},
-		"a key with its scheme": {"Bearer " + key, nil, exitUsage, "Bearer"},
-		"quotes":                {`"` + key + `"`, nil, exitUsage, "quot"},
 		"a long text":           {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
 		"an argument":           {"", []string{key}, exitUsage, "takes no key as an argument"},
 		"a reference":           {"@Microsoft.KeyVault(SecretUri=https://v)", nil, exitUsage, "not resolved"},
-		"a masked key":          {"***", nil, exitUsage, "hidden the secret"},
-		"another reference":     {"projects/p/secrets/s", nil, exitUsage, "not resolved"},
-		"the console's host":    {key, []string{"--environment", "https://foo.esper.io"}, exitUsage, "https://TENANT-api.esper.cloud/api"},
 		"a file that is gone":   {"", []string{"--key-file", filepath.Join("no", "file")}, exitFailed, "no such file"},
 		"a file that is a key":  {"", []string{"--key-file", key}, exitUsage, "looks like a key"},
 		"a flag that is a key":  {"", []string{"--" + key}, exitUsage, "unknown flag"},
 		"a key and an argument": {key, []string{"now"}, exitUsage, "argument"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := o.input(test.input, append([]string{"adopt"}, test.args...)...).wants(test.code, test.text).silent()
-			if strings.Contains(r.stderr, key) {
-				t.Errorf("the key is printed: %s", r.stderr)
-			}
-		})
+		r := o.input(test.input, append([]string{"adopt"}, test.args...)...).wants(test.code, test.text).silent()
+		if strings.Contains(r.stderr, key) {
+			t.Errorf("%s: the key is printed: %s", name, r.stderr)
+		}
 	}
 	for _, argument := range []string{key, "postgres://u:" + key + "@host/db"} {
 		if r := o.run(argument).wants(exitUsage, "is no command"); strings.Contains(r.stderr, key[:5]) {
@@ -130,7 +97,7 @@ func TestAdoptRefuses(t *testing.T) {
 	o.run("adpot").wants(exitUsage, `"adpot" is no command`)
 	o.server.Close()
 	o.input(key, "adopt").wants(exitFailed, "refused")
-	if _, err := os.Stat(o.path()); err == nil {
+	if exists(o.path()) {
 		t.Error("adopt stored a key that it refused")
 	}
 }
@@ -165,12 +132,8 @@ func TestAdoptAgain(t *testing.T) {
 func TestShow(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	before, err := os.ReadFile(o.path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in")
-	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Body: strings.ReplaceAll(o.info(), "bindya", `\u001b[31mbindya`)})
+	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in", "scopes      read write", "in 89 days")
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Body: `{"id":1,"user":"\u001b[31mbindya","enterprise":"e"}`})
 	if r := o.run("show").wants(0, "bindya"); strings.Contains(r.stdout, "\x1b") {
 		t.Errorf("show makes the terminal obey: %q", r.stdout)
 	}
@@ -181,9 +144,9 @@ func TestShow(t *testing.T) {
 		}
 	}
 	o.due(day) // even then, show writes and renews nothing
-	changed, _ := os.ReadFile(o.path())
+	before := read(o.path())
 	o.run("show").wants(0)
-	if after, _ := os.ReadFile(o.path()); string(after) != string(changed) || string(after) == string(before) || o.posts() != 0 {
+	if read(o.path()) != before || o.posts() != 0 {
 		t.Error("show changed the file, or renewed the key")
 	}
 	o.server.Revoke()
@@ -216,18 +179,6 @@ func TestTokenOffline(t *testing.T) {
 	o.edit(func(d map[string]any) { delete(d, "attempt") })
 	o.due(-time.Minute)
 	o.run("token").wants(exitFailed, "expired").silent()
-}
-
-// TestTokenRenews: token waits for the renewal, even if the server is slow.
-func TestTokenRenews(t *testing.T) {
-	t.Parallel()
-	o := adopted(t)
-	first := o.server.Token()
-	o.due(day)
-	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
-	if key := o.token(); key == first {
-		t.Error("the old key was printed")
-	}
 }
 
 // TestExecAsksFirst: if the store says that Esper refused the key, exec asks Esper first, and hands out no key that it
@@ -284,34 +235,14 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	n := len(o.server.Requests())
-	for _, args := range [][]string{
-		{"nonsense"},
-		{"token", "--nonsense"},
-		{"token", "more"},
-		{"show", "-o", "yaml"},
-		{"token", "--store", "key.json"},
-		{"token", "--store", "file:key.json"},
-		{"token", "--store", "redis://x"},
-		{"token", "--environment", "foo-api"},
-		{"token", "--store", "file:///$HOME/key.json"},
-		{"token", "--store", "'" + o.store + "'"},
-		{"token", "--store", o.store + "?mode=0777"},
-		{"token", "--store", o.store + "?more=1"},
-		{"token", "--store", o.store + "#1"},
-		{"token", "--environment", ""},
-		{"token", "--store", ""},
-		{"renew", "--now=perhaps"},
-		{"run", "--log-format", "xml"},
-		{"run", "--listen", "9464"},
-		{"run", "--write-token", o.folder},
-		{"run", "--write-token-mode", "rw"},
-		{"run", "--write-token", "token", "--write-token-mode", "0666"},
-		{"run", "--write-token", "token", "--write-token-mode", "0644"},
-		{"help", "nosuch"},
-		{"help", "show", "nosuch"},
-		{"run", "--on-renew", "no program"},
+	for _, line := range []string{
+		"nonsense", "help nosuch", "help show nosuch", "token --nonsense", "token more", "show -o yaml", "renew --now=perhaps",
+		"token --environment=", "token --environment foo-api", "token --store=", "token --store key.json", "token --store file:///$HOME/key.json",
+		"token --store '" + o.store + "'", "token --store " + o.store + "?mode=0777", "run --log-format xml", "run --listen 9464",
+		"run --write-token " + o.folder, "run --write-token-mode rw", "run --write-token token --write-token-mode 0666",
+		"run --write-token token --write-token-mode 0644", "run --on-renew no-such-program",
 	} {
-		o.run(args...).wants(exitUsage).silent()
+		o.run(strings.Fields(line)...).wants(exitUsage).silent()
 	}
 	o.run("token", "--store", o.store+" \n", "--environment", o.server.URL+"\r").wants(0)
 	o.env = []string{environmentVariable + "=\ufeff" + o.server.URL + " \r", viaVariable + "=renew-token\r", storeVariable + "=\t" + o.store}
@@ -325,10 +256,7 @@ func TestUsage(t *testing.T) {
 	if len(o.server.Requests()) != n {
 		t.Error("a request was sent")
 	}
-	o.run("version").wants(0, "esper-key")
-	if v := o.run("version", "-o", "json").decode(); v["go"] == nil {
-		t.Errorf("%v, want the version of Go", v)
-	}
+	o.run("--version").wants(0, "esper-key version ")
 }
 
 // TestCheck brings about each state that a monitoring plugin reports.
@@ -347,7 +275,7 @@ func TestCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.run("check", "-o", "json").wants(stateOK).stdout), &c); err != nil || c.State != "OK" || c.Seconds < 7_000_000 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	before, _ := os.ReadFile(o.path())
+	before := read(o.path())
 	o.server.Fail(1, espertest.Fault{Status: 403})
 	o.run("check").wants(stateCritical, "403")
 	o.server.Fail(10, espertest.Fault{Delay: time.Minute})
@@ -355,8 +283,8 @@ func TestCheck(t *testing.T) {
 	o.server.Close()
 	o.run("check", "-t", "3s").wants(stateUnknown, "cannot be checked")
 	o.run("check", "-t", "3s", "-w", "91d").wants(stateWarning, "cannot be checked", "refused")
-	if after, _ := os.ReadFile(o.path()); len(before) == 0 || string(after) != string(before) {
-		t.Error("check changed the store, or there is no file")
+	if read(o.path()) != before {
+		t.Error("check changed the store")
 	}
 	o.due(-time.Second)
 	o.run("check", "-t", "3s").wants(stateCritical, "ended on", "cannot be checked")

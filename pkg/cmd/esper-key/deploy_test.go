@@ -44,7 +44,8 @@ func (o *operator) shell(args ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(o.t.Context(), args[0], args[1:]...)
 	cmd.Dir = o.folder
-	cmd.Env = append(with(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL), o.env...)
+	cmd.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL)
+	cmd.Env = append(cmd.Env, o.env...)
 	return cmd
 }
 
@@ -205,8 +206,7 @@ func TestDeployAlerts(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	must(t, err, string(out))
 	o := adopted(t)
-	s := o.start("--listen", ":0")
-	_, metrics := s.get("/metrics")
+	metrics := o.start().get("/metrics")
 	rules := deployed(t, "prometheus", "esper-key.rules.yaml")
 	for _, expr := range regexp.MustCompile(`expr: .*`).FindAllString(rules, -1) {
 		for _, name := range regexp.MustCompile(`esper_key_\w+`).FindAllString(expr, -1) {

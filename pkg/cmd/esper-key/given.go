@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,19 +19,18 @@ import (
 // givenKey reads the key from the named file, from ESPER_API_KEY, or from standard input, which may be the terminal: the
 // first that is given. It says which that was. Standard input is left alone otherwise: in a script it may belong to others.
 func givenKey(c *cobra.Command, file string) (key esper.Secret, from string, err error) {
-	ctx := c.Context()
 	switch {
 	case file != "" && file != "-":
 		from = "the file of --key-file"
-		key, err = keyIn(ctx, file)
+		key, err = keyIn(file)
 	case file == "" && setting(keyVariable) != "":
 		return esper.NewSecret(setting(keyVariable)), keyVariable, nil
 	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
 		from = "the terminal"
-		key, err = askForKey(ctx, c.ErrOrStderr())
+		key, err = askForKey(c.ErrOrStderr())
 	default:
 		from = "standard input"
-		if key, err = unlessStopped(ctx, func() (esper.Secret, error) { return readKey(os.Stdin) }); err != nil {
+		if key, err = readKey(os.Stdin); err != nil {
 			err = fmt.Errorf("standard input: %w", err)
 		}
 	}
@@ -44,7 +42,7 @@ func givenKey(c *cobra.Command, file string) (key esper.Secret, from string, err
 
 // askForKey asks for the key on the terminal, which does not show what is typed. The terminal stops showing it before the
 // question is printed: a person, or a program, may answer at once.
-func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
+func askForKey(to io.Writer) (esper.Secret, error) {
 	const fd = 0
 	before, err := term.MakeRaw(fd)
 	if err != nil {
@@ -54,47 +52,23 @@ func askForKey(ctx context.Context, to io.Writer) (esper.Secret, error) {
 		io.Reader
 		io.Writer
 	}{os.Stdin, to}, "")
-	text, err := unlessStopped(ctx, func() (string, error) {
-		// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
-		text, _ := terminal.ReadPassword("API key (nothing is shown): ")
-		return text, nil
-	})
+	// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
+	text, _ := terminal.ReadPassword("API key (nothing is shown): ")
 	_ = term.Restore(fd, before)
 	_, _ = fmt.Fprintln(to)
-	if text = tidy(text); err == nil && text == "" {
-		err = usage("no key was typed")
+	if text = tidy(text); text == "" {
+		return esper.Secret{}, usage("no key was typed")
 	}
-	return esper.NewSecret(text), err
-}
-
-// unlessStopped returns what read returns, or the error of ctx if that ends first: a terminal or a pipe may never
-// answer. The process ends then, and read with it.
-func unlessStopped[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() { value, err := read(); done <- result{value, err} }()
-	select {
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	case r := <-done:
-		return r.value, r.err
-	}
+	return esper.NewSecret(text), nil
 }
 
 // keyIn reads the key in a file; none from an empty one.
-func keyIn(ctx context.Context, path string) (key esper.Secret, err error) {
-	key, err = unlessStopped(ctx, func() (esper.Secret, error) {
-		f, err := os.Open(path)
-		if err != nil {
-			return esper.Secret{}, err
-		}
+func keyIn(path string) (key esper.Secret, err error) {
+	f, err := os.Open(path)
+	if err == nil {
 		defer func() { _ = f.Close() }()
-		return readKey(f)
-	})
+		key, err = readKey(f)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~"):
 		err = usage("the file of --key-file does not exist, and its name looks like a key; if it is one, make a new key")

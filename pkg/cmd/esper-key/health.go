@@ -101,10 +101,9 @@ func newMetrics(k *keeper) *metrics {
 		Name: "esper_key_delivered", Help: "0 if the file of --write-token does not hold the key in use, or the program of --on-renew has not succeeded for it.",
 	})
 	m.delivered.Set(1)
-	v := versionOf()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esper_key_build_info", Help: "Always 1; the labels have the versions of esper-key and of Go.",
-		ConstLabels: prometheus.Labels{"version": v.Version, "goversion": runtime.Version()},
+		ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
 	})
 	build.Set(1)
 	gauge := func(name, help string, value func(renew.Status) float64) prometheus.Collector {

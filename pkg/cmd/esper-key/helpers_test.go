@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -87,33 +85,14 @@ func (o *operator) command(args ...string) *exec.Cmd {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	const longest = 6 * time.Minute
-	ctx, cancel := context.WithTimeout(context.Background(), longest)
-	o.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(o.t.Context(), program, args...)
 	cmd.Dir = o.folder
-	cmd.Env = append(with(os.Environ(), keyVariable+"=", storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1"), o.env...)
+	cmd.Env = append(os.Environ(), keyVariable+"=", storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1")
+	cmd.Env = append(cmd.Env, o.env...)
 	if o.inside != nil {
 		o.inside(cmd)
 	}
 	return cmd
-}
-
-// with returns the environment with the variables in set at its end. They replace variables of the same name.
-func with(environment []string, set ...string) (out []string) {
-	for _, entry := range environment {
-		name, _, _ := strings.Cut(entry, "=")
-		keep := true
-		for _, s := range set {
-			if other, _, _ := strings.Cut(s, "="); name == other {
-				keep = false
-			}
-		}
-		if keep {
-			out = append(out, entry)
-		}
-	}
-	return append(out, set...)
 }
 
 // run runs a command to its end.
@@ -190,11 +169,17 @@ func (r *result) decode() (fields map[string]any) {
 	return fields
 }
 
-// lookForKeys fails the test if a key, or a name of Go, is in what commands printed.
+// lookForKeys fails the test if a key that the server was sent or has made, or a name of Go, is in what commands printed.
 func (o *operator) lookForKeys() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, key := range o.keys() {
+	keys := []string{o.server.Token()}
+	for _, r := range o.server.Requests() {
+		if key := r.Key.Reveal(); len(key) > len("fake") {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range keys {
 		if form := holds(o.printed.String(), key); form != "" {
 			o.t.Errorf("the key was printed, as %q:\n%s", form, o.printed.String())
 		}
@@ -202,16 +187,6 @@ func (o *operator) lookForKeys() {
 	if name := namesOfGo().FindString(o.printed.String()); name != "" {
 		o.t.Errorf("commands printed %q, a name of Go:\n%s", name, o.printed.String())
 	}
-}
-
-// keys returns the keys that the server was sent, and its newest.
-func (o *operator) keys() (keys []string) {
-	for _, r := range o.server.Requests() {
-		if key := r.Key.Reveal(); len(key) > len("fake") {
-			keys = append(keys, key)
-		}
-	}
-	return append(keys, o.server.Token())
 }
 
 // holds returns the encoding in which a text has a key, or "".
@@ -298,35 +273,12 @@ func (o *operator) token() (key string) {
 // eventually waits until another process has made a condition true. The test fails if that takes too long.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	if !within(is) {
-		t.Fatalf("this did not happen in time: %s", what)
-	}
-}
-
-// within reports whether a condition comes true in time. To renew a key and to save it takes 90 seconds at most, and a
-// process reads the store again after a minute.
-func within(is func() bool) bool {
-	const patience = 150 * time.Second
+	const patience = 150 * time.Second // to renew a key and to save it takes 90 seconds at most; the store is read after a minute
 	for over := time.Now().Add(patience); !is(); <-time.After(20 * time.Millisecond) {
 		if time.Now().After(over) {
-			return false
+			t.Fatalf("this did not happen in time: %s", what)
 		}
 	}
-	return true
-}
-
-// info returns what Esper says about the key.
-func (o *operator) info() string {
-	o.t.Helper()
-	req, err := http.NewRequestWithContext(o.t.Context(), http.MethodGet, o.server.URL+"/v1/token-info/", nil)
-	must(o.t, err)
-	req.Header.Set("Authorization", "Bearer "+o.server.Token())
-	resp, err := http.DefaultClient.Do(req)
-	must(o.t, err)
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	must(o.t, err)
-	return string(body)
 }
 
 // ignore takes the warnings of a store.

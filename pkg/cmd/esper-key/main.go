@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -25,15 +26,14 @@ const (
 )
 
 func main() {
-	a := &app{stderr: os.Stderr}
-	os.Exit(a.execute(context.Background(), os.Args[1:], os.Stdout, endSignals()...))
+	a := &app{stderr: os.Stderr, signals: endSignals()}
+	os.Exit(a.execute(context.Background(), os.Args[1:], os.Stdout))
 }
 
-// execute runs the command and returns its exit code. A signal ends the waits of the command. A renewal that has begun
-// is finished first, even after a second signal.
-func (a *app) execute(ctx context.Context, args []string, stdout io.Writer, signals ...os.Signal) int {
-	ctx, stop := a.untilSignal(ctx, signals...)
-	defer stop()
+// execute runs the command and returns its exit code.
+func (a *app) execute(ctx context.Context, args []string, stdout io.Writer) int {
+	ctx, a.stop = context.WithCancelCause(ctx)
+	defer a.stop(nil)
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -45,7 +45,8 @@ func (a *app) execute(ctx context.Context, args []string, stdout io.Writer, sign
 	code, own := codeOf(err), (*failure)(nil)
 	switch {
 	case !a.began: // Cobra rejected the arguments
-		err = fmt.Errorf("%s; see `%s --help`", withoutKeys(firstLine(err)), command.CommandPath())
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		err = fmt.Errorf("%s; see `%s --help`", withoutKeys(line), command.CommandPath())
 		code = cmp.Or(map[string]int{"check": stateUnknown, "exec": execFailed}[command.Name()], exitUsage)
 	case errors.Is(err, context.Canceled) && signalCode(ctx) != 0:
 		code = signalCode(ctx)

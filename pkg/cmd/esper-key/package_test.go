@@ -44,9 +44,14 @@ func copyFile(t *testing.T, from, to string, mode fs.FileMode) {
 // do runs a program, and returns what it prints on standard output.
 func do(t *testing.T, args ...string) string {
 	t.Helper()
+	return doIn(t, ".", nil, args...)
+}
+
+func doIn(t *testing.T, folder string, env []string, args ...string) string {
+	t.Helper()
 	var stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Stderr = &stderr
+	cmd.Dir, cmd.Env, cmd.Stderr = folder, append(os.Environ(), env...), &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%q: %v: %s%s", args, err, out, &stderr)

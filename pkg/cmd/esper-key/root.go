@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -65,9 +65,10 @@ type app struct {
 
 	clientOptions []esper.Option // a test's
 
-	source atomic.Pointer[renew.Source] // the open one
-	keeper atomic.Pointer[keeper]       // of run
-	stderr io.Writer
+	signals []os.Signal             // those that end the command
+	stop    context.CancelCauseFunc // ends its context
+	keeper  atomic.Pointer[keeper]  // of run
+	stderr  io.Writer
 }
 
 const rootHelp = `Keep an Esper API key renewed, and hand it to programs.
@@ -114,7 +115,7 @@ const rootExample = `  export ESPER_ENVIRONMENT=foo
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "esper-key", Short: "Keep an Esper API key renewed, and hand it to programs", Long: rootHelp, Example: rootExample,
-		Version: versionOf().Version, SilenceErrors: true, SilenceUsage: true, Args: noArguments,
+		Version: version(), SilenceErrors: true, SilenceUsage: true, Args: noArguments,
 		PersistentPreRun: func(*cobra.Command, []string) {
 			a.began, a.environment, a.store, a.via = true, tidy(a.environment), tidy(a.store), tidy(a.via)
 		},
@@ -133,7 +134,7 @@ func (a *app) root() *cobra.Command {
 		flags.Lookup(f.name).DefValue = "" // help does not show what the variable holds, which may be a password
 	}
 	_ = root.RegisterFlagCompletionFunc("via", cobra.FixedCompletions([]string{viaRenewToken, viaToken}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.adopt(), a.show(), a.token(), a.exec(), a.renew(), a.run(), a.check(), a.version())
+	root.AddCommand(a.adopt(), a.show(), a.token(), a.exec(), a.renew(), a.run(), a.check())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments
@@ -203,6 +204,7 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	if a.environment == "" {
 		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
+	a.catchSignals()
 	told := make(map[string]bool)
 	warn := func(text string) {
 		if !told[text] && a.warn != nil {
@@ -236,39 +238,20 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 		closeStore()
 		return nil, nil, err
 	}
-	a.source.Store(source)
 	return source, func() error {
 		defer closeStore()
-		defer a.source.Store(nil)
 		return source.Close()
 	}, nil
 }
 
 // client returns the options of every client for Esper: its User-Agent names this command.
 func (a *app) client() []esper.Option {
-	return append([]esper.Option{esper.WithUserAgent("esper-key/" + versionOf().Version)}, a.clientOptions...)
+	return append([]esper.Option{esper.WithUserAgent("esper-key/" + version())}, a.clientOptions...)
 }
 
-type versionInfo struct {
-	Version  string `json:"version"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
-func versionOf() versionInfo {
-	v := versionInfo{"unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v.Version = info.Main.Version
+		return info.Main.Version
 	}
-	return v
-}
-
-func (a *app) version() *cobra.Command {
-	return a.withOutput(&cobra.Command{
-		Use: "version", Short: "Print the version", Example: "  esper-key version -o json",
-		RunE: func(c *cobra.Command, _ []string) error {
-			v := versionOf()
-			return a.print(c, v, fmt.Sprintf("esper-key %s, %s, %s", v.Version, v.Go, v.Platform))
-		},
-	})
+	return "unknown"
 }

@@ -84,7 +84,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	}
 	var initial esper.Secret
 	if f.keyFile != "" { // it may be empty or gone: after the first start the key is in the store
-		if initial, err = keyIn(ctx, f.keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if initial, err = keyIn(f.keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 		return err
 	}
 	defer stopServer()
-	k.log.Info("esper-key keeps the key renewed", slog.String("version", versionOf().Version), slog.String("store", a.storeName),
+	k.log.Info("esper-key keeps the key renewed", slog.String("version", version()), slog.String("store", a.storeName),
 		slog.Time("expires", source.Status().ExpiresAt))
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	var works sync.WaitGroup

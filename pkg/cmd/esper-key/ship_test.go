@@ -4,7 +4,6 @@ package main
 
 import (
 	"archive/zip"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -63,10 +62,8 @@ func TestShip(t *testing.T) {
 	}
 	s.output(folder, s.env, "bash", script, "licenses", folder)
 	s.output(folder, nil, "bash", script, "sboms", folder)
-	var version versionInfo
-	must(t, json.Unmarshal([]byte(s.output(".", nil, binary, "version", "-o", "json")), &version))
-	if version.Version != release {
-		t.Errorf("the binary says that it is %+v, want version "+release, version)
+	if said := do(t, binary, "--version"); said != "esper-key version "+release {
+		t.Errorf("the binary says that it is %q", said)
 	}
 	var sbom struct{ Components []struct{ Name string } }
 	must(t, json.Unmarshal([]byte(read(binary+".cdx.json")), &sbom))
@@ -110,16 +107,7 @@ func (s *shipped) user(root string) {
 
 func (s *shipped) output(folder string, env []string, args ...string) string {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), args[0], args[1:]...)
-	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), env...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		s.t.Fatalf("%q: %v: %s%s", args, err, out, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return doIn(s.t, folder, env, args...)
 }
 
 // tracked returns a copy of the files of a folder that git does not ignore.

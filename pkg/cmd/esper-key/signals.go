@@ -18,23 +18,23 @@ type stopped struct{ signal os.Signal }
 
 func (s stopped) Error() string { return "stopped by a signal" }
 
-// untilSignal returns a context that ends at the first signal. At each signal a command that may be renewing the key says
-// what it waits for.
-func (a *app) untilSignal(ctx context.Context, signals ...os.Signal) (context.Context, func()) {
-	ctx, end := context.WithCancelCause(ctx)
-	came := make(chan os.Signal, 1)
-	for _, s := range signals { // without any, Notify would catch all
-		signal.Notify(came, s)
+// catchSignals has each signal end the waits of the command. A renewal that has begun is finished first, even after a
+// second signal, and a command that may be renewing the key says so. Until now a signal has ended the process, which may
+// have waited for a key from a terminal or a pipe.
+func (a *app) catchSignals() {
+	if len(a.signals) == 0 { // Notify would catch all
+		return
 	}
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, a.signals...)
 	go func() {
 		for s := range came {
-			end(stopped{s})
-			if a.source.Load() != nil && !a.readOnly {
+			a.stop(stopped{s})
+			if !a.readOnly {
 				a.tell("stopping; a renewal that has begun is finished first, which takes two minutes at most: do not kill esper-key, or the new key may be lost")
 			}
 		}
 	}()
-	return ctx, func() { signal.Stop(came); close(came); end(nil) }
 }
 
 // signalCode returns the exit code of a command that a signal ended, as a shell has it; 0 if none did.

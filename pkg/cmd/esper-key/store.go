@@ -31,10 +31,9 @@ func openStore(address string, readOnly bool, warn func(text string)) (store ren
 	if strings.ContainsAny(address, `"'`) {
 		return nil, nil, usage("the URL of the store holds a quote; remove it, or write it as %%22 or %%27 if it belongs to the URL")
 	}
-	address = socketAsParameter(address)
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, nil, usage("the URL of the store cannot be read; in a password, write characters such as @, / and %% as %%40, %%2F and %%25")
+		return nil, nil, usage("the URL of the store cannot be read; a socket is written as ?socket=/run/postgresql, and in a password @, / and %% as %%40, %%2F and %%25")
 	}
 	openers := map[string]func(*url.URL, url.Values) (renew.Store, func(), error){
 		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "kubernetes": secretStore,
@@ -61,22 +60,19 @@ func take(query url.Values, name string) string {
 	return query.Get(name)
 }
 
-// nothingElse refuses the parameters that were not taken, except the named ones.
+// nothingElse refuses the parameters that were not taken, except the named ones. What is no plain word may be a part of a
+// password, and is not repeated.
 func nothingElse(u *url.URL, query url.Values, except ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.Contains(except, name) {
-			return unknown(u, name)
+		if slices.Contains(except, name) {
+			continue
 		}
+		if !regexp.MustCompile(`^[A-Za-z_-]{1,40}$`).MatchString(name) {
+			name = "whose name is no plain word"
+		}
+		return usage("the store's URL (%s:) has an unknown parameter, %s; `esper-key --help` lists the parameters", u.Scheme, name)
 	}
 	return nil
-}
-
-// unknown refuses a parameter. What is no plain word may be a part of a password, and is not repeated.
-func unknown(u *url.URL, name string) error {
-	if !regexp.MustCompile(`^[A-Za-z_-]{1,40}$`).MatchString(name) {
-		name = "whose name is no plain word"
-	}
-	return usage("the store's URL (%s:) has an unknown parameter, %s; `esper-key --help` lists the parameters", u.Scheme, name)
 }
 
 // filePath returns the path of a file: or sqlite: URL.

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -32,16 +31,6 @@ type onServer struct {
 }
 
 func (s onServer) String() string { return fmt.Sprintf("%s on %s", s.Store, s.address) }
-
-// socketAsParameter moves a socket from the place of the host, postgres://%2Frun%2Fpostgresql/database, to a parameter:
-// package url takes no slash in a host, however it is written.
-func socketAsParameter(address string) string {
-	found := regexp.MustCompile(`(?i)^((?:postgres|postgresql|mysql)://(?:[^/?#]*@)?)(%2F[^/?#:]*)((?::\d+)?(?:/[^?#]*)?)(\?.*)?$`).FindStringSubmatch(address)
-	if found == nil {
-		return address
-	}
-	return found[1] + "localhost" + found[3] + "?socket=" + found[2] + strings.Replace(found[4], "?", "&", 1)
-}
 
 // connector opens connections. Its errors say what to do if the server offers no TLS.
 type connector struct {
@@ -145,19 +134,13 @@ func withoutFiles(u url.URL, query url.Values) string {
 // encoded writes parameters for pgx, for which a + is no blank.
 func encoded(query url.Values) string { return strings.ReplaceAll(query.Encode(), "+", "%20") }
 
-// mysqlParameters are the parameters of the driver that a URL may have. The driver would send any other one to the
-// server as a variable to be set.
-func mysqlParameters() []string {
-	return strings.Fields("allowCleartextPasswords allowNativePasswords allowOldPasswords charset collation compress connectionAttributes " +
-		"loc maxAllowedPacket parseTime readTimeout rejectReadOnly timeout writeTimeout")
-}
-
 func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	row := rowOf(query)
 	socket, err := socketOf(u, query)
 	security, securityErr := takeSecurity(query)
-	if err = errors.Join(err, securityErr); err == nil {
-		err = nothingElse(u, query, mysqlParameters()...)
+	if err = errors.Join(err, securityErr); err == nil { // the driver would have the server set any other parameter as a variable
+		err = nothingElse(u, query, "allowCleartextPasswords", "allowNativePasswords", "allowOldPasswords", "charset", "collation", "compress",
+			"connectionAttributes", "loc", "maxAllowedPacket", "parseTime", "readTimeout", "rejectReadOnly", "timeout", "writeTimeout")
 	}
 	if err != nil {
 		return nil, nil, err
@@ -172,12 +155,9 @@ func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 		config.Passwd = password
 	}
 	host := u.Hostname()
-	config.Net, config.Addr = "tcp", net.JoinHostPort(host, "3306")
-	switch {
-	case socket != "":
+	config.Net, config.Addr = "tcp", net.JoinHostPort(host, cmp.Or(u.Port(), "3306"))
+	if socket != "" {
 		config.Net, config.Addr = "unix", socket
-	case u.Port() != "":
-		config.Addr = u.Host
 	}
 	switch {
 	case security.mode != "":

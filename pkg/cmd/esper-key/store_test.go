@@ -28,10 +28,9 @@ func TestStoreURLs(t *testing.T) {
 		"mysql://u@h:3307/db?tls=true":                   `on h:3307`,
 		"mysql://u@h/db?useSSL=true&parseTime=true":      `on h:3306`,
 		"mysql://u@[::1]/db":                             `on [::1]:3306`,
-		"mysql://u@%2Frun%2Fs/db":                        `on /run/s`,
 		"mysql://u@/db?socket=/run/s":                    `on /run/s`,
 		"postgres://a:1,b:2/db?target_session_attrs=any": `on a:1,b:2`,
-		"postgres://u@%2Frun%2Fpg:6432/db?name=x":        `the row "x" of the table "esper_keys" on /run/pg/.s.PGSQL.6432`,
+		"postgres://u@/db?socket=/run/pg&name=x":         `the row "x" of the table "esper_keys" on /run/pg/.s.PGSQL.5432`,
 		"postgres:///db?socket=/run/pg/.s.PGSQL.5433":    `on /run/pg/.s.PGSQL.5433`,
 		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
 		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
@@ -58,6 +57,9 @@ func TestBadStoreURLs(t *testing.T) {
 		if _, _, err := openStore(address, false, ignore); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+	if _, _, err := openStore("postgres://u@%2Frun%2Fpg/db", false, ignore); err == nil || !strings.Contains(err.Error(), "?socket=") {
+		t.Errorf("a socket in place of the host: %v", err)
 	}
 	for _, address := range []string{
 		"", "/secret/key.json", "secret.json", "file:secret.json", "file://host/secret.json", "file:///secret?mode=0644", "file:///secret?moed=0640", "file:///%zz",
