@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"regexp"
 	"strings"
 	"testing"
@@ -43,32 +42,6 @@ func TestSpecIsValid(t *testing.T) {
 	err := doc.Validate(t.Context(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation())
 	if err != nil {
 		t.Error(err)
-	}
-}
-
-// TestValidationBites checks that validation finds an example of the wrong shape, and one of the wrong
-// format.
-func TestValidationBites(t *testing.T) {
-	for _, tc := range []struct{ name, from, to string }{
-		{"uuid", "example: f44373cb-1800-43c6-aab3-c81f8b1f435c\n    DeveloperappId", "example: Esper\n    DeveloperappId"},
-		{"date-time", "expires_on: '2019-11-19T15:42:16.637203Z'", "expires_on: '2019-11-19 15:42'"},
-		{"type", "token: example-new-key", "token: [571]"},
-		{"required", "token: example-new-key\n        expires_at", "expires_at"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			changed := bytes.Replace(api.Spec, []byte(tc.from), []byte(tc.to), 1)
-			if bytes.Equal(changed, api.Spec) {
-				t.Fatalf("%q is not in the spec", tc.from)
-			}
-			doc, err := openapi3.NewLoader().LoadFromData(changed)
-			if err != nil {
-				t.Fatal(err)
-			}
-			markUntyped(doc)
-			if doc.Validate(t.Context(), openapi3.EnableExamplesValidation()) == nil {
-				t.Error("validation passed")
-			}
-		})
 	}
 }
 

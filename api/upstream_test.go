@@ -1,11 +1,11 @@
 package api_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -52,21 +52,6 @@ func vendor(t *testing.T) upstream {
 }
 
 // row is a line of DEVIATIONS.md.
-type row struct{ where, vendor, here string }
-
-func deviations(t *testing.T) (map[string]row, string) {
-	t.Helper()
-	text, err := os.ReadFile("DEVIATIONS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := map[string]row{}
-	for _, cells := range rowPattern.FindAllStringSubmatch(string(text), -1) {
-		rows[cells[1]] = row{cells[2], cells[3], cells[4]}
-	}
-	return rows, string(text)
-}
-
 func tree(t *testing.T) map[string]any {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromData(api.Spec)
@@ -124,7 +109,7 @@ func compare(u upstream, rows map[string]row, spec map[string]any) (problems, fo
 			}
 			put(expected, place, clone(d.Here))
 			why[place] = d.ID
-			explained[d.ID] = explained[d.ID] || ours.where[place] == rows[d.ID].where
+			explained[d.ID] = explained[d.ID] || path.Base(place) == path.Base(rows[d.ID].where)
 			found = append(found, fmt.Sprintf("%s %s: the vendor %s, here %s", d.ID, place, asJSON(sides...), asJSON(d.Here)))
 		}
 	}
@@ -147,12 +132,9 @@ func compare(u upstream, rows map[string]row, spec map[string]any) (problems, fo
 		}
 	}
 	want, vendors := declared(expected, named), declared(theirs, named)
-	for place := range merged(want.leaves, ours.leaves) {
-		if want.leaves[place] != ours.leaves[place] {
-			report("%s (%s): the vendor has %s, here is %s, the differences that are explained allow %s", place,
-				cmp.Or(ours.where[place], "not here"), cmp.Or(vendors.leaves[place], "nothing"),
-				cmp.Or(ours.leaves[place], "nothing"), cmp.Or(want.leaves[place], "nothing"))
-		}
+	for _, place := range differing(want, ours, "") {
+		report("%s: the vendor has %s, here is %s, the differences that are explained allow %s", place,
+			asJSON(at(vendors, place)), asJSON(at(ours, place)), asJSON(at(want, place)))
 	}
 	slices.Sort(problems)
 	return problems, found
@@ -185,12 +167,6 @@ func TestUpstream(t *testing.T) {
 			}
 		}
 	}
-}
-
-func merged(a, b map[string]string) map[string]string {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return all
 }
 
 func clone(v any) any {
@@ -230,4 +206,62 @@ func leafTexts(v any, to []string) []string {
 		}
 	}
 	return to
+}
+
+// TestUpstreamSeesAnyChange changes openapi.yaml in one place at a time: each value, each member that is there, and one
+// member more in each object. Each change has to be reported.
+func TestUpstreamSeesAnyChange(t *testing.T) {
+	u, spec := vendor(t), tree(t)
+	rows, _ := deviations(t)
+	tried := 0
+	change(spec, "", false, func(what string) {
+		tried++
+		problems, _ := compare(u, rows, spec)
+		if !slices.ContainsFunc(problems, func(problem string) bool { return strings.Contains(problem, "the vendor has") }) {
+			t.Errorf("%s: no problem is reported", what)
+		}
+	})
+	if t.Logf("%d changes", tried); tried < 500 {
+		t.Error("this test shows nothing")
+	}
+}
+
+// change changes what is below node, calls try, and changes it back, for each change. Names says that the author chose the
+// names of node's members.
+func change(node any, place string, names bool, try func(what string)) {
+	replace := func(at string, old any, set func(any)) {
+		switch old.(type) {
+		case map[string]any, []any:
+		default:
+			set(fmt.Sprint(old, " changed"))
+			try(at + " is something else")
+			set(old)
+		}
+	}
+	switch v := node.(type) {
+	case []any:
+		for i, child := range v {
+			at := fmt.Sprintf("%s/%d", place, i)
+			replace(at, child, func(other any) { v[i] = other })
+			change(child, at, false, try)
+		}
+	case map[string]any:
+		// A reference and a list of components declare nothing by themselves. Redocly finds a component that nothing uses.
+		if _, refers := v["$ref"]; (!refers || names) && path.Dir(place+"/") != "/components" && path.Dir(place) != "/components" {
+			v["x-more"] = "more"
+			try(place + " has one member more")
+			delete(v, "x-more")
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			at, child := place+"/"+escape(key), v[key]
+			if !names && textKeys[key] || at == "/info" || at == "/tags" || at == "/components/examples" {
+				continue
+			}
+			delete(v, key)
+			try(at + " is gone")
+			v[key] = child
+			replace(at, child, func(other any) { v[key] = other })
+			change(child, at, !names && nameKeys[key], try)
+		}
+	}
 }

@@ -1,24 +1,12 @@
 package api_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// walker lists what a description declares, in a form that does not depend on how it is written. It follows
-// references, finds parameters by their name, and takes lists without an order as sets.
-type walker struct {
-	root   any
-	named  map[string]bool   // schemas that both sides name: references to them are compared by name
-	leaves map[string]string // place → value, as JSON
-	where  map[string]string // place → JSON pointer into the document itself
-	used   map[string]bool   // components that something refers to
-	open   []string          // references that are being followed
-}
 
 // The members under these keys have names that the author chose; under all other keys, names that OpenAPI defines.
 var nameKeys = map[string]bool{
@@ -30,118 +18,89 @@ var nameKeys = map[string]bool{
 // Texts and examples are not compared, because each side writes its own.
 var textKeys = map[string]bool{"description": true, "summary": true, "example": true, "examples": true, "externalDocs": true}
 
-func declared(root any, named map[string]bool) *walker {
-	w := &walker{
-		root: root, named: named,
-		leaves: map[string]string{}, where: map[string]string{}, used: map[string]bool{},
-	}
-	w.walk(root, "", "", false)
-	// Add the components that nothing refers to, which walk does not reach.
-	components, _ := at(root, "/components").(map[string]any)
-	for kind, list := range components {
-		members, _ := list.(map[string]any)
-		for name := range members {
-			place := "/components" + "/" + escape(kind) + "/" + escape(name)
-			if kind != "examples" && !w.used[place] && w.where[place] == "" {
-				w.leaf(place, place, members[name])
-			}
+// declared returns what a description declares, in a form that does not depend on how it is written. The schemas of named
+// are compared by themselves, and all else where it is used.
+func declared(doc map[string]any, named map[string]bool) map[string]any {
+	root := maps.Clone(doc)
+	components, schemas := map[string]any{}, map[string]any{}
+	for name := range named {
+		if schema := at(doc, "/components/schemas/"+name); schema != nil {
+			schemas[name] = schema
 		}
 	}
-	return w
+	if schemes := at(doc, "/components/securitySchemes"); schemes != nil {
+		components["securitySchemes"] = schemes
+	}
+	components["schemas"], root["components"] = schemas, components
+	delete(root, "info")
+	delete(root, "tags")
+	return plain(doc, root, named, false).(map[string]any)
 }
 
-// walk lists node. The two sides are compared at place; where is a pointer into the document itself. Names says that the
-// author chose the names of node's members.
-func (w *walker) walk(node any, place, where string, names bool) {
-	w.where[place] = where
+// plain follows the references in node, except those to named schemas, leaves out its texts, takes lists without an order
+// as sets, and finds parameters by their name. Names says that the author chose the names of node's members.
+func plain(doc, node any, named map[string]bool, names bool) any {
 	switch v := node.(type) {
 	case map[string]any:
-		if ref, ok := v["$ref"].(string); ok && !names {
-			w.follow(ref, place)
-			return
+		if ref, ok := v["$ref"].(string); ok && !names && !named[strings.TrimPrefix(ref, "#/components/schemas/")] {
+			return plain(doc, at(doc, strings.TrimPrefix(ref, "#")), named, false)
 		}
-		if !names && !slices.ContainsFunc(slices.Collect(maps.Keys(v)), func(key string) bool { return !textKeys[key] }) {
-			w.leaf(place, where, map[string]any{}) // it exists, but declares nothing besides texts
-		}
+		out := map[string]any{}
 		for key, child := range v {
-			to, from := place+"/"+escape(key), where+"/"+escape(key)
 			list, isList := child.([]any)
 			switch {
-			case w.skip(key, to, names):
-			case isList && !names:
-				w.list(key, list, to, from)
+			case !names && textKeys[key]:
+			case !names && isList && (key == "required" || key == "enum" || key == "parameters"):
+				set := map[string]any{}
+				for _, item := range list {
+					name, value := fmt.Sprint(item), any(true)
+					if key == "parameters" {
+						parameter, _ := plain(doc, item, named, false).(map[string]any)
+						name, value = fmt.Sprint(parameter["name"]), parameter
+						delete(parameter, "name")
+						if set[name] != nil { // the name occurs twice, in two places of a request
+							name += " in " + fmt.Sprint(parameter["in"])
+						}
+					}
+					set[name] = value
+				}
+				if len(set) > 0 {
+					out[key] = set
+				}
 			default:
-				w.walk(child, to, from, !names && nameKeys[key])
+				out[key] = plain(doc, child, named, !names && nameKeys[key])
 			}
 		}
+		return out
 	case []any:
-		w.list("", v, place, where)
-	default:
-		w.leaf(place, where, node)
-	}
-}
-
-// skip reports whether a member is left out. Texts, info and tags are; components are compared where they are used.
-func (w *walker) skip(key, place string, names bool) bool {
-	parts := strings.Split(place, "/")
-	if parts[1] == "components" && len(parts) <= 4 { // compared here: schemas that both sides name
-		return len(parts) == 3 && key != "schemas" && key != "securitySchemes" ||
-			len(parts) == 4 && parts[2] == "schemas" && !w.named[key]
-	}
-	return place == "/info" || place == "/tags" || !names && textKeys[key]
-}
-
-func (w *walker) list(key string, list []any, place, where string) {
-	w.where[place] = where
-	if len(list) == 0 && key != "parameters" && key != "required" {
-		w.leaf(place, where, list)
-	}
-	for i, item := range list {
-		from := fmt.Sprintf("%s/%d", where, i)
-		switch key {
-		case "required", "enum":
-			w.leaf(place+"/"+escape(fmt.Sprint(item)), from, true)
-		case "parameters":
-			parameter, _ := item.(map[string]any)
-			if ref, ok := parameter["$ref"].(string); ok {
-				from = strings.TrimPrefix(ref, "#")
-				w.used[from] = true
-				parameter, _ = at(w.root, from).(map[string]any)
-			}
-			rest := maps.Clone(parameter)
-			delete(rest, "name")
-			to := place + "/" + escape(fmt.Sprint(parameter["name"]))
-			if w.where[to] != "" { // the name occurs twice, in two places of a request
-				to += " in " + fmt.Sprint(parameter["in"])
-			}
-			w.walk(rest, to, from, false)
-		default:
-			w.walk(item, fmt.Sprintf("%s/%d", place, i), from, false)
+		if len(v) == 0 {
+			return "[]"
 		}
+		out := map[string]any{}
+		for i, item := range v {
+			out[strconv.Itoa(i)] = plain(doc, item, named, false)
+		}
+		return out
 	}
+	return node
 }
 
-func (w *walker) follow(ref, place string) {
-	target := strings.TrimPrefix(ref, "#")
-	w.used[target] = true
-	name, isSchema := strings.CutPrefix(target, "/components/schemas/")
-	if isSchema && w.named[name] || slices.Contains(w.open, target) {
-		w.leaf(place+"/$ref", w.where[place]+"/$ref", ref)
-		return
+// differing returns the places at which two values after plain differ.
+func differing(a, b any, place string) (places []string) {
+	one, isOne := a.(map[string]any)
+	other, isOther := b.(map[string]any)
+	if !isOne || !isOther {
+		if fmt.Sprintf("%#v", a) != fmt.Sprintf("%#v", b) {
+			places = append(places, place)
+		}
+		return places
 	}
-	from := w.where[place]
-	w.open = append(w.open, target)
-	w.walk(at(w.root, target), place, target, false)
-	w.open = w.open[:len(w.open)-1]
-	w.where[place] = from
-}
-
-func (w *walker) leaf(place, where string, value any) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // it came out of JSON
+	all := maps.Clone(one)
+	maps.Copy(all, other)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		places = append(places, differing(one[key], other[key], place+"/"+escape(key))...)
 	}
-	w.leaves[place], w.where[place] = string(text), where
+	return places
 }
 
 var escapes, unescapes = strings.NewReplacer("~", "~0", "/", "~1"), strings.NewReplacer("~1", "/", "~0", "~")
