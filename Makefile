@@ -208,8 +208,9 @@ lives: ## 200 programs that are killed while they renew (some two minutes)
 published: ## end every program and snippet of every page ten times in each way, at ten moments of a renewal (some two minutes)
 	ESPER_TEST_LIVES=10 $(GO) test -count=1 -run '^TestPublished$$' ./pkg/examples
 
-tokens: ## the tests of the renewal once more, through personal access tokens (about a minute)
-	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 ./pkg/esper/renew ./pkg/esper/renew/storetest
+tokens: ## processes that renew through personal access tokens, and are killed (half a minute)
+	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 -run '^(TestKilledAtRandom|TestProcessesRenewOnce)$$' ./pkg/esper/renew
+	ESPER_TEST_VIA=personal-access-token $(GO) test -count=1 ./pkg/esper/renew/storetest
 
 # The tests are built as this user, and run as root, in mounts of their own.
 AS_ROOT = $(SUDO) unshare -m env ESPER_TEST_MOUNTS=private

@@ -2,9 +2,6 @@ package renew
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -79,47 +76,51 @@ func TestAnswerIsKept(t *testing.T) {
 	}
 }
 
-// With keys of 15 minutes and a quarter of all renewals failing, there is always a valid key.
-func TestShortLivedKeys(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(8) {
-		synctest.Test(t, func(t *testing.T) {
-			random, failures := rand.New(rand.NewPCG(seed, 15)), 0
-			server := newStub(15 * time.Minute)
-			source := opened(t, server, Memory())
-			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-				if random.IntN(4) == 0 {
-					failures++
-					return reply(502, "<html>"), nil
-				}
-				return act(), nil
-			})
-			for range 6 * 60 {
-				if !works(server, source) {
-					t.Fatalf("seed %d: no valid key at %v: %+v", seed, time.Now(), source.Status())
-				}
-				time.Sleep(time.Minute)
-			}
-			if n := server.counted("renewed"); failures < 2 || n < 20 {
-				t.Errorf("seed %d: %d renewals and %d failures are too few for this test", seed, n, failures)
-			}
-		})
-	}
-}
-
-// After 403, which does not pass by itself, a renewal is tried seldom. After the key's end, 403 means the same as 401.
-func TestForbidden(t *testing.T) {
+// After a failure, callers get the key that they had, and the renewal is tried again after pauses that grow, or after the
+// server's Retry-After. Status and the function of WithOnChange say why.
+func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, _, source := advisory(t, fails(403)) // ten days before the end of the key
-		if n := renewFor(t, server, source, 9*day, time.Hour); n < 5 || n > 25 {
-			t.Errorf("%d renewals in the 9 days before the end of the key, want 5 to 25", n)
+		var told recorder
+		server, store, source := advisory(t, fails(429, "Retry-After", "900"), told.option())
+		var gaps []time.Duration
+		for n := 0; n < 10; {
+			wantKey(t, source, stubFirst)
+			synctest.Wait()
+			if len(server.posted()) > n {
+				n = len(server.posted())
+				status := source.Status()
+				if status.LastError == nil || !strings.Contains(status.LastError.Error(), "nothing was renewed") || !status.Saved {
+					t.Fatalf("Status: %+v", status)
+				}
+				gaps = append(gaps, time.Until(status.NextAttempt))
+			}
+			if n == 1 {
+				server.fault = only("renew", fails(403))
+			}
+			time.Sleep(5 * time.Second)
 		}
-		server.fault = all(fails(403))
-		if n := renewFor(t, server, source, 91*day, time.Hour); n > 10 {
-			t.Errorf("%d renewals in the 90 days after the end of the key, want at most 10", n)
+		for i, gap := range gaps {
+			middle := min(30*time.Second<<i, day)
+			off := middle/2 + time.Second
+			if i == 0 {
+				middle, off = 15*time.Minute, 0 // as Retry-After says
+			}
+			if (gap - middle).Abs() > off {
+				t.Errorf("wait %d is %v, want %v", i+1, gap, middle)
+			}
 		}
-		if _, err := source.Token(); !errors.Is(err, ErrKeyLost) {
-			t.Errorf("Token after the end of the key: %v, want ErrKeyLost", err)
+		if len(told) != 10 || told[0].Kind != Failed || told[0].Status.LastError == nil || told[0].Status.NextAttempt.IsZero() {
+			t.Errorf("the function of WithOnChange was called %d times, want 10: %+v", len(told), told)
+		}
+		if d := stored(t, store); d.Attempt.ID != "" {
+			t.Error("the note of the attempt is still in the store")
+		}
+		server.fault = nil
+		time.Sleep(12 * time.Hour)
+		wantKey(t, source, "key-1")
+		synctest.Wait() // until the function of WithOnChange was called
+		if last := told[len(told)-1]; last.Kind != Renewed || last.Status.LastError != nil || source.Status().LastError != nil || len(told) != 11 {
+			t.Errorf("after the renewal: %+v", last)
 		}
 	})
 }

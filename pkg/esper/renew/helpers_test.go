@@ -2,7 +2,6 @@ package renew
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +28,7 @@ const (
 	day            = 24 * time.Hour
 )
 
-// fault answers a request. It may call act, which has the server act and returns the normal answer. Op is "info", "list",
+// fault answers a request. It may call act, which has the server act and returns the normal answer. Op is "info",
 // "renew" or "other".
 type fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
 
@@ -91,10 +88,6 @@ func (s *stub) counted(op string) int {
 	return s.count[op]
 }
 
-// checks is how often TokenInfo was asked in order to check a key. Each renewal through personal access tokens asks it
-// once more, together with the list of tokens; those requests do not count.
-func (s *stub) checks() int { return s.counted("info") - s.counted("list") }
-
 func (s *stub) posted() []time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,10 +115,8 @@ func (s *stub) revoke(keep ...string) {
 // operationOf returns the operation that a request is for.
 func operationOf(req *http.Request) string {
 	switch {
-	case strings.HasSuffix(req.URL.Path, "/renew-token/"), req.Method == http.MethodPut:
+	case strings.HasSuffix(req.URL.Path, "/renew-token/"):
 		return "renew"
-	case strings.HasSuffix(req.URL.Path, "/personal-access-token/"):
-		return "list"
 	case strings.HasSuffix(req.URL.Path, "/token-info/"):
 		return "info"
 	}
@@ -178,13 +169,7 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 		if s.body != nil {
 			body = s.body
 		}
-		if text := body(next, s.keys[next][0], s.keys[next][1]); req.Method == http.MethodPut {
-			return reply(200, personalBody(text))
-		} else {
-			return reply(201, text)
-		}
-	case "list":
-		return reply(200, fmt.Sprintf(`{"count": 1, "personal_access_tokens": [%s]}`, listed(key, k[1], info(key, k[0], k[1]))))
+		return reply(201, body(next, s.keys[next][0], s.keys[next][1]))
 	}
 	return reply(200, "fine")
 }
@@ -197,50 +182,6 @@ func infoBody(key string, created, expires time.Time) string {
 func renewalBody(key string, created, expires time.Time) string {
 	return fmt.Sprintf(`{"id": 571, "enterprise": "Esper [%s]", "developerapp": "DeveloperApp object (%s)", "token": %q, "expires_at": %s, "created_on": %s}`,
 		stubEnterprise, stubApp, key, jsonTime(expires), jsonTime(created))
-}
-
-// viaTokens makes every test of this package renew the key through personal access tokens.
-var viaTokens = os.Getenv("ESPER_TEST_VIA") == "personal-access-token"
-
-// listed returns the token of a key in the list, with the end that TokenInfo says, or else the real end.
-func listed(key string, expires time.Time, info string) string {
-	var told struct {
-		ExpiryAt any `json:"expiry_at"`
-	}
-	text := personalBody(info)
-	_ = json.Unmarshal([]byte(text), &told)
-	if _, isNumber := told.ExpiryAt.(float64); !isNumber {
-		return personalBody(infoBody(key, expires, expires))
-	}
-	return text
-}
-
-// personalBody turns an answer about a key, of TokenInfo or of a renewal, into the JSON of a personal access token.
-func personalBody(other string) string {
-	var fields map[string]any
-	in := json.NewDecoder(strings.NewReader(other))
-	in.UseNumber()
-	if err := in.Decode(&fields); err != nil {
-		return other
-	}
-	fields["id"], fields["legacy_token_id"] = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21", 570
-	for _, name := range []string{"expires_at", "expires_on"} {
-		value, ok := fields[name]
-		if !ok {
-			continue
-		}
-		text, isText := value.(string)
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			fields["expiry_at"] = at.UnixMilli()
-		} else if _, err := strconv.ParseInt(text, 10, 64); err == nil {
-			fields["expiry_at"] = json.Number(text)
-		} else if !isText || text != "" {
-			fields["expiry_at"] = value
-		}
-		delete(fields, name)
-	}
-	text, _ := json.Marshal(fields) // cannot fail, since fields came out of JSON
-	return string(text)
 }
 
 func jsonTime(t time.Time) string {
@@ -372,11 +313,7 @@ func instead(t testing.TB, server *stub) Option {
 		_ = serving.Close()
 		<-done
 	})
-	client := WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
-	return func(s *settings) {
-		client(s)
-		s.tokens = s.tokens || viaTokens
-	}
+	return WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
 }
 
 // opened opens a source with the key in store, or with stubFirst if the store is empty.

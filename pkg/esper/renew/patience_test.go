@@ -68,25 +68,6 @@ func TestImpatientCallers(t *testing.T) {
 	}
 }
 
-// A turn that its caller gives up keeps the last error, since it has found out nothing new.
-func TestEarlyEndKeepsTheError(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, _, source := advisory(t, fails(500))
-		if err := source.RenewIfDue(t.Context()); err == nil {
-			t.Fatal("no error")
-		}
-		time.Sleep(day)
-		server.fault = only("info", func(func() *http.Response) (*http.Response, error) { time.Sleep(time.Second); return nil, errStub })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		_ = source.RenewIfDue(ctx)
-		if source.Status().LastError == nil {
-			t.Error("the error is forgotten")
-		}
-		time.Sleep(time.Minute) // until the server has answered
-	})
-}
-
 // A call that ends before the server answers returns the error of its context, and not nil.
 func TestGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

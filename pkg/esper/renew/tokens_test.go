@@ -1,17 +1,20 @@
 package renew_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/pipe"
 )
 
 const (
@@ -209,4 +212,18 @@ func TestLostPutIsNotRepeated(t *testing.T) {
 			t.Errorf("%s: %d renewals, want 1", name, n)
 		}
 	}
+}
+
+// If the server does not list its tokens, a renewal ends in time, and no request is sent that may replace the key.
+func TestListHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := pipe.Listen()
+		server := espertest.NewServer(t, espertest.WithListener(listener))
+		source := openVia(t, server, renew.WithClientOptions(esper.WithInsecureHTTP(), esper.WithTransport(listener.Transport())))
+		server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Delay: time.Hour})
+		begun, err := time.Now(), source.Renew(t.Context())
+		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > 45*time.Second || len(puts(server)) != 0 || source.Status().InDoubt {
+			t.Errorf("%v after %v, %d renewals, %+v", err, took, len(puts(server)), source.Status())
+		}
+	})
 }

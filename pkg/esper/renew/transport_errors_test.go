@@ -59,7 +59,9 @@ func TestTransportErrors(t *testing.T) {
 	says := func(cause error) http.RoundTripper {
 		return baseFunc(func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("sent %v: %w", r.Header, cause) })
 	}
-	refused := func(context.Context, string, string) (net.Conn, error) { return new(net.Dialer).Dial("tcp", "127.0.0.1:1") }
+	refused := func(context.Context, string, string) (net.Conn, error) {
+		return new(net.Dialer).Dial("tcp", "127.0.0.1:1")
+	}
 	for name, test := range map[string]struct {
 		base http.RoundTripper
 		want error // nil: a *net.OpError

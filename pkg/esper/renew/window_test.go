@@ -45,9 +45,6 @@ func TestEnds(t *testing.T) {
 		{`1000000000000`, "the same", time.Unix(1e9, 0), false, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			if viaTokens && test.info == "404" {
-				return // the list of tokens says the right end
-			}
 			var log records
 			server, store := newStub(90*day), Memory()
 			server.body = func(key string, created, _ time.Time) string {
@@ -79,7 +76,7 @@ func TestEnds(t *testing.T) {
 			}
 			ends("the renewed key")
 			source.tell.wait()
-			if strings.Contains(log.String(), "level=WARN") != test.warn && !viaTokens {
+			if strings.Contains(log.String(), "level=WARN") != test.warn {
 				t.Errorf("%+v: log %s", test, &log)
 			}
 			n := renewFor(t, server, source, 7*day, 20*time.Minute)
