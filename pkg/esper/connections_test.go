@@ -170,31 +170,12 @@ func TestBody_Huge(t *testing.T) {
 					wantLost(t, renewed, err, esper.OutcomeUnreadable, kept)
 				}
 			})
-			wantCount(t, framing+" "+begin+": requests", p.count.Load(), 2)
-		}
-	}
-}
-
-// An answer may end right at the limit, or one byte before it, but not behind it.
-func TestBody_TheBoundItself(t *testing.T) {
-	for extra := -1; extra <= 1; extra++ {
-		body := strings.Repeat(" ", mebibyte+extra-len(infoAnswer)) + infoAnswer
-		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) { answer(200, "", body)(w, r) })
-		client := clientFor(t, p.URL, oldKey)
-		info, err := client.TokenInfo(t.Context())
-		if fits := extra <= 0; (err == nil && info.ID == "570") != fits || errors.Is(err, esper.ErrResponseTooLarge) == fits {
-			t.Errorf("%+d: %v, %v", extra, info, err)
-		}
-		end := `{"token": "` + newKey + `"`
-		body = strings.Repeat(" ", mebibyte+extra-len(end)) + end
-		if renewed, err := client.RenewToken(t.Context(), renewal(oldKey)); extra <= 0 {
-			wantRenewed(t, renewed, err)
-		} else {
-			wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:mebibyte])
-		}
-		body = strings.Repeat("x", mebibyte+extra)
-		if err := generatedCall(t.Context(), client); errors.Is(err, esper.ErrResponseTooLarge) != (extra > 0) {
-			t.Errorf("%+d: Generated: %v", extra, err)
+			lean(t, func() {
+				if err := generatedCall(t.Context(), client); !errors.Is(err, esper.ErrResponseTooLarge) {
+					t.Errorf("Generated: %v", err)
+				}
+			})
+			wantCount(t, framing+" "+begin+": requests", p.count.Load(), 3)
 		}
 	}
 }

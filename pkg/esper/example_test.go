@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -151,57 +149,4 @@ func ExampleWithMiddleware() {
 	}
 	fmt.Println(info.ID)
 	// Output: 570
-}
-
-// Call an operation through the generated client. It adds the key, and has the same limits as the other methods.
-func ExampleClient_Generated() {
-	fake := espertest.New()
-	defer fake.Close()
-	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	resp, err := client.Generated().GetTokenInfo(context.Background())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer resp.Body.Close()
-	fmt.Println(resp.Status)
-	// Output: 200 OK
-}
-
-// Limit how long and how often a call is tried.
-func ExampleWithRetry() {
-	fake := espertest.New()
-	defer fake.Close()
-	fake.Fail(1, espertest.Fault{Status: http.StatusServiceUnavailable})
-
-	client, err := esper.New(fake.URL, esper.APIKey(fake.Token()),
-		esper.WithTimeout(5*time.Second),
-		esper.WithRetry(esper.Retry{MaxAttempts: 3, MinWait: time.Millisecond, MaxWait: time.Second}))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = client.TokenInfo(context.Background())
-	fmt.Println(err, len(fake.Requests()))
-	// Output: <nil> 2
-}
-
-// Pass a transport of your own, to use a proxy or a private certificate authority.
-func ExampleWithTransport() {
-	proxy := httptest.NewServer(http.NotFoundHandler())
-	defer proxy.Close()
-	address, err := url.Parse(proxy.URL)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = esper.New("foo", esper.APIKey("example-key"), esper.WithTransport(&http.Transport{
-		Proxy: http.ProxyURL(address), MaxIdleConnsPerHost: 64,
-	}))
-	fmt.Println(err)
-	// Output: <nil>
 }

@@ -236,10 +236,12 @@ const memory = "http://127.0.0.1"
 
 // piped connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets each connection
 // after a request was read from it.
-func piped(serve func(conn net.Conn)) esper.Option { return pipedLate(0, serve) }
+func piped(serve func(conn net.Conn)) esper.Option {
+	return pipedLate(0, func(conn net.Conn, _ *http.Request) { serve(conn) })
+}
 
-// pipedLate is piped, but the first dials fail.
-func pipedLate(failing int32, serve func(conn net.Conn)) esper.Option {
+// pipedLate is piped, but the first dials fail, and serve gets the request too.
+func pipedLate(failing int32, serve func(conn net.Conn, r *http.Request)) esper.Option {
 	var dials atomic.Int32
 	dial := func(context.Context, string, string) (net.Conn, error) {
 		if dials.Add(1) <= failing {
@@ -250,7 +252,7 @@ func pipedLate(failing int32, serve func(conn net.Conn)) esper.Option {
 			defer far.Close()
 			if r, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
 				_, _ = io.Copy(io.Discard, r.Body)
-				serve(far)
+				serve(far, r)
 			}
 		}()
 		return near, nil

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,8 +17,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// tunnel is a proxy that connects to any server. It reports how a client ends its side of a connection.
-func tunnel(t *testing.T, ended chan<- error) func(*http.Request) (*url.URL, error) {
+// tunnel is a proxy that connects to any server.
+func tunnel(t *testing.T) func(*http.Request) (*url.URL, error) {
 	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		far, err := new(net.Dialer).DialContext(r.Context(), "tcp", r.Host)
 		if err != nil {
@@ -35,8 +34,7 @@ func tunnel(t *testing.T, ended chan<- error) func(*http.Request) (*url.URL, err
 		defer near.Close()
 		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
 		go func() { _, _ = io.Copy(near, far) }()
-		_, err = io.Copy(far, near)
-		ended <- err
+		_, _ = io.Copy(far, near)
 	})
 	return proxyURL(t, p.URL)
 }
@@ -45,35 +43,24 @@ func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error
 	return http.ProxyURL(parsed(t, address))
 }
 
-// Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy,
-// and with dialers of the caller's. A hundred renewals bring their answer on each way. A renewal that is given up ends
-// with RST: a kernel sends RST in place of FIN if SO_LINGER is 0, and then has forgotten what it had still to send.
+// lingering notes that SO_LINGER was set to 0: then the kernel of a process that ends sends nothing more. Package faults
+// shows that with real networks.
+type lingering struct {
+	net.Conn
+	dropping *atomic.Bool
+}
+
+func (l lingering) SetLinger(sec int) error { l.dropping.Store(sec == 0); return nil }
+
+// Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy, and
+// with dialers of the caller's. What a renewal has not sent yet is dropped when it ends.
 //
 // A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
 // written in HTTP/1.1.
 func TestWaysToTheServer(t *testing.T) {
-	giveUp := make(chan func(net.Conn), 1) // gets the connection of a renewal in place of an answer
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case end := <-giveUp:
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close()
-			if encrypted, ok := conn.(*tls.Conn); ok {
-				conn = encrypted.NetConn()
-			}
-			end(conn)
-		default:
-			answerWell(w, r)
-		}
-	}
-	strict := unstartedProbe(handler)
+	plain, strict := newProbe(t, nil), unstartedProbe(nil)
 	strict.EnableHTTP2 = true
-	// Without session tickets: a client that has not read one would end its connection with RST anyway.
-	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, SessionTicketsDisabled: true}
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	strict.StartTLS()
 	t.Cleanup(strict.Close)
 	config := func(protocols ...string) *tls.Config {
@@ -81,122 +68,83 @@ func TestWaysToTheServer(t *testing.T) {
 		own.Certificates, own.ServerName, own.NextProtos = strict.TLS.Certificates, "example.com", protocols
 		return own
 	}
-	dialer := func(how string, protocols ...string) *http.Transport {
-		dial := (&tls.Dialer{Config: config(protocols...)}).DialContext
-		switch how {
-		case "DialTLS":
-			old := func(network, address string) (net.Conn, error) { return dial(context.Background(), network, address) }
-			return &http.Transport{DialTLS: old} //nolint:staticcheck // deprecated, and in use
-		case "no handshake":
-			dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := new(net.Dialer).DialContext(ctx, network, address)
-				return tls.Client(conn, config(protocols...)), err
-			}
-		}
-		return &http.Transport{DialTLSContext: dial}
+	var dropping atomic.Bool
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return lingering{conn, &dropping}, err
 	}
+	old := func(network, address string) (net.Conn, error) { return dial(context.Background(), network, address) }
 	type way struct {
 		base      string
 		transport *http.Transport
-		http2     bool
 	}
-	plain, through := newProbe(t, handler), make(chan error, 1)
 	ways := map[string]way{
-		"as it is":    {plain.URL, nil, false},
-		"Dial":        {plain.URL, &http.Transport{Dial: net.Dial}, false}, //nolint:staticcheck // deprecated, and in use
-		"DialContext": {plain.URL, &http.Transport{DialContext: new(net.Dialer).DialContext}, false},
-		"TLS":         {strict.URL, &http.Transport{TLSClientConfig: config()}, false},
-		"CONNECT":     {strict.URL, &http.Transport{TLSClientConfig: config(), Proxy: tunnel(t, through)}, false},
+		"Dial":        {plain.URL, &http.Transport{Dial: old}}, //nolint:staticcheck // deprecated, and in use
+		"DialContext": {plain.URL, &http.Transport{DialContext: dial}},
+		"TLS":         {strict.URL, &http.Transport{DialContext: dial, TLSClientConfig: config()}},
+		"CONNECT":     {strict.URL, &http.Transport{DialContext: dial, TLSClientConfig: config(), Proxy: tunnel(t)}},
 	}
-	for _, how := range []string{"DialTLS", "DialTLSContext", "no handshake"} {
-		ways[how] = way{strict.URL, dialer(how, "http/1.1"), false}
-		ways[how+", HTTP/2"] = way{strict.URL, dialer(how, "h2", "http/1.1"), true}
+	for name, protocols := range map[string][]string{"": {"http/1.1"}, ", HTTP/2": {"h2", "http/1.1"}} {
+		unshaken := func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			return tls.Client(conn, config(protocols...)), err
+		}
+		shaken := func(network, address string) (net.Conn, error) {
+			conn, err := unshaken(context.Background(), network, address)
+			return conn, errors.Join(err, conn.(*tls.Conn).HandshakeContext(context.Background()))
+		}
+		ways["DialTLSContext"+name] = way{strict.URL, &http.Transport{DialTLSContext: unshaken}}
+		ways["DialTLS"+name] = way{strict.URL, &http.Transport{DialTLS: shaken}} //nolint:staticcheck // as Dial
 	}
 	for name, tc := range ways {
-		t.Run(name, func(t *testing.T) {
-			c := clientFor(t, tc.base, "key", esper.WithTransport(tc.transport), quickRetry(2))
-			if tc.http2 {
-				strict.count.Store(0)
-				renewed, err := c.RenewToken(t.Context(), renewal(oldKey))
-				wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-				if wantCount(t, "POSTs", strict.count.Load(), 0); !strings.Contains(err.Error(), "negotiated HTTP/2") {
-					t.Error(err)
-				}
-				return
+		c := clientFor(t, tc.base, "key", esper.WithTransport(tc.transport), quickRetry(2))
+		strict.count.Store(0)
+		dropping.Store(false)
+		renewed, err := c.RenewToken(t.Context(), renewal("key"))
+		if strings.HasSuffix(name, "HTTP/2") {
+			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
+			if wantCount(t, name+": POSTs", strict.count.Load(), 0); !strings.Contains(err.Error(), "negotiated HTTP/2") {
+				t.Errorf("%s: %v", name, err)
 			}
-			if _, err := c.TokenInfo(t.Context()); err != nil {
-				t.Error(err)
-			}
-			for range 100 {
-				if renewed, err := c.RenewToken(t.Context(), renewal("key")); err != nil || renewed.Token.Reveal() != "new-token" {
-					t.Fatal(err)
-				}
-				if name == "CONNECT" { // how these end does not matter
-					<-through
-				}
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1) // gets nil for FIN
-			giveUp <- func(conn net.Conn) {
-				cancel()
-				_, err := io.Copy(io.Discard, conn)
-				ended <- err
-			}
-			if _, err := c.RenewToken(ctx, renewal("key")); !errors.Is(err, context.Canceled) {
-				t.Errorf("given up: %v", err)
-			}
-			end := <-ended
-			if name == "CONNECT" { // the server heard the proxy's end
-				end = <-through
-			}
-			if end == nil {
-				t.Error("the connection ended with FIN, want RST")
-			}
-		})
+			continue
+		}
+		if err != nil || renewed.Token.Reveal() != "new-token" || !dropping.Load() {
+			t.Errorf("%s: %v, %v; SO_LINGER is 0: %t", name, renewed, err, dropping.Load())
+		}
+		if _, err := c.TokenInfo(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
-// If an HTTP/2 connection stops answering, one attempt times out, of this call or of the one before. The next uses a
-// new connection, in HTTP/1.1.
+// If an HTTP/2 connection stops answering, one call runs into its deadline. The next one uses a new connection, in
+// HTTP/1.1. TestRenewToken_NeverOnAUsedConnection shows the same for the next attempt of a call.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
-	for name, limit := range map[string]time.Duration{
-		// Each attempt that is not served over a new connection within the limit, because the machine is busy, is repeated.
-		"the same call": 200 * time.Millisecond,
-		"the next call": time.Hour,
-	} {
-		t.Run(name, func(t *testing.T) {
-			var stuck sync.Map
-			var silent atomic.Bool
-			var unanswered atomic.Int32
-			arrived := make(chan struct{}, 100)
-			p, transport := secureProbe(t, func(w http.ResponseWriter, r *http.Request) {
-				if _, old := stuck.LoadOrStore(r.RemoteAddr, true); old && silent.Load() {
-					unanswered.Add(1)
-					arrived <- struct{}{}
-					<-r.Context().Done() // the client gives up
-					return
-				}
-				answerWell(w, r)
-			})
-			c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithTimeout(limit), quickRetry(100))
-			if _, err := c.TokenInfo(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			silent.Store(true)
-			if limit == time.Hour {
-				ctx, end := context.WithCancelCause(t.Context())
-				go func() { <-arrived; end(context.DeadlineExceeded) }()
-				if _, err := c.TokenInfo(ctx); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%v, want DeadlineExceeded", err)
-				}
-			}
-			if _, err := c.TokenInfo(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if n := unanswered.Load(); n > 1 {
-				t.Errorf("the silent connection was used %d times", n)
-			}
-		})
+	var silent atomic.Value // the address of the client's end
+	var again atomic.Bool
+	arrived := make(chan struct{})
+	p, transport := secureProbe(t, func(w http.ResponseWriter, r *http.Request) {
+		if silent.CompareAndSwap(nil, r.RemoteAddr) || silent.Load() != r.RemoteAddr {
+			answerWell(w, r)
+			return
+		}
+		if again.Swap(true) {
+			t.Error("the silent connection was used again")
+			return
+		}
+		close(arrived)
+		<-r.Context().Done() // the client gives up
+	})
+	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithTimeout(time.Hour))
+	ctx, end := context.WithCancelCause(t.Context())
+	go func() { <-arrived; end(context.DeadlineExceeded) }()
+	for i, want := range []error{nil, context.DeadlineExceeded, nil} {
+		if _, err := c.TokenInfo(ctx); !errors.Is(err, want) {
+			t.Fatalf("call %d: %v, want %v", i, err, want)
+		}
+		if i == 1 {
+			ctx = t.Context()
+		}
 	}
 }
 
@@ -234,7 +182,6 @@ func TestNetworkErrors(t *testing.T) {
 	})
 	oldTLS := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
 	on, boom := esper.WithTransport, errors.New("boom")
-	long := piped(saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9<<20) + "\r\n\r\n"))
 	malformed := piped(saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"))
 	for name, tc := range map[string]struct {
 		environment string
@@ -244,21 +191,18 @@ func TestNetworkErrors(t *testing.T) {
 		sent        bool   // a renewal may have arrived
 	}{
 		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, false},
-		"refused":           {"http://127.0.0.1:1", nil, "no answer from 127.0.0.1:1|refused", 3, false},
 		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
 		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
 		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, false},
 		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, false},
 		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, false},
 		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
-		"proxy, 502":        {"foo", on(proxy(502)), "answered CONNECT with 502", 3, false},
 		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, false},
 		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, false},
 		"proxy, no TLS":     {"http://esper.test", on(proxy(407)), "the proxy wants a user name", 1, false},
 		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
 		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
 		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
-		"a long header":     {memory, long, "no answer from|headers exceeded 65536 bytes", 3, true},
 		"malformed":         {memory, malformed, "no answer from|malformed MIME header", 3, true},
 	} {
 		var attempts atomic.Int32
