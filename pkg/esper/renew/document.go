@@ -25,49 +25,35 @@ const (
 
 // document is what a Store keeps, as JSON. The package documentation describes each field.
 type document struct {
-	Format         string    `json:"format"`
-	Version        int       `json:"version"`
-	Server         string    `json:"server"`
-	Key            string    `json:"key"`
-	ExpiresAt      time.Time `json:"expires_at,omitzero"`
-	IssuedAt       time.Time `json:"issued_at,omitzero"`
-	RenewedAt      time.Time `json:"renewed_at,omitzero"`
-	EnterpriseID   string    `json:"enterprise_id"`
-	DeveloperAppID string    `json:"developer_app_id"`
-	Lineage        string    `json:"lineage"`
-	Serial         int       `json:"serial"`
-	InitialHash    string    `json:"initial_key_hash,omitempty"`
-	Predecessors   []string  `json:"predecessor_hashes,omitempty"`
-	RefusedAt      time.Time `json:"refused_at,omitzero"`
-	LostAt         time.Time `json:"lost_at,omitzero"`
-	Attempt        *attempt  `json:"attempt,omitempty"`
-	Answer         string    `json:"answer,omitempty"`
-	AnswerBase64   string    `json:"answer_base64,omitempty"`
-	SetAside       []string  `json:"set_aside,omitempty"`
-	SavedAt        time.Time `json:"saved_at,omitzero"`
-	SavedBy        string    `json:"saved_by,omitempty"`
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+	Server  string `json:"server"`
+	Key     string `json:"key"`
+	policy.Document
+	Predecessors []string  `json:"predecessor_hashes,omitempty"`
+	Answer       string    `json:"answer,omitempty"`
+	AnswerBase64 string    `json:"answer_base64,omitempty"`
+	SetAside     []string  `json:"set_aside,omitempty"`
+	SavedAt      time.Time `json:"saved_at,omitzero"`
+	SavedBy      string    `json:"saved_by,omitempty"`
 }
 
-type attempt struct {
-	ID      string    `json:"id"`
-	Host    string    `json:"host,omitempty"`
-	PID     int       `json:"pid,omitempty"`
-	BegunAt time.Time `json:"begun_at"`
-	UntilAt time.Time `json:"until"`
+// tidy makes the times fit for JSON, and for package policy, which compares them.
+func (d *document) tidy() {
+	for _, t := range []*time.Time{
+		&d.IssuedAt, &d.ExpiresAt, &d.RenewedAt, &d.RefusedAt, &d.LostAt, &d.Attempt.Begun, &d.Attempt.Until,
+	} {
+		*t = fits(*t)
+	}
 }
 
 // encode makes the document that is stored.
 func encode(d policy.Document, server string, now time.Time) ([]byte, error) {
 	out := document{
-		Format: documentFormat, Version: documentVersion, Server: server,
-		Key: d.Key.Reveal(), ExpiresAt: fits(d.ExpiresAt), IssuedAt: fits(d.IssuedAt), RenewedAt: fits(d.RenewedAt),
-		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
-		Lineage: d.Lineage, Serial: d.Serial, InitialHash: d.Initial, Predecessors: strings.Fields(d.Predecessors),
-		RefusedAt: fits(d.RefusedAt), LostAt: fits(d.LostAt), SetAside: d.Aside(), SavedAt: now.UTC().Truncate(time.Second), SavedBy: hostname(),
+		Format: documentFormat, Version: documentVersion, Server: server, Key: d.Key.Reveal(), Document: d,
+		Predecessors: strings.Fields(d.Predecessors), SetAside: d.Aside(), SavedAt: now.UTC().Truncate(time.Second), SavedBy: hostname(),
 	}
-	if a := d.Attempt; a.ID != "" {
-		out.Attempt = &attempt{a.ID, a.Host, a.PID, fits(a.Begun), fits(a.Until)}
-	}
+	out.tidy()
 	// Base64 if the answer is not UTF-8, or if JSON's escapes would make it longer than base64 does.
 	answer := d.Answer.Reveal()
 	if escaped, err := toJSON(answer); err == nil && utf8.ValidString(answer) && len(escaped) <= base64.StdEncoding.EncodedLen(len(answer))+3 {
@@ -115,16 +101,10 @@ func decode(data []byte, server string) (content, error) {
 	if advice := origin.BadKey(d.Key); advice != "" { // as the client judges the key in an answer
 		return content{}, fmt.Errorf("the key in it cannot be sent; mend or remove it: the key %s", advice)
 	}
-	out := policy.Document{
-		Key: esper.NewSecret(d.Key), Lineage: d.Lineage, Serial: d.Serial, Initial: d.InitialHash,
-		Predecessors: policy.Normal(d.Predecessors), EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID,
-		IssuedAt: plain(d.IssuedAt), ExpiresAt: plain(d.ExpiresAt), RenewedAt: plain(d.RenewedAt), RefusedAt: plain(d.RefusedAt),
-		LostAt: plain(d.LostAt), SetAside: policy.AsideOf(d.SetAside),
-		Answer: esper.NewSecret(d.Answer + string(answer)), // at most one of the two is set
-	}
-	if a := d.Attempt; a != nil && a.ID != "" {
-		out.Attempt = policy.Attempt{ID: a.ID, Host: a.Host, PID: a.PID, Begun: plain(a.BegunAt), Until: plain(a.UntilAt)}
-	}
+	d.tidy()
+	out := d.Document
+	out.Key, out.Predecessors, out.SetAside = esper.NewSecret(d.Key), strings.Join(d.Predecessors, " "), policy.AsideOf(d.SetAside)
+	out.Answer = esper.NewSecret(d.Answer + string(answer)) // at most one of the two is set
 	return content{out, d.SavedAt, d.SavedBy}, nil
 }
 

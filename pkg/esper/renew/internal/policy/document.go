@@ -14,35 +14,40 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// Document is what the store keeps of a key. Documents are compared with ==.
+// Document is what the store keeps of a key. Documents are compared with ==. The tags name the fields of the JSON document
+// that package renew makes of it.
 type Document struct {
-	Key          wire.Secret // zero: the store is empty
-	Lineage      string      // random, new with each key that a person gives
-	Serial       int         // 1 for a key that a person gives, one more with each renewal
-	Predecessors string      // Hash of each key that led to this one, the newest first, separated by spaces
-	Initial      string      // Hash of the key that the lineage began with
+	Key     wire.Secret `json:"-"`       // zero: the store is empty
+	Lineage string      `json:"lineage"` // random, new with each key that a person gives
+	Serial  int         `json:"serial"`  // 1 for a key that a person gives, one more with each renewal
+	// Predecessors has the Hash of each key that led to this one, the newest first, separated by spaces.
+	Predecessors string `json:"-"`
+	Initial      string `json:"initial_key_hash,omitempty"` // Hash of the key that the lineage began with
 
-	EnterpriseID, DeveloperAppID string
+	EnterpriseID   string `json:"enterprise_id"`
+	DeveloperAppID string `json:"developer_app_id"`
 
-	IssuedAt  time.Time
-	ExpiresAt time.Time // zero: the server did not say
-	RenewedAt time.Time // when this key was made by a renewal; zero for a key that a person gave
+	IssuedAt  time.Time `json:"issued_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: the server did not say
+	RenewedAt time.Time `json:"renewed_at,omitzero"` // when a renewal made this key; zero if a person gave it
 
-	RefusedAt time.Time   // when the server refused the key first; zero if it accepted the key at the last check
-	LostAt    time.Time   // when the key was given up; zero: it is not lost
-	Attempt   Attempt     // a renewal of this key that was begun; zero if there is none
-	Answer    wire.Secret // an answer to a renewal from which no key could be read; it may hold the next key
-	SetAside  wire.Secret // other keys that this document replaced and that may work, the newest first; see Aside
+	RefusedAt time.Time `json:"refused_at,omitzero"` // of the first refusal; zero if the last check found the key working
+	LostAt    time.Time `json:"lost_at,omitzero"`    // when the key was given up; zero: it is not lost
+	Attempt   Attempt   `json:"attempt,omitzero"`    // a renewal of this key that was begun; zero if there is none
+	// Answer is an answer to a renewal from which no key could be read; it may hold the next key.
+	Answer wire.Secret `json:"-"`
+	// SetAside are other keys that this document replaced and that may work, the newest first; see Aside.
+	SetAside wire.Secret `json:"-"`
 }
 
 // Attempt is a renewal that a process has begun. While it is in the store, it is a lease: no other process
 // begins a renewal.
 type Attempt struct {
-	ID    string    // random
-	Host  string    // for the person who reads the document
-	PID   int       // for that person too
-	Begun time.Time // by the clock of its process
-	Until time.Time // the renewal is over at this time, with or without an answer
+	ID    string    `json:"id"`             // random
+	Host  string    `json:"host,omitempty"` // for the person who reads the document
+	PID   int       `json:"pid,omitempty"`  // for that person too
+	Begun time.Time `json:"begun_at"`       // by the clock of its process
+	Until time.Time `json:"until"`          // the renewal is over at this time, with or without an answer
 }
 
 // length is how long the attempt may be under way. If a document says more than longestAttempt, or nothing
