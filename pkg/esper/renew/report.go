@@ -71,43 +71,31 @@ const (
 	Recovered EventKind = "recovered"
 )
 
-// kindOf returns what kind of change a turn brought; "" if nothing changed.
-func kindOf(before, after *snapshot, failed bool) EventKind {
-	was, is := before.state, after.state
+// report logs what a turn has changed, and tells the function of WithOnChange.
+func (s *Source) report(before, after *snapshot, failed bool) {
+	var kind EventKind
+	was, is, status := before.state, after.state, s.statusOf(after)
+	ends := slog.Time("expires", status.ExpiresAt)
 	switch {
 	case is.Doc.Replaced(was.Doc.Key):
-		return Renewed
+		kind = Renewed
+		s.log(slog.LevelInfo, "the Esper API key was renewed", ends, slog.Bool("saved", status.Saved), slog.Int("serial", status.Serial))
 	case is.Doc.Key != was.Doc.Key:
-		return Adopted
+		kind = Adopted
+		s.log(slog.LevelInfo, "another Esper API key was taken into use", ends, slog.Int("serial", status.Serial))
 	case is.Lost() && !was.Lost():
-		return Lost
+		kind = Lost
 	case failed:
-		return Failed
+		kind = Failed
 	case !is.Lost() && after.failed == nil && (was.Lost() || before.failed != nil):
-		return Recovered
-	}
-	return ""
-}
-
-// report logs a change, and tells the function of WithOnChange.
-func (s *Source) report(kind EventKind, v *snapshot, failed bool) {
-	if kind == "" {
+		kind = Recovered
+		s.log(slog.LevelInfo, "the Esper API key works again", ends)
+	default:
 		return
 	}
-	status := s.statusOf(v)
-	ends, next := slog.Time("expires", status.ExpiresAt), slog.Time("next_attempt", status.NextAttempt)
-	switch {
-	case kind == Recovered:
-		s.log(slog.LevelInfo, "the Esper API key works again", ends)
-	case kind == Adopted:
-		s.log(slog.LevelInfo, "another Esper API key was taken into use", ends, slog.Int("serial", status.Serial))
-	case kind == Renewed && !status.Saved && !s.readOnly:
-		s.log(slog.LevelInfo, "the Esper API key was renewed, and the new one cannot be saved", ends, slog.Bool("saved", false))
-	case kind == Renewed:
-		s.log(slog.LevelInfo, "the Esper API key was renewed", ends, slog.Bool("saved", true), slog.Int("serial", status.Serial))
-	}
 	if failed || kind == Lost {
-		s.log(slog.LevelError, "the Esper API key could not be renewed, saved or checked", slog.Any("error", status.LastError), ends, next)
+		s.log(slog.LevelError, "the Esper API key could not be renewed, saved or checked",
+			slog.Any("error", status.LastError), ends, slog.Time("next_attempt", status.NextAttempt))
 	}
 	if s.onChange != nil {
 		s.tell.add(told{func() { s.onChange(Event{kind, status}) }, kind})
@@ -130,10 +118,6 @@ func (s *Source) why(state policy.State, now time.Time) error {
 		return errors.New("renew: too little is left of the key to begin a renewal: one without an answer could not be told from a lost key")
 	}
 	return errors.New("renew: the renewal was not begun, since it could not be noted in the store")
-}
-
-func (s *Source) underWay(state policy.State) error {
-	return fmt.Errorf("renew: a renewal%s may be under way; the next waits for its end", byWhom(state.Doc.Attempt))
 }
 
 func byWhom(a policy.Attempt) string {

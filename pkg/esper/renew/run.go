@@ -122,7 +122,7 @@ func (s *Source) run(ctx context.Context, want policy.Turn) (last policy.Action,
 // [ErrNotSaved], [ErrKeyLost] or [ErrClosed].
 func (s *Source) RenewIfDue(ctx context.Context) error {
 	ctx = orBackground(ctx)
-	return s.until(context.WithValue(ctx, briefKey{}, briefTime), policy.Turn{Ask: policy.AskLast})
+	return s.until(context.WithValue(ctx, briefKey{}, true), policy.Turn{Ask: policy.AskLast})
 }
 
 // Renew renews the key now, however long it is still valid: because it leaked, or because now is a good

@@ -20,14 +20,12 @@ import (
 
 // ask calls TokenInfo with a key, and returns the parts of the answer that a document holds.
 func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	client := s.client
-	if limit, brief := ctx.Value(briefKey{}).(time.Duration); brief {
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-		client = s.brief
+	client, limit := s.client, askTime
+	if ctx.Value(briefKey{}) != nil {
+		client, limit = s.brief, briefTime
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	info, err := client.TokenInfo(withKey(ctx, key))
 	if errors.Is(err, esper.ErrNotFound) {
 		return s.way.askInstead(ctx, key, err)
@@ -47,7 +45,7 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 
 func asking(err error) error { return fmt.Errorf("renew: asking the server about the key: %w", err) }
 
-// briefKey marks a context with the time limit of a question that is asked in one attempt.
+// briefKey marks the context of a question that is asked in one attempt, within briefTime.
 type briefKey struct{}
 
 const leastLifetime = 24 * time.Hour // how long a key is assumed to live from now on if its end cannot be read

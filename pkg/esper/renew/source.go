@@ -132,7 +132,7 @@ const patience = 10 * time.Second // how long a call waits for a renewal while t
 
 // slow does what TokenContext does when there may be something to do, or to wait for.
 func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
-	for asked := false; ; {
+	for asked, tried := false, false; ; {
 		now := time.Now()
 		v, busy := s.look()
 		calm := v.state.Usable(now) && now.Before(v.state.Mandatory())
@@ -154,22 +154,15 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 				s.start(context.Background(), policy.Turn{Ask: policy.AskSuspect})
 			}
 			return s.usable(v, now)
-		case calm && (busy != nil || s.running.Load() > 0):
-			return s.usable(v, now) // another caller, or Run, sees to the renewal
+		case calm && (tried || busy != nil || s.running.Load() > 0):
+			return s.usable(v, now) // or another caller, or Run, sees to the renewal
 		case calm:
 			short, cancel := context.WithTimeout(ctx, patience)
-			ended, mine := s.start(short, policy.Turn{})
-			if mine {
+			var ended <-chan struct{}
+			if ended, tried = s.start(short, policy.Turn{}); tried {
 				wait(short, ended)
 			}
 			cancel()
-			switch {
-			case !mine:
-				continue // another caller was faster
-			case ctx.Err() != nil:
-				return nil, ctx.Err()
-			}
-			return s.usable(s.now.Load(), time.Now())
 		case due:
 			ended, _ := s.start(ctx, policy.Turn{})
 			wait(ctx, ended)
@@ -245,7 +238,7 @@ func (s *Source) usable(v *snapshot, now time.Time) (*oauth2.Token, error) {
 	case v.state.Lost():
 		return nil, s.lost(v)
 	case v.state.Busy(now):
-		why = s.underWay(v.state)
+		why = fmt.Errorf("renew: a renewal%s may be under way; the next waits for its end", byWhom(v.state.Doc.Attempt))
 	case why == nil && s.readOnly:
 		why = ErrReadOnly
 	case why == nil:

@@ -73,9 +73,7 @@ func (s *Source) Ways(ctx context.Context) Ways {
 	var ways Ways
 	d := s.now.Load().state.Doc
 	ways.RenewToken = endpoint{}.renewable(d)
-	ctx, cancel := context.WithTimeout(orBackground(ctx), askTime)
-	defer cancel()
-	_, ways.PersonalAccessToken = personalTokens{client: s.client}.find(ctx, d, askTime/2)
+	_, ways.PersonalAccessToken = personalTokens{client: s.client}.find(orBackground(ctx), d, askTime)
 	return ways
 }
 
@@ -84,9 +82,7 @@ var errNoApp = fmt.Errorf("%w: it belongs to no developer app; make one in the E
 // renew renews d's key through the personal access token that the key belongs to. Half of left is for finding the token,
 // so that enough time remains for the renewal.
 func (p personalTokens) renew(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
-	looking, cancel := context.WithTimeout(ctx, left/2)
-	token, err := p.find(looking, d, left/4)
-	cancel()
+	token, err := p.find(ctx, d, left/2)
 	switch {
 	case err != nil:
 		return nil, err
@@ -116,16 +112,17 @@ type personalToken struct {
 	life time.Duration // how long the key in use lives, as TokenInfo says; 0 if unknown
 }
 
-// find finds the personal access token that d's key belongs to. If TokenInfo does not answer within patience, or is
-// gone too, find uses the list of tokens alone.
-func (p personalTokens) find(ctx context.Context, d policy.Document, patience time.Duration) (personalToken, error) {
-	ctx = withKey(ctx, d.Key)
+// find finds the personal access token that d's key belongs to, within limit. If TokenInfo does not answer within half of
+// that, or is gone too, find uses the list of tokens alone.
+func (p personalTokens) find(ctx context.Context, d policy.Document, limit time.Duration) (personalToken, error) {
+	ctx, cancel := context.WithTimeout(withKey(ctx, d.Key), limit)
+	defer cancel()
+	short, cancelShort := context.WithTimeout(ctx, limit/2)
+	defer cancelShort()
 	var id string
 	var ends time.Time
 	var life time.Duration
-	looking, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	switch info, err := p.client.TokenInfo(looking); {
+	switch info, err := p.client.TokenInfo(short); {
 	case err == nil:
 		id = string(info.ID)
 		ends, _ = moment(info.ExpiresAt)

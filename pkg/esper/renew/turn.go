@@ -177,21 +177,18 @@ func (s *Source) initialElse(d policy.Document) bool {
 func (s *Source) finish(before *snapshot, state policy.State, t policy.Turn, last policy.Action) {
 	now := time.Now()
 	next := state.Next(now, mathrand.Float64()).Round(0) //nolint:gosec // spreads many processes; not a secret
-	failed := before.failed
-	// What would the turn do next if nobody had stopped it?
-	goOn := t
+	failed, goOn := before.failed, t
 	goOn.Stop = false
-	switch waits := now.Before(state.Retry); {
-	case last == policy.Rest && t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
-		next = now // the turn was stopped early, so the next caller goes on
+	switch {
 	case last == policy.Fail:
 		if failed = both(s.serverErr, cmp.Or(s.saveErr, s.readErr)); failed == nil {
 			failed = s.why(state, now)
 		}
-	case last == policy.Rest && !waits:
+	case t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
+		next = now // the turn was stopped early, so the next caller goes on
+	case !now.Before(state.Retry):
 		failed = nil
 	}
 	s.update(func(n *snapshot) { n.state, n.next, n.failed, n.worked = state, next, failed, now })
-	after := s.now.Load()
-	s.report(kindOf(before, after, last == policy.Fail), after, last == policy.Fail)
+	s.report(before, s.now.Load(), last == policy.Fail)
 }
