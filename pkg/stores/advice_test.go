@@ -26,58 +26,38 @@ func TestAdvice(t *testing.T) {
 		}
 		return statements
 	}
-	const postgres, all = "PostgreSQL", "PostgreSQL MariaDB MySQL"
 	for situation, row := range map[string]struct {
 		engines, account, parameters string
-		setUp                        []string // on PostgreSQL
+		setUp                        []string
 		args                         []string // of which the last one must fail with want
 		want                         string
 	}{
 		"a wrong password, on a server without TLS": {
-			all, "secretive", "", nil,
+			databases, "secretive", "", nil,
 			[]string{"show"},
 			"check the user's name and password, and whether the server wants TLS from this user",
 		},
-		"an account that has to use TLS, without TLS": {all, "tlsonly", "sslmode=disable", nil, []string{"show"}, "whether the server wants TLS from this user"},
+		"an account that has to use TLS, without TLS": {databases, "tlsonly", "sslmode=disable", nil, []string{"show"}, "whether the server wants TLS from this user"},
 		"row-level security without a policy for UPDATE": {
-			postgres, "ruled", "table=no_update", rules("no_update", "SELECT USING (true)", "INSERT WITH CHECK (true)"),
+			"PostgreSQL", "ruled", "table=no_update", rules("no_update", "SELECT USING (true)", "INSERT WITH CHECK (true)"),
 			[]string{"adopt", "renew --now"},
 			"a policy for row-level security has to let this user UPDATE the row",
 		},
-		"row-level security without a policy for SELECT": {postgres, "ruled", "table=no_select", append(rules("no_select", "INSERT WITH CHECK (true)"),
+		"row-level security without a policy for SELECT": {"PostgreSQL", "ruled", "table=no_select", append(rules("no_select", "INSERT WITH CHECK (true)"),
 			"INSERT INTO no_select VALUES ('default', 'v', '')"), []string{"adopt"}, "the row exists, but a policy for row-level security hides it from this user"},
 		"row-level security without a policy for INSERT": {
-			postgres, "ruled", "table=no_insert", rules("no_insert", "SELECT USING (true)"),
+			"PostgreSQL", "ruled", "table=no_insert", rules("no_insert", "SELECT USING (true)"),
 			[]string{"adopt"},
 			`grant the database user SELECT, INSERT and UPDATE on "no_insert", and if the table has row-level security, a policy that allows them`,
-		},
-		"a reader without rights": {
-			postgres, "ruled", "table=others",
-			[]string{strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "others", 1)},
-			[]string{"token --read-only"},
-			`grant the database user SELECT and, to renew, INSERT and UPDATE on "others"`,
-		},
-		"the table is in a schema that is not on the search path": {
-			all, "", "table=elsewhere",
-			[]string{"CREATE SCHEMA away", strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", "away.elsewhere", 1)},
-			[]string{"adopt"},
-			"; if the table is in another schema or database, write its name as schema.table; if it does not exist",
 		},
 	} {
 		for name := range strings.FieldsSeq(row.engines) {
 			e, server := get(t, name), newServer(t)
-			db, _ := admin(t, e)
-			if name == postgres {
-				execute(t, db, row.setUp...)
-			}
-			account := row.account
-			if account == "" {
-				account = root(e)
-			}
-			w := wireTo(t, e.listens, withoutTLS(name)) // the driver then tries with TLS, and without
-			url := serverURL(e, account, w.Addr().String(), row.parameters)
+			e.execute(t, row.setUp...)
+			w := wireTo(t, e.listens, withoutTLS(e)) // the driver then tries with TLS, and without
+			url := e.url(row.account, w.Addr().String(), row.parameters)
 			var env []string
-			if account == "secretive" {
+			if row.account == "secretive" {
 				env = []string{"PGPASSWORD=wrong", "MYSQL_PWD=wrong"}
 			}
 			for i, args := range row.args {
@@ -120,8 +100,8 @@ func TestPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := &engine{name: row.engine, listens: row.address}
-			url, env := serverURL(e, "root", row.address, ""), []string{"KUBECONFIG=" + kubeconfig(t, e, "fleet", "admin")}
+			e := &engine{name: row.engine, kind: map[string]string{"PostgreSQL": "pgx"}[row.engine], listens: row.address}
+			url, env := e.url("root", row.address, ""), []string{"KUBECONFIG=" + kubeconfig(t, e, "fleet", "admin")}
 			if row.engine == "Kubernetes" {
 				url = "kubernetes://fleet/patience"
 			}

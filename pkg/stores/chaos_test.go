@@ -4,13 +4,13 @@ package stores
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,28 +31,11 @@ type proxy struct {
 func proxyTo(t *testing.T, e *engine) *proxy {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.New(io.Discard))
-	for tries := 10; ; tries-- {
-		port, err := freePort() // no connection takes this port while the proxy is stopped, but another program may
-		must(t, err)
-		p := &proxy{t, toxiproxy.NewProxy(api, "stores", fmt.Sprintf("127.0.0.1:%d", port), e.listens)}
-		if err = p.Start(); err == nil {
-			t.Cleanup(p.Stop)
-			return p
-		}
-		if tries == 0 {
-			t.Fatal(err)
-		}
-	}
+	p := &proxy{t, toxiproxy.NewProxy(api, "stores", "127.0.0.1:"+freePort(t), e.listens)} // nobody takes its port while it is stopped
+	must(t, p.Start())
+	t.Cleanup(p.Stop)
+	return p
 }
-
-func (p *proxy) add(kind, stream, attributes string) {
-	text := fmt.Sprintf(`{"name": %q, "type": %q, "stream": %q, "attributes": %s}`, kind+stream, kind, stream, attributes)
-	if _, err := p.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
-		p.t.Errorf("%s: %v", text, err)
-	}
-}
-
-func (p *proxy) heal() { p.Toxics.ResetToxics(context.Background()) }
 
 // fault is something that happens between the processes and the engine, or to the engine, and ends.
 type fault struct {
@@ -64,27 +47,25 @@ type fault struct {
 
 // network returns the faults of the network between processes and engine.
 func network() []fault {
-	healed := func(p *proxy, _ *engine) { p.heal() }
+	toxic := func(kind, stream, attributes string) func(*proxy, *engine) {
+		return func(p *proxy, _ *engine) {
+			text := fmt.Sprintf(`{"type": %q, "stream": %q, "attributes": %s}`, kind, stream, attributes)
+			if _, err := p.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
+				p.t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	slow, slowToo := toxic("latency", "upstream", `{"latency": 700}`), toxic("latency", "downstream", `{"latency": 700}`)
+	healed := func(p *proxy, _ *engine) { p.Toxics.ResetToxics(context.Background()) }
 	const seconds = 4 * time.Second
 	return []fault{
 		{"no fault", func(*proxy, *engine) {}, healed, 0},
-		{"connections cut, none accepted", func(p *proxy, _ *engine) { p.Stop() }, func(p *proxy, _ *engine) {
-			if err := p.Start(); err != nil {
-				p.t.Error(err)
-			}
-		}, seconds},
-		{"nothing gets to the engine", func(p *proxy, _ *engine) { p.add("timeout", "upstream", `{"timeout": 0}`) }, healed, seconds},
-		{"nothing comes from the engine", func(p *proxy, _ *engine) { p.add("timeout", "downstream", `{"timeout": 0}`) }, healed, seconds},
-		{"each way takes 0.7 s more", func(p *proxy, _ *engine) {
-			p.add("latency", "upstream", `{"latency": 700}`)
-			p.add("latency", "downstream", `{"latency": 700}`)
-		}, healed, seconds},
-		{"cut in the middle of a statement", func(p *proxy, _ *engine) {
-			p.add("limit_data", "upstream", fmt.Sprintf(`{"bytes": %d}`, 1+rand.N(900)))
-		}, healed, seconds},
-		{"cut in the middle of an answer", func(p *proxy, _ *engine) {
-			p.add("limit_data", "downstream", fmt.Sprintf(`{"bytes": %d}`, rand.N(900)))
-		}, healed, seconds},
+		{"connections cut, none accepted", func(p *proxy, _ *engine) { p.Stop() }, func(p *proxy, _ *engine) { must(p.t, p.Start()) }, seconds},
+		{"nothing gets to the engine", toxic("timeout", "upstream", `{"timeout": 0}`), healed, seconds},
+		{"nothing comes from the engine", toxic("timeout", "downstream", `{"timeout": 0}`), healed, seconds},
+		{"each way takes 0.7 s more", func(p *proxy, e *engine) { slow(p, e); slowToo(p, e) }, healed, seconds},
+		{"cut in the middle of a statement", toxic("limit_data", "upstream", fmt.Sprintf(`{"bytes": %d}`, 1+rand.N(900))), healed, seconds},
+		{"cut in the middle of an answer", toxic("limit_data", "downstream", fmt.Sprintf(`{"bytes": %d}`, rand.N(900))), healed, seconds},
 	}
 }
 
@@ -93,34 +74,23 @@ func trouble() []fault {
 	again := func(p *proxy, e *engine) { e.start(p.t) }
 	return []fault{
 		{"engine killed (kill -9), back after 1 s", func(_ *proxy, e *engine) { e.kill() }, again, time.Second},
-		{"engine restarted in an orderly way (SIGTERM)", func(_ *proxy, e *engine) { e.services[0].end() }, again, time.Second},
-		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.hold(true) }, func(_ *proxy, e *engine) { e.hold(false) }, 4 * time.Second},
+		{"engine restarted in an orderly way (SIGTERM)", func(_ *proxy, e *engine) { e.server().end() }, again, time.Second},
+		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.signal(syscall.SIGSTOP) }, func(_ *proxy, e *engine) { e.signal(syscall.SIGCONT) }, 4 * time.Second},
 	}
 }
 
 // commit has PostgreSQL end while it commits the save of a new key: the commit waits for a standby that does not exist.
 func commit() fault {
-	ask := func(p *proxy, e *engine, statement string) (n int) {
-		db, _ := admin(p.t, e)
-		if err := db.QueryRowContext(p.t.Context(), statement).Scan(&n); err != nil && !errors.Is(err, sql.ErrNoRows) {
-			p.t.Error(err)
-		}
-		return n
-	}
 	return fault{"engine ends in the middle of COMMIT", func(p *proxy, e *engine) {
-		ask(p, e, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-		ask(p, e, "SELECT pg_reload_conf()::int")
-		for over := time.Now().Add(startTime); ask(p, e, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 0; <-time.After(20 * time.Millisecond) {
-			if time.Now().After(over) {
-				p.t.Error("no save waits for the standby")
-				return
-			}
-		}
-		e.services[0].end()
+		e.execute(p.t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+		eventually(p.t, func() error {
+			var wait string
+			return e.db(p.t).QueryRowContext(p.t.Context(), "SELECT wait_event FROM pg_stat_activity WHERE wait_event = 'SyncRep'").Scan(&wait)
+		})
+		e.server().end()
 	}, func(p *proxy, e *engine) {
 		e.start(p.t)
-		ask(p, e, "ALTER SYSTEM RESET synchronous_standby_names")
-		ask(p, e, "SELECT pg_reload_conf()::int")
+		e.execute(p.t, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 	}, time.Second}
 }
 
@@ -135,43 +105,57 @@ var moments = []string{atJournal, atPost, atSave}
 
 // TestChaos brings about each fault at each moment of a renewal, on each engine.
 func TestChaos(t *testing.T) {
-	for _, name := range servers() {
-		e := get(t, name)
-		t.Run(name, func(t *testing.T) {
-			t.Parallel() // with the other engines
-			t.Run("network", func(t *testing.T) {
-				for _, f := range network() {
-					for _, moment := range moments {
-						t.Run(f.name+", "+moment, func(t *testing.T) { t.Parallel(); befall(t, e, f, moment) })
-					}
-				}
-			})
-			for _, f := range trouble() {
+	t.Parallel()
+	on(t, servers, func(t *testing.T, e *engine) {
+		t.Run("network", func(t *testing.T) {
+			for _, f := range network() {
 				for _, moment := range moments {
-					t.Run(f.name+", "+moment, func(t *testing.T) { befall(t, e, f, moment) })
+					t.Run(f.name+", "+moment, func(t *testing.T) { t.Parallel(); befall(t, e, f, moment) })
 				}
-			}
-			if name == "PostgreSQL" {
-				t.Run("the server ends in the middle of COMMIT", func(t *testing.T) { befall(t, e, commit(), atSave) })
 			}
 		})
-	}
+		for _, f := range trouble() {
+			for _, moment := range moments {
+				t.Run(f.name+", "+moment, func(t *testing.T) { befall(t, e, f, moment) })
+			}
+		}
+		if e.name == "PostgreSQL" {
+			t.Run("the server ends in the middle of COMMIT", func(t *testing.T) { befall(t, e, commit(), atSave) })
+		}
+		t.Run("killed after a save", func(t *testing.T) { confirmedIsKept(t, e) })
+	})
 }
 
 // TestPrimaryGone stops the engine for two minutes.
 func TestPrimaryGone(t *testing.T) {
 	t.Parallel()
-	for _, name := range servers() {
-		e := get(t, name)
+	gone := network()[1]
+	gone.name, gone.lasts = "primary gone for two minutes", 2*time.Minute
+	on(t, servers, func(t *testing.T, e *engine) {
 		for _, moment := range moments {
-			t.Run(name+", "+moment, func(t *testing.T) {
-				t.Parallel()
-				gone := network()[1]
-				gone.name, gone.lasts = "primary gone for two minutes", 2*time.Minute
-				befall(t, e, gone, moment)
-			})
+			t.Run(moment, func(t *testing.T) { t.Parallel(); befall(t, e, gone, moment) })
 		}
+	})
+}
+
+// confirmedIsKept kills an engine directly after a save, several times. The engine must still have the confirmed
+// document. PostgreSQL is told not to wait for its disk: the store has to make it wait.
+func confirmedIsKept(t *testing.T, e *engine) {
+	const kills = 5
+	store, version := storeAt(t, strings.Replace(e.fresh(t), "sslmode=disable", "sslmode=disable&synchronous_commit=off", 1)), ""
+	for i := range kills {
+		document := strings.Repeat("x", 100+i)
+		next, err := store.Save(t.Context(), []byte(document), version)
+		e.kill()
+		must(t, err)
+		e.start(t)
+		got, now := load(t, store)
+		if string(got) != document || now != next {
+			t.Fatalf("kill %d: the store has %q with %d bytes; %q was confirmed", i, now, len(got), next)
+		}
+		version = next
 	}
+	report(e, "engine killed (kill -9) directly after a save was confirmed", kills, 0, 0)
 }
 
 // befall has processes renew a key during a fault. It checks that no key that arrived is lost, that no process repeats
@@ -181,16 +165,7 @@ func befall(t *testing.T, e *engine, f fault, moment string) {
 	server := newServer(t)
 	p := proxyTo(t, e)
 	name := newName()
-	address := e.at(name, p.Listen)
-	all := make([]*processes.Process, number)
-	for i := range all {
-		all[i] = processes.Start(t, server, address, server.Token())
-	}
-	for i, c := range all {
-		if answer := c.Hear(); answer != "key "+server.Token() {
-			t.Fatalf("process %d: %s", i, answer)
-		}
-	}
+	all := startAll(t, server, e.via(p.Listen).at(name), number)
 	switch moment {
 	case atPost:
 		server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
@@ -209,53 +184,45 @@ func befall(t *testing.T, e *engine, f fault, moment string) {
 	<-time.After(f.lasts)
 	f.end(p, e)
 	healed := time.Now()
-	done := make([]time.Duration, number)
 	var wait sync.WaitGroup
 	for i, c := range all {
 		wait.Go(func() {
 			answer := c.Hear()
-			for time.Since(healed) < patience {
-				if strings.HasPrefix(answer, "lost") {
-					t.Errorf("process %d: %s", i, answer)
-					return
-				}
-				if processes.Posts(server) > 0 && answer == "key "+server.Token() {
-					done[i] = time.Since(healed)
+			for ; processes.Posts(server) == 0 || answer != "key "+server.Token(); <-time.After(50 * time.Millisecond) {
+				if strings.HasPrefix(answer, "lost") || time.Since(healed) > patience {
+					t.Errorf("process %d has no working key %v after the fault: %s", i, time.Since(healed), answer)
 					return
 				}
 				command := "call"
 				if processes.Posts(server) == 0 {
 					command = "renew" // the processes could not begin a renewal without the store
 				}
-				<-time.After(50 * time.Millisecond)
 				answer = c.Ask(command)
 			}
-			t.Errorf("process %d has no working key %v after the fault: %s", i, patience, answer)
 		})
 	}
 	wait.Wait()
 	if t.Failed() {
 		return
 	}
+	took := time.Since(healed)
 	processes.NoSecondPost(t, server)
 	n := processes.Posts(server)
 	if n > 1 && f.lasts < time.Minute {
 		t.Errorf("%d renewals, want one", n)
 	}
-	store, err := open(e.at(name, ""))
-	must(t, err)
-	document, _, err := load(t, store)
-	if err != nil || !strings.Contains(string(document), `"`+server.Token()+`"`) {
-		t.Errorf("the store does not have the new key: %v", err)
+	if document, _ := load(t, storeAt(t, e.at(name))); !strings.Contains(string(document), `"`+server.Token()+`"`) {
+		t.Error("the store does not have the new key")
 	}
-	report(e, f.name, 1, n, max(done[0], done[1], done[2]))
+	report(e, f.name, 1, n, took)
 }
 
 func waitForPost(t *testing.T, server *espertest.Server) {
 	t.Helper()
-	for over := time.Now().Add(30 * time.Second); processes.Posts(server) == 0; <-time.After(5 * time.Millisecond) {
-		if time.Now().After(over) {
-			t.Fatal("no process has sent a renewal")
+	eventually(t, func() error {
+		if processes.Posts(server) == 0 {
+			return errors.New("no process has sent a renewal")
 		}
-	}
+		return nil
+	})
 }

@@ -3,6 +3,7 @@
 package stores
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
@@ -34,25 +34,27 @@ func TestExamples(t *testing.T) {
 		"page": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
 			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(page),
 	})
-	t.Run("sql", func(t *testing.T) {
-		e := get(t, "PostgreSQL")
-		for _, program := range []string{"sql", "page"} {
-			a := postgresAt(e, "esper", "fleet", "")
-			db, err := database(a.kind, a.dsn)
-			must(t, err)
-			execute(t, db, "CREATE SCHEMA "+program, strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", program+".esper_keys", 1))
-			a.dsn += "&search_path=" + program
-			example(t, filepath.Join(folder, program), a.String(), "DATABASE_URL="+a.dsn)
+	e := get(t, "PostgreSQL")
+	for _, program := range []string{"sql", "page"} {
+		a := e.as("esper", "fleet")
+		e.execute(t, "CREATE SCHEMA "+program, strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", program+".esper_keys", 1))
+		a.dsn += "&search_path=" + program
+		example(t, filepath.Join(folder, program), a.String(), "DATABASE_URL="+a.dsn)
+	}
+	e = get(t, "Kubernetes")
+	namespace(t, e, "example")
+	apply(t, e, "example", "../esper/renew/kubestore/role.yaml", func(o *unstructured.Unstructured) {
+		if verbs := fmt.Sprint(o.Object["rules"]); o.GetKind() == "Role" && !strings.Contains(verbs, "verbs:[get update]") {
+			t.Errorf("the role must have the verbs get and update: %s", verbs)
+		}
+		if o.GetKind() == "RoleBinding" { // in place of the ServiceAccount
+			o.Object["subjects"] = []any{map[string]any{"kind": "User", "name": "fleet", "apiGroup": rbacv1.GroupName}}
 		}
 	})
-	t.Run("kubernetes", func(t *testing.T) {
-		e := get(t, "Kubernetes")
-		apply(t, clients(t, e, "admin"), "example", "reader")
-		a := secretAt(e, "reader", "esper-key", "")
-		a.table = "example"
-		config := kubeconfig(t, e, a.table, "reader")
-		example(t, filepath.Join(folder, "kubernetes"), a.String(), "KUBECONFIG="+config, "ESPER_KEY_SECRET=esper-key")
-	})
+	mayUpdate(t, e, "fleet", "example", "esper-key")
+	a := e.as("fleet", "esper-key")
+	a.table = "example"
+	example(t, filepath.Join(folder, "kubernetes"), a.String(), "KUBECONFIG="+kubeconfig(t, e, "example", "fleet"), "ESPER_KEY_SECRET=esper-key")
 }
 
 func example(t *testing.T, program, address string, env ...string) {
@@ -61,8 +63,7 @@ func example(t *testing.T, program, address string, env ...string) {
 	source, err := openSource(t, server, address)
 	must(t, err)
 	must(t, source.Close())
-	store, err := open(address)
-	must(t, err)
+	store := storeAt(t, address)
 	server.FailOperation("renewToken", -1, espertest.Fault{Delay: time.Second, Handled: true})
 	for i, ending := range published.Endings() {
 		edit(t, store, due)
@@ -76,15 +77,4 @@ func example(t *testing.T, program, address string, env ...string) {
 			t.Errorf("%v: after %d renewals, want %d, the key is lost\n%s", life, n, i+1, out)
 		}
 	}
-}
-
-// TestReaderPod has the API server check the pod of reader.yaml, without creating it.
-func TestReaderPod(t *testing.T) {
-	data, err := os.ReadFile("../esper/renew/kubestore/reader.yaml")
-	must(t, err)
-	var pod corev1.Pod
-	must(t, yaml.UnmarshalStrict(data, &pod))
-	_, err = clients(t, get(t, "Kubernetes"), "admin").CoreV1().Pods("fleet").Create(t.Context(), &pod,
-		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
-	must(t, err)
 }

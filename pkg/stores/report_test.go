@@ -16,35 +16,36 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// results are what the tests have measured, for the page STORES.md.
+// results are what the tests have found, for the page STORES.md.
 var results = struct {
-	mu    sync.Mutex
-	tried map[string]*tried
-	costs map[string][]string // by engine
-	rates []string
-	says  map[string]map[string]string // by situation and engine: what came out
-}{tried: make(map[string]*tried), costs: make(map[string][]string), says: make(map[string]map[string]string)}
+	mu           sync.Mutex
+	tried        map[cell]tried
+	says         map[cell]string // what came out
+	costs, rates []string
+}{tried: make(map[cell]tried), says: make(map[cell]string)}
 
-// tried has the results of one fault, by engine.
+// cell is what was done to one engine.
+type cell struct{ situation, engine string }
+
+// tried is how often it was done, how many renewals were sent, and the longest time until all processes had the new key.
 type tried struct {
-	renewals map[string]int           // how many renewals were sent
-	times    map[string]int           // how often the fault was tried
-	longest  map[string]time.Duration // the longest time until all processes had the new key
+	times, renewals int
+	longest         time.Duration
 }
 
-// report notes how often a fault was tried, how many renewals were sent, and how long it took until all processes had
-// the new key. A lost key fails the test that finds it, so the page has none.
+// report notes what came of a fault. A lost key fails the test that finds it, so the page has none.
 func report(e *engine, fault string, times, renewals int, longest time.Duration) {
 	results.mu.Lock()
 	defer results.mu.Unlock()
-	r := results.tried[fault]
-	if r == nil {
-		r = &tried{make(map[string]int), make(map[string]int), make(map[string]time.Duration)}
-		results.tried[fault] = r
+	c := cell{fault, e.name}
+	r := results.tried[c]
+	r = tried{r.times + times, r.renewals + renewals, max(r.longest, longest)}
+	results.tried[c] = r
+	text := fmt.Sprintf("tries: %d, renewals: %d, keys lost: 0", r.times, r.renewals)
+	if r.longest > 0 {
+		text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(r.longest.Seconds()))
 	}
-	r.times[e.name] += times
-	r.renewals[e.name] += renewals
-	r.longest[e.name] = max(r.longest[e.name], longest)
+	results.says[c] = text
 }
 
 // outcome notes what came out of a situation, in the words that an operator reads.
@@ -54,88 +55,52 @@ func outcome(e *engine, situation, text string) {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "esper-key: "), "|", "\\|")
 	text = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
 	text = regexp.MustCompile(`\bkey-\d+\b`).ReplaceAllString(text, "NAME")
-	came(e.name, situation, regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "HOST"))
+	results.says[cell{situation, e.name}] = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "HOST")
 }
 
-// came notes what came out of a situation. The caller holds results.mu, or is the last one.
-func came(engine, situation, text string) {
-	if results.says[situation] == nil {
-		results.says[situation] = make(map[string]string)
+// hourly is how often a process that makes no calls reads the store, as TestPollingIsSpread of package renew shows.
+const hourly = 80
+
+// reportCost notes what processes that share a key cost, in an hour without a renewal and for a renewal, from the bytes
+// of a read and of a renewal. A renewal takes two saves, and a read by each process.
+func reportCost(e *engine, read, renewal float64) {
+	for _, n := range []float64{1, 100, 10_000} {
+		results.costs = append(results.costs, fmt.Sprintf("| %s | %.0f | %.0f | %.1f | %.0f | %.1f |\n", e.name, n, hourly*n, hourly*n*read/1e6, 2+n, (renewal+n*read)/1e6))
 	}
-	results.says[situation][engine] = text
 }
 
-// reportCost notes what an hour without a renewal costs, and what a renewal costs.
-func reportCost(e *engine, processes int, calls, bytes float64, renewalCalls, renewalBytes int64) {
-	results.mu.Lock()
-	defer results.mu.Unlock()
-	row := func(processes string, times float64) string {
-		return fmt.Sprintf("| %s | %s | %.0f | %.1f | %.0f | %.1f |", e.name, processes,
-			times*calls, times*bytes/1e6, times*float64(renewalCalls), times*float64(renewalBytes)/1e6)
-	}
-	rows := results.costs[e.name]
-	rows = append(rows, row(fmt.Sprint(processes), 1))
-	if processes == 100 {
-		rows = append(rows, row("computed: 10,000", 100))
-	}
-	slices.SortFunc(rows, func(a, b string) int { return len(a) - len(b) })
-	results.costs[e.name] = rows
-}
-
-// reportRate notes how many reads a second an engine answered.
-func reportRate(e *engine, perSecond float64) {
-	results.mu.Lock()
-	defer results.mu.Unlock()
-	results.rates = append(results.rates, fmt.Sprintf("%s %.0f", e.name, perSecond))
-}
-
-// tables is the part of STORES.md that is measured.
+// tables is the part of STORES.md that is made.
 func tables() string {
-	engines := slices.Sorted(maps.Keys(started.all))
-	var b strings.Builder
-	b.WriteString("Engines: ")
-	for i, name := range engines {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(name + " " + started.all[name].version)
+	var engines, rows []string
+	for _, name := range slices.Sorted(maps.Keys(started.all)) {
+		engines = append(engines, name+" "+started.all[name].version)
 	}
-	b.WriteString(".\n\n| store | what was done to it | what came out |\n|---|---|---|\n")
-	for situation, r := range results.tried {
-		for name, times := range r.times {
-			text := fmt.Sprintf("tries: %d, renewals: %d, keys lost: 0", times, r.renewals[name])
-			if longest := r.longest[name]; longest > 0 {
-				text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(longest.Seconds()))
-			}
-			came(name, situation, text)
-		}
+	by := make(map[cell][]string) // the engines of which the same came out
+	for c, text := range results.says {
+		row := cell{c.situation, text}
+		by[row] = append(by[row], c.engine)
 	}
-	var rows []string
-	for situation, of := range results.says {
-		by := make(map[string][]string) // the engines of which the same came out
-		for _, name := range slices.Sorted(maps.Keys(of)) {
-			by[of[name]] = append(by[of[name]], name)
-		}
-		for text, names := range by {
-			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", strings.Join(names, ", "), situation, text))
-		}
+	for row, names := range by {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", strings.Join(slices.Sorted(slices.Values(names)), ", "), row.situation, row.engine))
 	}
 	slices.Sort(rows)
-	b.WriteString(strings.Join(rows, ""))
-	b.WriteString("\n| engine | processes | calls an hour | MB an hour | calls for a renewal | MB for a renewal |\n|---|---|---|---|---|---|\n")
-	for _, name := range slices.Sorted(maps.Keys(results.costs)) {
-		b.WriteString(strings.Join(results.costs[name], "\n") + "\n")
-	}
-	slices.Sort(results.rates)
-	b.WriteString("\nReads a second by eight callers that do nothing else, with the callers and the engine on the same two cores: " + strings.Join(results.rates, ", ") + ".\n")
-	return b.String()
+	return fmt.Sprintf(`Engines: %s.
+
+| store | what was done to it | what came out |
+|---|---|---|
+%s
+| engine | processes | calls an hour | MB an hour | calls for a renewal | MB for a renewal |
+|---|---|---|---|---|---|
+%s
+Reads a second by eight callers that do nothing else, with the callers and the engine on the same two cores: %s.
+`, strings.Join(engines, ", "), strings.Join(rows, ""), strings.Join(results.costs, ""), strings.Join(results.rates, ", "))
 }
 
 const marker = "<!-- What follows is measured: make stores STORES_UPDATE=1 writes it. -->\n"
 
 // writeReport prints the tables, and writes them into the page if STORES_UPDATE is set.
 func writeReport() error {
-	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.tried)+len(results.says) == 0 {
+	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.says) == 0 {
 		return nil
 	}
 	fmt.Println(tables())

@@ -10,9 +10,7 @@ import (
 
 // TestRunbook pastes the runbook of esper-key in a fresh root, as the service's user, with a store in each engine.
 func TestRunbook(t *testing.T) {
-	db, err := database("mysql", mysqlAt(get(t, "MariaDB"), "root", "mysql", "", "").dsn)
-	must(t, err)
-	execute(t, db, "CREATE USER runbook IDENTIFIED BY 'a word'", "GRANT SELECT, INSERT, UPDATE ON mysql.esper_keys TO runbook")
+	get(t, "MariaDB").execute(t, "CREATE USER runbook IDENTIFIED BY 'a word'", "GRANT SELECT, INSERT, UPDATE ON mysql.esper_keys TO runbook")
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-tags", "slow", "-timeout", "25m", "-run", "^TestPackage$/^(postgres|mysql|kubernetes)$", ".")
 	cmd.Dir = "../cmd/esper-key"
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(t, get(t, "Kubernetes"), "fleet", "admin"),

@@ -3,6 +3,7 @@
 package stores
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ type service struct {
 	ready   func(ctx context.Context) error
 	stop    syscall.Signal // with which it ends in an orderly way, and soon
 
-	mu    sync.Mutex
 	cmd   *exec.Cmd
+	said  *bytes.Buffer // what cmd has printed, complete once it has ended
 	ended chan struct{} // closed once cmd has ended: then another process may have its pid
 }
 
@@ -50,19 +51,33 @@ var starting = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// newFolder makes a temporary folder that the account owns.
-func newFolder(account string) (string, error) {
+// folders makes the folder of all others that newFolder makes. TestMain removes it.
+var folders = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "esper-stores-")
-	if err != nil || account == "" || os.Getuid() != 0 {
-		return folder, err
-	}
-	c, err := credential(account)
-	if err != nil {
-		return "", err
-	}
-	return folder, os.Chown(folder, int(c.Uid), int(c.Gid))
+	return folder, errors.Join(err, os.Chmod(folder, 0o755))
+})
+
+// newFolder makes a temporary folder that the account owns.
+func newFolder(t testing.TB, account string) string {
+	t.Helper()
+	all, err := folders()
+	must(t, err)
+	folder, err := os.MkdirTemp(all, "")
+	must(t, err)
+	giveTo(t, account, folder)
+	return folder
 }
 
+func giveTo(t testing.TB, account, path string) {
+	t.Helper()
+	c, err := credential(account)
+	must(t, err)
+	if c != nil {
+		must(t, os.Chown(path, int(c.Uid), int(c.Gid)))
+	}
+}
+
+// credential returns the account's credential, or nil for the account of the tests.
 func credential(account string) (*syscall.Credential, error) {
 	if account == "" || os.Getuid() != 0 {
 		return nil, nil
@@ -76,122 +91,74 @@ func credential(account string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
-func command(account string, args ...string) (*exec.Cmd, error) {
+// launch starts a program, and returns it with what it prints until it ends.
+func launch(account string, args ...string) (cmd *exec.Cmd, said *bytes.Buffer, err error) {
 	c, err := credential(account)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd, said = exec.Command(args[0], args[1:]...), new(bytes.Buffer)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c, Pdeathsig: syscall.SIGKILL}
-	cmd.Dir = "/"
-	return cmd, nil
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", said, said
+	errs := make(chan error)
+	starting() <- func() { errs <- cmd.Start() }
+	return cmd, said, <-errs
 }
 
 // runOnce runs a program and waits until it ends.
 func runOnce(account string, args ...string) error {
-	cmd, err := command(account, args...)
-	if err != nil {
-		return err
+	cmd, said, err := launch(account, args...)
+	if err == nil {
+		err = cmd.Wait()
 	}
-	var out []byte
-	done := make(chan struct{})
-	starting() <- func() { out, err = cmd.CombinedOutput(); close(done) }
-	<-done
 	if err != nil {
-		return fmt.Errorf("%s: %w\n%s", args[0], err, out)
+		return fmt.Errorf("%s: %w\n%s", args[0], err, said)
 	}
 	return nil
 }
 
-// start starts the service and waits until it is ready.
+// start starts the service and waits until it is ready. If the service ends, start begins again: processes from before
+// a crash may still be ending.
 func (s *service) start() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	over := time.Now().Add(startTime)
-	for {
-		err := s.startOnce(over)
-		if err == nil || time.Now().After(over) {
-			return err
+	for over := time.Now().Add(startTime); ; <-time.After(100 * time.Millisecond) {
+		if !s.runs() {
+			cmd, said, err := launch(s.account, s.args...)
+			if err != nil {
+				return err
+			}
+			ended := make(chan struct{})
+			s.cmd, s.said, s.ended = cmd, said, ended
+			go func() { _ = cmd.Wait(); close(ended) }()
 		}
-		<-time.After(200 * time.Millisecond) // processes from before a crash may still be ending
-	}
-}
-
-func (s *service) startOnce(over time.Time) error {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	if s.cmd, err = command(s.account, s.args...); err != nil {
-		return err
-	}
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	errs := make(chan error)
-	starting() <- func() { errs <- s.cmd.Start() }
-	if err := <-errs; err != nil {
-		return err
-	}
-	cmd, ended := s.cmd, make(chan struct{})
-	s.ended = ended
-	go func() { _ = cmd.Wait(); close(ended) }()
-	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		err := s.ready(ctx)
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		select {
-		case <-ended:
-			return fmt.Errorf("%s ended: %w\n%s", s.name, err, s.lastWords())
-		case <-time.After(50 * time.Millisecond):
-		}
-		if time.Now().After(over) {
-			return fmt.Errorf("%s is not ready: %w\n%s", s.name, err, s.lastWords())
+		case time.Now().After(over):
+			s.kill()
+			return fmt.Errorf("%s is not ready: %w\n%s", s.name, err, s.said)
 		}
 	}
-}
-
-func (s *service) log() string {
-	return filepath.Join(os.TempDir(), filepath.Base(s.folder)+"-"+s.name+".log")
-}
-
-func (s *service) lastWords() string {
-	data, _ := os.ReadFile(s.log())
-	const most = 4000
-	return string(data[max(0, len(data)-most):])
 }
 
 // end asks the process to end, and waits until it has.
 func (s *service) end() {
-	s.mu.Lock()
-	ended := s.ended
 	_ = s.cmd.Process.Signal(s.stop)
-	s.mu.Unlock()
 	select {
-	case <-ended:
+	case <-s.ended:
 	case <-time.After(startTime):
 		s.kill()
 	}
 }
 
-// kill sends SIGKILL to the process and its children, and waits until all have ended. After that they write nothing.
+// kill sends SIGKILL to the process and its children, and waits until all have ended: each has the pipe for what it
+// prints. After that they write nothing.
 func (s *service) kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.runs() {
-		return
-	}
-	pid := s.cmd.Process.Pid
-	all := append([]int{pid}, children(pid)...)
-	for _, pid := range all {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	for _, pid := range all {
-		for syscall.Kill(pid, 0) == nil && !isZombie(pid) {
-			<-time.After(5 * time.Millisecond)
-		}
+	if s.runs() {
+		s.signal(syscall.SIGKILL)
+		<-s.ended
 	}
 }
 
@@ -207,51 +174,20 @@ func (s *service) runs() bool {
 	}
 }
 
-// hold suspends the process and its children if still is true, and lets them continue if it is false.
-func (s *service) hold(still bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.runs() {
-		return
-	}
-	signal := syscall.SIGCONT
-	if still {
-		signal = syscall.SIGSTOP
-	}
-	pid := s.cmd.Process.Pid
-	for _, pid := range append([]int{pid}, children(pid)...) {
-		_ = syscall.Kill(pid, signal)
-	}
-}
-
-// remove deletes the files of a service that has ended.
-func (s *service) remove() {
-	_ = os.RemoveAll(s.folder)
-	_ = os.Remove(s.log())
-}
-
-func children(parent int) (pids []int) {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+// signal sends a signal to the process and its children.
+func (s *service) signal(sig syscall.Signal) {
+	var children bytes.Buffer
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
 	for _, file := range files {
-		if fields := stat(file); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
-				pids = append(pids, pid)
-			}
+		data, _ := os.ReadFile(file)
+		children.Write(data)
+	}
+	_ = s.cmd.Process.Signal(sig)
+	for child := range strings.FieldsSeq(children.String()) {
+		if pid, err := strconv.Atoi(child); err == nil {
+			_ = syscall.Kill(pid, sig)
 		}
 	}
-	return pids
-}
-
-func isZombie(pid int) bool {
-	fields := stat(fmt.Sprintf("/proc/%d/stat", pid))
-	return len(fields) == 0 || fields[0] == "Z"
-}
-
-// stat returns the fields of a /proc/PID/stat file that follow the program's name: the state, the parent and so on.
-func stat(file string) []string {
-	data, _ := os.ReadFile(file)
-	_, rest, _ := strings.Cut(string(data), ") ")
-	return strings.Fields(rest)
 }
 
 var givenPorts sync.Map
@@ -259,20 +195,20 @@ var givenPorts sync.Map
 // freePort returns a port of the loopback interface on which nobody listens, and which it has not returned before. It
 // returns no port that the system gives to outgoing connections (from 16000 on gVisor, from 32768 on Linux): a
 // connection could take such a port while the engine that listens there is killed.
-func freePort() (port int, err error) {
-	const lowest, highest, tries = 10_000, 16_000, 100
-	err = errors.New("no port is free")
-	for range tries {
-		port = lowest + rand.N(highest-lowest)
-		if _, given := givenPorts.LoadOrStore(port, true); given {
-			continue
-		}
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return port, l.Close()
+func freePort(t testing.TB) string {
+	t.Helper()
+	const lowest, highest = 10_000, 16_000
+	for range 100 {
+		port := strconv.Itoa(lowest + rand.N(highest-lowest))
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
+			if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+				must(t, l.Close())
+				return port
+			}
 		}
 	}
-	return 0, err
+	t.Fatal("no port is free")
+	return ""
 }
 
 func must(t testing.TB, err error) {

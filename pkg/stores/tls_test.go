@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -19,20 +18,18 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// built is the folder in which program built esper-key, or "".
-var built string
-
 // program builds esper-key, once.
 var program = sync.OnceValues(func() (path string, err error) {
-	if built, err = newFolder(""); err != nil {
+	folder, err := folders()
+	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(built, "esper-key"), ".")
+	build := exec.Command("go", "build", "-o", folder+"/esper-key", ".")
 	build.Dir = "../cmd/esper-key"
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return filepath.Join(built, "esper-key"), nil
+	return folder + "/esper-key", nil
 })
 
 // esperKey runs esper-key on a store, and returns what it printed, and its exit code. Only token may print the key.
@@ -67,16 +64,12 @@ func holds(text, key string) bool {
 	return strings.Contains(text, part) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(part)))
 }
 
-// serverURL is the URL of a database server for esper-key. Host is where it is, account who asks.
-func serverURL(e *engine, account, host, parameters string) string {
-	if e.name == "PostgreSQL" {
+// url is the URL of a database server for esper-key. Account is who asks, and host where the server is.
+func (e *engine) url(account, host, parameters string) string {
+	if e.kind == "pgx" {
 		return "postgres://" + account + "@" + host + "/postgres?" + parameters
 	}
 	return "mysql://" + account + "@" + host + "/mysql?" + parameters
-}
-
-func root(e *engine) string {
-	return map[bool]string{true: "esper", false: "root"}[e.name == "PostgreSQL"]
 }
 
 const encrypted, readable = "TLS", "plain text"
@@ -85,12 +78,9 @@ const encrypted, readable = "TLS", "plain text"
 // address 0.0.0.0 leads to this machine, although it is no loopback address.
 func TestTLS(t *testing.T) {
 	const far, near = "0.0.0.0", "127.0.0.1"
-	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
-		e := get(t, name)
-		files, err := newFolder("") // an error shows its name: digits and both cases in a row could be a key
-		must(t, err)
-		t.Cleanup(func() { _ = os.RemoveAll(files) })
-		must(t, certificates(files, ""))
+	on(t, databases, func(t *testing.T, e *engine) {
+		files := newFolder(t, "") // an error shows its name: digits and both cases in a row could be a key
+		certificates(t, files, "")
 		for _, row := range []struct {
 			host, parameters string
 			offered          bool   // the server offers TLS
@@ -128,18 +118,18 @@ func TestTLS(t *testing.T) {
 			{far, "sslmode=require&tls=false", true, "disagree about TLS", 2},
 		} {
 			server := newServer(t)
-			without := withoutTLS(name)
+			without := withoutTLS(e)
 			if row.offered {
 				without = nil
 			}
 			w := wireTo(t, e.listens, without)
 			_, port, _ := strings.Cut(w.Addr().String(), ":")
-			parameters := "name=" + newName() + "&" + strings.ReplaceAll(row.parameters, "FILES", files)
 			account, host, found := strings.Cut(row.host, "@")
 			if !found {
-				account, host = root(e), row.host
+				account, host = e.root, row.host
 			}
-			printed, code := esperKey(t, server, serverURL(e, account, host+":"+port, parameters), nil, "adopt")
+			parameters := "name=" + newName() + "&" + strings.ReplaceAll(row.parameters, "FILES", files)
+			printed, code := esperKey(t, server, e.url(account, host+":"+port, parameters), nil, "adopt")
 			got := printed
 			switch {
 			case code == 0 && holds(w.sent(), server.Token()):
@@ -150,7 +140,7 @@ func TestTLS(t *testing.T) {
 				got += ", and the key in plain text"
 			}
 			if want := strings.ReplaceAll(row.want, "FILES", files); code != row.code || !strings.Contains(got, want) {
-				t.Errorf("%s, TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", name, row.offered, row.host, row.parameters, code, got, row.code, want)
+				t.Errorf("TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", row.offered, row.host, row.parameters, code, got, row.code, want)
 			}
 			situation := "`" + cmp.Or(row.parameters, "no parameter") + "`, " + map[bool]string{true: "with", false: "without"}[row.offered] + " TLS on the server"
 			if strings.HasSuffix(row.host, near) {
@@ -166,26 +156,5 @@ func TestTLS(t *testing.T) {
 			}
 			outcome(e, strings.ReplaceAll(situation, "FILES", "/…"), strings.ReplaceAll(said, "FILES", "/…"))
 		}
-	}
-}
-
-// TestSockets has esper-key reach a server by its socket, in each way in which a URL can name one.
-func TestSockets(t *testing.T) {
-	for _, name := range []string{"PostgreSQL", "MariaDB", "MySQL"} {
-		e, server := get(t, name), newServer(t)
-		key := "name=" + newName()
-		tail := ""
-		if name == "PostgreSQL" {
-			_, port, _ := strings.Cut(e.listens, ":")
-			tail = "/.s.PGSQL." + port
-		}
-		for i, url := range []string{
-			serverURL(e, root(e), "", key+"&socket="+e.socket+tail),
-			serverURL(e, root(e), "localhost", key+"&socket="+e.socket+tail),
-		} {
-			if printed, code := esperKey(t, server, url, nil, []string{"adopt", "check"}[i]); code != 0 {
-				t.Errorf("%s: %d, %s", url, code, printed)
-			}
-		}
-	}
+	})
 }

@@ -77,8 +77,8 @@ func (w *wire) sent() string {
 }
 
 // withoutTLS has, for each engine, what begins a connection to a server that does not offer TLS.
-func withoutTLS(engine string) func(client, server net.Conn) error {
-	if engine == "PostgreSQL" { // the client asks for TLS first; N is no
+func withoutTLS(e *engine) func(client, server net.Conn) error {
+	if e.kind == "pgx" { // the client asks for TLS first; N is no
 		return func(client, server net.Conn) error {
 			question := make([]byte, 8)
 			if _, err := io.ReadFull(client, question); err != nil {
@@ -142,25 +142,13 @@ var authority = sync.OnceValues(func() (files map[string][]byte, err error) {
 })
 
 // certificates writes the files of authority into a folder, for an account.
-func certificates(folder, account string) error {
+func certificates(t testing.TB, folder, account string) {
+	t.Helper()
 	files, err := authority()
-	if err != nil {
-		return err
-	}
-	c, err := credential(account)
-	if err != nil {
-		return err
-	}
+	must(t, err)
 	for name, data := range files {
 		file := filepath.Join(folder, name)
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			return err
-		}
-		if c != nil {
-			if err := os.Chown(file, int(c.Uid), int(c.Gid)); err != nil {
-				return err
-			}
-		}
+		must(t, os.WriteFile(file, data, 0o600))
+		giveTo(t, account, file)
 	}
-	return nil
 }
