@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,11 +46,6 @@ func folder(t *testing.T, path string, owner int, perm fs.FileMode) string {
 	t.Helper()
 	must(t, os.MkdirAll(path, 0o755), os.Chown(path, owner, owner), os.Chmod(path, perm))
 	return path
-}
-
-func file(t *testing.T, path string, owner int, perm fs.FileMode) {
-	t.Helper()
-	must(t, os.WriteFile(path, []byte("x"), 0o600), os.Chown(path, owner, owner), os.Chmod(path, perm))
 }
 
 func owned(t *testing.T, path string) string {
@@ -106,83 +102,86 @@ func TestRole(t *testing.T) {
 }
 
 // TestRefused: nobody but root, this user and the service for which root acts gets the file, or leads root elsewhere.
+// The error names what is wrong, and says what to do about what was asked.
 func TestRefused(t *testing.T) {
-	theirs := func(t *testing.T, at string) string {
-		folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-		file(t, at+"/tmp/key.json", mallory, 0o644)
-		return at + "/tmp/key.json"
-	}
-	for name, test := range map[string]struct {
-		set  func(t *testing.T, at string) (path string)
-		user int
-		want string
+	const replace, hers = "others could replace the file", "belongs to another user (64104), who could replace the file"
+	for name, row := range map[string]struct {
+		there string // folders (PATH/ OWNER MODE), files (PATH OWNER MODE) and links (PATH>TARGET OWNER), one a line
+		path  string
+		user  int
+		role  string
+		want  string
 	}{
-		"another's file in a sticky folder":             {theirs, 0, "it belongs to another user (64104)"},
-		"another's file in a sticky folder, for a user": {theirs, service, "it belongs to another user (64104)"},
-		"a sticky folder of another's": {func(t *testing.T, at string) string {
-			return folder(t, at+"/tmp", mallory, 0o777|fs.ModeSticky) + "/key.json"
-		}, service, "belongs to another user (64104), who could replace the file"},
-		"another's dangling link in a sticky folder": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			folder(t, at+"/hers", mallory, 0o700)
-			must(t, os.Symlink(at+"/hers/key.json", at+"/tmp/key.json"), os.Lchown(at+"/tmp/key.json", mallory, mallory))
-			return at + "/tmp/key.json"
-		}, 0, "others could replace the file"},
-		"another's folder in a sticky folder": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			return folder(t, at+"/tmp/esper", mallory, 0o700) + "/key.json"
-		}, 0, "others could replace the file"},
-		"a folder above is another's": {func(t *testing.T, at string) string {
-			folder(t, at+"/hers", mallory, 0o755)
-			return folder(t, at+"/hers/esper", 0, 0o700) + "/key.json"
-		}, 0, "belongs to another user (64104), who could replace the file"},
-		"a folder above is another's, for a service": {func(t *testing.T, at string) string {
-			folder(t, at+"/hers", mallory, 0o755)
-			return folder(t, at+"/hers/esper", service, 0o700) + "/key.json"
-		}, 0, "belongs to another user (64104), who could replace the file"},
-		"others can write above": {func(t *testing.T, at string) string {
-			folder(t, at+"/all", 0, 0o777)
-			return folder(t, at+"/all/esper", 0, 0o700) + "/key.json"
-		}, 0, "others could replace the file"},
-		"the service leads root elsewhere": {func(t *testing.T, at string) string {
-			folder(t, at+"/service", service, 0o700)
-			folder(t, at+"/etc", 0, 0o755)
-			must(t, os.Symlink(at+"/etc/key", at+"/service/key.json"), os.Lchown(at+"/service/key.json", service, service))
-			return at + "/service/key.json"
-		}, 0, "the folder"},
-		"another's dangling link to root's folder": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			folder(t, at+"/etc", 0, 0o755)
-			must(t, os.Symlink(at+"/etc/key", at+"/tmp/key.json"), os.Lchown(at+"/tmp/key.json", mallory, mallory))
-			return at + "/tmp/key.json"
-		}, 0, "the link"},
-		"another's lock": {func(t *testing.T, at string) string {
-			folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky)
-			file(t, at+"/tmp/key.json.lock", mallory, 0o666)
-			return at + "/tmp/key.json"
-		}, 0, "its lock, the file key.json.lock beside it, belongs to another user (64104)"},
+		"another's file in a sticky folder":                            {"tmp/ 0 1777\ntmp/key 64104 644", "tmp/key", 0, "save", "it belongs to another user (64104)"},
+		"another's file in a sticky folder, for a user":                {"tmp/ 0 1777\ntmp/key 64104 644", "tmp/key", service, "save", "it belongs to another user (64104)"},
+		"a sticky folder of another's":                                 {"tmp/ 64104 1777", "tmp/key", service, "save", hers},
+		"another's dangling link in a sticky folder":                   {"tmp/ 0 1777\nhers/ 64104 700\ntmp/key>hers/key 64104", "tmp/key", 0, "save", replace},
+		"another's dangling link to root's folder":                     {"tmp/ 0 1777\netc/ 0 755\ntmp/key>etc/key 64104", "tmp/key", 0, "save", "the link"},
+		"another's folder in a sticky folder":                          {"tmp/ 0 1777\ntmp/esper/ 64104 700", "tmp/esper/key", 0, "save", replace},
+		"a folder above is another's":                                  {"hers/ 64104 755\nhers/esper/ 0 700", "hers/esper/key", 0, "save", hers},
+		"a folder above is another's, for a service":                   {"hers/ 64104 755\nhers/esper/ 64101 700", "hers/esper/key", 0, "save", hers},
+		"others can write above":                                       {"all/ 0 777\nall/esper/ 0 700", "all/esper/key", 0, "save", replace},
+		"the service leads root elsewhere":                             {"service/ 64101 700\netc/ 0 755\nservice/key>etc/key 64101", "service/key", 0, "save", "the folder"},
+		"another's lock":                                               {"tmp/ 0 1777\ntmp/key.lock 64104 666", "tmp/key", 0, "save alone", "its lock, the file key.lock beside it, belongs to another user (64104)"},
+		"root's lock":                                                  {"service/ 64101 755\nservice/key.lock 0 600", "service/key", service, "save alone", "its lock, the file key.lock beside it"},
+		"a file that root has restored":                                {"service/ 64101 755\nservice/key 0 644", "service/key", service, "save alone", "or give the file to this one (chown 64101)"},
+		"a file that root has restored, and that nobody else may read": {"service/ 64101 755\nservice/key 0 600", "service/key", service, "load", "give it to this one (chown 64101), who owns the folder"},
+		"root's folder":                                                {"roots/ 0 755", "roots/key", service, "save", "set StateDirectory="},
+		"a reader without a right":                                     {"service/ 64101 755\nservice/key 64101 600", "service/key", reader, "load", "let this user join their group"},
+		"a reader that wants to write":                                 {"service/ 64101 755\nservice/key 64101 600", "service/key", reader, "inspect", "belongs to another user (64101)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := ground(t)
-			path := test.set(t, at)
-			if got := as(t, test.user, "save", path); !strings.Contains(got, test.want) || !strings.Contains(got, "permanent true") {
-				t.Errorf("%q\nwant %q", got, test.want)
+			for line := range strings.Lines(row.there) {
+				words := strings.Fields(line)
+				path, to, _ := strings.Cut(filepath.Join(at, words[0]), ">")
+				owner, err := strconv.Atoi(words[1])
+				must(t, err)
+				switch {
+				case to != "":
+					must(t, os.Symlink(filepath.Join(at, to), path), os.Lchown(path, owner, owner))
+					continue
+				case strings.HasSuffix(words[0], "/"):
+					must(t, os.Mkdir(path, 0o700))
+				default:
+					must(t, os.WriteFile(path, []byte("x"), 0o600))
+				}
+				perm, err := strconv.ParseUint(words[2], 8, 32)
+				must(t, err, os.Chown(path, owner, owner), syscall.Chmod(path, uint32(perm)))
 			}
-			for _, left := range []string{"/hers/key.json", "/etc/key", "/hers/esper/key.json", "/tmp/esper/key.json", "/all/esper/key.json"} {
-				if exists(at + left) {
-					t.Errorf("%s was made", left)
-				}
+			path := filepath.Join(at, row.path)
+			before := tree(t, at)
+			got := as(t, row.user, row.role, path)
+			if !strings.Contains(got, row.want) || !strings.Contains(got, "permanent true") {
+				t.Errorf("%q\nwant %q", got, row.want)
 			}
-			if name != "another's lock" {
-				if Database(path).Inspect(t.Context(), false) == nil {
-					t.Error("Database takes it")
-				}
-				if got := as(t, test.user, "inspect", path); !strings.Contains(got, test.want) {
-					t.Errorf("Inspect: %q", got)
-				}
+			if advice := strings.Contains(got, "StateDirectory="); advice != (name == "root's folder") {
+				t.Errorf("to let this user write in the folder helps if that is missing, and only then: %q", got)
+			}
+			if row.role != "save" { // with another role, the place itself is as it should be
+				return
+			}
+			if got := as(t, row.user, "inspect", path); name != "root's folder" && !strings.Contains(got, row.want) {
+				t.Errorf("Inspect: %q", got)
+			}
+			if got := as(t, row.user, "write the database", path); !strings.Contains(got, "permanent true") {
+				t.Errorf("a database: %q", got)
+			}
+			if after := tree(t, at); after != before {
+				t.Errorf("something was made: %s\nbefore: %s", after, before)
 			}
 		})
 	}
+}
+
+// tree returns the names of all that lies in a folder.
+func tree(t *testing.T, at string) (names string) {
+	t.Helper()
+	must(t, filepath.WalkDir(at, func(path string, _ fs.DirEntry, err error) error {
+		names += path + " "
+		return err
+	}))
+	return names
 }
 
 // What root makes is the service's, and what is there stays its owner's and its group's.
@@ -225,70 +224,21 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestAdviceForOthers: whoever reads is told how to read, and whoever writes, how to write.
-func TestAdviceForOthers(t *testing.T) {
-	at := ground(t)
-	path := folder(t, at+"/service", service, 0o750) + "/key.json"
-	file(t, path, service, 0o600)
-	db := at + "/service/keys.db"
-	file(t, db, service, 0o600)
-	const toRead, toWrite = "let this user join their group", "StateDirectory="
-	check := func(user int, role, path, want, not string) {
-		t.Helper()
-		if got := as(t, user, role, path); !strings.Contains(got, want) || strings.Contains(got, not) || !strings.Contains(got, path) || !strings.Contains(got, "permanent true") {
-			t.Errorf("%s: %q\nwant %q", role, got, want)
-		}
-	}
-	for role, path := range map[string]string{"load": path, "inspect to read": path, "read the database": db} {
-		check(reader, role, path, toRead, toWrite)
-	}
-	must(t, os.Chmod(at+"/service", 0o755))
-	check(reader, "load", path, toRead, toWrite)
-	check(reader, "inspect", path, "belongs to another user (64101)", toRead)
-	check(service, "save", folder(t, at+"/roots", 0, 0o755)+"/key.json", toWrite, toRead)
-	// Root has restored the file, or taken a lock.
-	file(t, path, 0, 0o600)
-	file(t, db, 0, 0o600)
-	check(service, "load", path, "chown 64101", toWrite)
-	check(service, "read the database", db, "chown 64101", toWrite)
-	check(service, "write the database", db, "chown 64101", toWrite)
-	must(t, os.Chmod(path, 0o644))
-	check(service, "save", path, "chown 64101", toWrite)
-	file(t, path, service, 0o600)
-	file(t, path+".lock", 0, 0o600)
-	check(service, "save", path, "its lock, the file key.json.lock beside it", toWrite)
-}
-
-// TestMounts mounts a file by itself, and a folder read-only, and makes volumes as the kubelet does.
+// TestMounts mounts a file by itself, and makes volumes as the kubelet does. What a mount does to a command is in the tests
+// of esper-key.
 func TestMounts(t *testing.T) {
 	at := ground(t)
 	path := folder(t, at+"/service", service, 0o755) + "/key.json"
-	file(t, path, service, 0o600)
-	must(t, unix.Mount(path, path, "", unix.MS_BIND, ""))
-	for _, role := range []string{"save", "inspect", "write the database", "read the database"} {
-		if got := as(t, service, role, path); !strings.Contains(got, "mount its folder") || !strings.Contains(got, "permanent true") {
+	must(t, os.WriteFile(path, []byte("x"), 0o600), os.Chown(path, service, service), unix.Mount(path, path, "", unix.MS_BIND, ""))
+	for role, want := range map[string]string{
+		"save": "mount its folder", "inspect": "mount its folder", "write the database": "mount its folder", "read the database": "mount its folder",
+		"inspect to read": "nor seen when another process replaces it", // a warning
+	} {
+		if got := as(t, service, role, path); !strings.Contains(got, want) || strings.Contains(got, "permanent true") != (role != "inspect to read") {
 			t.Errorf("%s of a file that is mounted by itself: %q", role, got)
 		}
 	}
-	if got := as(t, service, "load", path); got != "" {
-		t.Errorf("Load: %q", got)
-	}
-	s := New(path, false)
-	must(t, s.Inspect(t.Context(), true))
-	if warned := s.Warnings(); len(warned) != 1 || !strings.Contains(warned[0], "nor seen when another process replaces it") {
-		t.Errorf("a reader is warned of %q", warned)
-	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
-	}
-	must(t, unix.Unmount(path, 0), unix.Mount(at+"/service", at+"/service", "", unix.MS_BIND, ""),
-		unix.Mount("", at+"/service", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	for role, want := range map[string]string{"save": "mounted read-only", "write the database": "mounted read-only", "load": "", "read the database": ""} {
-		if got := as(t, service, role, path); !strings.Contains(got, want) || want == "" && got != "" {
-			t.Errorf("%s on a read-only mount: %q", role, got)
-		}
-	}
-	must(t, unix.Unmount(at+"/service", 0))
+	must(t, unix.Unmount(path, 0))
 
 	volume := folder(t, at+"/volume", 0, 0o755)
 	must(t, unix.Mount("volume", volume, "tmpfs", 0, "mode=0777"))

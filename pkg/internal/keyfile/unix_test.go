@@ -3,6 +3,7 @@
 package keyfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,12 +25,53 @@ func mode(t *testing.T, path string) fs.FileMode {
 	return info.Mode().Perm()
 }
 
+// A new file is for this user, or its group. One that is there keeps a mode that it may have. If others can read it, that
+// is told at once, but not to whoever only reads, and the next save ends it.
 func TestModes(t *testing.T) {
-	for group, want := range map[bool][2]fs.FileMode{false: {0o600, 0o700}, true: {0o640, 0o750}} {
-		s := New(filepath.Join(t.TempDir(), "made", "key.json"), group)
-		save(t, s, "x")
-		if file, folder := mode(t, s.path), mode(t, filepath.Dir(s.path)); file != want[0] || folder != want[1] {
-			t.Errorf("group %v: %#o in %#o, want %#o", group, file, folder, want)
+	for _, row := range []struct {
+		group, engine bool
+		was, want     fs.FileMode
+	}{
+		{false, false, 0o600, 0o600}, {false, false, 0o640, 0o640}, {false, false, 0o644, 0o600}, {false, false, 0o660, 0o600}, {true, false, 0o640, 0o640},
+		{false, true, 0o600, 0o600}, {false, true, 0o640, 0o640}, {false, true, 0o644, 0o640}, {false, true, 0o666, 0o640},
+	} {
+		s := New(filepath.Join(t.TempDir(), "made", "key.json"), row.group)
+		s.engine = row.engine
+		change := func() {
+			if !row.engine {
+				save(t, s, "x")
+			} else if err := errors.Join(s.Inspect(t.Context(), false), s.Narrow()); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.Inspect(t.Context(), true); row.engine != errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
+			t.Errorf("a reader of nothing: %v", err)
+		}
+		change()
+		file, folder := fs.FileMode(0o600), fs.FileMode(0o700)
+		if row.group {
+			file, folder = 0o640, 0o750
+		}
+		if got, in := mode(t, s.path), mode(t, filepath.Dir(s.path)); got != file || in != folder {
+			t.Errorf("%+v: %#o in %#o, want %#o in %#o", row, got, in, file, folder)
+		}
+		if err := os.Chmod(s.path, row.was); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Inspect(t.Context(), true); err != nil || len(s.Warnings()) > 0 {
+			t.Errorf("%+v: a reader: %v, or a warning", row, err)
+		}
+		for range 2 {
+			if err := s.Inspect(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+		}
+		if warned := strings.Join(s.Warnings(), "\n"); strings.Count(warned, s.path+": other users can read it") != map[bool]int{true: 1}[row.was&^ours != 0] {
+			t.Errorf("%+v: warned of %q", row, warned)
+		}
+		change()
+		if got := mode(t, s.path); got != row.want || len(s.Warnings()) > 0 {
+			t.Errorf("%+v: it became %#o", row, got)
 		}
 	}
 }
@@ -46,6 +88,9 @@ func TestFolders(t *testing.T) {
 		}
 		s := New(filepath.Join(folder, "key.json"), false)
 		_, err := s.Save(t.Context(), []byte("x"), "")
+		if refuses := Database(filepath.Join(folder, "keys.db")).Inspect(t.Context(), false) != nil; refuses != (refused || perm&fs.ModeSticky != 0) {
+			t.Errorf("%v, where others could put a journal beside the file of a database: refused is %v", perm, refuses)
+		}
 		if !refused {
 			if err != nil {
 				t.Errorf("%v: %v", perm, err)
@@ -143,44 +188,15 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-// A file that others can read is told at once. A mode that is as it may be stays, whatever the store would make.
-func TestModeOfOld(t *testing.T) {
-	for perm, want := range map[fs.FileMode]fs.FileMode{0o600: 0o600, 0o640: 0o640, 0o644: 0o600, 0o660: 0o600} {
-		s := fresh(t)
-		save(t, s, "x")
-		if err := os.Chmod(s.path, perm); err != nil {
-			t.Fatal(err)
-		}
-		wantLoad(t, s, "x")                                   // Load reads it all the same
-		for _, readOnly := range []bool{true, false, false} { // whoever only reads cannot change it
-			if err := s.Inspect(t.Context(), readOnly); err != nil || readOnly && len(s.Warnings()) > 0 {
-				t.Error(err)
-			}
-		}
-		if warned := s.Warnings(); (len(warned) == 1) != (want != perm) || len(warned) == 1 && !strings.Contains(warned[0], s.path+": other users can read it") {
-			t.Errorf("%#o: warned of %q", perm, warned)
-		}
-		save(t, s, "y")
-		if got := mode(t, s.path); got != want || len(s.Warnings()) > 0 {
-			t.Errorf("%#o became %#o, want %#o", perm, got, want)
-		}
-	}
-}
-
 // Somebody removes the lock file all the time. Still, of two savers of one version only one wins.
 func TestLockRemovedAllTheTime(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "0")
-	done := make(chan struct{})
+	ctx, done := context.WithCancel(t.Context())
 	var removing, saving sync.WaitGroup
 	removing.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			default:
-				_ = os.Remove(s.path + ".lock")
-			}
+		for ctx.Err() == nil {
+			_ = os.Remove(s.path + ".lock")
 		}
 	})
 	const savers, wins = 2, 15
@@ -205,7 +221,7 @@ func TestLockRemovedAllTheTime(t *testing.T) {
 		})
 	}
 	saving.Wait()
-	close(done)
+	done()
 	removing.Wait()
 }
 
@@ -225,16 +241,11 @@ func TestKubeletSwaps(t *testing.T) {
 	if err := os.Symlink("..data/key.json", filepath.Join(volume, "key.json")); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	ctx, done := context.WithCancel(t.Context())
 	var swapping sync.WaitGroup
 	swapping.Go(func() {
-		for n := 1; ; n++ {
-			select {
-			case <-done:
-				return
-			default:
-				swap(n)
-			}
+		for n := 1; ctx.Err() == nil; n++ {
+			swap(n)
 		}
 	})
 	s := New(filepath.Join(volume, "key.json"), false)
@@ -244,7 +255,7 @@ func TestKubeletSwaps(t *testing.T) {
 			break
 		}
 	}
-	close(done)
+	done()
 	swapping.Wait()
 }
 
@@ -256,51 +267,9 @@ func TestLongName(t *testing.T) {
 	save(t, New(filepath.Join(t.TempDir(), strings.Repeat("k", 210)), false), "x")
 }
 
-// Database makes a file for its user alone, takes it from others, and lets nobody put a journal beside it.
-func TestDatabase(t *testing.T) {
-	s := fresh(t)
-	s.engine = true
-	if err := s.Inspect(t.Context(), true); !errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
-		t.Errorf("a reader: %v", err)
-	}
-	for _, test := range [][2]fs.FileMode{{0, 0o600}, {0o640, 0o640}, {0o644, 0o640}, {0o666, 0o640}} {
-		perm, want := test[0], test[1]
-		if perm != 0 {
-			_ = os.Chmod(s.path, perm)
-		}
-		err := s.Inspect(t.Context(), false)
-		warnings := s.Warnings()
-		if err := s.Narrow(); err != nil {
-			t.Error(err)
-		}
-		if got := mode(t, s.path); got != want || err != nil || (len(warnings) > 0) != (perm&^ours != 0) {
-			t.Errorf("%#o became %#o: %q, %v", perm, got, warnings, err)
-		}
-	}
-	put(filepath.Join(filepath.Dir(s.path), "theirs"), "")
-	for _, perm := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o770} {
-		_ = os.Chmod(filepath.Dir(s.path), perm)
-		err := s.Inspect(t.Context(), false)
-		wantError(t, s, err, true, "others could replace the file")
-	}
-}
-
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// A save fails if syncing the folder fails, for example because of a broken disk.
-func TestFolderSync(t *testing.T) {
-	if err := syncFolder(t.TempDir()); err != nil {
-		t.Error(err)
-	}
-	s := fresh(t)
-	save(t, s, "old")
-	s.sync = func(string) error { return &fs.PathError{Op: "sync", Path: "the folder", Err: syscall.EIO} }
-	_, version, _ := s.Load(t.Context())
-	_, err := s.Save(t.Context(), []byte("new"), version)
-	wantError(t, s, err, false, "input/output error")
 }
 
 // Each error says what to do. If the rename fails after the new file is complete, nothing is lost: Load reads that.
@@ -327,5 +296,8 @@ func TestAdvice(t *testing.T) {
 		wantLoad(t, s, "newer")
 	}
 	s := fresh(t)
+	s.sync = func(string) error { return &fs.PathError{Op: "sync", Path: "the folder", Err: syscall.EIO} } // a broken disk
+	_, err := s.Save(t.Context(), []byte("new"), "")
+	wantError(t, s, err, false, "input/output error")
 	wantError(t, s, explain(s.path, locking, &fs.PathError{Op: "flock", Path: s.path, Err: syscall.ENOLCK}), true, "perhaps NFS, has no locks")
 }
