@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,7 +21,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
@@ -180,35 +178,19 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
-// TestWarnings opens a source on a Secret that is or becomes unfit for a new key. The source gets the key, and logs one
-// warning.
+// TestWarnings reads a Secret that becomes unfit for a new key. Each reason is told once.
 func TestWarnings(t *testing.T) {
-	esperServer, memory := espertest.NewServer(t), renew.Memory()
-	first, err := renew.Open(t.Context(), esperServer.URL, memory, renew.WithInitialToken(esper.NewSecret(esperServer.Token())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = first.Close()
-	document, _, _ := memory.Load(t.Context())
-	for _, atOpen := range []bool{true, false} {
-		var immutable atomic.Bool
-		immutable.Store(atOpen)
-		s := serve(t, func(*http.Request) (int, any) { return http.StatusOK, secret(string(document), immutable.Load()) })
-		var log strings.Builder
-		source, err := renew.Open(t.Context(), esperServer.URL, s, renew.ReadOnly(), renew.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		if err != nil {
-			t.Fatal(err)
+	immutable := false
+	s := serve(t, func(*http.Request) (int, any) { return http.StatusOK, secret(stored, immutable) })
+	for _, want := range []string{"", `the Secret "esper-key" can keep no new key: it is immutable`, ""} {
+		if _, _, err := s.Load(t.Context()); err != nil {
+			t.Error(err)
 		}
-		immutable.Store(true)
-		for range 2 {
-			if err := source.Check(t.Context()); err != nil {
-				t.Error(err)
-			}
+		got := strings.Join(s.(interface{ Warnings() []string }).Warnings(), "; ")
+		if !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+			t.Errorf("warned of %q, want %q", got, want)
 		}
-		_ = source.Close()
-		if strings.Count(log.String(), `the Secret \"esper-key\" can keep no new key: it is immutable`) != 1 {
-			t.Errorf("immutable at Open: %v; logged %s", atOpen, &log)
-		}
+		immutable = true
 	}
 }
 
