@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,24 +48,37 @@ func (o *operator) shell(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func deployed(t *testing.T, elem ...string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(append([]string{deploy}, elem...)...))
-	must(t, err)
-	return string(data)
+// deployed returns a file for operators, with the command, the folders and the tenant of the test.
+func (o *operator) deployed(name string) string {
+	o.t.Helper()
+	folder, err := built()
+	must(o.t, err)
+	data, err := os.ReadFile(filepath.Join(deploy, name))
+	must(o.t, err)
+	return strings.NewReplacer("/usr/local/bin", folder, "${CREDENTIALS_DIRECTORY}", o.folder, "/run/esper-key", o.folder, `"`, "",
+		"/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0", "=foo", "="+o.server.URL).Replace(string(data))
 }
 
-// TestDeploySystemdUnits: systemd accepts the units, and its security check finds little exposed.
-func TestDeploySystemdUnits(t *testing.T) {
+// set sets the variables that a file for operators sets.
+func (o *operator) set(name string) {
+	o.t.Helper()
+	o.env = append(o.env, regexp.MustCompile(`(?m)^[A-Z_]+=.*$`).FindAllString(o.deployed(name), -1)...)
+}
+
+// TestDeploySystemd: systemd accepts the units, and its security check finds little exposed. The commands of the units
+// work with the settings, the folders and the credential that systemd would make.
+func TestDeploySystemd(t *testing.T) {
 	t.Parallel()
-	folder, err := built()
-	must(t, err)
-	units := t.TempDir()
+	o := newOperator(t)
+	commands := map[string]*exec.Cmd{}
+	socket := filepath.Join(o.folder, "notify")
+	told := listen(t, socket)
+	o.env = []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=60000000"}
+	o.set("systemd/environment")
 	for _, name := range []string{"esper-key.service", "esper-key-renew.service", "esper-key-renew.timer"} {
-		text := strings.ReplaceAll(deployed(t, "systemd", name), "/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"))
-		path := filepath.Join(units, name)
+		text, path := o.deployed("systemd/"+name), filepath.Join(o.folder, name)
 		write(t, path, text)
-		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", path).CombinedOutput(); err != nil || strings.Contains(string(out), units) {
+		if out, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", path).CombinedOutput(); err != nil || strings.Contains(string(out), o.folder) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
 		if !strings.HasSuffix(name, ".service") {
@@ -78,58 +90,26 @@ func TestDeploySystemdUnits(t *testing.T) {
 		if !strings.Contains(text, "\nTimeoutStopSec=120\n") {
 			t.Errorf("%s does not give the command 120 seconds to stop", name)
 		}
+		line := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(text)
+		commands[name] = o.shell(strings.Fields(line[1])...)
 	}
-}
-
-// TestDeploySystemdService runs the commands of the units, with the folders and the credential that systemd would make.
-func TestDeploySystemdService(t *testing.T) {
-	t.Parallel()
-	o := newOperator(t)
-	folder, err := built()
-	must(t, err)
-	run := filepath.Join(o.folder, "run")
-	must(t, os.Mkdir(run, 0o700))
 	write(t, filepath.Join(o.folder, "api-key"), o.server.Token()+"\n")
-	socket := filepath.Join(o.folder, "notify")
-	told := listen(t, socket)
-	replace := strings.NewReplacer("/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"), "${CREDENTIALS_DIRECTORY}", o.folder,
-		"/run/esper-key", run, "/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0",
-		"ESPER_ENVIRONMENT=foo", "ESPER_ENVIRONMENT="+o.server.URL, `"`, "")
-	var environment []string
-	for line := range strings.Lines(deployed(t, "systemd", "environment")) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			environment = append(environment, replace.Replace(line))
+	service := o.watch(commands["esper-key.service"], nil)
+	eventually(t, "the service is ready", func() bool { return strings.Contains(told(), "READY=1") })
+	token := filepath.Join(o.folder, "token")
+	for _, path := range []string{token, o.path()} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 || !strings.Contains(read(path), o.server.Token()) {
+			t.Errorf("%s: %v, %v, want a file of mode 0640 with the key", path, info, err)
 		}
 	}
-	start := func(unit string) *exec.Cmd {
-		line := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(deployed(t, "systemd", unit))
-		args := strings.Fields(replace.Replace(line[1]))
-		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-		cmd.Env = append(environment, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=60000000")
-		return cmd
+	if code := service.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("the service ended with %d: %s", code, service.text())
 	}
-	service := start("esper-key.service")
-	var log bytes.Buffer
-	service.Stderr = &log
-	must(t, service.Start())
-	eventually(t, "the service is ready", func() bool { return strings.Contains(told(), "READY=1") })
-	token := filepath.Join(run, "token")
-	if info, err := os.Stat(token); err != nil || info.Mode().Perm() != 0o640 || read(token) != o.server.Token() {
-		t.Errorf("%v, %v, want a file of mode 0640 with the key", info, err)
-	}
-	if info, err := os.Stat(o.path()); err != nil || info.Mode().Perm() != 0o640 {
-		t.Errorf("%v, %v, want a store of mode 0640", info, err)
-	}
-	must(t, service.Process.Signal(syscall.SIGTERM))
-	must(t, service.Wait(), &log)
 	o.due(day)
 	must(t, os.Chmod(o.path(), 0o640))
-	out, err := start("esper-key-renew.service").CombinedOutput()
-	must(t, err, string(out))
-	if o.posts() != 1 {
-		t.Errorf("%d renewals, want 1: %s", o.posts(), out)
+	if out, err := commands["esper-key-renew.service"].CombinedOutput(); err != nil || o.posts() != 1 {
+		t.Errorf("%d renewals, want 1: %v: %s", o.posts(), err, out)
 	}
-	o.remember(log.String() + string(out))
 }
 
 // TestDeployCrontab runs the command of the crontab as cron does: it renews the key, and prints nothing.
@@ -137,28 +117,12 @@ func TestDeployCrontab(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	folder, err := built()
-	must(t, err)
-	ran := false
-	for line := range strings.Lines(strings.NewReplacer("/usr/local/bin/esper-key", filepath.Join(folder, "esper-key"), "=foo", "="+o.server.URL,
-		"/var/lib/esper-key", filepath.Join(o.folder, "store")).Replace(deployed(t, "cron", "crontab"))) {
-		job := regexp.MustCompile(`^\d+ \d+ \* \* \* (.*)\n$`).FindStringSubmatch(line)
-		switch {
-		case strings.HasPrefix(line, "#"):
-		case job != nil:
-			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", job[1])
-			cmd.Env = append(o.env, "HOME="+o.folder)
-			out, err := cmd.CombinedOutput()
-			if err != nil || len(out) > 0 {
-				t.Errorf("cron would send mail: %v: %s", err, out)
-			}
-			ran = true
-		default:
-			o.env = append(o.env, strings.TrimSpace(line))
-		}
-	}
-	if !ran || o.posts() != 1 {
-		t.Errorf("the crontab has a command: %t; %d renewals, want 1", ran, o.posts())
+	o.set("cron/crontab")
+	job := regexp.MustCompile(`(?m)^\d+ \d+ \* \* \* (.*)$`).FindStringSubmatch(o.deployed("cron/crontab"))
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", job[1])
+	cmd.Env = append(o.env, "HOME="+o.folder)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || o.posts() != 1 {
+		t.Errorf("%d renewals, want 1; cron would send mail: %v: %s", o.posts(), err, out)
 	}
 }
 
@@ -207,7 +171,7 @@ func TestDeployAlerts(t *testing.T) {
 	must(t, err, string(out))
 	o := adopted(t)
 	metrics := o.start().get("/metrics")
-	rules := deployed(t, "prometheus", "esper-key.rules.yaml")
+	rules := read(filepath.Join(deploy, "prometheus/esper-key.rules.yaml"))
 	for _, expr := range regexp.MustCompile(`expr: .*`).FindAllString(rules, -1) {
 		for _, name := range regexp.MustCompile(`esper_key_\w+`).FindAllString(expr, -1) {
 			if !strings.Contains(metrics, "\n"+name+" ") {

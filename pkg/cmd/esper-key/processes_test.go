@@ -56,7 +56,7 @@ func TestSignals(t *testing.T) {
 				o.due(day)
 				o.script("program", "cp delivered seen")
 				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
-				s := o.begin(nil, strings.Fields(command)...)
+				s := o.begin(strings.Fields(command)...)
 				eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
 				for n := range 2 {
 					must(t, s.cmd.Process.Signal(signal))
@@ -154,7 +154,7 @@ func TestSecrets(t *testing.T) {
 	first := filepath.Join(o.folder, "first")
 	write(t, first, canary)
 	o.server.Fail(1, espertest.Fault{Delay: time.Second})
-	adopt := o.begin(nil, "adopt", "--key-file", first)
+	adopt := o.begin("adopt", "--key-file", first)
 	eventually(t, "adopt asks Esper", func() bool { return len(o.server.Requests()) > 0 })
 	sees(adopt)
 	if code := adopt.end(); code != 0 {

@@ -53,16 +53,19 @@ func (o *operator) startWith(log *os.File, args ...string) *service {
 	_, port, err := net.SplitHostPort(free.Addr().String())
 	must(o.t, err)
 	must(o.t, free.Close())
-	s := o.begin(log, append([]string{"run", "--listen", ":" + port}, args...)...)
+	s := o.watch(o.command(append([]string{"run", "--listen", ":" + port}, args...)...), log)
 	s.address = "127.0.0.1:" + port
 	eventually(o.t, "/healthz answers", func() bool { return s.get("/healthz") == "ok\n" })
 	return s
 }
 
 // begin starts a command.
-func (o *operator) begin(log *os.File, args ...string) *service {
+func (o *operator) begin(args ...string) *service { return o.watch(o.command(args...), nil) }
+
+// watch starts a program, with a file in place of its log if there is one.
+func (o *operator) watch(cmd *exec.Cmd, log *os.File) *service {
 	o.t.Helper()
-	s := &service{o: o, cmd: o.command(args...), client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}}
+	s := &service{o: o, cmd: cmd, client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}}
 	if s.cmd.Stderr = s; log != nil {
 		s.cmd.Stderr = log
 	}

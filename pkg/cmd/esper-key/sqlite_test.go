@@ -49,83 +49,79 @@ func TestSQLite(t *testing.T) {
 	o.token()
 }
 
-// writerEnv makes TestSQLiteWriter save to the store at this URL until it is killed.
+// writerEnv has TestSQLiteKilled save to the store at this URL until it is killed.
 const writerEnv = "ESPER_KEY_TEST_WRITER"
 
-// TestSQLiteWriter is the main program of the processes that TestSQLiteKilled kills. It prints the number of each
-// document once its save is confirmed.
-func TestSQLiteWriter(t *testing.T) {
-	at := os.Getenv(writerEnv)
-	if at == "" {
-		return
+// loadNumber returns the number in the document.
+func loadNumber(at string, readOnly bool) (n int64, err error) {
+	store, closeStore, err := openStore(at, readOnly, ignore)
+	if err != nil {
+		return 0, err
 	}
-	store, _, err := openStore(at, false, ignore)
-	must(t, err)
-	for {
-		n, version, err := loadNumber(store)
-		if err == nil {
-			_, err = store.Save(context.Background(), fmt.Append(nil, n+1, " ", strings.Repeat("x", rand.N(100_000))), version)
-		}
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		fmt.Println(n + 1)
-	}
+	defer closeStore()
+	n, _, err = numberIn(store)
+	return n, err
 }
 
-func loadNumber(store renew.Store) (n int, version string, err error) {
+func numberIn(store renew.Store) (n int64, version string, err error) {
 	document, version, err := store.Load(context.Background())
 	if number, _, found := strings.Cut(string(document), " "); found {
-		n, err = strconv.Atoi(number)
+		n, err = strconv.ParseInt(number, 10, 64)
 	}
 	return n, version, err
+}
+
+// saveNumber saves the next number, and a text of any length.
+func saveNumber(store renew.Store) (n int64, err error) {
+	n, version, err := numberIn(store)
+	if err == nil {
+		_, err = store.Save(context.Background(), fmt.Append(nil, n+1, " ", strings.Repeat("x", rand.N(100_000))), version)
+	}
+	return n + 1, err
 }
 
 // TestSQLiteKilled kills programs that save, at any moment, with readers beside them. No confirmed save is lost, no reader
 // gets an older document than before, and after the next save nothing lies beside the file. ESPER_TEST_KILLS is the number of kills.
 func TestSQLiteKilled(t *testing.T) {
+	if at := os.Getenv(writerEnv); at != "" { // the program to kill
+		store, _, err := openStore(at, false, ignore)
+		for n := int64(0); err == nil; fmt.Println(n) {
+			n, err = saveNumber(store)
+		}
+		t.Fatal(err)
+	}
 	t.Parallel()
 	kills := 20
-	if text := os.Getenv("ESPER_TEST_KILLS"); text != "" {
-		var err error
-		kills, err = strconv.Atoi(text)
-		must(t, err)
+	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
+		kills = n
 	}
 	path := filepath.Join(t.TempDir(), "store", "keys.db")
 	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
-	first, closeFirst, err := openStore(at, false, ignore)
+	store, closeStore, err := openStore(at, false, ignore)
 	must(t, err)
-	_, err = first.Save(t.Context(), []byte("1 "), "")
+	defer closeStore()
+	_, err = saveNumber(store)
 	must(t, err)
-	closeFirst()
 
 	var confirmed, reads, refused atomic.Int64
-	confirmed.Store(1)
-	done := make(chan struct{})
 	var reading sync.WaitGroup
+	done := make(chan struct{})
 	for range 2 {
 		reading.Go(func() {
-			store, closeStore, err := openStore(at, true, ignore)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer closeStore()
-			for {
+			for ended := false; !ended; {
 				before := confirmed.Load()
-				n, _, err := loadNumber(store)
+				n, err := loadNumber(at, true)
 				reads.Add(1)
 				switch {
 				case err != nil && strings.Contains(err.Error(), "a save was interrupted") && codeOf(err) == exitFailed:
 					refused.Add(1)
-				case err != nil || int64(n) < before:
+				case err != nil || n < before:
 					t.Errorf("a reader: %d after %d, %v", n, before, err)
 					return
 				}
 				select {
 				case <-done:
-					return
+					ended = true
 				case <-time.After(time.Millisecond):
 				}
 			}
@@ -133,26 +129,18 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 	hot := 0
 	for range kills {
-		n := killWriter(t, at, &confirmed)
-		if n > confirmed.Load() {
-			confirmed.Store(n)
-		}
+		killWriter(t, at, &confirmed)
 		if exists(path + "-journal") {
 			hot++
 		}
-		store, closeStore, err := openStore(at, false, ignore)
-		must(t, err)
-		now, version, err := loadNumber(store)
-		if err != nil || int64(now) < confirmed.Load() {
-			t.Fatalf("%d is stored after %d was confirmed: %v", now, confirmed.Load(), err)
+		if n, err := loadNumber(at, false); err != nil || n < confirmed.Load() {
+			t.Fatalf("%d is stored after %d was confirmed: %v", n, confirmed.Load(), err)
 		}
-		_, err = store.Save(t.Context(), fmt.Append(nil, now+1, " "), version)
-		must(t, err)
-		confirmed.Store(int64(now + 1))
-		closeStore()
 	}
 	close(done)
 	reading.Wait()
+	_, err = saveNumber(store)
+	must(t, err)
 	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
 		t.Errorf("beside the file: %v, %v", entries, err)
 	}
@@ -162,29 +150,21 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 }
 
-// killWriter starts a program that saves, and kills it some time after its first save. It returns the last confirmed one.
-func killWriter(t *testing.T, at string, confirmed *atomic.Int64) (last int64) {
+// killWriter starts a program that saves, notes what it has confirmed, and kills it some time after its first save.
+func killWriter(t *testing.T, at string, confirmed *atomic.Int64) {
 	t.Helper()
 	program, err := os.Executable()
 	must(t, err)
-	c := exec.CommandContext(t.Context(), program, "-test.run=^TestSQLiteWriter$")
+	c := exec.CommandContext(t.Context(), program, "-test.run=^TestSQLiteKilled$")
 	c.Env = append(os.Environ(), writerEnv+"="+at)
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
-	for in := bufio.NewScanner(out); in.Scan(); {
+	kill := sync.OnceFunc(func() { time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = c.Process.Kill() }) })
+	for in := bufio.NewScanner(out); in.Scan(); kill() {
 		n, err := strconv.ParseInt(in.Text(), 10, 64)
-		if err != nil {
-			t.Errorf("a program that saves: %s", in.Text())
-			break
-		}
-		if last == 0 {
-			time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = c.Process.Kill() })
-		}
-		last = n
+		must(t, err, in.Text())
 		confirmed.Store(n)
 	}
-	_ = c.Process.Kill()
 	_ = c.Wait()
-	return last
 }
