@@ -13,7 +13,7 @@ import (
 // blocks nothing: an hour later the key is renewed.
 func TestAnswerIsKept(t *testing.T) {
 	const anyKey = "any renewal's key"
-	body := renewalBody("key-1", time.Now(), time.Now().Add(90*day))
+	body := normalBody("key-1", time.Now(), time.Now().Add(90*day))
 	once := func(n, _ int) bool { return n == 1 }
 	large := func(text string) string { return strings.Repeat(text, 1<<20-100) }
 	for name, test := range map[string]struct {
@@ -86,8 +86,8 @@ func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
 		for n := 0; n < 10; {
 			wantKey(t, source, stubFirst)
 			synctest.Wait()
-			if len(server.posted()) > n {
-				n = len(server.posted())
+			if server.counted("renew") > n {
+				n = server.counted("renew")
 				status := source.Status()
 				if status.LastError == nil || !strings.Contains(status.LastError.Error(), "nothing was renewed") || !status.Saved {
 					t.Fatalf("Status: %+v", status)

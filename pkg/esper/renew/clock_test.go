@@ -43,7 +43,7 @@ func TestWallClock(t *testing.T) {
 	if err := s.Renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	server.refuse = func(string) error { return errRefused } // the renewal fails, and a pause follows
+	server.fault = all(fails(503)) // the renewal fails, and a pause follows
 	if err := s.Renew(t.Context()); err == nil {
 		t.Error("no error")
 	}

@@ -94,7 +94,7 @@ func TestAnsweredKeyCanBeRead(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			server.keepOld = true
-			server.body = func(_ string, created, expires time.Time) string { return renewalBody(text, created, expires) }
+			server.body = func(_ string, created, expires time.Time) string { return normalBody(text, created, expires) }
 			source := opened(t, server, store)
 			err := source.Renew(t.Context())
 			d := stored(t, store)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -42,21 +41,19 @@ type stub struct {
 	keepOld  bool          // a renewed key goes on working
 	ahead    time.Duration // how far the server's clock is ahead of this one
 	fault    fault         // if set, it answers each request
-	// refuse, if set, may return an error with which a request fails before it is sent.
-	refuse func(op string) error
-	body   func(key string, created, expires time.Time) string // if set, makes the answer to a renewal
-	info   func(key string, created, expires time.Time) string // if set, makes the answer of TokenInfo
+	body     keyBody       // the answer to a renewal
+	info     keyBody       // the answer of TokenInfo
 
-	mu     sync.Mutex
-	keys   map[string][2]time.Time // when each key was made, and when it ends
-	newest string
-	count  map[string]int
-	posts  []time.Time
-	seen   []http.Header
+	mu    sync.Mutex
+	keys  map[string][2]time.Time // when each key was made, and when it ends
+	count map[string]int
 }
 
+// keyBody makes the body of an answer about a key.
+type keyBody = func(key string, created, expires time.Time) string
+
 func newStub(lifetime time.Duration) *stub {
-	s := &stub{lifetime: lifetime, keys: map[string][2]time.Time{}, count: map[string]int{}}
+	s := &stub{lifetime: lifetime, body: normalBody, info: normalBody, keys: map[string][2]time.Time{}, count: map[string]int{}}
 	s.add(stubFirst)
 	return s
 }
@@ -72,7 +69,6 @@ func (s *stub) add(key string) {
 
 func (s *stub) addLocked(key string) {
 	s.keys[key] = [2]time.Time{s.now(), s.now().Add(s.lifetime)}
-	s.newest = key
 }
 
 // set sets the fault while requests may be under way.
@@ -86,12 +82,6 @@ func (s *stub) counted(op string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count[op]
-}
-
-func (s *stub) posted() []time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]time.Time(nil), s.posts...)
 }
 
 // valid reports whether the server accepts key.
@@ -127,10 +117,6 @@ func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
 	op := operationOf(req)
 	s.mu.Lock()
 	s.count[op]++
-	if op == "renew" {
-		s.posts = append(s.posts, time.Now())
-	}
-	s.seen = append(s.seen, req.Header)
 	fault := s.fault
 	s.mu.Unlock()
 	act := func() *http.Response { return s.act(req, op) }
@@ -148,13 +134,9 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 	if !ok || !s.now().Before(k[1]) {
 		return reply(401, `{"errors": [], "message": "refused: `+key+`", "status": 401}`)
 	}
-	info := infoBody
-	if s.info != nil {
-		info = s.info
-	}
 	switch op {
 	case "info":
-		return reply(200, info(key, k[0], k[1]))
+		return reply(200, s.info(key, k[0], k[1]))
 	case "renew":
 		if !s.keepOld {
 			clear(s.keys)
@@ -165,29 +147,24 @@ func (s *stub) act(req *http.Request, op string) *http.Response {
 			next = fmt.Sprintf("canary key+%d/%%", s.count["renewed"])
 		}
 		s.addLocked(next)
-		body := renewalBody
-		if s.body != nil {
-			body = s.body
-		}
-		return reply(201, body(next, s.keys[next][0], s.keys[next][1]))
+		return reply(201, s.body(next, s.keys[next][0], s.keys[next][1]))
 	}
 	return reply(200, "fine")
 }
 
-func infoBody(key string, created, expires time.Time) string {
-	return fmt.Sprintf(`{"id": "570", "enterprise": %q, "user": "bindya", "developer_app": %q, "token": %q, "expires_on": %s, "created_on": %s}`,
-		stubEnterprise, stubApp, key, jsonTime(expires), jsonTime(created))
+func normalBody(key string, created, expires time.Time) string {
+	return bodySaying(jsonTime(expires))(key, created, expires)
 }
 
-func renewalBody(key string, created, expires time.Time) string {
-	return fmt.Sprintf(`{"id": 571, "enterprise": "Esper [%s]", "developerapp": "DeveloperApp object (%s)", "token": %q, "expires_at": %s, "created_on": %s}`,
-		stubEnterprise, stubApp, key, jsonTime(expires), jsonTime(created))
+// bodySaying makes an answer that says the end of the key in its own way, in JSON.
+func bodySaying(ends string) keyBody {
+	return func(key string, created, _ time.Time) string {
+		return fmt.Sprintf(`{"id": "570", "enterprise": %q, "developer_app": %q, "token": %q, "created_on": %s, "expires_on": %s, "expires_at": %[5]s}`,
+			stubEnterprise, stubApp, key, jsonTime(created), ends)
+	}
 }
 
 func jsonTime(t time.Time) string {
-	if t.IsZero() {
-		return "null"
-	}
 	return `"` + t.UTC().Format("2006-01-02T15:04:05.000000Z") + `"`
 }
 
@@ -199,8 +176,6 @@ func reply(status int, body string) *http.Response {
 }
 
 var errStub = errors.New("the connection was reset")
-
-var errRefused = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 
 // only returns a fault that answers the operation op with f, and lets the server act on all others.
 func only(op string, f response) fault {
@@ -283,18 +258,6 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = resp.Body.Close()
 }
 
-// refusing is a middleware that calls s.refuse, which can fail a request as if no connection could be made.
-func (s *stub) refusing(next http.RoundTripper) http.RoundTripper {
-	return roundTripFunc(func(req *http.Request) (*http.Response, error) {
-		if s.refuse != nil {
-			if err := s.refuse(operationOf(req)); err != nil {
-				return nil, err
-			}
-		}
-		return next.RoundTrip(req)
-	})
-}
-
 type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
@@ -313,7 +276,7 @@ func instead(t testing.TB, server *stub) Option {
 		_ = serving.Close()
 		<-done
 	})
-	return WithClientOptions(esper.WithTransport(listener.Transport()), esper.WithMiddleware(server.refusing))
+	return WithClientOptions(esper.WithTransport(listener.Transport()))
 }
 
 // opened opens a source with the key in store, or with stubFirst if the store is empty.

@@ -57,38 +57,36 @@ func TestProcessesRenewOnce(t *testing.T) {
 // TestKilledAtRandom kills processes at any moment while they renew the key again and again. A key is lost only
 // if no process has received it.
 func TestKilledAtRandom(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes long")
-	}
 	kills := 20 // for each kind of server; set ESPER_TEST_KILLS for more
 	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
 		kills = n
 	}
-	for name, keepOld := range map[string]bool{"old key ends at once": false, "old key goes on": true} {
+	for name, options := range map[string][]espertest.Option{"old key ends at once": nil, "old key goes on": {espertest.KeepOldKey()}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var options []espertest.Option
-			if keepOld {
-				options = append(options, espertest.KeepOldKey())
-			}
-			s := &scene{T: t, server: espertest.NewServer(t, options...), path: filepath.Join(t.TempDir(), "esper", "key.json"), keepOld: keepOld, longest: 60 * time.Millisecond}
-			if answer := processes.Start(t, s.server, s.path, s.server.Token()).Hear(); !strings.HasPrefix(answer, "key ") {
-				t.Fatal(answer)
-			}
-			lost := 0
-			useful := func() bool { return processes.Posts(s.server) >= kills/2 && (keepOld || lost > 0) }
-			n := 0
+			s := &scene{T: t, server: espertest.NewServer(t, options...), path: filepath.Join(t.TempDir(), "esper", "key.json"), keepOld: options != nil}
+			s.start(s.server.Token())
+			lost, n, longest := 0, 0, 60*time.Millisecond // until a process is killed
+			useful := func() bool { return processes.Posts(s.server) >= kills/2 && (s.keepOld || lost > 0) }
 			for ; (n < kills || !useful() && n < 5*kills) && !t.Failed(); n++ {
 				before := processes.Posts(s.server)
 				// The server answers late. If Handled is set, it has then already ended the old key.
 				s.server.FailOperation(renewal, -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
-				s.killSome()
+				var all sync.WaitGroup
+				for range 3 {
+					c := s.start("")
+					c.Tell("loop")
+					all.Go(func() {
+						<-time.After(rand.N(longest))
+						c.Kill()
+					})
+				}
+				all.Wait()
 				if processes.Posts(s.server) == before { // no renewal: the machine is slow, so processes must live longer
-					s.longest = min(2*s.longest, 2*time.Second)
+					longest = min(2*longest, 2*time.Second)
 				}
 				s.server.FailOperation(renewal, 0, espertest.Fault{})
-				s.letTimePass()
-				if s.afterwards() {
+				if s.lost() {
 					lost++
 				}
 			}
@@ -106,60 +104,51 @@ type scene struct {
 	server  *espertest.Server
 	path    string
 	keepOld bool
-	longest time.Duration // the longest time until a process is killed
 }
 
-// killSome starts processes that renew without pause, and kills them.
-func (s *scene) killSome() {
-	const number = 3
-	var all sync.WaitGroup
-	for range number {
-		c := processes.Start(s.T, s.server, s.path, "")
-		c.Hear()
-		c.Tell("loop")
-		all.Go(func() {
-			<-time.After(rand.N(s.longest))
-			c.Kill()
-		})
-	}
-	all.Wait()
+// start starts a process, with the given key if the file is missing.
+func (s *scene) start(initial string) *processes.Process {
+	c := processes.Start(s.T, s.server, s.path, initial)
+	c.Hear()
+	return c
 }
 
-// letTimePass changes the document so that the next process need not wait until an attempt is over: it has the key refused
-// half a day ago in place of the attempt, so that the process asks the server. If a killed process has written the next
-// document but not renamed it, letTimePass first puts that document in place.
-func (s *scene) letTimePass() {
+// stored returns the key in the file. It first lets time pass, so that the next process need not wait until an attempt is
+// over: the document has the key refused half a day ago in place of the attempt, so that the process asks the server. If a
+// killed process has written the next document but not put it in place, stored does so.
+func (s *scene) stored() (key any) {
+	var d map[string]any
 	document, _, err := renew.File(s.path).Load(s.Context())
-	if err == nil && document != nil {
+	if err == nil {
+		err = json.Unmarshal(document, &d)
+	}
+	if d["attempt"] != nil || d["refused_at"] != nil {
+		d["refused_at"] = time.Now().Add(-13 * time.Hour)
+		delete(d, "attempt")
+		document, _ = json.Marshal(d)
+	}
+	if err == nil {
 		err = os.WriteFile(s.path, document, 0o600)
 	}
 	if err != nil {
 		s.Fatal(err)
 	}
-	edit(s.T, s.path, func(d map[string]any) {
-		if d["attempt"] != nil || d["refused_at"] != nil {
-			d["refused_at"] = time.Now().Add(-13 * time.Hour)
-			delete(d, "attempt")
-		}
-	})
+	return d["key"]
 }
 
-// afterwards reports whether the key is lost. It fails the test if the key is lost although a process received it.
-func (s *scene) afterwards() (lost bool) {
+// lost reports whether the key is lost. It fails the test if the key is lost although a process received it.
+func (s *scene) lost() bool {
 	for range 2 { // a key is lost only after a second refusal, here half a day later
-		c := processes.Start(s.T, s.server, s.path, "")
-		c.Hear()
-		c.Tell("check")
-		answer := c.Hear()
+		s.stored()
+		c := s.start("")
+		answer := c.Ask("check")
 		kind, _, _ := strings.Cut(answer, " ")
-		stored := fields(s.T, s.path)["key"]
 		processes.NoSecondPost(s.T, s.server)
-		newest := stored == s.server.Token()
+		newest := s.stored() == s.server.Token()
 		switch {
 		case kind == "key" && s.keepOld && !newest && renewal == "renewPersonalAccessToken":
 			// The old key goes on working, but its token has the key that no process received. A person has to adopt it.
-			c.Tell("renew")
-			if answer := c.Hear(); !strings.Contains(answer, "adopt") {
+			if answer := c.Ask("renew"); !strings.Contains(answer, "adopt") {
 				s.Fatalf("the token of the old key has another key, and the error does not say to adopt that: %s", answer)
 			}
 			c.Kill()
@@ -169,7 +158,7 @@ func (s *scene) afterwards() (lost bool) {
 			c.Kill()
 			return false
 		case s.keepOld || kind == "key":
-			s.Fatalf("%s; newest: %s, stored: %s", answer, s.server.Token(), stored)
+			s.Fatalf("%s; the newest key is stored: %v", answer, newest)
 		case kind == "lost":
 			files, _ := filepath.Glob(filepath.Dir(s.path) + "/*")
 			for _, file := range files {
@@ -182,7 +171,6 @@ func (s *scene) afterwards() (lost bool) {
 			return true
 		}
 		c.Kill()
-		s.letTimePass()
 	}
 	s.Fatal("the server refused the key twice, and the process does not say that it is lost")
 	return true
@@ -191,33 +179,5 @@ func (s *scene) afterwards() (lost bool) {
 // adopt starts with an empty store and the newest key, as a person would who copied that key from the console.
 func (s *scene) adopt() {
 	_ = os.RemoveAll(filepath.Dir(s.path))
-	c := processes.Start(s.T, s.server, s.path, s.server.Token())
-	c.Hear()
-	c.Kill()
-}
-
-// edit changes the document in the file at path, as a person could with an editor.
-func edit(t *testing.T, path string, change func(d map[string]any)) {
-	t.Helper()
-	d := fields(t, path)
-	change(d)
-	data, err := json.Marshal(d)
-	if err == nil {
-		err = os.WriteFile(path, data, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func fields(t *testing.T, path string) (d map[string]any) {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, &d)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	s.start(s.server.Token()).Kill()
 }

@@ -217,7 +217,7 @@ func TestOpen(t *testing.T) {
 			{name: "save fails", env: "foo", store: &faulty{Store: Memory(), save: unwritable}, opts: []Option{first}, want: errDisk},
 			{name: "load fails", env: "foo", store: &faulty{Store: Memory(), load: unreadable}, opts: []Option{first}, want: errDisk},
 		} {
-			server.fault, server.info = nil, nil
+			server.fault, server.info = nil, normalBody
 			server.revoke(stubFirst)
 			if test.prepare != nil {
 				test.prepare()

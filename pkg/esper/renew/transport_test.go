@@ -40,11 +40,15 @@ func TestTransportAuthenticates(t *testing.T) {
 	req := request(t, http.MethodGet, device, nil)
 	req.Header["authorization"] = []string{"Bearer mine"} // net/http would send this field as well
 	req.Header.Set("Authorization", "Bearer mine")
+	var sent http.Header
+	server.fault = func(req *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
+		sent = req.Header
+		return act(), nil
+	}
 	resp, err := source.Transport(server).RoundTrip(req)
 	if err != nil || resp.StatusCode != 200 || resp.Request != req {
 		t.Fatal(resp, err)
 	}
-	sent := server.seen[len(server.seen)-1]
 	if len(sent) != 1 || len(sent["Authorization"]) != 1 || sent.Get("Authorization") != "Bearer "+stubFirst {
 		t.Errorf("sent %v", sent)
 	}

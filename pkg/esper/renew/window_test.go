@@ -1,7 +1,6 @@
 package renew
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,10 +46,7 @@ func TestEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log records
 			server, store := newStub(90*day), Memory()
-			server.body = func(key string, created, _ time.Time) string {
-				return fmt.Sprintf(`{"id": 571, "enterprise": %q, "developer_app": %q, "token": %q, "created_on": %s, "expires_on": %s, "expires_at": %[5]s}`,
-					stubEnterprise, stubApp, key, jsonTime(created), test.ends)
-			}
+			server.body = bodySaying(test.ends)
 			if test.info == "the same" {
 				server.info = server.body
 			}
@@ -65,10 +61,10 @@ func TestEnds(t *testing.T) {
 					t.Errorf("%s, %+v: ends at %v", what, test, got)
 				}
 			}
-			if server.info != nil {
+			switch test.info {
+			case "the same":
 				ends("the first key")
-			}
-			if test.info == "404" {
+			case "404":
 				server.fault = only("info", fails(404))
 			}
 			if err := source.Renew(t.Context()); err != nil && test.info != "404" {

@@ -72,14 +72,6 @@ func (w *weather) begin(op string, act func() *http.Response) (kind int, resp *h
 	return kind, nil
 }
 
-// refuse has one request find no connection for every eight that go wrong in fault.
-func (w *weather) refuse(string) error {
-	if w.roll(800) >= w.often {
-		return nil
-	}
-	return errRefused
-}
-
 func (w *weather) roll(n int) int {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
@@ -103,7 +95,7 @@ func TestYear(t *testing.T) {
 			server.keepOld = true
 			_, source := withCanary(t, server, log.option(), told.option())
 			w := &weather{t: t, server: server, rand: rand.New(rand.NewPCG(uint64(test.often), 1)), often: test.often}
-			server.fault, server.refuse = w.fault, w.refuse
+			server.fault = w.fault
 			if test.running {
 				go func() { _ = source.Run(t.Context()) }()
 			}
@@ -119,7 +111,6 @@ func TestYear(t *testing.T) {
 				t.Errorf("%+v: %d renewals, and %d that failed", test, renewed, w.failed)
 			}
 			server.set(nil)
-			server.refuse = nil
 			if err := source.Close(); err != nil {
 				t.Error(err)
 			}
