@@ -196,8 +196,11 @@ func TestStoreHangsOrPanics(t *testing.T) {
 		"hangs, deaf": func(_ context.Context, released <-chan struct{}) error { <-released; return nil },
 		"panics":      func(context.Context, <-chan struct{}) error { panic("a bug with " + stubFirst) },
 	} {
-		for _, method := range []string{"Load", "Save"} {
+		for _, method := range []string{"Load", "Save", "Inspect"} {
 			for caller, call := range calls {
+				if method == "Inspect" && caller != "Open" {
+					continue
+				}
 				synctest.Test(t, func(t *testing.T) {
 					server, store, source := advisory(t, nil)
 					var asked atomic.Bool
@@ -210,10 +213,13 @@ func TestStoreHangsOrPanics(t *testing.T) {
 						}
 						return fault(ctx, released)
 					}
-					if method == "Load" {
+					switch method {
+					case "Load":
 						store.set(once, nil)
-					} else {
+					case "Save":
 						store.set(nil, func(ctx context.Context, _ []byte) error { return once(ctx) })
+					case "Inspect":
+						store.inspect = once
 					}
 					begun := time.Now()
 					err := call(t.Context(), source)

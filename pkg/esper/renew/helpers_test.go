@@ -325,10 +325,13 @@ func diskFullFor(text string) func(context.Context, []byte) error {
 	}
 }
 
-// faulty is a store that calls load before Load and save before Save, and returns their errors.
+// faulty is a store that calls load before Load and save before Save, and returns their errors. When Open inspects it, it
+// calls inspect.
 type faulty struct {
 	Store
-	mu   sync.Mutex
+	inspect func(ctx context.Context) error
+
+	mu   sync.Mutex // guards what follows
 	load func(ctx context.Context) error
 	save func(ctx context.Context, data []byte) error
 }
@@ -345,6 +348,13 @@ func (f *faulty) get() (load func(context.Context) error, save func(context.Cont
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.load, f.save
+}
+
+func (f *faulty) Inspect(ctx context.Context, _ bool) error {
+	if f.inspect == nil {
+		return nil
+	}
+	return f.inspect(ctx)
 }
 
 func (f *faulty) Load(ctx context.Context) ([]byte, string, error) {

@@ -73,24 +73,3 @@ func TestOpenProvesTheStore(t *testing.T) {
 		})
 	}
 }
-
-// inspected is a store that Open inspects.
-type inspected struct {
-	Store
-	inspect func() error
-}
-
-func (i inspected) Inspect(context.Context, bool) error { return i.inspect() }
-
-// A store that cannot be inspected in time, such as a mount that hangs, ends Open like any other call of it that hangs.
-func TestInspectHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		begun, hang := time.Now(), make(chan struct{})
-		store := inspected{Memory(), func() error { <-hang; return nil }}
-		_, err := Open(t.Context(), "foo", store, instead(t, newStub(90*day)))
-		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the store") || took > storeTime+time.Second {
-			t.Errorf("%v after %v", err, took)
-		}
-		close(hang)
-	})
-}

@@ -56,7 +56,7 @@ func TestOneRenewalForAllCallers(t *testing.T) {
 }
 
 // Without Run, one caller waits for the renewal, ten seconds at most. The others get the valid key at once. After
-// a failure, no caller waits until the pause is over.
+// a failure, no caller waits until the pause is over, also if the server answers nothing.
 func TestOneCallerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := advisory(t, nil)
@@ -84,16 +84,72 @@ func TestOneCallerWaits(t *testing.T) {
 		wantKey(t, source, "key-1")
 
 		time.Sleep(80 * day)
-		server.fault = only("renew", func(func() *http.Response) (*http.Response, error) {
-			time.Sleep(3 * time.Second)
-			return reply(503, ""), nil
-		})
-		for i, want := range []time.Duration{3 * time.Second, 0, 0, 0} {
+		server.set(silent)
+		some := 0
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Second) {
 			begun := time.Now()
 			wantKey(t, source, "key-1")
-			if d := time.Since(begun); d != want {
-				t.Errorf("call %d after the key is due waited %v, want %v", i, d, want)
+			if took := time.Since(begun); took > patience {
+				t.Errorf("the server is silent: a caller waited %v", took)
+			} else if took > 0 {
+				some++
 			}
+		}
+		if some == 0 || some > 8 {
+			t.Errorf("the server is silent: %d of some 50 callers waited", some)
+		}
+	})
+}
+
+// If callers have less time than the server needs, a question that one of them began is finished for the next.
+func TestImpatientCallers(t *testing.T) {
+	for _, until := range []time.Duration{80 * day, 90*day - 4*time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), Memory()
+			put(t, store, inDoubt())
+			source := opened(t, server, store)
+			server.fault = all(func(act func() *http.Response) (*http.Response, error) {
+				time.Sleep(500 * time.Millisecond)
+				return act(), nil
+			})
+			time.Sleep(until)
+			for range 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				if _, err := source.TokenContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				cancel()
+				time.Sleep(time.Second)
+			}
+			wantKey(t, source, "key-1")
+			if n := server.counted("renew"); n != 1 {
+				t.Errorf("%d renewals, want 1", n)
+			}
+		})
+	}
+}
+
+// A call that ends before the server answers returns the error of its context, and not nil.
+func TestGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, store := newStub(90*day), Memory()
+		put(t, store, inDoubt())
+		source := opened(t, server, store)
+		server.fault = silent
+		time.Sleep(80 * day)
+		for _, name := range []string{"Check", "RenewIfDue", "Renew", "Adopt"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := calls[name](ctx, source); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v, want DeadlineExceeded", name, err)
+			}
+			cancel()
+		}
+		if at := source.Status().AcceptedAt; !at.IsZero() {
+			t.Errorf("Status says that the server accepted the key at %v, but it never answered", at)
+		}
+		server.set(nil)
+		if err := source.Check(t.Context()); err != nil || time.Since(source.Status().AcceptedAt) > time.Second {
+			t.Errorf("Check when the server answers: %v, %+v", err, source.Status())
 		}
 	})
 }

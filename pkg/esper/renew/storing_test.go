@@ -67,33 +67,6 @@ func TestStoringFailsForLong(t *testing.T) {
 	})
 }
 
-// TestStoringFailsAlways has a store that cannot be written while several keys, one after the other, come to their
-// end.
-func TestStoringFailsAlways(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		store.set(nil, unwritable)
-		for range 200 * 8 {
-			if !works(server, source) {
-				t.Fatalf("no valid key at %v: %+v", time.Now(), source.Status())
-			}
-			time.Sleep(3*time.Hour - time.Minute)
-			if end := source.Status().ExpiresAt; time.Until(end) < 4*time.Hour {
-				time.Sleep(time.Until(end) - time.Minute) // the mandatory window
-			}
-		}
-		if n := server.counted("renew"); n != 3 { // each just before the end of a key, as no attempt can be noted
-			t.Errorf("%d renewals, want 3", n)
-		}
-		store.set(nil, nil)
-		time.Sleep(2 * time.Hour)
-		if !works(server, source) || !source.Status().Saved || stored(t, store).Key != key("key-3") {
-			t.Errorf("the key is not stored after the store can be written again: %+v", source.Status())
-		}
-	})
-}
-
 // While a store cannot be read, the key is renewed only in its last minutes, the store is not overwritten, and
 // the key is not given up.
 func TestStoreUnreadable(t *testing.T) {

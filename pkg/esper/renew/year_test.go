@@ -121,31 +121,3 @@ func TestYear(t *testing.T) {
 		})
 	}
 }
-
-// With keys of 15 minutes and a quarter of all renewals failing, there is always a valid key.
-func TestShortLivedKeys(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(8) {
-		synctest.Test(t, func(t *testing.T) {
-			random, failures := rand.New(rand.NewPCG(seed, 15)), 0
-			server := newStub(15 * time.Minute)
-			source := opened(t, server, Memory())
-			server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-				if random.IntN(4) == 0 {
-					failures++
-					return reply(502, "<html>"), nil
-				}
-				return act(), nil
-			})
-			for range 6 * 60 {
-				if !works(server, source) {
-					t.Fatalf("seed %d: no valid key at %v: %+v", seed, time.Now(), source.Status())
-				}
-				time.Sleep(time.Minute)
-			}
-			if n := server.counted("renewed"); failures < 2 || n < 20 {
-				t.Errorf("seed %d: %d renewals and %d failures are too few for this test", seed, n, failures)
-			}
-		})
-	}
-}
