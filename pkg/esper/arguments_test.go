@@ -201,54 +201,57 @@ func untouchable(t *testing.T) esper.Option {
 	})
 }
 
+// badEnvironments are what New refuses, by the advice in its error.
+var badEnvironments = map[string][]string{
+	`pass a tenant name ("foo") or a base URL`: {"", " \r\n"},
+	"nor a base URL with its scheme": {
+		"bar-api.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
+		"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, misplaced + "+/=",
+	},
+	"in quotes":                       {`"foo"`},
+	"not expanded":                    unexpanded,
+	"not resolved":                    unresolved,
+	"a placeholder":                   placeholders,
+	"an assignment":                   {"ESPER_ENVIRONMENT=foo"},
+	"are environment and key swapped": {"AbcdefGhijklmnop0123456789qrst"},
+	"leave it out":                    {"foo-api"},
+	"perhaps of the Esper Console":    {"https://foo.esper.io", "https://a.esper.cloud/", "https://b.a-api.esper.cloud/"},
+	"has the path /api":               {"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/api/enterprise"},
+	"goes on behind /api": {
+		"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://a.example/api/v1/token-info",
+	},
+	"between them, hyphens": {
+		misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
+		"-" + misplaced, misplaced + "-",
+	},
+	"59 at most":           {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
+	"scheme must be https": {"ftp://" + misplaced + ".example", "javascript://" + misplaced},
+	"has no host":          {"file:///" + misplaced, "https://", "https:///" + misplaced, "https://:443/" + misplaced},
+	"a space":              {"ht tp://" + misplaced, "https://" + misplaced + "\n.example", `https://foo.example\api`},
+	"cannot be parsed": {
+		"://" + misplaced, "https://" + misplaced + "\x7f.example", "https://[::1", "https://esper.example:" + misplaced,
+		"https://{tenant}-api.esper.cloud/api", "https://foo-api.esper.cloud/" + misplaced + "%zz",
+	},
+	"port is not a number": {"https://esper.example:", "https://esper.example:0", "https://esper.example:65536"},
+	"neither a host name nor an IP address": {
+		"https://" + misplaced + "..example", "https://." + misplaced + ".example", "https://*.foo.example",
+		"https://<tenant>-api.esper.cloud/api", "https://foo-.example", "https://" + strings.Repeat("m", 64) + ".example",
+		"https://" + strings.Repeat("m.", 127) + "mm", "https://300.300.300.300", "http://127.1", "http://[::1%25lo]",
+	},
+	"unset or unexpanded variable": {"https://-api.esper.cloud/api", "https://$TENANT-api.esper.cloud/api"},
+	"remove it":                    {"https://admin:" + misplaced + "@foo-api.esper.cloud/api", "https://@foo.example"},
+	"only scheme, host and path": {
+		"https://foo.example/api?token=" + misplaced, "https://foo.example/api?", "https://foo.example/api#" + misplaced,
+	},
+	"use https": {
+		"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",
+		"http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080", "http://[::]",
+		"http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
+	},
+}
+
 func TestBadEnvironments(t *testing.T) {
-	for advice, environments := range map[string][]string{
-		`pass a tenant name ("foo") or a base URL`: {"", " \r\n"},
-		"nor a base URL with its scheme": {
-			"bar-api.esper.cloud", misplaced + ".esper.cloud/api", "localhost:8080", "127.0.0.1", "/api", misplaced + "@foo",
-			"foo?key=" + misplaced, "foo#" + misplaced, "https:" + misplaced, misplaced + "+/=",
-		},
-		"in quotes":                       {`"foo"`},
-		"not expanded":                    unexpanded,
-		"not resolved":                    unresolved,
-		"a placeholder":                   placeholders,
-		"an assignment":                   {"ESPER_ENVIRONMENT=foo"},
-		"are environment and key swapped": {"AbcdefGhijklmnop0123456789qrst"},
-		"leave it out":                    {"foo-api"},
-		"perhaps of the Esper Console":    {"https://foo.esper.io", "https://a.esper.cloud/", "https://b.a-api.esper.cloud/"},
-		"has the path /api":               {"https://foo-api.esper.cloud", "https://foo-api.esper.cloud/api/enterprise"},
-		"goes on behind /api": {
-			"https://foo-api.esper.cloud/api/v1", "https://gw.example/api/v0/enterprise/", "https://a.example/api/v1/token-info",
-		},
-		"between them, hyphens": {
-			misplaced + "_key", misplaced + "%20key", "Bearer " + misplaced, "fööbar", "foo\x00bar", "{tenant}",
-			"-" + misplaced, misplaced + "-",
-		},
-		"59 at most":           {strings.Repeat("m", 60), misplaced + strings.Repeat("0", 60)},
-		"scheme must be https": {"ftp://" + misplaced + ".example", "javascript://" + misplaced},
-		"has no host":          {"file:///" + misplaced, "https://", "https:///" + misplaced, "https://:443/" + misplaced},
-		"a space":              {"ht tp://" + misplaced, "https://" + misplaced + "\n.example", `https://foo.example\api`},
-		"cannot be parsed": {
-			"://" + misplaced, "https://" + misplaced + "\x7f.example", "https://[::1", "https://esper.example:" + misplaced,
-			"https://{tenant}-api.esper.cloud/api", "https://foo-api.esper.cloud/" + misplaced + "%zz",
-		},
-		"port is not a number": {"https://esper.example:", "https://esper.example:0", "https://esper.example:65536"},
-		"neither a host name nor an IP address": {
-			"https://" + misplaced + "..example", "https://." + misplaced + ".example", "https://*.foo.example",
-			"https://<tenant>-api.esper.cloud/api", "https://foo-.example", "https://" + strings.Repeat("m", 64) + ".example",
-			"https://" + strings.Repeat("m.", 127) + "mm", "https://300.300.300.300", "http://127.1", "http://[::1%25lo]",
-		},
-		"unset or unexpanded variable": {"https://-api.esper.cloud/api", "https://$TENANT-api.esper.cloud/api"},
-		"remove it":                    {"https://admin:" + misplaced + "@foo-api.esper.cloud/api", "https://@foo.example"},
-		"only scheme, host and path": {
-			"https://foo.example/api?token=" + misplaced, "https://foo.example/api?", "https://foo.example/api#" + misplaced,
-		},
-		"use https": {
-			"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",
-			"http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080", "http://[::]",
-			"http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
-		},
-	} {
+	for advice, environments := range badEnvironments {
 		for _, environment := range environments {
 			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
 			checkRefused(t, fmt.Sprintf("New(%q)", environment), err, advice, environment)
@@ -327,15 +330,16 @@ func TestNewFromEnv(t *testing.T) {
 
 // FuzzEnvironment passes any text for an environment.
 func FuzzEnvironment(f *testing.F) {
-	for _, seed := range []string{
-		"", "foo", "-foo", "foo.bar", strings.Repeat("a", 64), "https://foo-api.esper.cloud/api/", "https://0/%2F",
-		"http://127.0.0.1:8080", "http://[::1]/x", "HTTP://LOCALHOST:1/", "http://127.0.0.1.evil.test", "https://u:p@f.test",
-		"https://foo.test?a=b", "https://foo.test/#", "https://foo.test/a%2Fb/", "https://foo.test/a/../b", "https:///api",
-		"https://foo.test/\xb6",
-		"https:foo", "//foo.test", "https://a.test:99999", "https://foo.test:", "https://[::1", "https://f\no", "https://ü/ä",
-		"http://[::ffff:127.0.0.1]", "http://[fe80::1%25eth0]", "https://a..", "https://*", `https://foo.test\@evil.test`,
+	for _, environments := range badEnvironments {
+		for _, environment := range environments {
+			f.Add(environment)
+		}
+	}
+	for _, environment := range []string{
+		"foo", "https://foo-api.esper.cloud/api/", "https://0/%2F", "HTTP://LOCALHOST:1/", "https://foo.test/a%2Fb/",
+		"https://foo.test/a/../b", "https://foo.test/\xb6", "http://[::ffff:127.0.0.1]", "https://a..",
 	} {
-		f.Add(seed)
+		f.Add(environment)
 	}
 	f.Fuzz(func(t *testing.T, environment string) {
 		c, err := esper.New(environment, esper.APIKey("key"))

@@ -226,21 +226,6 @@ func TestAPIError(t *testing.T) {
 	}
 }
 
-func TestRenewalErrorTells(t *testing.T) {
-	for outcome, want := range map[esper.Outcome][2]string{
-		esper.OutcomeNotRenewed: {"OutcomeNotRenewed", "nothing was renewed"},
-		esper.OutcomeUnknown:    {"OutcomeUnknown", "do not repeat"},
-		esper.OutcomeUnreadable: {"OutcomeUnreadable", "RenewalError.Body"},
-		7:                       {"Outcome(7)", "do not repeat"},
-	} {
-		err := &esper.RenewalError{Outcome: outcome, Err: &esper.APIError{Operation: "RenewToken", StatusCode: 403}}
-		text := err.Error()
-		if outcome.String() != want[0] || !strings.Contains(text, want[1]) || strings.Count(text, "RenewToken") != 1 {
-			t.Errorf("%v: %q, want %q", outcome, text, want)
-		}
-	}
-}
-
 const fuzzKey = "canary50%key&made+up/fuzz01"
 
 // checkShown checks that an error is one line, and shows the key neither as it is nor percent-encoded.
@@ -260,16 +245,15 @@ func checkShown(t *testing.T, err error) {
 
 // FuzzErrorBody lets a server refuse with any body.
 func FuzzErrorBody(f *testing.F) {
+	for _, tc := range byBody() {
+		f.Add(uint16(100), tc.body, "a request")
+	}
 	for _, body := range []string{
-		``, `null`, `[]`, `"text"`, `<html>502</html>`, `{"detail": "` + fuzzKey[:20] + `"}`, `{"errors": "` + fuzzKey + `"}`,
-		`{"errors": ["` + fuzzKey + `"], "message": "m ` + fuzzKey + `", "status": 400}`, "{\"message\": \"\xff\"}",
+		`{"detail": "` + fuzzKey[:20] + `"}`, `{"errors": ["` + fuzzKey + `"], "message": "m ` + fuzzKey + `", "status": 400}`,
 		`{"errors": {"access_token": ["` + url.QueryEscape(fuzzKey) + `"], "` + fuzzKey + `": 1}, "status": "400"}`,
-		`{"errors": [{"a": [[[[[1]]]]]}, null, true, 1e99], "message": {"a": 1}}`, `{"message": "a\nb\u2028c\u0000\ud800"}`,
-		`{"message": "\u0063` + fuzzKey[1:] + `"}`, `{"message": "` + strings.Repeat("x", 5000),
-		`{"errors": [` + strings.Repeat("1,", 100) + `1]}`,
+		`{"message": "\u0063` + fuzzKey[1:] + `"}`,
 	} {
-		f.Add(uint16(100), body, fuzzKey)
-		f.Add(uint16(203), body, "a request")
+		f.Add(uint16(203), body, fuzzKey)
 	}
 	f.Fuzz(func(t *testing.T, more uint16, body, requestID string) {
 		status := 300 + int(more)%700

@@ -310,7 +310,7 @@ func answer(status int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-func gzipped(t *testing.T, text string) []byte {
+func gzipped(t *testing.T, text string) string {
 	t.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
@@ -318,5 +318,5 @@ func gzipped(t *testing.T, text string) []byte {
 	if err = errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return out.Bytes()
+	return out.String()
 }

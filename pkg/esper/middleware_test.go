@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -208,7 +209,7 @@ func TestMiddlewareOfARead(t *testing.T) {
 }
 
 // A middleware that fails, or answers by itself, also without a body or by mistake with nothing at all, has sent
-// nothing. Its answer counts; only after 429 is a renewal tried again.
+// nothing. Its answer counts; only after 429 is a renewal tried again. No error shows the key.
 func TestMiddlewareByItself(t *testing.T) {
 	const notRenewed, unreadable = esper.OutcomeNotRenewed, esper.OutcomeUnreadable
 	fails := func(err error) roundTripFunc {
@@ -224,6 +225,7 @@ func TestMiddlewareByItself(t *testing.T) {
 			return resp, err
 		}
 	}
+	escaped := url.QueryEscape(canary)
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 	for name, tc := range map[string]struct {
 		middleware roundTripFunc
@@ -234,7 +236,9 @@ func TestMiddlewareByItself(t *testing.T) {
 		"an error":        {fails(errRefused), notRenewed, 4, errRefused},
 		"a read":          {fails(reset), notRenewed, 4, reset},
 		"a timeout":       {fails(context.DeadlineExceeded), notRenewed, 4, context.DeadlineExceeded},
-		"a panic":         {func(*http.Request) (*http.Response, error) { panic("too early") }, notRenewed, 1, nil},
+		"its key":         {fails(fmt.Errorf("%s: %w", canary, io.ErrNoProgress)), notRenewed, 4, nil},
+		"a key, ended":    {fails(fmt.Errorf("%q: %w", escaped, context.Canceled)), notRenewed, 4, context.Canceled},
+		"a panic":         {func(*http.Request) (*http.Response, error) { panic(canary) }, notRenewed, 1, nil},
 		"nothing":         {fails(nil), notRenewed, 1, nil},
 		"401":             {answers(401, refusal), notRenewed, 1, esper.ErrUnauthorized},
 		"429":             {answers(429, refusal), notRenewed, 4, esper.ErrRateLimited},
@@ -244,10 +248,11 @@ func TestMiddlewareByItself(t *testing.T) {
 		"without the key": {(&http.Transport{DisableKeepAlives: true}).RoundTrip, notRenewed, 1, esper.ErrUnauthorized},
 	} {
 		var tries atomic.Int32
-		client := clientFor(t, knows(t, "key").URL, "key", counting(&tries), instead(tc.middleware), quickRetry(4))
-		each(t, client, "key", func(t *testing.T, do func(context.Context) error) {
+		client := clientFor(t, knows(t, canary).URL, canary, counting(&tries), instead(tc.middleware), quickRetry(4))
+		each(t, client, canary, func(t *testing.T, do func(context.Context) error) {
 			tries.Store(0)
 			err := do(t.Context())
+			checkError(t, name, err)
 			if tc.is != nil && !errors.Is(err, tc.is) {
 				t.Errorf("%s: %v is not %v", name, err, tc.is)
 			}
@@ -290,34 +295,34 @@ type countingBody struct {
 
 func (b countingBody) Close() error { b.closes.Add(1); return b.ReadCloser.Close() }
 
-// The first middleware is outermost, and the body of its response is closed once, whatever the answer.
-func TestMiddlewareOrder(t *testing.T) {
-	for name, handler := range map[string]http.HandlerFunc{
-		"success": nil, "error": answer(400, "", "no"), "too large": answer(200, "", strings.Repeat(" ", 2*mebibyte)),
-	} {
-		var order []string
-		var closes atomic.Int32
-		named := func(name string) esper.Option {
-			return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-				order = append(order, name)
-				defer func() { order = append(order, "/"+name) }()
-				resp, err := next.RoundTrip(req)
-				if err == nil && name == "a" {
-					resp.Body = countingBody{resp.Body, &closes}
-				}
-				return resp, err
-			})
-		}
-		c := clientFor(t, newProbe(t, handler).URL, "key", named("a"), named("b"))
-		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-			order = nil
-			closes.Store(0)
-			if err := do(t.Context()); (err == nil) != (name == "success") || strings.Join(order, " ") != "a b /b /a" {
-				t.Errorf("%s: %v, order %v", name, err, order)
+// The first middleware is outermost. It sees only the listed header fields of an answer, without keys, and no names of
+// other fields, because a name may be a key. The body of its response is closed once.
+func TestWhatMiddlewareSees(t *testing.T) {
+	const hexKey = "4bf92f3577b34da6a3ce929d0e0e4736" // has the shape of a request's id
+	answer := raw(201, `{"token": "`+hexKey+`"}`, "Set-Cookie: session=1", "X-"+hexKey+": 1", "Location: /x",
+		"Server: nginx", "WWW-Authenticate: Bearer", "X-Request-Id: "+hexKey, "Retry-After: 7", "X-RateLimit-Remaining: 3",
+		"RateLimit: limit=1", "Content-Type: application/json")
+	want := "a b /b /a 201 Created map[Content-Length:[45] Content-Type:[application/json] Ratelimit:[limit=1] " +
+		"Retry-After:[7] X-Ratelimit-Remaining:[3] X-Request-Id:[[withheld: the text repeats the key and is not shown]]]"
+	var order, seen string
+	var closes atomic.Int32
+	named := func(name string) esper.Option {
+		return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			order += name + " "
+			defer func() { order += "/" + name + " " }()
+			resp, err := next.RoundTrip(req)
+			if err == nil && name == "a" {
+				seen = fmt.Sprint(resp.Status, " ", resp.Header)
+				resp.Body = countingBody{resp.Body, &closes}
 			}
-			wantCount(t, name+": closes", closes.Load(), 1)
+			return resp, err
 		})
 	}
+	client := clientFor(t, memory, oldKey, named("a"), named("b"), piped(saying(answer)))
+	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); err != nil || order+seen != want {
+		t.Errorf("%v; seen %s\nwant %s", err, order+seen, want)
+	}
+	wantCount(t, "closes", closes.Load(), 1)
 }
 
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
@@ -365,31 +370,6 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 				t.Errorf("%s: %v", target, err)
 			}
 		})
-	}
-}
-
-// A middleware sees only the listed header fields of an answer, without keys. It does not see the names of other
-// fields either, because a name may be a key.
-func TestMiddlewareSeesListedHeaders(t *testing.T) {
-	const hexKey = "4bf92f3577b34da6a3ce929d0e0e4736" // has the shape of a request's id
-	answer := raw(201, `{"token": "`+hexKey+`"}`, "Set-Cookie: session=1", "X-"+hexKey+": 1", "Location: /x",
-		"Server: nginx", "WWW-Authenticate: Bearer", "X-Request-Id: "+hexKey, "Retry-After: 7", "X-RateLimit-Remaining: 3",
-		"RateLimit: limit=1", "Content-Type: application/json")
-	var seen http.Header
-	looking := watching(func(_ *http.Request, resp *http.Response) {
-		if seen = resp.Header.Clone(); resp.Status != "201 Created" {
-			t.Errorf("status %q", resp.Status)
-		}
-	})
-	client := clientFor(t, memory, oldKey, looking, piped(saying(answer)))
-	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); err != nil {
-		t.Error(err)
-	}
-	delete(seen, "Content-Length")
-	want := "map[Content-Type:[application/json] Ratelimit:[limit=1] Retry-After:[7] X-Ratelimit-Remaining:[3] " +
-		"X-Request-Id:[[withheld: the text repeats the key and is not shown]]]"
-	if got := fmt.Sprint(seen); got != want {
-		t.Errorf("a middleware sees %s\nwant %s", got, want)
 	}
 }
 

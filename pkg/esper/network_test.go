@@ -148,10 +148,15 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}
 }
 
-// A network error says in one line what went wrong and what to do. A request is sent only once if another attempt
-// would fail in the same way. Without a connection nothing was renewed, and a proxy gets no key.
+// talker is a connection whose error holds the key, as that of a wrapper for debugging may.
+type talker struct{ net.Conn }
+
+func (talker) Read([]byte) (int, error) { return 0, errors.New("cannot read " + canary) }
+
+// A network error says in one line what went wrong and what to do, and shows no key. A request is sent only once if
+// another attempt would fail in the same way. Without a connection nothing was renewed, and a proxy gets no key.
 func TestNetworkErrors(t *testing.T) {
-	plain := newProbe(t, nil)
+	plain, silent := newProbe(t, nil), newProbe(t, abort).URL
 	secure, trusting := secureProbe(t, nil)
 	named := trusting.Clone()
 	named.TLSClientConfig.ServerName, named.HTTP2 = "another.example", &http.HTTP2Config{PingTimeout: time.Hour}
@@ -163,9 +168,8 @@ func TestNetworkErrors(t *testing.T) {
 	}
 	proxy := func(status int) *http.Transport {
 		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-			shown := r.Header.Get("Authorization") != "" || strings.Contains(r.RequestURI, oldKey)
-			if r.Method == http.MethodConnect && shown {
-				t.Errorf("the proxy saw %s %s %v", r.Method, r.RequestURI, r.Header)
+			if r.Method == http.MethodConnect {
+				checkPrinting(t, "the request to the proxy", r)
 			}
 			w.WriteHeader(status)
 		})
@@ -175,6 +179,17 @@ func TestNetworkErrors(t *testing.T) {
 	ftp.Proxy = proxyURL(t, "ftp://proxy.invalid")
 	noProxy.Proxy = proxyURL(t, "http://proxy.invalid:3128")
 	broken.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("canary") }
+	choose := func(req *http.Request) (*url.URL, error) { // may log what it is given
+		checkPrinting(t, "the request that a proxy is chosen for", []any{req, req.URL.String(), req.Context()})
+		if len(req.Header) != 0 || req.URL.RawQuery != "" || req.URL.Host == "" || req.Host == "" {
+			t.Errorf("%v %v %q", req.URL, req.Header, req.Host)
+		}
+		return nil, nil //nolint:nilnil // no proxy
+	}
+	talking := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return talker{conn}, err
+	}
 	badHeader := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header["X-Bad"] = []string{"a\nb"}
@@ -203,11 +218,14 @@ func TestNetworkErrors(t *testing.T) {
 		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
 		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
 		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
+		"no answer":         {silent, on(&http.Transport{Proxy: choose}), "no answer from|EOF", 3, true},
+		"an error with key": {silent, on(&http.Transport{DialContext: talking}), "no answer from", 3, true},
 		"malformed":         {memory, malformed, "no answer from|malformed MIME header", 3, true},
 	} {
+		checkCalls(t, tc.environment, tc.opt, esper.WithInsecureHTTP())
 		var attempts atomic.Int32
-		c := clientFor(t, tc.environment, oldKey, counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())
-		each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+		c := clientFor(t, tc.environment, canary, counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())
+		each(t, c, canary, func(t *testing.T, do func(context.Context) error) {
 			attempts.Store(0)
 			err := do(t.Context())
 			if err == nil {

@@ -59,6 +59,7 @@ func unreadable() map[string]string {
 		"token with a hidden mark": token(`"` + newKey[:9] + `\u200b` + newKey[9:] + `"`), // no source would accept these
 		"token with its scheme":    token(`"Bearer ` + newKey + `"`),
 		"opening braces":           strings.Repeat("{", 100000),
+		"broken gzip":              "\x1f\x8b\x00\x00",
 	}
 }
 
@@ -78,8 +79,6 @@ func TestRenewalFails(t *testing.T) {
 	}
 	for name, answer := range map[string]string{
 		"closed": "", "garbage": "SSH-2.0-OpenSSH_9.6\r\n\r\n", "cut in the head": "HTTP/1.1 201 Created\r\nContent-",
-		"an endless head":       "HTTP/1.1 201 Created\r\nX: " + strings.Repeat("x", 11<<20),
-		"only an informational": "HTTP/1.1 103 Early Hints\r\n\r\n",
 		// Its body is the connection itself. Reading it would outlast every timeout.
 		"a switch of protocols": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
 	} {
@@ -93,6 +92,10 @@ func TestRenewalFails(t *testing.T) {
 		if reasons[name] != "" {
 			ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, reasons[name]}
 		}
+	}
+	meanings := map[string]string{
+		"OutcomeNotRenewed": "nothing was renewed", "OutcomeUnknown": "do not repeat the renewal",
+		"OutcomeUnreadable": "keep RenewalError.Body",
 	}
 	for name, tc := range ends {
 		synctest.Test(t, func(t *testing.T) {
@@ -112,6 +115,9 @@ func TestRenewalFails(t *testing.T) {
 				if !strings.Contains(text, tc.says) || strings.Contains(text, newKey) {
 					t.Errorf("%s: %s does not say %q, or shows the new key", name, text, tc.says)
 				}
+				if meaning := meanings[tc.outcome.String()]; meaning == "" || !strings.Contains(text, meaning) {
+					t.Errorf("%s: %s does not say what %v means", name, text, tc.outcome)
+				}
 				invalid := tc.outcome == esper.OutcomeUnreadable
 				if errors.Is(err, esper.ErrInvalidResponse) != invalid {
 					t.Errorf("%s: %v: an invalid response %t", name, err, !invalid)
@@ -125,7 +131,8 @@ func TestRenewalFails(t *testing.T) {
 	}
 }
 
-// The key is returned whatever the rest of the answer is. Only the key is promised of an answer that is broken.
+// The key is returned whatever the rest of the answer is, and whatever Content-Encoding says of it. Only the key is
+// promised of an answer that is broken.
 func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 	const (
 		token  = `"token": "` + newKey + `"`
@@ -135,6 +142,7 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 			"2023-04-05 04:29:53.90602 +0000 UTC"
 	)
 	change := func(old, with string) string { return strings.ReplaceAll(realRenewal, old, with) }
+	zipped := gzipped(t, realRenewal)
 	for name, body := range map[string]string{
 		"as it is":               realRenewal,
 		"odd fields":             `{"id": [{}], "user": 1.5, "scope": {"a": [1]}, "expires_at": [], ` + token + `}`,
@@ -156,16 +164,22 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 		"BOM and white space":    "\n\ufeff" + realRenewal + "\r\n ",
 		"comma at the end":       change(`Z"}`, `Z",}`),
 		"blanks around the key":  change(`"`+newKey+`"`, `" `+newKey+`\r\n"`),
+		"gzip":                   zipped,
+		"gzip and more":          zipped + "junk",
+		"gzip without its end":   zipped[:len(zipped)-6],
 	} {
-		var posts atomic.Int32
-		server := piped(func(conn net.Conn) { posts.Add(1); saying(raw(200, body, "Content-Type: text/html"))(conn) })
-		renewed, err := clientFor(t, memory, oldKey, server).RenewToken(t.Context(), renewal(oldKey))
-		r := wantRenewed(t, renewed, err)
-		got := fmt.Sprintln(r.ID, r.User, r.Enterprise.ID, r.DeveloperApp.ID, r.ExpiresAt, r.Scope, r.CreatedOn, r.UpdatedOn)
-		if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields+"\n" {
-			t.Errorf("%s: got  %swant %s", name, got, fields)
+		for _, label := range []string{"gzip", "br", "identity"} {
+			var posts atomic.Int32
+			answer := raw(200, body, "Content-Type: text/html", "Content-Encoding: "+label)
+			server := piped(func(conn net.Conn) { posts.Add(1); saying(answer)(conn) })
+			renewed, err := clientFor(t, memory, oldKey, server).RenewToken(t.Context(), renewal(oldKey))
+			r := wantRenewed(t, renewed, err)
+			got := fmt.Sprintln(r.ID, r.User, r.Enterprise.ID, r.DeveloperApp.ID, r.ExpiresAt, r.Scope, r.CreatedOn, r.UpdatedOn)
+			if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields+"\n" {
+				t.Errorf("%s: got  %swant %s", name, got, fields)
+			}
+			wantCount(t, name+", "+label+": POSTs", posts.Load(), 1)
 		}
-		wantCount(t, name+": POSTs", posts.Load(), 1)
 	}
 }
 
@@ -207,52 +221,35 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 }
 
 // Behind each byte of an answer the connection is closed, or says nothing more. The key is returned if it has
-// arrived, and otherwise what has arrived. Package faults has the same with resets, over TCP, at a few of these places.
+// arrived, and otherwise what has arrived. Package faults does the same with resets over a network.
 func TestRenewToken_CutAtEachByte(t *testing.T) {
+	const limit = 7 * time.Second
 	for _, body := range []string{ // newKey occurs once, as the top-level token
 		`{"id": 571, "old": {"token": "nested"}, "list": [{"token": "listed"}], "note": "\"token\": \"quoted\"", ` +
 			`"token": "` + newKey + `", "expires_at": "2023-07-03T04:29:53.906020Z"}`,
 		`{"token": "` + newKey + `", "id": 571, "old": {"token": "nested"}}`,
 		`{"id": 571, "token\u0020": "no", "token": "` + newKey + `"}`,
 	} {
-		for length := range len(body) + 1 {
-			sized := raw(201, body)
-			sized = sized[:len(sized)-len(body)+length]
-			chunked := "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
-			if length > 0 {
-				chunked += fmt.Sprintf("%x\r\n%s\r\n", length, body[:length])
-			}
-			for _, hangs := range []bool{false, true} {
-				synctest.Test(t, func(t *testing.T) { cut(t, body, sized, length, hangs, length == len(body)) })
-				synctest.Test(t, func(t *testing.T) { cut(t, body, chunked, length, hangs, false) })
+		for length := range body {
+			for end, serve := range map[time.Duration]func(string) func(net.Conn){0: saying, limit: hanging} {
+				synctest.Test(t, func(t *testing.T) {
+					posts, start := 0, time.Now()
+					whole := raw(201, body)
+					sent := whole[:len(whole)-len(body)+length]
+					server := piped(func(conn net.Conn) { posts++; serve(sent)(conn) })
+					client := clientFor(t, memory, oldKey, server, esper.WithTimeout(limit), quickRetry(3))
+					renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+					if strings.Contains(sent, newKey+`"`) {
+						wantRenewed(t, renewed, err)
+					} else {
+						wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:length])
+					}
+					if took := time.Since(start); took != end || err != nil && os.IsTimeout(err) != (end > 0) || posts != 1 {
+						t.Fatalf("after %s: %v after %v, %d POSTs", sent, err, took, posts)
+					}
+				})
 			}
 		}
-	}
-}
-
-// cut renews a key at a server that sends text, which has the first length bytes of body, and whole tells that it ends.
-func cut(t *testing.T, body, text string, length int, hangs, whole bool) {
-	t.Helper()
-	var posts atomic.Int32
-	serve := map[bool]func(net.Conn){false: saying(text), true: hanging(text)}[hangs]
-	server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
-	client := clientFor(t, memory, oldKey, server, esper.WithTimeout(7*time.Second), quickRetry(3))
-	start := time.Now()
-	renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
-	if length >= strings.Index(body, newKey)+len(newKey)+1 {
-		wantRenewed(t, renewed, err)
-	} else {
-		wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:length])
-		if os.IsTimeout(err) != hangs {
-			t.Errorf("%v: a timeout %t", err, !hangs)
-		}
-	}
-	if took := time.Since(start); hangs && !whole && took != 7*time.Second || (whole || !hangs) && took != 0 {
-		t.Errorf("it took %v", took)
-	}
-	wantCount(t, "POSTs", posts.Load(), 1)
-	if t.Failed() {
-		t.Fatalf("after %d bytes of %s", length, text)
 	}
 }
 

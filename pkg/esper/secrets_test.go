@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -16,7 +14,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -64,91 +61,28 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 	}
 }
 
-func TestSecretsStayOutOfFailures(t *testing.T) {
-	silent := newProbe(t, abort).URL
-	secure, _ := secureProbe(t, nil)
-	proxy := proxyURL(t, newProbe(t, answer(http.StatusProxyAuthRequired, "", "no")).URL)
-	through := esper.WithTransport(&http.Transport{Proxy: proxy})
-	// A Proxy function that logs what it is given logs no key.
-	choose := func(req *http.Request) (*url.URL, error) {
-		checkPrinting(t, "the proxy's request", req)
-		checkPrinting(t, "its URL", req.URL.String())
-		checkPrinting(t, "its context", req.Context())
-		if len(req.Header) != 0 || req.URL.RawQuery != "" || req.URL.Host == "" || req.Host == "" {
-			t.Errorf("%v %v %q", req.URL, req.Header, req.Host)
-		}
-		return nil, nil //nolint:nilnil // no proxy
-	}
-	checkCalls(t, silent, esper.WithTransport(&http.Transport{Proxy: choose}))
-	checkCalls(t, silent)
-	checkCalls(t, "http://127.0.0.1:1")
-	checkCalls(t, secure.URL)
-	checkCalls(t, strings.Replace(silent, "http:", "https:", 1))
-	checkCalls(t, "https://esper.invalid", through)
-	checkCalls(t, "http://esper.invalid", through, esper.WithInsecureHTTP())
-	synctest.Test(t, func(t *testing.T) {
-		checkCalls(t, memory, piped(hanging("")))
-	})
-}
-
+// Package wire shows the same for a Secret in any other place.
 func TestSecretValuesDoNotPrint(t *testing.T) {
 	c := clientFor(t, "foo", canary)
-	secret, source, request := esper.NewSecret(canary), esper.APIKey(canary), renewal(canary)
-	info := esper.TokenInfo{Token: secret, SourceRefreshToken: secret}
-	renewed := esper.RenewedToken{Token: secret}
-	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
-	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: apiErr}
+	secret, source := esper.NewSecret(canary), esper.APIKey(canary)
 	type inside struct {
 		V      any
 		hidden any
 	}
 	for _, v := range []any{
-		errors.Join(apiErr, fmt.Errorf("wrapped: %w", lost)), c, *c, c.Generated(), *c.Generated(), source, &source,
-		esper.WithUserAgent("x"),
-		[]esper.Option{esper.WithTimeout(1)},
-		secret, &secret, info, &info, renewed, &renewed, request, &request, apiErr, *apiErr, lost, *lost,
-		struct{ r esper.RenewRequest }{request},
-		struct{ i *esper.TokenInfo }{&info},
+		c, *c, c.Generated(), *c.Generated(), source, &source, []esper.Option{esper.WithTimeout(1)}, renewal(canary),
+		esper.TokenInfo{Token: secret, SourceRefreshToken: secret}, &esper.RenewedToken{Token: secret},
 	} {
-		what := fmt.Sprintf("%T", v)
-		checkPrinting(t, what, v)
-		if got := fmt.Sprintf("%s%v%+v%#v%x%d%q", v, v, v, v, v, v, v); strings.HasSuffix(what, "Error") &&
-			strings.HasPrefix(strings.TrimPrefix(what, "*"), "esper.") && strings.Count(got, "why") != 7 {
-			t.Errorf("%s is %q, want the error's text", what, got)
-		}
-		checkPrinting(t, what+" in a map and a struct", map[string]any{"k": []any{inside{v, nil}, &inside{&v, &v}}})
-		if !strings.Contains(what, "Error") {
-			checkPrinting(t, what+" in an unexported field", inside{nil, v}) // fmt would show an error's Body
-		}
+		checkPrinting(t, fmt.Sprintf("%T", v), v)
+		checkPrinting(t, fmt.Sprintf("%T in other values", v), map[string]any{"k": []any{inside{v, v}, &inside{&v, &v}}})
 	}
-}
-
-// talker is a connection whose error holds the key, as that of a wrapper for debugging may.
-type talker struct{ net.Conn }
-
-func (talker) Read([]byte) (int, error) { return 0, errors.New("cannot read " + canary) }
-
-// Errors of others may hold the key. If their text is replaced, errors.Is still tells whether a context ended the
-// call.
-func TestSecretsStayOutOfErrorsOfOthers(t *testing.T) {
-	talking := func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		return talker{conn}, err
-	}
-	checkCalls(t, newProbe(t, nil).URL, esper.WithTransport(&http.Transport{DialContext: talking}))
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, io.ErrUnexpectedEOF} {
-		for _, text := range []string{canary, url.QueryEscape(canary)} {
-			failing := instead(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("%s: %w", text, cause) })
-			c := clientFor(t, "foo", canary, failing, quickRetry(2))
-			each(t, c, canary, func(t *testing.T, do func(context.Context) error) {
-				err := do(t.Context())
-				checkError(t, "middleware", err)
-				for _, kind := range []error{context.Canceled, context.DeadlineExceeded} {
-					if errors.Is(err, kind) != errors.Is(cause, kind) {
-						t.Errorf("%v of a middleware: errors.Is(%v) is %t", cause, kind, errors.Is(err, kind))
-					}
-				}
-			})
+	apiErr := &esper.APIError{Operation: "TokenInfo", StatusCode: 400, Message: "why", Body: []byte(canary)}
+	lost := &esper.RenewalError{Outcome: esper.OutcomeUnreadable, Body: []byte(canary), Err: apiErr}
+	for _, err := range []any{apiErr, *apiErr, lost, *lost} {
+		checkPrinting(t, fmt.Sprintf("%T", err), err)
+		checkPrinting(t, fmt.Sprintf("%T in other values", err), map[string]any{"k": []any{inside{V: err}, &inside{V: &err}}})
+		if got := fmt.Sprintf("%s%v%+v%#v%x%d%q", err, err, err, err, err, err, err); strings.Count(got, "why") != 7 {
+			t.Errorf("%T is %q, want the error's text", err, got)
 		}
 	}
 }
