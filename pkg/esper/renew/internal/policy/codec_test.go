@@ -152,7 +152,7 @@ func (c *codec) state(s *State, now time.Time) {
 }
 
 func (c *codec) turn(t *Turn) {
-	c.bools(&t.Stop, &t.Force, &t.OtherRefused, &t.Failed)
+	c.bools(&t.Stop, &t.Force, &t.Failed)
 	ask, read, said := byte(t.Ask), byte(t.Read), byte(t.Said)
 	c.byte(&ask)
 	c.byte(&read)

@@ -97,11 +97,6 @@ func (d Document) Begun(lineage string) Document {
 	return d
 }
 
-// incomplete reports whether the server may know something of the key that d lacks.
-func (d Document) incomplete() bool {
-	return d.ExpiresAt.IsZero() || d.EnterpriseID == "" || d.DeveloperAppID == ""
-}
-
 // Aside returns the keys that are set aside.
 func (d Document) Aside() []string {
 	if d.SetAside.IsZero() {
@@ -138,37 +133,4 @@ func (d Document) unsure(now time.Time) Document {
 	begun := plain(now)
 	d.Attempt = Attempt{ID: d.Lineage + begun.Format(" 15:04:05"), Begun: begun, Until: begun.Add(longestAttempt)}
 	return d
-}
-
-// merge joins the changes of two processes to the document of one key. base is the document before them, ours has
-// the changes of this process, and theirs is what the store has now. Where theirs differs from base, theirs counts.
-func merge(base, ours, theirs Document) Document {
-	merged := theirs
-	if theirs.Attempt == base.Attempt {
-		merged.Attempt = ours.Attempt
-	}
-	if theirs.RefusedAt.Equal(base.RefusedAt) && theirs.LostAt.Equal(base.LostAt) {
-		merged.RefusedAt, merged.LostAt = ours.RefusedAt, ours.LostAt
-	}
-	if theirs.Answer.IsZero() {
-		merged.Answer = ours.Answer
-	}
-	switch {
-	case theirs.SetAside == base.SetAside:
-		merged.SetAside = ours.SetAside
-	case ours.SetAside != base.SetAside:
-		merged = merged.setAside(Document{SetAside: ours.SetAside})
-	}
-	if theirs.ExpiresAt.Equal(base.ExpiresAt) && theirs.IssuedAt.Equal(base.IssuedAt) {
-		merged.IssuedAt, merged.ExpiresAt = ours.IssuedAt, ours.ExpiresAt
-	}
-	if theirs.EnterpriseID == base.EnterpriseID && theirs.DeveloperAppID == base.DeveloperAppID {
-		merged.EnterpriseID, merged.DeveloperAppID = ours.EnterpriseID, ours.DeveloperAppID
-	}
-	return merged
-}
-
-// Normal puts a list of hashes into the form that Document.Predecessors has.
-func Normal(predecessors []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(predecessors), func(s string) bool { return s == "" }), " ")
 }

@@ -14,11 +14,7 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 		t.Given = given.unsure(now)
 	}
 	if !given.Key.IsZero() && d.Key == given.Key {
-		t.Given, t.Ask = Document{}, AskNow                  // it is stored already: does it work?
-		if d.Lineage == given.Lineage && d.Key != ours.Key { // saved a moment ago, although the store reported an error
-			s.Stored = d
-			return s.take(d, now, random), t.afresh()
-		}
+		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
 	}
 	switch {
 	case d.Key == ours.Key && d == s.Stored: // nothing has changed, except perhaps the version
@@ -55,17 +51,22 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 	return s, t
 }
 
-// updated takes in d, a document of the key in use in which something else has changed.
+// updated takes in d, a document of the key in use in which something else has changed. What others have noted counts,
+// except for what the server has said in this turn. Nothing that came from the server is dropped.
 func (s State) updated(t Turn, d Document, now time.Time, random float64) (State, Turn) {
-	base := s.Stored
-	if !s.Saved() {
-		base = Document{}
+	base, ours := s.Stored, s.Doc
+	added := ours
+	if s.Saved() && ours.SetAside == base.SetAside {
+		added.SetAside = wire.Secret{}
 	}
-	ours := s.Doc
-	s.Stored, s.Doc, s.Fresh = d, merge(base, ours, d), false
-	if t.Said == Accepted {
+	s.Stored, s.Doc, s.Fresh = d, d.setAside(added), false
+	switch t.Said {
+	case Accepted:
 		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
+	case Refused, RefusedTwice:
+		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
 	}
+	s = s.complete(ours, now, random)
 	if s.Stored == s.Doc {
 		t.Saves = 0 // the save that failed was carried out after all
 	}
@@ -84,81 +85,53 @@ func (s State) updated(t Turn, d Document, now time.Time, random float64) (State
 // compared takes in the server's answer to the question whether another key works: the key in the store, or one of
 // those that are set aside.
 func (s State) compared(t Turn, o Outcome, now time.Time) (State, Turn) {
-	if t.Other.Key.IsZero() {
-		return s.comparedAside(t, o, now)
-	}
+	other, aside := t.Other, s.Doc.Aside()
+	stored := !other.Key.IsZero()
 	switch {
 	case o.Err:
-		t.Failed = true
-	case !o.Refused:
-		s.Stored = t.Other
-		s, t = s.take(t.Other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random), t.afresh()
-		t.Given = Document{} // it came from the given key
-		t.Said, s.Asked = Accepted, o.Began
-		s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
-		s = s.complete(o.Doc, now, o.Random)
-	case !t.Given.Key.IsZero():
-		t.Given, t.Other = t.Given.setAside(t.Other), Document{}
-	default:
-		t.OtherRefused = true
-		if t.Said >= Accepted {
-			return s.settle(t, o, now)
-		}
-	}
-	return s, t
-}
-
-// settle ends the comparison with another stored key, which the server has refused. If it accepts ours, ours replaces
-// the other one, else the other one stays. What is replaced is set aside in the document that replaces it.
-func (s State) settle(t Turn, o Outcome, now time.Time) (State, Turn) {
-	other := t.Other
-	t.Other, t.OtherRefused, t.Aside = Document{}, false, 0
-	switch {
-	case t.Said == Unanswered:
+		t.Aside, t.Failed = len(aside), t.Failed || stored || t.Said >= Refused
 		return s, t
-	case t.Said == Accepted:
-		s.Stored, s.Doc = other, s.Doc.setAside(other)
-		s.AsideWait = time.Time{}
-		if s.Doc.SetAside == other.Key {
-			s.AsideWait = o.Began.Add(secondCheck)
+	case !o.Refused:
+		if stored {
+			s.Stored = other
+		} else {
+			other = o.Doc.Begun("of " + Hash(o.Doc.Key)).unsure(o.Began)
 		}
-	default:
-		refused := other.setAside(s.Doc)
-		if refused.LostAt = (time.Time{}); refused.RefusedAt.IsZero() {
-			refused.RefusedAt = plain(o.Began)
-		}
+		s, t = s.take(other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random), t.afresh()
+		t.Given = Document{} // the other key came from it
+		return s.accepted(t, o, now)
+	case !stored:
+		return s.asideRefused(t, o)
+	case !t.Given.Key.IsZero():
+		t.Given = t.Given.setAside(other)
+	case t.Said == Accepted: // ours replaces the other one
+		s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}
+	default: // the server has refused both, and the stored one stays
 		s.Stored = other
-		s = s.take(refused, now, o.Random)
-		t.Said, s.Asked, t.Aside = Refused, o.Began, len(s.Doc.Aside())
+		other = other.setAside(s.Doc)
+		if other.LostAt = (time.Time{}); other.RefusedAt.IsZero() {
+			other.RefusedAt = plain(o.Began)
+		}
+		s = s.take(other, now, o.Random)
+		t.Said, s.Asked = Refused, o.Began
 	}
+	t.Other, t.Aside = Document{}, 0
 	return s, t
 }
 
-func (s State) comparedAside(t Turn, o Outcome, now time.Time) (State, Turn) {
-	keys := s.Doc.Aside()
+// asideRefused counts the keys set aside that the server has refused. After the second time they are dropped, if it
+// accepts ours.
+func (s State) asideRefused(t Turn, o Outcome) (State, Turn) {
+	t.Aside++
 	switch {
-	case o.Err:
-		t.Aside, t.Failed = len(keys), t.Failed || t.Said >= Refused
-	case !o.Refused:
-		d := o.Doc
-		d.Key = wire.NewSecret(keys[t.Aside])
-		d = d.Begun("of " + Hash(d.Key)).setAside(Document{SetAside: s.Doc.SetAside}).unsure(o.Began)
-		s = s.take(d, now, o.Random)
-		t = t.afresh()
-		t.Said, s.Asked = Accepted, o.Began
+	case t.Aside < len(s.Doc.Aside()):
+	case s.AsideWait.IsZero():
+		s.AsideWait = o.Began.Add(secondCheck)
+	case o.Began.Before(s.AsideWait):
+	case t.Said == Accepted:
+		s.Doc.SetAside, s.AsideWait = wire.Secret{}, time.Time{}
 	default:
-		if t.Aside++; t.Aside < len(keys) {
-			break
-		}
-		switch {
-		case s.AsideWait.IsZero():
-			s.AsideWait = o.Began.Add(secondCheck)
-		case o.Began.Before(s.AsideWait):
-		case t.Said == Accepted:
-			s.Doc.SetAside, s.AsideWait = wire.Secret{}, time.Time{}
-		default:
-			t.Aside++
-		}
+		t.Aside++
 	}
 	return s, t
 }

@@ -14,19 +14,14 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case t.Read == Unread:
 		return Load
 
-	// A key of another history is in the store. The server is asked about that one, then about ours.
-	case other && t.Failed:
+	// If a key of another history is in the store, the server is asked about ours, then about that one. A key that a person
+	// gave is saved. If the key in use came from it, only if the server refuses the one in use.
+	case t.Failed && (other || given), trouble && given:
 		return Fail
-	case t.OtherRefused:
+	case t.Said < Accepted && (other && !given || given && s.Doc.Replaced(t.Given.Key)):
 		return Probe
 	case other:
 		return Compare
-
-	// A key that a person gave is saved. If the stored key came from it, only if the server refuses the stored one.
-	case given && (trouble || t.Failed):
-		return Fail
-	case given && t.Said == Nothing && s.Doc.Replaced(t.Given.Key):
-		return Probe
 	case given:
 		return Save
 
@@ -180,25 +175,30 @@ func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
 		}
 	case o.Err:
 		t.Failed = t.Failed || doubtful
-		return s, t
 	default:
-		t.Said = Accepted
 		if !t.Given.Key.IsZero() {
 			t.Given, t.Read = Document{}, Unread // nothing is to be adopted
 		}
-		s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
 		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
 			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
 		}
-		s = s.complete(o.Doc, now, o.Random)
-	}
-	if t.OtherRefused {
-		return s.settle(t, o, now)
+		return s.accepted(t, o, now)
 	}
 	return s, t
 }
 
-// complete adds to Doc what the server says of its key and the document lacks.
+// accepted takes in that the server accepts Doc's key.
+func (s State) accepted(t Turn, o Outcome, now time.Time) (State, Turn) {
+	t.Said, s.Asked = Accepted, o.Began
+	s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
+	s = s.complete(o.Doc, now, o.Random)
+	if !now.Before(s.End) {
+		s.End = now.Add(distant) // the server accepts the key after its end, so this clock is wrong
+	}
+	return s, t
+}
+
+// complete adds to Doc what d says of the same key and Doc lacks.
 func (s State) complete(d Document, now time.Time, random float64) State {
 	if s.Doc.EnterpriseID == "" || s.Doc.DeveloperAppID == "" {
 		s.Doc.EnterpriseID, s.Doc.DeveloperAppID = d.EnterpriseID, d.DeveloperAppID
@@ -206,9 +206,6 @@ func (s State) complete(d Document, now time.Time, random float64) State {
 	if s.Doc.ExpiresAt.IsZero() && !d.ExpiresAt.IsZero() {
 		s.Doc.IssuedAt, s.Doc.ExpiresAt = d.IssuedAt, d.ExpiresAt
 		s.windows(now, random)
-	}
-	if !now.Before(s.End) {
-		s.End = now.Add(distant) // the server accepts the key after its end, so this clock is wrong
 	}
 	return s
 }
@@ -220,13 +217,11 @@ func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
 	}
 	switch {
 	case !o.Doc.Key.IsZero():
-		s = s.take(s.Doc.successor(o.Doc), now, o.Random)
-		s.Fresh = true
-		next := Turn{Stop: t.Stop, Said: Accepted, Read: t.Read}
+		s, t = s.take(s.Doc.successor(o.Doc), now, o.Random), t.afresh()
+		s.Fresh, t.Said = true, Accepted
 		if s.Doc.ExpiresAt.IsZero() {
-			next.Ask = AskNow
+			t.Ask = AskNow
 		}
-		t = next
 	case o.Rejected:
 		s, t = s.withdraw(t)
 		t.Failed = true

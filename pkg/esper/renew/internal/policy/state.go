@@ -45,7 +45,6 @@ type Turn struct {
 	Saves        int      // saves that failed or found another version; more than maxConflicts: no more are made
 	Said         Said     // what the server said of Doc's key
 	Other        Document // what the store holds, of another history: it and Doc are compared
-	OtherRefused bool     // the server refused Other's key
 	Aside        int      // how many of the keys set aside the server refused; one more if all, for the second time
 	Begun        Attempt  // this turn's attempt, until it is sent
 	Failed       bool     // something went wrong that ends the turn
@@ -197,7 +196,7 @@ func (s State) doubtful(now time.Time) bool {
 	return s.InDoubt() && !s.Busy(now) ||
 		!s.RefusedWait.IsZero() && !now.Before(s.RefusedWait) ||
 		!now.Before(s.End) ||
-		s.Doc.incomplete() && now.Sub(s.Asked) >= completeInterval
+		(s.Doc.ExpiresAt.IsZero() || s.Doc.EnterpriseID == "" || s.Doc.DeveloperAppID == "") && now.Sub(s.Asked) >= completeInterval
 }
 
 // asideDue reports whether the server is to be asked about the keys set aside.
@@ -218,7 +217,7 @@ func (t Turn) trouble() bool { return t.Read == Unreadable || t.Saves > maxConfl
 func (t Turn) Unanswered() bool { return t.Said == Unanswered && !t.Failed && !t.trouble() }
 
 // afresh returns what is left of a turn when another key has come into use.
-func (t Turn) afresh() Turn { return Turn{Read: Read, Stop: t.Stop, Given: t.Given} }
+func (t Turn) afresh() Turn { return Turn{Read: t.Read, Stop: t.Stop, Given: t.Given} }
 
 // Idle reports whether a turn may be given up, because it has begun nothing that must be finished.
 func Idle(s State, t Turn) bool {
