@@ -144,7 +144,6 @@ func (c *codec) state(s *State, now time.Time) {
 	c.bools(&s.ReadOnly, &s.Proven, &s.Fresh)
 	c.document(&s.Doc)
 	c.document(&s.Stored)
-	c.text(&s.AttemptSeen)
 	for _, t := range []*time.Time{&s.AttemptOver, &s.RefusedWait, &s.AsideWait, &s.Asked, &s.Advisory, &s.End, &s.Retry} {
 		c.time(t)
 	}

@@ -30,7 +30,8 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 		}
 		s.Stored = d
 		return s.take(next, now, random), t.afresh()
-	case d.Key.IsZero(), ours.after(d): // an empty store, or an old copy: ours replaces it
+	case d.Key.IsZero(), ours.after(d), // an empty store, or an old copy
+		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key: ours, which the server accepts, replaces it
 		if s.Stored != d {
 			s.Stored, t.Saves = d, 0
 		}
@@ -38,11 +39,6 @@ func (s State) loaded(t Turn, d Document, now time.Time, random float64) (State,
 			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
 		}
 	case !t.Given.Key.IsZero() && !d.Replaced(given.Key): // a person's key replaces it
-	case s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // the server accepts ours, which replaces it
-		if s.Stored != d {
-			t.Saves = 0
-		}
-		s.Stored, s.Doc, s.AsideWait = d, ours.setAside(d), time.Time{}
 	case s.ReadOnly && d == s.Stored && t.Said < Refused: // the server refused it, and accepts ours
 	default:
 		s, t = s.withdraw(t)
@@ -70,7 +66,7 @@ func (s State) updated(t Turn, d Document, now time.Time, random float64) (State
 	if s.Stored == s.Doc {
 		t.Saves = 0 // the save that failed was carried out after all
 	}
-	if t.Begun.ID != "" && s.Doc.Attempt != t.Begun {
+	if s.Doc.Attempt != t.Begun {
 		t.Begun = Attempt{} // somebody else was faster
 	}
 	if s.Doc.SetAside != ours.SetAside {
@@ -79,7 +75,7 @@ func (s State) updated(t Turn, d Document, now time.Time, random float64) (State
 	if !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
 		s.windows(now, random)
 	}
-	return s.notice(now), t
+	return s.notice(now, base.Attempt, ours.Attempt), t
 }
 
 // compared takes in the server's answer to the question whether another key works: the key in the store, or one of

@@ -183,7 +183,7 @@ func (w *world) attemptID() string {
 		used := is(w.Store.Attempt) || is(w.Late.Attempt)
 		for i := range w.P {
 			p := &w.P[i]
-			used = used || is(p.S.Doc.Attempt) || is(p.S.Stored.Attempt) || p.S.AttemptSeen == string(id) || is(p.T.Other.Attempt) || is(p.T.Begun)
+			used = used || is(p.S.Doc.Attempt) || is(p.S.Stored.Attempt) || is(p.T.Other.Attempt) || is(p.T.Begun)
 		}
 		if !used {
 			return string(id)

@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// String returns the action's name.
+func (a Action) String() string {
+	return [...]string{"rest", "fail", "load", "compare", "save", "wait", "probe", "lose", "begin", "post"}[a]
+}
+
 // explorer makes the worlds that can follow a world.
 type explorer struct {
 	*config

@@ -105,7 +105,7 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	case Lose:
 		s.Doc.LostAt = plain(now)
 	case Begin:
-		t.Begun, s.Doc.Attempt, s.AttemptSeen = o.Begun, o.Begun, o.Begun.ID
+		t.Begun, s.Doc.Attempt = o.Begun, o.Begun
 		if s.Doc.Answer != s.Stored.Answer {
 			t.Saves = 0 // perhaps the store refuses the answer: the attempt is saved without it
 		}
@@ -229,7 +229,7 @@ func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
 			t.Ask = AskNow
 		}
 	default:
-		s.AttemptOver = later(s.AttemptOver, now.Add(t.Begun.length()+Margin))
+		s.AttemptOver = latest(s.AttemptOver, now.Add(t.Begun.length()+Margin))
 		t.Begun, t.Failed, t.Ask = Attempt{}, true, AskNow
 		if !o.Answer.IsZero() {
 			s.Doc.Answer = o.Answer

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/wire"
@@ -17,8 +18,7 @@ type State struct {
 	Stored Document // what the store held when it was last read or written
 	Fresh  bool     // the store never held Doc's key: its only copy is in memory
 
-	AttemptSeen string    // the id of the newest attempt that is known
-	AttemptOver time.Time // until then that attempt may be under way; zero: none, or a check since found the key working
+	AttemptOver time.Time // until then an attempt may be under way; zero: none, or a check since found the key working
 	RefusedWait time.Time // a refusal of Doc's key before this time still counts as the first; zero: it is not refused
 	AsideWait   time.Time // the same for the keys set aside, all of which were refused once; zero: they were not
 	Asked       time.Time // when the server was last asked about Doc's key
@@ -100,11 +100,6 @@ const (
 	Post                  // send the renewal, unless the attempt's time is over
 )
 
-// String returns the action's name.
-func (a Action) String() string {
-	return [...]string{"rest", "fail", "load", "compare", "save", "wait", "probe", "lose", "begin", "post"}[a]
-}
-
 // Ends reports whether a ends the turn.
 func (a Action) Ends() bool { return a <= Fail }
 
@@ -137,12 +132,11 @@ func (s State) take(d Document, now time.Time, random float64) State {
 	return s.notice(now)
 }
 
-// notice takes in what other processes have noted about Doc's key. Waits begin now, on this clock, since the
-// clocks of two machines differ.
-func (s State) notice(now time.Time) State {
-	if a := s.Doc.Attempt; a.ID != "" && a.ID != s.AttemptSeen {
-		s.AttemptSeen = a.ID
-		s.AttemptOver = later(s.AttemptOver, now.Add(a.length()+Margin))
+// notice takes in what other processes have noted about Doc's key, but for attempts that are known. Waits begin now, on
+// this clock, since the clocks of two machines differ.
+func (s State) notice(now time.Time, known ...Attempt) State {
+	if a := s.Doc.Attempt; a.ID != "" && !slices.Contains(known, a) {
+		s.AttemptOver = latest(s.AttemptOver, now.Add(a.length()+Margin))
 	}
 	switch age := now.Sub(s.Doc.RefusedAt); {
 	case s.Doc.RefusedAt.IsZero():

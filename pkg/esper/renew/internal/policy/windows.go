@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	advisoryPart    = 5                  // the advisory window is a fifth of the lifetime,
@@ -43,9 +46,9 @@ func (s *State) windows(now time.Time, random float64) {
 	lifetime := s.Doc.lifetime()
 	s.WindowMade, s.End = now, expires
 	if !issued.IsZero() && issued.Before(expires) { // if this clock is behind, the end must not be taken for later than it is
-		s.End = earlier(s.End, now.Add(lifetime))
+		s.End = earliest(s.End, now.Add(lifetime))
 		if !renewed.IsZero() {
-			s.End = earlier(s.End, renewed.Add(lifetime))
+			s.End = earliest(s.End, renewed.Add(lifetime))
 		}
 	}
 	before := s.RenewBefore
@@ -57,13 +60,13 @@ func (s *State) windows(now time.Time, random float64) {
 	s.Advisory = s.End.Add(-before)
 	if !renewed.IsZero() && renewed.Before(now.Add(Skew)) {
 		// If a new key is due at once, this clock or the server's is wrong. Then keep some time between renewals.
-		s.Advisory = later(s.Advisory, renewed.Add(max(lifetime/10, minInterval)))
+		s.Advisory = latest(s.Advisory, renewed.Add(max(lifetime/10, minInterval)))
 	}
 }
 
 // Mandatory is from when on callers wait for the renewal.
 func (s State) Mandatory() time.Time {
-	return later(s.End.Add(-min(mandatoryMost, s.part())), s.Advisory)
+	return latest(s.End.Add(-min(mandatoryMost, s.part())), s.Advisory)
 }
 
 // lifetime is how long Doc's key lives.
@@ -119,19 +122,9 @@ func (s State) pause(now time.Time, o Outcome) time.Duration {
 	return max(d, min(o.RetryAfter, failMax))
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
+func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.Time.Compare) }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // Poll is the longest time from one read of the store to the next, to learn what other processes have saved. Each
 // time is chosen at random between Poll/2 and Poll. So processes that start together, or have all just seen a new
@@ -151,7 +144,7 @@ func (s State) Next(now time.Time, random float64) time.Time {
 	next := now.Add(Poll/2 + time.Duration(random*float64(Poll/2)))
 	switch {
 	case now.Before(s.Retry):
-		return earlier(next, s.Retry)
+		return earliest(next, s.Retry)
 	case s.Awaits(now) && s.due(Turn{}, now):
 		return now.Add(soon)
 	case s.Busy(now) && s.due(Turn{}, now):
@@ -159,11 +152,11 @@ func (s State) Next(now time.Time, random float64) time.Time {
 	}
 	for _, at := range []time.Time{s.Advisory, s.AttemptOver, s.RefusedWait, s.AsideWait, s.End} {
 		if at.After(now) {
-			next = earlier(next, at)
+			next = earliest(next, at)
 		}
 	}
 	return next
 }
 
 // NextAttempt is when the next renewal may begin.
-func (s State) NextAttempt() time.Time { return later(later(s.Advisory, s.AttemptOver), s.Retry) }
+func (s State) NextAttempt() time.Time { return latest(s.Advisory, s.AttemptOver, s.Retry) }
