@@ -1,6 +1,10 @@
 package policy
 
-import "time"
+import (
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
 
 const maxConflicts = 8 // in one turn; a store whose version changes by itself must not keep it busy for ever
 
@@ -85,23 +89,22 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 		if !t.Stop && (!now.Before(s.Retry) && !s.Busy(now) || t.Said == Accepted && !s.due(t, now)) {
 			s.Retry, s.Fails = time.Time{}, 0
 		}
-		return s, Turn{}
+		t = Turn{}
 	case Fail:
-		return s.failed(t, o, now), Turn{}
+		s.failed(&t, o, now)
+		t = Turn{}
 	case Load:
-		if o.Err {
-			t.Read = Unreadable
-			return s, t
+		if t.Read = Unreadable; !o.Err {
+			s.loaded(&t, o.Doc, now, o.Random)
 		}
-		return s.loaded(t, o.Doc, now, o.Random)
 	case Compare:
-		return s.compared(t, o, now)
+		s.compared(&t, o, now)
 	case Save:
-		return s.saved(t, o, now)
+		s.saved(&t, o, now)
 	case Wait:
 		t.Read, t.Saves, t.Failed = Unread, 0, s.InDoubt()
 	case Probe:
-		return s.probed(t, o, now)
+		s.probed(&t, o, now)
 	case Lose:
 		s.Doc.LostAt = plain(now)
 	case Begin:
@@ -110,96 +113,214 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 			t.Saves = 0 // perhaps the store refuses the answer: the attempt is saved without it
 		}
 	case Post:
-		return s.posted(t, o, now)
+		s.posted(&t, o, now)
 	}
 	return s, t
 }
 
 // failed works out the pause after a turn that failed. A question that nothing depended on causes none.
-func (s State) failed(t Turn, o Outcome, now time.Time) State {
-	s, t = s.withdraw(t)
+func (s *State) failed(t *Turn, o Outcome, now time.Time) {
+	s.withdraw(t)
 	refused := t.Said >= Refused
 	if t.Unanswered() || now.Before(s.Retry) && !t.Failed && !refused {
-		return s
+		return
 	}
 	s.Retry = now.Round(0).Add(s.pause(now, o)) // by the wall clock: it goes on while the machine sleeps
 	if refused && s.RefusedWait.After(now) {
 		s.Retry = s.RefusedWait
 	}
 	s.Fails++
-	return s
 }
 
 // withdraw takes back an attempt that was not sent, or that renewed nothing.
-func (s State) withdraw(t Turn) (State, Turn) {
+func (s *State) withdraw(t *Turn) {
 	if s.Doc.Attempt == t.Begun {
 		s.Doc.Attempt = Attempt{}
 	}
 	t.Begun = Attempt{}
-	return s, t
+}
+
+// loaded takes in d, the document that a Load has found in the store.
+func (s *State) loaded(t *Turn, d Document, now time.Time, random float64) {
+	t.Read = Read
+	ours, given := s.Doc, t.Given
+	if given.aside(d) || given.aside(ours) {
+		t.Given = given.unsure(now)
+	}
+	if !given.Key.IsZero() && d.Key == given.Key {
+		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
+	}
+	switch {
+	case d.Key == ours.Key && d == s.Stored: // nothing has changed, except perhaps the version
+		if now.Before(s.WindowMade.Add(-Skew)) { // the clock was set back since
+			s.windows(now, random)
+		}
+	case d.Key == ours.Key:
+		s.updated(t, d, now, random)
+	case d.after(ours):
+		next := d
+		if !d.Replaced(ours.Key) || ours.SetAside != s.Stored.SetAside { // d does not know all that ours did
+			next = d.setAside(ours)
+		}
+		s.Stored = d
+		s.take(t, next, now, random)
+	case d.Key.IsZero(), ours.after(d), // ours replaces nothing, or an old copy;
+		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
+		if s.Stored != d {
+			s.Stored, t.Saves = d, 0
+		}
+		if !d.Key.IsZero() && !ours.Replaced(d.Key) {
+			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
+		}
+	case !t.Given.Key.IsZero() && !d.Replaced(given.Key): // a person's key replaces it
+	case s.ReadOnly && d == s.Stored && t.Said < Refused: // the server refused it, and accepts ours
+	default:
+		s.withdraw(t)
+		t.Other = d
+	}
+}
+
+// updated takes in d, a document of the key in use in which something else has changed. What others have noted counts,
+// except for what the server has said in this turn. Nothing that came from the server is dropped.
+func (s *State) updated(t *Turn, d Document, now time.Time, random float64) {
+	base, ours := s.Stored, s.Doc
+	added := ours
+	if s.Saved() && ours.SetAside == base.SetAside {
+		added.SetAside = wire.Secret{}
+	}
+	s.Stored, s.Doc, s.Fresh = d, d.setAside(added), false
+	switch t.Said {
+	case Accepted:
+		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
+	case Refused, RefusedTwice:
+		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
+	}
+	s.complete(ours, now, random)
+	if s.Stored == s.Doc {
+		t.Saves = 0 // the save that failed was carried out after all
+	}
+	if s.Doc.Attempt != t.Begun {
+		t.Begun = Attempt{} // somebody else was faster
+	}
+	if s.Doc.SetAside != ours.SetAside {
+		s.AsideWait, t.Aside = time.Time{}, 0
+	}
+	if !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
+		s.windows(now, random)
+	}
+	s.notice(now, base.Attempt, ours.Attempt)
+}
+
+// compared takes in the server's answer to the question whether another key works: the key in the store, or one of
+// those that are set aside.
+func (s *State) compared(t *Turn, o Outcome, now time.Time) {
+	other := t.Other
+	stored := !other.Key.IsZero()
+	switch {
+	case o.Err:
+		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored || t.Said >= Refused
+	case !o.Refused:
+		if stored {
+			s.Stored = other
+		} else {
+			other = o.Doc.Begun("of " + Hash(o.Doc.Key)).unsure(o.Began)
+		}
+		s.take(t, other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random)
+		t.Given = Document{} // the other key came from it
+		s.accepted(t, o, now)
+	case !stored:
+		s.asideRefused(t, o)
+	case !t.Given.Key.IsZero():
+		t.Given, t.Other = t.Given.setAside(other), Document{}
+	case t.Said == Accepted: // ours replaces the other one
+		s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}
+		t.Other, t.Aside = Document{}, 0
+	default: // the server has refused both, and the stored one stays
+		refused := other.setAside(s.Doc)
+		if refused.LostAt = (time.Time{}); refused.RefusedAt.IsZero() {
+			refused.RefusedAt = plain(o.Began)
+		}
+		s.Stored = other
+		s.take(t, refused, now, o.Random)
+		t.Said, s.Asked = Refused, o.Began
+	}
+}
+
+// asideRefused counts the keys set aside that the server has refused. After the second time they are dropped, if it
+// accepts ours.
+func (s *State) asideRefused(t *Turn, o Outcome) {
+	t.Aside++
+	switch {
+	case t.Aside < len(s.Doc.Aside()):
+	case s.AsideWait.IsZero():
+		s.AsideWait = o.Began.Add(secondCheck)
+	case o.Began.Before(s.AsideWait):
+	case t.Said == Accepted:
+		s.Doc.SetAside, s.AsideWait = wire.Secret{}, time.Time{}
+	default:
+		t.Aside++
+	}
 }
 
 // saved takes in the outcome of Save. After any error, the store is read again to see whether the save was
 // carried out all the same.
-func (s State) saved(t Turn, o Outcome, now time.Time) (State, Turn) {
+func (s *State) saved(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Conflict:
 		s.Proven = true // the store told versions apart
 		t.Read, t.Saves = Unread, t.Saves+1
 	case o.Err:
 		t.Read, t.Saves = Unread, maxConflicts+1
-	case !t.Given.Key.IsZero():
-		s.Proven, s.Stored = true, t.Given
-		s, t = s.take(t.Given, now, o.Random), t.afresh()
-		t.Given = Document{}
 	default:
-		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, Target(s, t), 0
+		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, Target(*s, *t), 0
+		if given := t.Given; !given.Key.IsZero() {
+			t.Given = Document{}
+			s.take(t, given, now, o.Random)
+		}
 	}
-	return s, t
 }
 
 // probed takes in the server's answer to the question whether Doc's key works.
-func (s State) probed(t Turn, o Outcome, now time.Time) (State, Turn) {
-	doubtful := s.doubtful(now) || !t.Other.Key.IsZero() || !t.Given.Key.IsZero()
+func (s *State) probed(t *Turn, o Outcome, now time.Time) {
+	given := !t.Given.Key.IsZero()
+	needed := given || !t.Other.Key.IsZero() || s.doubtful(now)
 	t.Ask, t.Said, s.Asked = AskIfDoubtful, Unanswered, o.Began
 	switch {
 	case o.Refused:
 		t.Said, t.Read = Refused, Unread // another process may just have saved a new key
-		if s.Doc.RefusedAt.IsZero() || s.RefusedWait.IsZero() {
+		if s.RefusedWait.IsZero() {
 			s.Doc.RefusedAt, s.RefusedWait = plain(o.Began), o.Began.Add(secondCheck)
 		} else if !o.Began.Before(s.RefusedWait) {
 			t.Said = RefusedTwice
 		}
-		if !t.Given.Key.IsZero() {
+		if given {
 			t.Given = t.Given.setAside(s.Doc)
 		}
 	case o.Err:
-		t.Failed = t.Failed || doubtful
+		t.Failed = t.Failed || needed
 	default:
-		if !t.Given.Key.IsZero() {
+		if given {
 			t.Given, t.Read = Document{}, Unread // nothing is to be adopted
 		}
 		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
 			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
 		}
-		return s.accepted(t, o, now)
+		s.accepted(t, o, now)
 	}
-	return s, t
 }
 
 // accepted takes in that the server accepts Doc's key.
-func (s State) accepted(t Turn, o Outcome, now time.Time) (State, Turn) {
+func (s *State) accepted(t *Turn, o Outcome, now time.Time) {
 	t.Said, s.Asked = Accepted, o.Began
 	s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
-	s = s.complete(o.Doc, now, o.Random)
+	s.complete(o.Doc, now, o.Random)
 	if !now.Before(s.End) {
 		s.End = now.Add(distant) // the server accepts the key after its end, so this clock is wrong
 	}
-	return s, t
 }
 
 // complete adds to Doc what d says of the same key and Doc lacks.
-func (s State) complete(d Document, now time.Time, random float64) State {
+func (s *State) complete(d Document, now time.Time, random float64) {
 	if s.Doc.EnterpriseID == "" || s.Doc.DeveloperAppID == "" {
 		s.Doc.EnterpriseID, s.Doc.DeveloperAppID = d.EnterpriseID, d.DeveloperAppID
 	}
@@ -207,23 +328,22 @@ func (s State) complete(d Document, now time.Time, random float64) State {
 		s.Doc.IssuedAt, s.Doc.ExpiresAt = d.IssuedAt, d.ExpiresAt
 		s.windows(now, random)
 	}
-	return s
 }
 
 // posted takes in the outcome of a renewal.
-func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
+func (s *State) posted(t *Turn, o Outcome, now time.Time) {
 	if t.trouble() {
 		t.Read, t.Saves = Unread, 0 // the store is tried again, since there may be something to save
 	}
 	switch {
 	case !o.Doc.Key.IsZero():
-		s, t = s.take(s.Doc.successor(o.Doc), now, o.Random), t.afresh()
+		s.take(t, s.Doc.successor(o.Doc), now, o.Random)
 		s.Fresh, t.Said = true, Accepted
 		if s.Doc.ExpiresAt.IsZero() {
 			t.Ask = AskNow
 		}
 	case o.Rejected:
-		s, t = s.withdraw(t)
+		s.withdraw(t)
 		t.Failed = true
 		if o.Refused {
 			t.Ask = AskNow
@@ -235,5 +355,4 @@ func (s State) posted(t Turn, o Outcome, now time.Time) (State, Turn) {
 			s.Doc.Answer = o.Answer
 		}
 	}
-	return s, t
 }

@@ -122,19 +122,21 @@ type Outcome struct {
 // New returns the state s of a process that starts with d, the document of the store.
 func New(s State, d Document, now time.Time, random float64) State {
 	s.Stored = d
-	return s.take(d, now, random)
+	s.take(&Turn{}, d, now, random)
+	return s
 }
 
-// take puts d's key into use.
-func (s State) take(d Document, now time.Time, random float64) State {
-	s = State{RenewBefore: s.RenewBefore, ReadOnly: s.ReadOnly, Proven: s.Proven, Stored: s.Stored, Doc: d}
+// take puts d's key into use, and leaves of the turn what is not about the key before.
+func (s *State) take(t *Turn, d Document, now time.Time, random float64) {
+	*s = State{RenewBefore: s.RenewBefore, ReadOnly: s.ReadOnly, Proven: s.Proven, Stored: s.Stored, Doc: d}
+	*t = Turn{Read: t.Read, Stop: t.Stop, Given: t.Given}
 	s.windows(now, random)
-	return s.notice(now)
+	s.notice(now)
 }
 
 // notice takes in what other processes have noted about Doc's key, but for attempts that are known. Waits begin now, on
 // this clock, since the clocks of two machines differ.
-func (s State) notice(now time.Time, known ...Attempt) State {
+func (s *State) notice(now time.Time, known ...Attempt) {
 	if a := s.Doc.Attempt; a.ID != "" && !slices.Contains(known, a) {
 		s.AttemptOver = latest(s.AttemptOver, now.Add(a.length()+Margin))
 	}
@@ -146,7 +148,6 @@ func (s State) notice(now time.Time, known ...Attempt) State {
 	case s.RefusedWait.IsZero():
 		s.RefusedWait = now.Add(secondCheck)
 	}
-	return s
 }
 
 // Lost reports whether Doc's key is given up: the server refused it twice, and the store has no other.
@@ -209,9 +210,6 @@ func (t Turn) trouble() bool { return t.Read == Unreadable || t.Saves > maxConfl
 
 // Unanswered reports whether all that failed is a question on which nothing depended.
 func (t Turn) Unanswered() bool { return t.Said == Unanswered && !t.Failed && !t.trouble() }
-
-// afresh returns what is left of a turn when another key has come into use.
-func (t Turn) afresh() Turn { return Turn{Read: t.Read, Stop: t.Stop, Given: t.Given} }
 
 // Idle reports whether a turn may be given up, because it has begun nothing that must be finished.
 func Idle(s State, t Turn) bool {

@@ -82,9 +82,6 @@ func (s State) part() time.Duration { return s.Doc.lifetime() / 20 }
 
 func plain(t time.Time) time.Time { return t.UTC().Round(0) }
 
-// setBack reports whether the clock was set back by more than Skew since the windows were worked out.
-func (s State) setBack(now time.Time) bool { return now.Before(s.WindowMade.Add(-Skew)) }
-
 // AttemptLength is how long an attempt that begins now may take: no more than a quarter of what is left of
 // the key, and than a twentieth of its lifetime, so that time remains for more attempts if this one gets no
 // answer. 0: too little is left of the key for an attempt.
