@@ -171,7 +171,7 @@ func (s *Source) begin(ctx context.Context, c content) error {
 		s.log(slog.LevelWarn, "the key given with WithInitialToken is not the stored one; the stored one is used, and the given one is tried if that is lost; to use it at once, adopt it (Source.Adopt, esper-key adopt)",
 			slog.String("store", s.storeName()))
 	}
-	if state.Tight(now) {
+	if now.Before(state.Advisory) && state.AttemptLength(state.Advisory) == 0 {
 		s.log(slog.LevelWarn, "the key lives for so short a time that no renewal may begin: one without an answer could not be told from a lost key",
 			slog.Time("expires", state.End))
 	}

@@ -151,12 +151,11 @@ func (c *codec) state(s *State, now time.Time) {
 }
 
 func (c *codec) turn(t *Turn) {
-	c.bools(&t.Stop, &t.Force, &t.Failed)
-	ask, read, said := byte(t.Ask), byte(t.Read), byte(t.Said)
+	c.bools(&t.Stop, &t.Force, &t.Read, &t.Failed)
+	ask, said := byte(t.Ask), byte(t.Said)
 	c.byte(&ask)
-	c.byte(&read)
 	c.byte(&said)
-	t.Ask, t.Read, t.Said = Ask(ask), Reading(read), Said(said)
+	t.Ask, t.Said = Ask(ask), Said(said)
 	c.document(&t.Given)
 	c.document(&t.Other)
 	c.small(&t.Saves)

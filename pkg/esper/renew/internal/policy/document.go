@@ -59,10 +59,7 @@ func (a Attempt) length() time.Duration {
 	return longestAttempt
 }
 
-const (
-	maxPredecessors = 32
-	maxAside        = 8
-)
+const maxPredecessors, maxAside = 32, 8
 
 // Hash is a short hash of a key, for telling keys apart without holding them. Nobody can find the key from
 // it, since a key has more random bits than can be tried.

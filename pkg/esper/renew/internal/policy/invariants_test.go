@@ -133,7 +133,7 @@ func (e *explorer) checkAsked(w *world, i int) {
 
 // checkNoted checks that a refusal and the end of an attempt are noted, for processes that start later.
 func (e *explorer) checkNoted(w *world, i int) {
-	if p := &w.P[i]; p.Fresh && p.T.Read == Read && !p.T.trouble() && p.T.Other.Key.IsZero() && p.S.owed() {
+	if p := &w.P[i]; p.Fresh && p.T.Read && !p.T.trouble() && p.T.Other.Key.IsZero() && p.S.owed() {
 		e.bad(w, "I4", "what was learnt of a key is not noted in the store")
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-const maxConflicts = 8 // in one turn; a store whose version changes by itself must not keep it busy for ever
-
 // Decide is the whole policy. It returns the action of the first case that applies.
 func Decide(s State, t Turn, now time.Time) Action {
 	given, other, begun := !t.Given.Key.IsZero(), !t.Other.Key.IsZero(), t.Begun.ID != ""
@@ -15,7 +13,7 @@ func Decide(s State, t Turn, now time.Time) Action {
 	switch {
 	case t.Stop && Idle(s, t):
 		return end(trouble || t.Failed || t.Said >= Refused)
-	case t.Read == Unread:
+	case !t.Read:
 		return Load
 
 	// If a key of another history is in the store, the server is asked about ours, then about that one. A key that a person
@@ -79,7 +77,7 @@ func (s State) Suspects(now time.Time) bool { return now.Sub(s.Asked) >= suspect
 
 // losable reports whether Doc's key may be given up, once it was refused for the second time.
 func (s State) losable(t Turn, now time.Time) bool {
-	return !s.Lost() && t.Read == Read && s.Saved() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
+	return !s.Lost() && t.Read && !t.trouble() && s.Saved() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
 }
 
 // Evolve returns the state and the turn after the action a, which ended with o.
@@ -94,7 +92,9 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 		s.failed(&t, o, now)
 		t = Turn{}
 	case Load:
-		if t.Read = Unreadable; !o.Err {
+		if t.Read = true; o.Err {
+			t.Saves = maxConflicts + 1
+		} else {
 			s.loaded(&t, o.Doc, now, o.Random)
 		}
 	case Compare:
@@ -102,7 +102,7 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 	case Save:
 		s.saved(&t, o, now)
 	case Wait:
-		t.Read, t.Saves, t.Failed = Unread, 0, s.InDoubt()
+		t.Read, t.Saves, t.Failed = false, 0, s.InDoubt()
 	case Probe:
 		s.probed(&t, o, now)
 	case Lose:
@@ -142,7 +142,6 @@ func (s *State) withdraw(t *Turn) {
 
 // loaded takes in d, the document that a Load has found in the store.
 func (s *State) loaded(t *Turn, d Document, now time.Time, random float64) {
-	t.Read = Read
 	ours, given := s.Doc, t.Given
 	if given.aside(d) || given.aside(ours) {
 		t.Given = given.unsure(now)
@@ -189,10 +188,7 @@ func (s *State) updated(t *Turn, d Document, now time.Time, random float64) {
 		added.SetAside = wire.Secret{}
 	}
 	s.Stored, s.Doc, s.Fresh = d, d.setAside(added), false
-	switch t.Said {
-	case Accepted:
-		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
-	case Refused, RefusedTwice:
+	if t.Said >= Accepted {
 		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
 	}
 	s.complete(ours, now, random)
@@ -268,9 +264,9 @@ func (s *State) saved(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Conflict:
 		s.Proven = true // the store told versions apart
-		t.Read, t.Saves = Unread, t.Saves+1
+		t.Read, t.Saves = false, t.Saves+1
 	case o.Err:
-		t.Read, t.Saves = Unread, maxConflicts+1
+		t.Read, t.Saves = false, maxConflicts+1
 	default:
 		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, Target(*s, *t), 0
 		if given := t.Given; !given.Key.IsZero() {
@@ -287,7 +283,7 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 	t.Ask, t.Said, s.Asked = AskIfDoubtful, Unanswered, o.Began
 	switch {
 	case o.Refused:
-		t.Said, t.Read = Refused, Unread // another process may just have saved a new key
+		t.Said, t.Read = Refused, false // another process may just have saved a new key
 		if s.RefusedWait.IsZero() {
 			s.Doc.RefusedAt, s.RefusedWait = plain(o.Began), o.Began.Add(secondCheck)
 		} else if !o.Began.Before(s.RefusedWait) {
@@ -300,7 +296,7 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 		t.Failed = t.Failed || needed
 	default:
 		if given {
-			t.Given, t.Read = Document{}, Unread // nothing is to be adopted
+			t.Given, t.Read = Document{}, false // nothing is to be adopted
 		}
 		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
 			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
@@ -333,7 +329,7 @@ func (s *State) complete(d Document, now time.Time, random float64) {
 // posted takes in the outcome of a renewal.
 func (s *State) posted(t *Turn, o Outcome, now time.Time) {
 	if t.trouble() {
-		t.Read, t.Saves = Unread, 0 // the store is tried again, since there may be something to save
+		t.Read, t.Saves = false, 0 // the store is tried again, since there may be something to save
 	}
 	switch {
 	case !o.Doc.Key.IsZero():

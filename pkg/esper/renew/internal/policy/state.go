@@ -41,19 +41,18 @@ type Turn struct {
 	Given Document // save this key, which a person gave and the server accepted, in the place of any other
 
 	// What has happened so far.
-	Read         Reading
-	Saves        int      // saves that failed or found another version; more than maxConflicts: no more are made
-	Said         Said     // what the server said of Doc's key
-	Other        Document // what the store holds, of another history: it and Doc are compared
-	Aside        int      // how many of the keys set aside the server refused; one more if all, for the second time
-	Begun        Attempt  // this turn's attempt, until it is sent
-	Failed       bool     // something went wrong that ends the turn
+	Read   bool     // the store was read: once in a turn, and again after a save that failed and after a refusal
+	Saves  int      // saves that failed or found another version, see trouble
+	Said   Said     // what the server said of Doc's key
+	Other  Document // what the store holds, of another history: it and Doc are compared
+	Aside  int      // how many of the keys set aside the server refused; one more if all, for the second time
+	Begun  Attempt  // this turn's attempt, until it is sent
+	Failed bool     // something went wrong that ends the turn
 }
 
-// Ask says whether a turn is to ask the server about the key.
+// Ask says whether a turn is to ask the server about the key, each sooner than the one before.
 type Ask int8
 
-// Each of these asks sooner than the one before.
 const (
 	AskIfDoubtful Ask = iota
 	AskLast           // once all else is done, so that a failure delays nothing
@@ -61,20 +60,9 @@ const (
 	AskNow            // a renewal had no clear outcome
 )
 
-// Reading says whether Stored is what the store holds.
-type Reading int8
-
-// A store is read once in a turn, and again after a save that failed and after a refusal.
-const (
-	Unread Reading = iota
-	Read
-	Unreadable
-)
-
 // Said is what the server said about a key. ErrGateway and the like are Unanswered.
 type Said int8
 
-// What the server said.
 const (
 	Nothing Said = iota
 	Unanswered
@@ -83,10 +71,9 @@ const (
 	RefusedTwice // at least a minute after the first time
 )
 
-// Action is what to do next.
+// Action is what to do next. Rest and Fail end the turn.
 type Action int
 
-// The actions. Rest and Fail end the turn.
 const (
 	Rest    Action = iota // nothing more to do now; while State.Busy, look again soon
 	Fail                  // nothing more can be done now: try again after a pause
@@ -205,8 +192,8 @@ func (s State) Usable(now time.Time) bool {
 	return !s.Lost() && (now.Before(s.End) || now.Before(s.Mandatory()))
 }
 
-// trouble reports whether the store could not be read or written.
-func (t Turn) trouble() bool { return t.Read == Unreadable || t.Saves > maxConflicts }
+// trouble reports whether the store could not be read or written. Then nothing more is saved.
+func (t Turn) trouble() bool { return t.Saves > maxConflicts }
 
 // Unanswered reports whether all that failed is a question on which nothing depended.
 func (t Turn) Unanswered() bool { return t.Said == Unanswered && !t.Failed && !t.trouble() }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -26,38 +27,32 @@ const (
 	failMax      = time.Hour        // the longest pause
 	forbiddenMax = 24 * time.Hour   // the longest pause after 403, which does not pass by itself
 	lostMax      = 5 * time.Minute  // the longest pause while the key is lost
-	unsavedMin   = time.Second      // the first pause while the only copy of a key is in memory
-	unsavedMax   = 30 * time.Second // the longest such pause
+	unsavedMax   = 30 * time.Second // the longest pause while the only copy of a key is in memory
 	nearEnd      = 10 * time.Second // most renewals take no longer
 	patience     = 75 * time.Second // how long a turn goes on trying to save a new key
+	maxConflicts = 8                // in one turn; a store whose version changes by itself must not keep it busy for ever
+
+	Poll = time.Minute            // the store is read after Poll/2 to Poll, at random, so that processes do not read together
+	soon = 200 * time.Millisecond // the same while another process renews the key and should end any moment,
+	calm = 5 * time.Second        // and after that
 )
 
 // windows works out when Doc's key is to be renewed: s.RenewBefore ahead of its end, or the default if that is 0.
 // random, in [0, 1), gives the processes that share a key different times.
 func (s *State) windows(now time.Time, random float64) {
 	now = plain(now) // only the wall clock, which goes on while the machine sleeps
-	issued, expires, renewed := s.Doc.IssuedAt, s.Doc.ExpiresAt, s.Doc.RenewedAt
-	if expires.IsZero() {
-		if issued.IsZero() || issued.After(now) {
-			issued = now
-		}
-		expires = issued.Add(AssumedLifetime)
-	}
-	lifetime := s.Doc.lifetime()
+	issued, expires, renewed, lifetime := s.Doc.IssuedAt, s.Doc.ExpiresAt, s.Doc.RenewedAt, s.Doc.lifetime()
 	s.WindowMade, s.End = now, expires
-	if !issued.IsZero() && issued.Before(expires) { // if this clock is behind, the end must not be taken for later than it is
-		s.End = earliest(s.End, now.Add(lifetime))
-		if !renewed.IsZero() {
-			s.End = earliest(s.End, renewed.Add(lifetime))
+	if expires.IsZero() || !issued.IsZero() && issued.Before(expires) { // if this clock is behind, that is no later end
+		s.End = now.Add(lifetime)
+		for _, from := range []time.Time{issued, renewed} {
+			if !from.IsZero() {
+				s.End = earliest(s.End, from.Add(lifetime))
+			}
 		}
 	}
-	before := s.RenewBefore
-	if before == 0 {
-		before = max(lifetime/advisoryPart, advisoryLeast) // no more than half, see below
-	}
-	before = min(before, lifetime/2)
-	before += time.Duration(random * float64(before/4))
-	s.Advisory = s.End.Add(-before)
+	before := min(cmp.Or(s.RenewBefore, max(lifetime/advisoryPart, advisoryLeast)), lifetime/2)
+	s.Advisory = s.End.Add(-before - time.Duration(random*float64(before/4)))
 	if !renewed.IsZero() && renewed.Before(now.Add(Skew)) {
 		// If a new key is due at once, this clock or the server's is wrong. Then keep some time between renewals.
 		s.Advisory = latest(s.Advisory, renewed.Add(max(lifetime/10, minInterval)))
@@ -93,27 +88,21 @@ func (s State) AttemptLength(now time.Time) time.Duration {
 	return max(min(longestAttempt, left/4, s.part()), shortestAttempt)
 }
 
-// Tight reports whether too little is ever left of the key for an attempt.
-func (s State) Tight(now time.Time) bool {
-	return now.Before(s.Advisory) && s.End.Sub(s.Advisory)/4 < shortestAttempt
-}
-
 // pause is how long nothing is sent after a failure that follows s.Fails others. It grows exponentially, but
 // leaves time for many more tries before the key ends. Only Retry-After can make it longer.
 func (s State) pause(now time.Time, o Outcome) time.Duration {
-	first, longest := failMin, failMax
-	switch {
-	case s.Unsaved():
-		first, longest = unsavedMin, unsavedMax
-	case o.Forbidden:
+	d, longest := failMin<<min(s.Fails, 16), failMax
+	if o.Forbidden {
 		longest = forbiddenMax
 	}
-	d := min(first<<min(s.Fails, 16), longest)
-	d = time.Duration((0.5 + o.Random) * float64(d))
+	d = time.Duration((0.5 + o.Random) * float64(min(d, longest)))
 	if left := s.End.Sub(now); left > 0 {
 		d = min(d, max(min(left/4, s.part()), time.Second))
 	}
-	if s.Lost() {
+	switch {
+	case s.Unsaved():
+		d = min(d, unsavedMax)
+	case s.Lost():
 		d = min(d, lostMax)
 	}
 	return max(d, min(o.RetryAfter, failMax))
@@ -123,11 +112,6 @@ func earliest(times ...time.Time) time.Time { return slices.MinFunc(times, time.
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
-// Poll is the longest time from one read of the store to the next, to learn what other processes have saved. Each
-// time is chosen at random between Poll/2 and Poll. So processes that start together, or have all just seen a new
-// key, do not go on reading the store together.
-const Poll = time.Minute
-
 // Due reports whether a turn would do more than read the store.
 func (s State) Due(now time.Time) bool {
 	return !now.Before(s.Retry) && (s.owed() || s.doubtful(now) || !s.ReadOnly && s.due(Turn{}, now))
@@ -135,9 +119,6 @@ func (s State) Due(now time.Time) bool {
 
 // Next is when to have the next turn, after one that ended at now. Random is from 0 to 1.
 func (s State) Next(now time.Time, random float64) time.Time {
-	// How long to wait before the next read of the store while another process renews the key: soon while that
-	// renewal should end any moment, calm after that.
-	const soon, calm = 200 * time.Millisecond, 5 * time.Second
 	next := now.Add(Poll/2 + time.Duration(random*float64(Poll/2)))
 	switch {
 	case now.Before(s.Retry):
