@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -15,8 +16,7 @@ import (
 // shorter story than the one that is shown.
 type search struct {
 	*config
-	texts  *texts
-	seen   *set
+	texts  texts
 	parent []uint32 // the world before each world, in the order in which the worlds were found
 	choice []uint16 // which of the worlds after its parent it is
 	found  []violation
@@ -27,56 +27,48 @@ type violation struct {
 	at         uint32 // the world in which the next event violates the rule
 }
 
-// run returns how many worlds it visited, and whether these are all.
+// run returns how many worlds it visited, and whether these are all. Of the worlds that were seen it remembers hashes: among
+// ten million worlds, the probability that two of them have the same one is one in 400,000.
 func (s *search) run() (states int, whole bool) {
-	s.texts, s.seen = newTexts(), newSet()
-	if s.decide == nil {
-		s.decide = Decide
-	}
-	type level struct {
-		bytes []byte
-		ends  []int
-	}
-	var current, next level
+	s.texts = texts{number: map[string]byte{"": 0}, all: []string{""}}
+	seen, seed := map[uint64]struct{}{}, maphash.MakeSeed()
+	var current, next []byte
 	var at uint32
-	w := new(world)
 	var n uint16
-	var buf []byte
+	w := new(world)
 	e := &explorer{config: s.config}
 	e.bad = func(_ *world, rule, what string) {
 		if !slices.ContainsFunc(s.found, func(v violation) bool { return v.what == what }) {
 			s.found = append(s.found, violation{rule, what, at})
 		}
 	}
-	emit := func(w *world, _ string) {
+	e.emit = func(w *world, _ string) {
 		n++
-		buf = s.encode(buf, w)
-		if !s.seen.add(buf) {
+		before := len(next)
+		next = s.encode(next, w)
+		hash := maphash.Bytes(seed, next[before:])
+		if _, known := seen[hash]; known {
+			next = next[:before]
 			return
 		}
+		seen[hash] = struct{}{}
 		s.parent, s.choice = append(s.parent, at), append(s.choice, n)
-		next.bytes = append(next.bytes, buf...)
-		next.ends = append(next.ends, len(next.bytes))
 	}
-	e.emit = emit
-	emit(s.begin(), "")
-	for len(next.ends) > 0 && len(s.found) == 0 {
-		current, next = next, level{current.bytes[:0], current.ends[:0]}
-		from := 0
-		for _, end := range current.ends {
-			s.decode(current.bytes[from:end], w)
-			from, n = end, 0
+	e.emit(s.begin(), "")
+	for len(next) > 0 && len(s.found) == 0 {
+		current, next = next, current[:0]
+		for rest := current; len(rest) > 0; at++ {
+			rest, n = s.decode(rest, w), 0
 			e.next(w)
 			if at%8 == 0 {
 				e.settle(w)
 			}
-			at++
-			if s.seen.n > s.limit {
-				return s.seen.n, false
+			if len(seen) > s.limit {
+				return len(seen), false
 			}
 		}
 	}
-	return s.seen.n, len(s.found) == 0
+	return len(seen), len(s.found) == 0
 }
 
 // path returns the choices that lead to a violation.
@@ -91,46 +83,48 @@ func (s *search) path(v violation) []uint16 {
 
 // story tells how a violation came about, with a line for each event.
 func (s *search) story(path []uint16, v violation) string {
-	w := s.begin()
-	var lines []string
+	w, lines := s.begin(), []string{}
 	e := &explorer{config: s.config, tell: true, bad: func(*world, string, string) {}}
 	for _, choice := range path {
-		var n uint16
-		var chosen *world
+		n, chosen := uint16(0), *w
 		e.emit = func(next *world, how string) {
 			if n++; n == choice {
-				c := *next
-				chosen = &c
-				lines = append(lines, how)
+				chosen, lines = *next, append(lines, how)
 			}
 		}
 		e.next(w)
-		w = chosen
+		w = &chosen
 	}
-	e.emit = func(_ *world, how string) { lines[len(lines)-1] = how }
-	e.bad = func(wrong *world, _, what string) {
-		if what == v.what {
-			lines, w = append(lines, ""), wrong
-			panic(v)
+	var end *world
+	told := false
+	log := func(how string) {
+		if !told {
+			lines, told = append(lines, how), end != nil
 		}
 	}
-	lines = append(lines, "")
-	func() {
-		defer func() { _ = recover() }()
-		last := *w
-		e.next(&last)
-		lines = append(lines[:len(lines)-1], "       and if no more faults come:")
-		e.quiet = &explorer{config: s.config, tell: true, bad: e.bad}
-		e.quiet.log = func(how string) { lines = append(lines, how) }
-		e.settle(&last)
-	}()
-	lines = append(lines, fmt.Sprintf("%3d s  then: %s (%s)", w.now(), v.what, v.rule))
-	for i := range s.procs {
-		p := &w.P[i]
-		lines = append(lines, fmt.Sprintf("       process %d: %s; stored: %s; quiet until %s, %v", i, text(p.S.Doc), text(p.S.Stored), seconds(p.S.AttemptOver), map[bool]string{true: "turning"}[p.Turning]))
+	e.bad = func(wrong *world, _, what string) {
+		if what == v.what && end == nil {
+			c := *wrong
+			end = &c
+		}
 	}
-	lines = append(lines, "       the store: "+text(w.Store))
-	return strings.Join(lines, "\n")
+	e.emit = func(_ *world, how string) {
+		if end != nil {
+			log(how)
+		}
+	}
+	e.next(w)
+	if end == nil {
+		lines = append(lines, "       and if no more faults come:")
+		e.quiet = &explorer{config: s.config, tell: true, bad: e.bad, log: log}
+		e.settle(w)
+	}
+	lines = append(lines, fmt.Sprintf("%3d s  then: %s (%s)", end.now(), v.what, v.rule))
+	for i := range s.procs {
+		p := &end.P[i]
+		lines = append(lines, fmt.Sprintf("       process %d: %s; stored: %s; quiet until %s, turning: %v", i, text(p.S.Doc), text(p.S.Stored), seconds(p.S.AttemptOver), p.Turning))
+	}
+	return strings.Join(append(lines, "       the store: "+text(end.Store)), "\n")
 }
 
 // walk goes from one world to the next at random, again and again from the first one, until it has made steps steps.

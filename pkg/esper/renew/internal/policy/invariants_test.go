@@ -242,7 +242,7 @@ func (e *explorer) turn(w *world, i int) {
 			continue
 		}
 		moved := false
-		waits := !p.Posting && e.decide(p.S, p.T, e.clock(w, i)) == Wait
+		waits := !p.Posting && Decide(p.S, p.T, e.clock(w, i)) == Wait
 		before := *w
 		e.emit = func(n *world, how string) {
 			if !moved {

@@ -91,7 +91,6 @@ type config struct {
 	budget  budget        // how many faults of each kind may happen
 	limit   int           // how many states to visit at most
 	whole   bool          // it has to be searched to its end within the limit
-	decide  func(State, Turn, time.Time) Action
 }
 
 func (c *config) clock(w *world, i int) time.Time {

@@ -43,7 +43,7 @@ func (e *explorer) next(w *world) {
 	quiet := true
 	for i := range w.P {
 		p := &w.P[i]
-		quiet = quiet && (!p.Turning || e.full && !p.Posting && e.decide(p.S, p.T, e.clock(w, i)) == Wait)
+		quiet = quiet && (!p.Turning || e.full && !p.Posting && Decide(p.S, p.T, e.clock(w, i)) == Wait)
 	}
 	if n := e.fork(w); (quiet || e.stall) && e.tick(n) {
 		e.out(n, "time goes on")
@@ -243,7 +243,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 func (e *explorer) act(w *world, i int) {
 	p := &w.P[i]
 	now := e.clock(w, i)
-	a := e.decide(p.S, p.T, now)
+	a := Decide(p.S, p.T, now)
 	if a == Rest && p.T.Force && !p.T.Stop && !p.S.Busy(now) {
 		e.bad(w, "I6", "a person wants a renewal, and the process does nothing")
 	}
