@@ -30,8 +30,8 @@ func (e *explorer) load(w *world, i int) {
 func (e *explorer) save(w *world, i int) {
 	p := &w.P[i]
 	target := Target(p.S, p.T)
-	if p.T.trouble() {
-		e.bad(w, "I6", "the store is written again without a pause")
+	if p.T.trouble() || p.S.ReadOnly {
+		e.bad(w, "I6", "the store is written again without a pause, or by a program that only reads")
 	}
 	faulty := e.fork(w)
 	faulty.Budget.Disk--

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,7 +222,9 @@ func number(variable string, n int) int {
 //	EXPLORE_FIRST   stop at the first violation
 func TestExplore(t *testing.T) {
 	states, steps := 20_000, 5_000
-	if raceEnabled || testing.Short() {
+	info, _ := debug.ReadBuildInfo()
+	short := testing.Short() || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	if short {
 		states, steps = 2_000, 500
 	}
 	states, steps = number("EXPLORE_STATES", states), number("EXPLORE_STEPS", steps)
@@ -235,7 +238,7 @@ func TestExplore(t *testing.T) {
 			if c.procs == 0 {
 				c.procs = number("EXPLORE_PROCS", 2)
 			}
-			if c.limit = states; c.whole && !first && !raceEnabled && !testing.Short() {
+			if c.limit = states; c.whole && !first && !short {
 				c.limit = max(states, 3_000_000)
 			}
 			explore(t, c, steps, uint64(seed))

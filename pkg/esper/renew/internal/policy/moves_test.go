@@ -258,8 +258,8 @@ func (e *explorer) act(w *world, i int) {
 		}
 		e.ask(w, i, a)
 	case Begin:
-		if p.T.Stop {
-			e.bad(w, "I1", "a program that is to end begins a renewal")
+		if p.T.Stop || p.S.ReadOnly {
+			e.bad(w, "I1", "a renewal is begun by a program that is to end, or that only reads")
 		}
 		length := p.S.AttemptLength(now)
 		if length < shortestAttempt {

@@ -104,28 +104,3 @@ func TestPauses(t *testing.T) {
 		}
 	}
 }
-
-// The model leaves two things out: a read-only process never writes, and a turn begins nothing once it is stopped.
-func TestReadOnlyAndStop(t *testing.T) {
-	now := time.Now().UTC().Round(0)
-	d := Document{Key: wire.NewSecret("k"), EnterpriseID: "e", DeveloperAppID: "a", Lineage: "l", Serial: 1, IssuedAt: now.Add(-80 * day), ExpiresAt: now.Add(10 * day)}
-	s := New(State{ReadOnly: true}, d, now, 0)
-	if a := Decide(s, Turn{Read: true}, now); a != Rest {
-		t.Errorf("read-only, and the key is due: %v, want rest", a)
-	}
-	s, _ = Evolve(s, Turn{Read: true}, Probe, Outcome{Refused: true, Began: now}, now)
-	if a := Decide(s, Turn{Read: true, Said: Refused}, now); a != Fail {
-		t.Errorf("read-only, and the key was refused: %v, want fail", a)
-	}
-	s, _ = Evolve(s, Turn{}, Load, Outcome{}, now)
-	if a := Decide(s, Turn{Read: true}, now.Add(time.Second)); a == Save {
-		t.Errorf("read-only, and the store is empty: %v", a)
-	}
-	s = New(State{}, d, now, 0)
-	if a := Decide(s, Turn{Stop: true}, now); a != Rest {
-		t.Errorf("due, and the turn is stopped: %v, want rest", a)
-	}
-	if a := Decide(s, Turn{Stop: true, Read: true, Begun: Attempt{ID: "m1"}}, now); a == Rest {
-		t.Errorf("an attempt has begun, and the turn is stopped: %v", a)
-	}
-}
