@@ -14,7 +14,7 @@ var answer = wire.NewSecret("?")
 func (e *explorer) load(w *world, i int) {
 	n := e.fork(w)
 	n.P[i].Fresh = true
-	e.after(n, i, Load, Outcome{Doc: w.Store}, text(w.Store))
+	e.after(n, i, Load, Outcome{Doc: w.Store}, e.text(w.Store))
 	if w.Budget.Disk == 0 {
 		return
 	}
@@ -22,7 +22,7 @@ func (e *explorer) load(w *world, i int) {
 	n.P[i].Fresh = false
 	e.after(n, i, Load, Outcome{Err: true}, "an error")
 	if first := w.given(1); w.Store != first {
-		e.after(n, i, Load, Outcome{Doc: first}, "a stale copy, "+text(first))
+		e.after(n, i, Load, Outcome{Doc: first}, "a stale copy, "+e.text(first))
 	}
 }
 
@@ -49,15 +49,15 @@ func (e *explorer) save(w *world, i int) {
 		}
 		n.write(target)
 		n.P[i].Fresh = true
-		e.after(n, i, Save, Outcome{}, text(target))
+		e.after(n, i, Save, Outcome{}, e.text(target))
 		if w.Budget.Disk > 0 {
 			n = e.fork(faulty)
 			n.write(target)
-			e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+text(target))
-			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+text(target))
+			e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+e.text(target))
+			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+e.text(target))
 			n = e.fork(faulty)
 			n.Late = target
-			e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+text(target))
+			e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+e.text(target))
 			n = e.fork(faulty)
 			n.P[i].Fresh = false
 			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict, since the version changed by itself")

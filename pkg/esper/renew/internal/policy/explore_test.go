@@ -123,9 +123,9 @@ func (s *search) story(path []uint16, v violation) string {
 	lines = append(lines, fmt.Sprintf("%3d s  then: %s (%s)", end.now(), v.what, v.rule))
 	for i := range s.procs {
 		p := &end.P[i]
-		lines = append(lines, fmt.Sprintf("       process %d: %s; stored: %s; quiet until %s, turning: %v", i, text(p.S.Doc), text(p.S.Stored), seconds(p.S.AttemptOver), p.Turning))
+		lines = append(lines, fmt.Sprintf("       process %d: %s; stored: %s; quiet until %s, turning: %v", i, e.text(p.S.Doc), e.text(p.S.Stored), seconds(p.S.AttemptOver), p.Turning))
 	}
-	return strings.Join(append(lines, "       the store: "+text(end.Store)), "\n")
+	return strings.Join(append(lines, "       the store: "+e.text(end.Store)), "\n")
 }
 
 // walk goes from one world to the next at random, again and again from the first one, until it has made steps steps.

@@ -38,6 +38,20 @@ func (e *explorer) out(w *world, format string, args ...any) {
 	e.emit(w, how)
 }
 
+// event emits the world that follows w after one event.
+func (e *explorer) event(w *world, change func(n *world), format string, args ...any) {
+	n := e.fork(w)
+	change(n)
+	e.out(n, format, args...)
+}
+
+// person emits the world after something that a person does.
+func (e *explorer) person(w *world, change func(n *world), format string, args ...any) {
+	n := e.fork(w)
+	n.Budget.Person--
+	e.event(n, change, format, args...)
+}
+
 // next emits every world that can follow w after one event.
 func (e *explorer) next(w *world) {
 	quiet := true
@@ -52,26 +66,25 @@ func (e *explorer) next(w *world) {
 		if f := w.P[i].Flight; f.Key != 0 && (!w.P[i].Posting || w.P[i].Reply == 0) {
 			n := e.fork(w)
 			e.arrive(n, i)
-			e.out(n, "the server gets process %d's renewal of key %d: %s", i, f.Key, reply(n.P[i].Reply))
+			e.out(n, "the server gets process %d's renewal of key %d, reply %d", i, f.Key, n.P[i].Reply)
 		}
 	}
 	if w.Late != (Document{}) {
-		n := e.fork(w)
-		if n.Store.Attempt.ID != "" && n.Late.Key != n.Store.Key {
-			n.Keys[keyOf(n.Store)].Excused = true // a person's key overwrites the note of the attempt
-		}
-		n.write(w.Late)
-		e.out(n, "a save that was reported as failed is carried out: %s", text(n.Store))
+		e.event(w, func(n *world) {
+			if n.Store.Attempt.ID != "" && n.Late.Key != n.Store.Key {
+				n.Keys[keyOf(n.Store)].Excused = true // a person's key overwrites the note of the attempt
+			}
+			n.write(w.Late)
+		}, "a save that was reported as failed is carried out: %s", e.text(w.Late))
 	}
 	if k := w.free(); e.other && w.Budget.Person > 0 && k != 0 {
-		n := e.fork(w)
-		n.Budget.Person--
-		n.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
-		n.write(n.given(k))
-		n.excuse()
-		e.out(n, "a person stores key %d from another machine", k)
-		n.Keys[k].Valid = false
-		e.out(n, "a person stores key %d from another machine, and revokes it", k)
+		for _, valid := range []bool{true, false} {
+			e.person(w, func(n *world) {
+				n.Keys[k] = serverKey{Exists: true, Valid: valid, Made: w.now()}
+				n.write(n.given(k))
+				n.excuse()
+			}, "a person stores key %d from another machine, and revokes it: %v", k, !valid)
+		}
 	}
 	for i := range e.procs {
 		e.process(w, i)
@@ -102,12 +115,13 @@ func (e *explorer) tick(w *world) bool {
 // arrive has the server act on the renewal that process i has sent.
 func (e *explorer) arrive(w *world, i int) {
 	p := &w.P[i]
-	old := p.Flight.Key
+	old, k := p.Flight.Key, w.free()
 	p.Flight = flight{}
 	reply := -1
-	if k := w.free(); w.knows(old) && k == 0 {
+	switch {
+	case w.knows(old) && k == 0:
 		reply = -2 // the model has no more keys
-	} else if w.knows(old) {
+	case w.knows(old):
 		w.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now(), Parent: old}
 		w.Keys[old].Valid = e.keepOld
 		reply = k
@@ -117,39 +131,30 @@ func (e *explorer) arrive(w *world, i int) {
 	}
 }
 
-func reply(r int) string {
-	if r > 0 {
-		return fmt.Sprintf("201 with key %d", r)
-	}
-	return [...]string{"nobody waits for the answer", "401", "429"}[-r]
-}
-
 // process emits what process i may do next.
 func (e *explorer) process(w *world, i int) {
 	p := &w.P[i]
 	switch {
+	case !p.Alive && w.Store.Key.IsZero():
+		return
 	case !p.Alive:
-		if n := e.fork(w); !w.Store.Key.IsZero() {
-			e.revive(n, i)
-			e.out(n, "process %d starts", i)
-		}
+		e.event(w, func(n *world) { e.revive(n, i) }, "process %d starts", i)
 		return
 	case !p.Turning:
 		e.wake(w, i)
 		return
 	}
 	if w.Budget.Crash > 0 {
-		n := e.fork(w)
-		n.Budget.Crash--
-		f := p.Flight
-		n.P[i] = process{Flight: f}
-		e.out(n, "process %d is killed", i)
+		e.event(w, func(n *world) {
+			n.Budget.Crash--
+			n.P[i] = process{Flight: p.Flight}
+		}, "process %d is killed", i)
 	}
 	if w.Budget.Leave > 0 && !p.T.Stop {
-		n := e.fork(w)
-		n.Budget.Leave--
-		n.P[i].T.Stop = true
-		e.out(n, "process %d is to end", i)
+		e.event(w, func(n *world) {
+			n.Budget.Leave--
+			n.P[i].T.Stop = true
+		}, "process %d is to end", i)
 	}
 	if p.Posting {
 		e.posting(w, i)
@@ -162,47 +167,43 @@ func (e *explorer) process(w *world, i int) {
 func (e *explorer) wake(w *world, i int) {
 	n := e.fork(w)
 	n.P[i].Turning = true
+	t, key := &n.P[i].T, keyOf(w.P[i].S.Doc)
 	e.out(n, "process %d looks what is due", i)
-	if p := &w.P[i]; !p.S.Lost() && (!w.knows(keyOf(p.S.Doc)) || w.Budget.Wrong > 0) {
-		m := e.fork(n)
-		m.P[i].T.Ask = AskSuspect
-		e.out(m, "process %d got 401 for key %d", i, keyOf(p.S.Doc))
+	if !w.P[i].S.Lost() && (!w.knows(key) || w.Budget.Wrong > 0) {
+		*t = Turn{Ask: AskSuspect}
+		e.out(n, "process %d got 401 for key %d", i, key)
 	}
 	if w.Budget.Empty > 0 && i == 0 && !w.Store.Key.IsZero() {
-		m := e.fork(w)
-		m.Budget.Empty--
-		m.write(Document{})
-		m.excuse()
-		e.out(m, "the store is emptied")
+		e.event(w, func(n *world) {
+			n.Budget.Empty--
+			n.write(Document{})
+			n.excuse()
+		}, "the store is emptied")
 	}
 	if w.Budget.Person == 0 || w.P[i].S.ReadOnly {
 		return
 	}
 	n.Budget.Person--
-	m := e.fork(n)
-	m.P[i].T.Force = true
-	e.out(m, "a person has process %d renew now", i)
-	if k := w.free(); k != 0 {
-		m = e.fork(n)
-		m.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
-		m.P[i].T.Given = m.given(k)
-		e.out(m, "a person gives process %d key %d", i, k)
-	}
-	m = e.fork(n)
-	m.P[i].T.Given = w.documentOf(1).Begun("again")
+	*t = Turn{Force: true}
+	e.out(n, "a person has process %d renew now", i)
+	*t = Turn{Given: w.documentOf(1).Begun("again")}
 	if w.knows(1) {
-		e.out(m, "a person gives process %d key 1 once more", i)
+		e.out(n, "a person gives process %d key 1 once more", i)
 	}
 	if e.aside && w.knows(2) {
-		m.P[i].T.Given = w.documentOf(2).Begun("again")
-		e.out(m, "a person gives process %d the key that was set aside", i)
+		*t = Turn{Given: w.documentOf(2).Begun("again")}
+		e.out(n, "a person gives process %d the key that was set aside", i)
+	}
+	if k := w.free(); k != 0 {
+		n.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
+		*t = Turn{Given: n.given(k)}
+		e.out(n, "a person gives process %d key %d", i, k)
 	}
 	if first := w.given(1); w.Store != first && i == 0 {
-		m = e.fork(w)
-		m.Budget.Person--
-		m.write(first)
-		m.excuse()
-		e.out(m, "a person puts the first document back")
+		e.person(w, func(n *world) {
+			n.write(first)
+			n.excuse()
+		}, "a person puts the first document back")
 	}
 }
 
@@ -296,25 +297,11 @@ func seconds(t time.Time) string {
 	return fmt.Sprintf("%.0f s", t.Sub(start).Seconds())
 }
 
-func text(d Document) string {
-	if d.Key.IsZero() {
-		return "nothing"
+// text is nothing unless the story is told, since it takes long.
+func (e *explorer) text(d Document) string {
+	if !e.tell {
+		return ""
 	}
-	s := fmt.Sprintf("key %d, serial %d of %s", keyOf(d), d.Serial, d.Lineage)
-	if d.Attempt.ID != "" {
-		s += ", attempt " + d.Attempt.ID
-	}
-	if !d.RefusedAt.IsZero() {
-		s += ", refused at " + seconds(d.RefusedAt)
-	}
-	if !d.LostAt.IsZero() {
-		s += ", lost"
-	}
-	if !d.SetAside.IsZero() {
-		s += fmt.Sprint(", set aside ", d.Aside())
-	}
-	if !d.Answer.IsZero() {
-		s += ", an answer"
-	}
-	return s
+	return fmt.Sprintf("key %d, serial %d of %s, attempt %q, refused at %s, lost at %s, set aside %v, answer %q", keyOf(d), d.Serial,
+		d.Lineage, d.Attempt.ID, seconds(d.RefusedAt), seconds(d.LostAt), d.Aside(), d.Answer.Reveal())
 }
