@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,22 +29,20 @@ the stored one, and running processes use it within a minute.`
 
 func (a *app) adopt() *cobra.Command {
 	var file string
-	c := a.withOutput(&cobra.Command{
+	c := &cobra.Command{
 		Use: "adopt", Short: "Store a key, once Esper has accepted it", Long: adoptHelp,
 		Example: "  esper-key adopt\n  esper-key adopt --key-file /run/secrets/esper-api-key\n  pass show esper/api-key | esper-key adopt",
-		RunE: func(c *cobra.Command, _ []string) error {
-			key, from, err := givenKey(c, file)
-			if err != nil {
-				return err
-			}
-			return a.adoptKey(c, key, from)
-		},
-	})
+		RunE:    func(c *cobra.Command, _ []string) error { return a.adoptKey(c, file) },
+	}
 	c.Flags().StringVar(&file, "key-file", "", "the `file` that holds the key; - is standard input")
 	return c
 }
 
-func (a *app) adoptKey(c *cobra.Command, key esper.Secret, from string) error {
+func (a *app) adoptKey(c *cobra.Command, file string) error {
+	key, from, err := givenKey(c, file)
+	if err != nil {
+		return err
+	}
 	// esper.New refuses what people paste by mistake in place of a key.
 	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
 		return err
@@ -80,10 +79,10 @@ func (a *app) tellAdopted(c *cobra.Command, source *renew.Source, key esper.Secr
 	if d.key != key {
 		first = "The key was replaced by a renewal; its successor is stored and stays in use:"
 	}
-	return a.print(c, d, append([]string{first}, d.lines()...)...)
+	return show(c, append([]string{first}, d.lines()...)...)
 }
 
-// keyDescription is what show and adopt print about a key.
+// keyDescription is what show and adopt print about a key, show as JSON too.
 type keyDescription struct {
 	Server       string    `json:"server"`
 	Store        string    `json:"store"`
@@ -173,7 +172,8 @@ renewed, as far as Esper tells that without a renewal. The key itself is not
 shown. Nothing is written or renewed.`
 
 func (a *app) show() *cobra.Command {
-	return a.withOutput(&cobra.Command{
+	var form string
+	c := &cobra.Command{
 		Use: "show", Short: "Say whose key is stored, and when it ends", Long: showHelp,
 		Example: "  esper-key show\n  esper-key show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -186,9 +186,19 @@ func (a *app) show() *cobra.Command {
 			d, err := a.describe(c.Context(), source)
 			if err == nil {
 				d.Renewable = d.ways(c.Context(), source)
-				err = a.print(c, d, d.lines()...)
+			}
+			switch {
+			case err != nil:
+			case form == "json":
+				out := json.NewEncoder(c.OutOrStdout())
+				out.SetIndent("", "  ")
+				err = out.Encode(d)
+			default:
+				err = show(c, d.lines()...)
 			}
 			return errors.Join(err, closeSource())
 		},
-	})
+	}
+	oneOf(c, &form, "output", "o", "`form` of the output: text or json", "text", "json")
+	return c
 }

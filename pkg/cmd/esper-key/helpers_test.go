@@ -160,15 +160,6 @@ func (r *result) silent() *result {
 	return r
 }
 
-// decode reads what was printed as JSON.
-func (r *result) decode() (fields map[string]any) {
-	r.t.Helper()
-	if err := json.Unmarshal([]byte(r.stdout), &fields); err != nil {
-		r.t.Errorf("%q printed no JSON: %v: %q", r.args, err, r.stdout)
-	}
-	return fields
-}
-
 // lookForKeys fails the test if a key that the server was sent or has made, or a name of Go, is in what commands printed.
 func (o *operator) lookForKeys() {
 	o.mu.Lock()

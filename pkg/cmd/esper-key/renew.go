@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,14 +18,9 @@ a minute, and says so if the key is lost.
 
 The command takes two minutes at most; do not kill it before that.`
 
-type renewal struct {
-	Renewed   bool      `json:"renewed"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
 func (a *app) renew() *cobra.Command {
 	var now bool
-	c := a.withOutput(&cobra.Command{
+	c := &cobra.Command{
 		Use: "renew", Short: "Renew the key if it is due, or now: for cron", Long: renewHelp,
 		Example: "  17 4 * * * esper-key renew        # as a line of a crontab\n  esper-key renew --now",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -46,15 +39,13 @@ func (a *app) renew() *cobra.Command {
 			if err = errors.Join(err, closeSource()); err != nil {
 				return err
 			}
-			status := source.Status()
-			r := renewal{status.Serial != before.Serial || !status.IssuedAt.Equal(before.IssuedAt), status.ExpiresAt}
-			text := fmt.Sprintf("The key is not due; it %s.", ends(r.ExpiresAt))
-			if r.Renewed {
-				text = fmt.Sprintf("The key was renewed; the new one %s.", ends(r.ExpiresAt))
+			status, text := source.Status(), "The key is not due; it "
+			if nameOf(status) != nameOf(before) {
+				text = "The key was renewed; the new one "
 			}
-			return a.print(c, r, text)
+			return show(c, text+ends(status.ExpiresAt)+".")
 		},
-	})
+	}
 	c.Flags().BoolVar(&now, "now", false, "renew even if the key is not due")
 	return c
 }

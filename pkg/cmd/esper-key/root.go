@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +54,6 @@ func setting(name string) string { return tidy(os.Getenv(name)) }
 // app has what all commands share.
 type app struct {
 	environment, store string
-	output             string
 	readOnly           bool
 	via                string // how the key is renewed
 	storeName          string // what the store calls itself, once it is open
@@ -169,11 +167,6 @@ func noArguments(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%s takes no arguments", c.Name())
 }
 
-func (a *app) withOutput(c *cobra.Command) *cobra.Command {
-	oneOf(c, &a.output, "output", "o", "`form` of the output: text or json", "text", "json")
-	return c
-}
-
 // oneOf adds a flag that has one of a few values, of which the first is the default.
 func oneOf(c *cobra.Command, to *string, name, short, usage string, values ...string) {
 	*to = values[0]
@@ -187,13 +180,8 @@ func oneOf(c *cobra.Command, to *string, name, short, usage string, values ...st
 	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// print prints v if the output is to be JSON, and the lines otherwise.
-func (a *app) print(c *cobra.Command, v any, lines ...string) error {
-	if a.output == "json" {
-		out := json.NewEncoder(c.OutOrStdout())
-		out.SetIndent("", "  ")
-		return out.Encode(v)
-	}
+// show prints lines on standard output.
+func show(c *cobra.Command, lines ...string) error {
 	_, err := fmt.Fprintln(c.OutOrStdout(), clean(strings.Join(lines, "\n")))
 	return err
 }

@@ -79,7 +79,8 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	ctx := c.Context()
 	k := &keeper{log: newLog(c.ErrOrStderr(), f.logFormat), changed: make(chan struct{}, 1)}
 	defer k.log.close()
-	if k.delivery, err = newDelivery(f, a); err != nil {
+	a.warn = func(text string) { k.log.Warn(text) }
+	if k.delivery, err = newDelivery(ctx, f, a); err != nil {
 		return err
 	}
 	var initial esper.Secret
@@ -89,7 +90,6 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 		}
 	}
 	k.metrics, k.notify = newMetrics(k), newNotifier(k.log)
-	a.warn = func(text string) { k.log.Warn(text) }
 	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
 	if err != nil {
 		return err
@@ -156,9 +156,6 @@ func (k *keeper) deliver(ctx context.Context) {
 			k.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
 		}
 		k.metrics.delivered.Set(number(err == nil))
-		for _, text := range k.delivery.warnings() {
-			k.log.Warn(text)
-		}
 		if ended {
 			return
 		}
