@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,21 +47,9 @@ func (k *keeper) serve(address string) (stop func(), err error) {
 		Handler: k.handler(), ReadTimeout: slowest, WriteTimeout: 2 * slowest, IdleTimeout: slowest, MaxHeaderBytes: mostHeader,
 		ErrorLog: slog.NewLogLogger(k.log.Handler(), slog.LevelWarn),
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = server.Serve(netutil.LimitListener(listener, mostConnections)) // Shutdown ends it
-	}()
+	go func() { _ = server.Serve(netutil.LimitListener(listener, mostConnections)) }() // Close ends it
 	k.log.Info("metrics and health are served", slog.String("address", listener.Addr().String()))
-	return func() {
-		const mercy = 2 * time.Second
-		ctx, cancel := context.WithTimeout(context.Background(), mercy)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close()
-		}
-		<-ended
-	}, nil
+	return func() { _ = server.Close() }, nil
 }
 
 // handler answers /metrics, /healthz and /readyz.
