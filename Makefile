@@ -145,13 +145,16 @@ spec-diff-test: ## try spec-diff on changes of every kind, in a repository made 
 
 # CONFORMANCE=-update writes api/conformance/RESULTS.md.
 conformance: ## generate a client in each of Go, Python and TypeScript, and try them on the fake server
+	bash .github/install.sh clients
 	$(GO) test -count=1 -tags conformance -parallel 2 ./api/conformance
 
-conformance-all: ## the same in all languages (needs Python, Node, a JDK with Maven, Rust, PHP and Ruby; some five minutes)
+conformance-all: ## the same in all languages (installs what is missing; some five minutes)
+	bash .github/install.sh languages
 	$(GO) test -count=1 -tags conformance -parallel 2 ./api/conformance -args -all $(CONFORMANCE)
 
 NPM := api/publish/node_modules/.package-lock.json
 $(NPM): api/publish/package-lock.json
+	bash .github/install.sh clients
 	cd api/publish && npm ci --ignore-scripts && touch node_modules/.package-lock.json
 
 spec-lint: $(NPM) ## lint the spec, alone and with the overlay, and show that each kind of break is found
