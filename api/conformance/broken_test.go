@@ -57,17 +57,14 @@ func (c *client) provoke(t *testing.T, p **program, s scenario, byItself bool) (
 	}))
 	defer server.Close()
 	defer server.CloseClientConnections()
-	wait := timeout
-	if s.Broken == "late" {
-		wait = soon
-	}
 	fake := espertest.New() // only for what a renewal names
 	defer fake.Close()
-	got = c.ask(t, p, command{
-		Operation: s.operation, URL: server.URL + "/api", Key: fake.Token(),
-		EnterpriseID: fake.EnterpriseID, DeveloperAppID: fake.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt,
-		Timeout: wait, InfoFirst: s.Broken == "kept", ByItself: byItself,
-	})
+	cmd := commandFor(s, fake)
+	cmd.URL, cmd.InfoFirst, cmd.ByItself = server.URL+"/api", s.Broken == "kept", byItself
+	if s.Broken == "late" {
+		cmd.Timeout = soon
+	}
+	got = c.ask(t, p, cmd)
 	return got, int(renewals.Load())
 }
 

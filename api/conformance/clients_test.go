@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,33 +99,22 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 			continue
 		}
 		t.Run(s.Name+" "+s.operation, func(t *testing.T) {
+			var got reply
+			arrived := 1
 			if s.Broken != "" {
-				got, arrived := c.provoke(t, &p, s, false)
-				if problem := s.judgeBroken(got, arrived); problem != "" {
-					t.Logf("%s; the client says %+v", problem, got)
-					found = append(found, finding{problem, s})
-				}
+				got, arrived = c.provoke(t, &p, s, false)
+			} else {
+				got = c.answer(t, &p, s)
+			}
+			if problem := s.judge(got, arrived); problem != "" {
+				t.Logf("%s; the client says %+v", problem, got)
+				found = append(found, finding{problem, s})
+			}
+			if s.Broken != "" {
 				if c.Once != "" && c.spec == c.Specs[0] {
 					_, arrived = c.provoke(t, &p, s, true)
 				}
 				c.note(s, arrived)
-				return
-			}
-			var options []espertest.Option
-			if s.Key != "" {
-				options = append(options, espertest.WithToken(s.Key))
-			}
-			server := espertest.NewServer(t, options...) // fails the test if a request breaks the description
-			if !s.Own {
-				server.Fail(-1, espertest.Fault{Status: s.Answer.Status, Header: s.header(), Body: s.answer()})
-			}
-			got := c.ask(t, &p, command{
-				Operation: s.operation, URL: server.URL, Key: server.Token(), EnterpriseID: server.EnterpriseID,
-				DeveloperAppID: server.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt, Timeout: timeout,
-			})
-			if problem := s.judge(got); problem != "" {
-				t.Logf("%s; the client says %+v", problem, got)
-				found = append(found, finding{problem, s})
 			}
 		})
 	}
@@ -132,6 +122,29 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 		t.Error(err)
 	}
 	c.found = found
+}
+
+// answer has the client call a server that answers as the scenario says, and returns what the client says.
+func (c *client) answer(t *testing.T, p **program, s scenario) reply {
+	t.Helper()
+	server := espertest.NewServer(t, espertest.WithToken(s.Key)) // fails the test if a request breaks the description
+	if !s.Own {
+		header := http.Header{}
+		for name, value := range map[string]string{"Retry-After": s.Answer.RetryAfter, "Content-Type": s.Answer.Type} {
+			if value != "" {
+				header.Set(name, value)
+			}
+		}
+		server.Fail(-1, espertest.Fault{Status: s.Answer.Status, Header: header, Body: s.answer()})
+	}
+	return c.ask(t, p, commandFor(s, server))
+}
+
+func commandFor(s scenario, server *espertest.Server) command {
+	return command{
+		Operation: s.operation, URL: server.URL, Key: server.Token(), EnterpriseID: server.EnterpriseID,
+		DeveloperAppID: server.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt, Timeout: timeout,
+	}
 }
 
 // ask has the program make a call. If it fails, its failure is the answer, and it is started anew.
@@ -155,72 +168,43 @@ func (c *client) build(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.work = work
-	copyFolder(t, c.dir, work)
-	for _, name := range []string{"openapi.yaml", "openapi-3.1.yaml"} {
-		copyFile(t, filepath.Join("..", name), filepath.Join(work, name))
-	}
+	copyTo(t, work, c.dir+"/.", "../openapi.yaml", "../openapi-3.1.yaml")
 	if c.spec == vendorSpec {
 		writeVendorSpec(t, filepath.Join(work, vendorSpec))
 	}
-	for _, line := range slices.Concat(c.Setup, []string{c.Generate}, c.Build) {
-		if line == "" {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // for a first Maven build
-		cmd := exec.CommandContext(ctx, "sh", "-c", line)
-		cmd.Dir, cmd.WaitDelay = work, time.Second
-		cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		cancel()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", line, err, tail(out))
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // for a first Maven build
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-exc", strings.Join(slices.Concat(c.Setup, []string{c.Generate}, c.Build), "\n"))
+	cmd.Dir, cmd.WaitDelay = work, time.Second
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, tail(out))
 	}
 }
 
-func copyFolder(t *testing.T, from, to string) {
+// copyTo copies files to a folder. It keeps those that are not older there, for tools that build only what has changed.
+func copyTo(t *testing.T, folder string, files ...string) {
 	t.Helper()
-	err := filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() {
-			rel, _ := filepath.Rel(from, path)
-			copyFile(t, path, filepath.Join(to, rel))
-		}
-		return err
-	})
-	if err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		t.Fatal(err)
 	}
+	run(t, ".", "", append(append([]string{"cp", "-Rpu"}, files...), folder)...)
 }
 
-func copyFile(t *testing.T, from, to string) {
+// run runs a command without a terminal, with input as its standard input, and returns its output.
+func run(t *testing.T, folder, input string, args ...string) string {
 	t.Helper()
-	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(to), 0o750)
-	}
-	if old, readErr := os.ReadFile(to); readErr == nil && bytes.Equal(old, data) {
-		return // keep the file, and its time of change
-	}
-	if err == nil {
-		err = os.WriteFile(to, data, 0o600)
-	}
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Dir, cmd.Stdin = folder, strings.NewReader(input)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%q: %v\n%s", args, err, tail(out))
 	}
+	return string(out)
 }
 
 func tail(out []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	return strings.Join(lines[max(0, len(lines)-60):], "\n")
-}
-
-func (s *scenario) header() http.Header {
-	header := http.Header{}
-	if s.Answer.RetryAfter != "" {
-		header.Set("Retry-After", s.Answer.RetryAfter)
-	}
-	if s.Answer.Type != "" {
-		header.Set("Content-Type", s.Answer.Type)
-	}
-	return header
 }

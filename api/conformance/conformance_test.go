@@ -20,7 +20,8 @@ var (
 	update = flag.Bool("update", false, "with -all: write RESULTS.md")
 )
 
-// TestReadmeClient runs the program in Python of ../README.md with the client that its command makes.
+// TestReadmeClient runs the program in Python of ../README.md with the client that its command makes. The other README has
+// that command too.
 func TestReadmeClient(t *testing.T) {
 	clients, err := findClients()
 	if err != nil {
@@ -29,8 +30,10 @@ func TestReadmeClient(t *testing.T) {
 	c := clients[slices.IndexFunc(clients, func(c *client) bool { return c.name == "openapi-python-client" })]
 	c.build(t)
 	page, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	other, otherErr := os.ReadFile("../../README.md")
+	want := strings.Replace(c.Generate, "openapi.yaml", "api/openapi.yaml", 1)
+	if err != nil || otherErr != nil || !strings.Contains(string(page), "\n"+c.Generate+"\n") || !strings.Contains(string(other), "\n"+want+"\n") {
+		t.Errorf("a README does not have the command %q", c.Generate)
 	}
 	_, program, _ := strings.Cut(string(page), "```python\n")
 	program, _, _ = strings.Cut(program, "```")

@@ -4,9 +4,7 @@ package conformance
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,7 +37,7 @@ const (
 type program struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	lines chan []byte // the output of the program; closed when it ends
+	lines *bufio.Scanner // the output of the program
 }
 
 func (c *client) start(t *testing.T) *program {
@@ -57,15 +55,8 @@ func (c *client) start(t *testing.T) *program {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &program{cmd: cmd, stdin: stdin, lines: make(chan []byte, 100)}
-	go func() {
-		defer close(p.lines)
-		scanner := bufio.NewScanner(stdout)
-		scanner.Buffer(nil, 1<<20)
-		for scanner.Scan() {
-			p.lines <- bytes.Clone(scanner.Bytes())
-		}
-	}()
+	p := &program{cmd, stdin, bufio.NewScanner(stdout)}
+	p.lines.Buffer(nil, 1<<20)
 	return p
 }
 
@@ -76,18 +67,15 @@ func (p *program) ask(c command) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	timer := time.AfterFunc(time.Minute, p.kill)
+	defer timer.Stop()
 	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
 		return reply{}, fmt.Errorf("the program does not read: %w", err)
 	}
-	select {
-	case line, ok := <-p.lines:
-		if !ok {
-			return reply{}, errors.New("the program ended")
-		}
-		return readReply(line)
-	case <-time.After(time.Minute):
-		return reply{}, errors.New("no answer within a minute")
+	if !p.lines.Scan() {
+		return reply{}, fmt.Errorf("the program ended, or did not answer within a minute: %v", p.lines.Err())
 	}
+	return readReply(p.lines.Bytes())
 }
 
 // end closes the input of the program. The program has to end then, without an error.
@@ -95,8 +83,8 @@ func (p *program) end() error {
 	_ = p.stdin.Close()
 	timer := time.AfterFunc(10*time.Second, p.kill)
 	defer timer.Stop()
-	for line := range p.lines {
-		return fmt.Errorf("the program answered without a question: %.200q", line)
+	if p.lines.Scan() {
+		return fmt.Errorf("the program answered without a question: %.200q", p.lines.Bytes())
 	}
 	return p.cmd.Wait()
 }

@@ -100,21 +100,9 @@ func (s *scenario) answer() string {
 	return body + s.Answer.Text
 }
 
-// judgeBroken is judge for a renewal without an answer, of which some number arrived at the server.
-func (s *scenario) judgeBroken(got reply, arrived int) string {
-	switch {
-	case arrived == 0:
-		return "the renewal is not sent"
-	case arrived > 1:
-		return fmt.Sprintf("the renewal is sent %d times", arrived)
-	case got.Value != nil:
-		return "it is shown as a success"
-	}
-	return ""
-}
-
-// judge returns in a few words what a client got wrong, or "" if nothing is wrong.
-func (s *scenario) judge(got reply) string {
+// judge returns in a few words what a client got wrong, or "" if nothing is wrong. A renewal without an answer has arrived
+// at the server some number of times.
+func (s *scenario) judge(got reply, arrived int) string {
 	success := s.Answer.Status < 300
 	part, other := got.Value, got.Error
 	if !success {
@@ -122,6 +110,14 @@ func (s *scenario) judge(got reply) string {
 	}
 	shown, isObject := part.(map[string]any)
 	switch {
+	case s.Broken != "" && arrived == 0:
+		return "the renewal is not sent"
+	case s.Broken != "" && arrived > 1:
+		return fmt.Sprintf("the renewal is sent %d times", arrived)
+	case s.Broken != "" && got.Value != nil:
+		return "it is shown as a success"
+	case s.Broken != "":
+		return ""
 	case success && !isObject && strings.HasPrefix(s.operation, "renew"):
 		return "the new key is lost"
 	case success && !isObject:

@@ -3,24 +3,13 @@
 package conformance
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
@@ -40,7 +29,7 @@ func TestVendorCLI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copyFolder(t, "vendor-cli", work)
+	copyTo(t, work, "vendor-cli/.")
 	install := "python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt"
 	run(t, work, "", "sh", "-c", install)
 	args := []string{"unshare", "--net", "--mount", "env", insideEnv + "=" + work, os.Args[0], "-test.v", "-test.run", "^TestVendorCLIInside$"}
@@ -60,14 +49,25 @@ func TestVendorCLIInside(t *testing.T) {
 	}
 	home := t.TempDir()
 	hosts := filepath.Join(home, "hosts")
-	writeText(t, hosts, "127.0.0.1 localhost "+vendorHost+"\n")
+	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost "+vendorHost+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	run(t, home, "", "mount", "--bind", hosts, "/etc/hosts")
 	run(t, home, "", "ip", "link", "set", "lo", "up")
 
-	server := espertest.NewServer(t)
-	authority := serveTLS(t, server.URL)
+	run(t, home, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "certificate",
+		"-subj", "/CN="+vendorHost, "-addext", "subjectAltName=DNS:"+vendorHost)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(home, "certificate"), filepath.Join(home, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:443", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := espertest.NewServer(t, espertest.WithListener(listener))
 	bundle := strings.TrimSpace(run(t, work, "", ".venv/bin/python", "-c", "import certifi; print(certifi.where())"))
-	writeText(t, bundle, authority) // changes only the copy in this folder
+	run(t, home, "", "cp", "certificate", bundle) // changes only the copy in this folder
 
 	t.Setenv("HOME", home)
 	cli := func(input string, args ...string) string {
@@ -85,56 +85,5 @@ func TestVendorCLIInside(t *testing.T) {
 	show.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if out, err := show.CombinedOutput(); err == nil {
 		t.Errorf("the old key still works: %s", out)
-	}
-}
-
-// serveTLS starts a TLS proxy for vendorHost in front of the server target, and returns the certificate that signs its
-// own.
-func serveTLS(t *testing.T, target string) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{vendorHost}, NotAfter: time.Now().Add(time.Hour), IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to, err := url.Parse(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:443")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	proxy := &http.Server{Handler: httputil.NewSingleHostReverseProxy(&url.URL{Scheme: to.Scheme, Host: to.Host}), ReadHeaderTimeout: time.Minute}
-	go func() { _ = proxy.Serve(tls.NewListener(listener, config)) }()
-	t.Cleanup(func() { _ = proxy.Close() })
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
-
-// run runs a command without a terminal, with input as its standard input, and returns its output.
-func run(t *testing.T, folder, input string, args ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Dir, cmd.Stdin = folder, strings.NewReader(input)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%q: %v\n%s", args, err, tail(out))
-	}
-	return string(out)
-}
-
-func writeText(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
