@@ -1,7 +1,6 @@
 package espertest
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -104,17 +103,6 @@ func (s *Server) takeFault(op string) Fault {
 
 // normal reports whether the normal answer is sent.
 func (f Fault) normal() bool { return f.Status == 0 && f.Body == "" && f.Reset != BeforeHeader }
-
-// wait sleeps for the delay. It returns false if the delay ended early.
-func (f Fault) wait(ctx context.Context, done <-chan struct{}) bool {
-	select {
-	case <-time.After(f.Delay):
-		return true
-	case <-ctx.Done():
-	case <-done:
-	}
-	return false
-}
 
 // send writes a to the client, or as much of it as the fault lets through.
 func (f Fault) send(w http.ResponseWriter, a answer) {

@@ -10,33 +10,41 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-func TestFailCounts(t *testing.T) {
+func TestFaultsQueue(t *testing.T) {
 	s := espertest.NewServer(t)
-	status := func() int { return mustSend(t, "GET", infoURL(s), s.Token()).status }
-	s.Fail(2, espertest.Fault{Status: 503})
-	if a, b, c := status(), status(), status(); a != 503 || b != 503 || c != 200 {
-		t.Errorf("statuses = %d %d %d, want 503 twice, then 200", a, b, c)
-	}
-	s.Fail(-1, espertest.Fault{Status: 500})
-	for range 5 {
-		if got := status(); got != 500 {
-			t.Errorf("status = %d, want 500 for every one", got)
+	fault := func(status int) espertest.Fault { return espertest.Fault{Status: status} }
+	for _, step := range []struct {
+		what       string
+		set        func()
+		asks, want string
+	}{
+		{"two", func() { s.Fail(2, fault(503)) }, "iri", "503 503 200"},
+		{"all", func() { s.Fail(-1, fault(500)) }, "iriri", "500 500 500 500 500"},
+		{"one, which ends all", func() { s.Fail(1, fault(429)) }, "ii", "429 200"},
+		{"none", func() { s.Fail(3, fault(502)); s.Fail(0, espertest.Fault{}) }, "i", "200"},
+		{"in a row, an operation's first", func() {
+			s.Fail(1, fault(503))
+			s.Fail(2, fault(429))
+			s.FailOperation("renewToken", 1, fault(500))
+			s.FailOperation("RenewToken", 1, fault(502))
+		}, "iririir", "503 500 429 502 429 200 201"},
+		{"an operation's", func() { s.FailOperation("TokenInfo", -1, fault(504)) }, "iri", "504 201 504"},
+		{"an operation's removed", func() {
+			s.Fail(1, fault(500))
+			s.FailOperation("getTokenInfo", 0, espertest.Fault{})
+		}, "ii", "500 200"},
+	} {
+		step.set()
+		if got := statuses(t, s, step.asks); got != step.want {
+			t.Errorf("%s: statuses %s, want %s", step.what, got, step.want)
 		}
 	}
-	s.Fail(1, espertest.Fault{Status: 429})
-	if a, b := status(), status(); a != 429 || b != 200 {
-		t.Errorf("statuses = %d %d, want the new fault once, and the old one ended", a, b)
-	}
-	s.Fail(3, espertest.Fault{Status: 502})
-	s.Fail(0, espertest.Fault{})
-	if got := status(); got != 200 {
-		t.Errorf("status = %d after Fail(0), want 200", got)
-	}
-	if got := len(s.Requests()); got != 11 {
-		t.Errorf("%d requests recorded, want 11", got)
+	if got := len(s.Requests()); got != 23 {
+		t.Errorf("%d requests recorded, want 23", got)
 	}
 }
 
@@ -56,15 +64,22 @@ func TestFaultAnswers(t *testing.T) {
 		"handled":      {espertest.Fault{Status: 500, Body: "x", Handled: true}, 500, "application/json", "x", true},
 		"handled body": {espertest.Fault{Body: "x", Handled: true}, 201, "application/json", "x", true},
 		"no body":      {espertest.Fault{Status: 204, Body: "x"}, 204, "application/json", "", false},
+		"handled only": {espertest.Fault{Handled: true}, 201, "application/json", `{"id":571,`, true},
+		"header only":  {espertest.Fault{Header: http.Header{"Content-Type": {"text/plain"}}}, 201, "text/plain", `{"id":571,`, true},
+		"refusal":      {espertest.Fault{Status: 403}, 403, "application/json", `{"errors":["`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := espertest.NewServer(t) // would fail if the server checked the answer of a fault
 			s.Fail(1, c.fault)
+			if c.fault.Header != nil {
+				c.fault.Header.Set("Content-Type", "changed afterwards")
+			}
 			key := s.Token()
-			got := mustSend(t, "POST", renewURL(s, key), key)
-			wantStatus(t, got, c.status)
-			if ct := got.header.Get("Content-Type"); ct != c.contentType || got.body != c.body {
-				t.Errorf("answer = %q %q, want %q %q", ct, got.body, c.contentType, c.body)
+			got := renew(t, s, key)
+			ct := got.header.Get("Content-Type")
+			whole := strings.HasPrefix(c.body, `{"`) && strings.HasPrefix(got.body, c.body) && got.json != nil
+			if got.status != c.status || ct != c.contentType || got.body != c.body && !whole {
+				t.Errorf("answer = %d %q %q, want %d %q %q", got.status, ct, got.body, c.status, c.contentType, c.body)
 			}
 			if (s.Token() != key) != c.newKey {
 				t.Errorf("Token() = %q, want a new key: %v", s.Token(), c.newKey)
@@ -73,64 +88,32 @@ func TestFaultAnswers(t *testing.T) {
 	}
 }
 
-func TestFaultWithoutAnswerKeepsTheNormalOne(t *testing.T) {
-	s := espertest.NewServer(t)
-	header := http.Header{"X-Request-Id": {"7"}, "Content-Type": {"text/plain"}}
-	s.Fail(1, espertest.Fault{Header: header, Delay: 50 * time.Millisecond})
-	header.Set("X-Request-Id", "changed afterwards")
-	key, start := s.Token(), time.Now()
-	got := mustSend(t, "POST", renewURL(s, key), key)
-	if d := time.Since(start); d < 50*time.Millisecond {
-		t.Errorf("answered after %v, want a delay", d)
-	}
-	wantStatus(t, got, 201)
-	if got.json["token"] != "fake-esper-key-renewed-1" || got.header.Get("X-Request-Id") != "7" ||
-		got.header.Get("Content-Type") != "text/plain" {
-		t.Errorf("answer = %v %s, want the normal body with the headers of the fault", got.header, got.body)
-	}
-	s.Fail(1, espertest.Fault{Handled: true})
-	wantStatus(t, mustSend(t, "POST", renewURL(s, s.Token()), s.Token()), 201)
-	if s.Token() != "fake-esper-key-renewed-2" {
-		t.Errorf("Token() = %q, want one renewal for a handled request", s.Token())
-	}
-}
-
-func TestResetBeforeHeader(t *testing.T) {
-	for _, handled := range []bool{false, true} {
+func TestResets(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault espertest.Fault
+		body  string // "": none arrives
+		size  string // what Content-Length says
+		renew bool
+	}{
+		"before the header":          {espertest.Fault{Reset: espertest.BeforeHeader}, "", "", false},
+		"before the header, handled": {espertest.Fault{Reset: espertest.BeforeHeader, Handled: true}, "", "", true},
+		"in the body":                {espertest.Fault{Body: "12345", Reset: espertest.InBody}, "12", "5", false},
+		"in an empty body":           {espertest.Fault{Status: 201, Reset: espertest.InBody}, "", "1", false},
+		"in the normal answer":       {espertest.Fault{Reset: espertest.InBody}, `{"id":571,`, "", true},
+	} {
 		s := espertest.NewServer(t)
 		key := s.Token()
-		s.Fail(1, espertest.Fault{Reset: espertest.BeforeHeader, Handled: handled})
-		if got, err := send("POST", renewURL(s, key), key); err == nil {
-			t.Errorf("handled %v: answer %d, want none", handled, got.status)
+		s.Fail(1, c.fault)
+		got := renew(t, s, key)
+		cutOff := errors.Is(got.err, io.ErrUnexpectedEOF) && got.status == 201
+		if got.err == nil || cutOff != (c.fault.Reset == espertest.InBody) || !strings.HasPrefix(got.body, c.body) ||
+			c.size != "" && (got.header.Get("Content-Length") != c.size || got.body != c.body) {
+			t.Errorf("%s: %d %q of %v, %v", name, got.status, got.body, got.header, got.err)
 		}
-		if n := len(s.Requests()); n != 1 {
-			t.Errorf("handled %v: %d requests, want 1", handled, n)
+		if renewed := s.Token() != key; renewed != c.renew || len(s.Requests()) != 1 {
+			t.Errorf("%s: renewed %t, %d requests", name, renewed, len(s.Requests()))
 		}
-		if renewed := s.Token() != key; renewed != handled {
-			t.Errorf("handled %v: renewed %v", handled, renewed)
-		}
-		wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
-	}
-}
-
-func TestResetInBody(t *testing.T) {
-	s := espertest.NewServer(t)
-	s.Fail(1, espertest.Fault{Body: "12345", Reset: espertest.InBody})
-	got, err := send("GET", infoURL(s), s.Token())
-	if !errors.Is(err, io.ErrUnexpectedEOF) || got.body != "12" || got.header.Get("Content-Length") != "5" {
-		t.Errorf("read %q of %s bytes, %v; want half of 5", got.body, got.header.Get("Content-Length"), err)
-	}
-	s.Fail(1, espertest.Fault{Status: 201, Reset: espertest.InBody})
-	got, err = send("GET", infoURL(s), s.Token())
-	if !errors.Is(err, io.ErrUnexpectedEOF) || got.body != "" || got.status != 201 {
-		t.Errorf("read %d %q, %v; want no body, and an early end", got.status, got.body, err)
-	}
-	// The normal answer is cut off, after the server has acted.
-	key := s.Token()
-	s.Fail(1, espertest.Fault{Reset: espertest.InBody})
-	got, err = send("POST", renewURL(s, key), key)
-	if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(got.body, `{"id":571,`) || s.Token() == key {
-		t.Errorf("read %q, %v; want half of a renewal", got.body, err)
+		want(t, info(t, s, s.Token()), 200)
 	}
 }
 
@@ -156,40 +139,63 @@ func TestDelayEndsWithTheClient(t *testing.T) {
 	}
 }
 
-func TestDelayEndsWithTheServer(t *testing.T) {
-	s := espertest.New()
-	s.Fail(-1, espertest.Fault{Delay: time.Hour})
-	errs := make(chan error)
-	go func() {
-		_, err := send("GET", infoURL(s), s.Token())
-		errs <- err
-	}()
-	for len(s.Requests()) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	s.Close() // does not wait for the delay
-	if err := <-errs; err == nil {
-		t.Error("the server answered after Close")
-	}
-}
-
-func TestFailRefusesWhatIsNoStatus(t *testing.T) {
+// Wrong calls are violations, and change nothing. A fault is for an unknown path too.
+func TestWrongCalls(t *testing.T) {
 	s := espertest.New()
 	defer s.Close()
-	for i, status := range []int{-1, 99, 101, 1000} {
+	says := []string{"Fault.Status is -1", "Fault.Status is 99", "Fault.Status is 101", "Fault.Status is 1000", "Fault.Status is 98", `operation "renew"`, `operation "nothing"`}
+	for _, status := range []int{-1, 99, 101, 1000} {
 		s.Fail(1, espertest.Fault{Status: status})
-		if got := s.Violations(); len(got) != i+1 || !strings.Contains(got[i].Error(), "Fault.Status") {
-			t.Errorf("status %d: violations %v, want %d", status, got, i+1)
+	}
+	s.FailOperation("renewToken", 1, espertest.Fault{Status: 98})
+	s.FailOperation("renew", 1, espertest.Fault{Status: 500})
+	s.Retire(404, "nothing")
+	got := s.Violations()
+	if len(got) != len(says) {
+		t.Fatalf("%v", got)
+	}
+	for i, err := range got {
+		if !strings.Contains(err.Error(), says[i]) {
+			t.Errorf("%v does not say %s", err, says[i])
 		}
 	}
-	wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
-}
-
-func TestFaultOnAnUnknownPath(t *testing.T) {
-	s := espertest.New()
-	defer s.Close()
+	if got := statuses(t, s, "ir"); got != "200 201" {
+		t.Error(got)
+	}
 	s.Fail(1, espertest.Fault{Body: "x"})
-	if got := mustSend(t, "GET", s.URL+"/nowhere/", ""); got.status != 200 || got.body != "x" || len(s.Violations()) != 1 {
+	if got := send(t, "GET", s.URL+"/nowhere/", "", ""); got.status != 200 || got.body != "x" || len(s.Violations()) != len(says)+1 {
 		t.Errorf("answer = %d %q, violations %v, want the fault and one violation", got.status, got.body, s.Violations())
 	}
+}
+
+// In a bubble of testing/synctest, waits take no time, and no goroutine of the server is left at its end. The transport
+// reaches the server whatever host a request names.
+func TestTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := espertest.NewServer(t)
+		begun := time.Now()
+		client := clientOf(t, s, esper.WithTransport(s.Transport()))
+		s.Fail(1, espertest.Fault{Status: 503, Header: http.Header{"Retry-After": {"20"}}})
+		if _, err := client.TokenInfo(t.Context()); err != nil || time.Since(begun) != 20*time.Second {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		other, err := esper.New("https://foo-api.esper.cloud/api", esper.APIKey(s.Token()), esper.WithTransport(s.Transport()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.CloseIdleConnections()
+		if _, err := other.TokenInfo(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(91 * 24 * time.Hour)
+		if _, err := client.TokenInfo(t.Context()); !errors.Is(err, esper.ErrUnauthorized) {
+			t.Errorf("the key has expired: %v", err)
+		}
+		s.Fail(-1, espertest.Fault{Delay: time.Hour})
+		begun = time.Now()
+		time.AfterFunc(time.Second, s.Close)
+		if _, err := client.TokenInfo(t.Context()); err == nil || errors.Is(err, esper.ErrUnauthorized) || time.Since(begun) > 20*time.Second {
+			t.Errorf("a closed server answers, after %v: %v", time.Since(begun), err)
+		}
+	})
 }

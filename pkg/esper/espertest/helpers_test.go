@@ -2,14 +2,21 @@ package espertest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // reply is what a client sees of an answer.
 type reply struct {
@@ -17,39 +24,35 @@ type reply struct {
 	header http.Header
 	body   string
 	json   map[string]any // nil if the body is no JSON object
+	err    error          // why there is no answer, or only a part of one
 }
 
 // send makes one request on a connection of its own, so that net/http does not send it again.
-func send(method, target, key string) (reply, error) {
-	req, err := http.NewRequest(method, target, nil)
+func send(t *testing.T, method, target, key, body string) reply {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if err != nil {
-		return reply{}, err
+		t.Fatal(err)
+	}
+	if body == "" {
+		req.Body = http.NoBody
 	}
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
+	req.Header.Set("Content-Type", "application/json")
 	return do(req)
 }
 
-func do(req *http.Request) (reply, error) {
-	tr := &http.Transport{DisableKeepAlives: true}
-	res, err := tr.RoundTrip(req)
+func do(req *http.Request) reply {
+	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
-		return reply{}, err
+		return reply{err: err}
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	r := reply{status: res.StatusCode, header: res.Header, body: string(body)}
+	r := reply{status: res.StatusCode, header: res.Header, body: string(body), err: err}
 	_ = json.Unmarshal(body, &r.json)
-	return r, err
-}
-
-func mustSend(t *testing.T, method, target, key string) reply {
-	t.Helper()
-	r, err := send(method, target, key)
-	if err != nil {
-		t.Fatalf("%s: %v", method, err)
-	}
 	return r
 }
 
@@ -60,30 +63,55 @@ func renewURL(s *espertest.Server, key string) string {
 		"/renew-token/?access_token=" + url.QueryEscape(key)
 }
 
-func wantStatus(t *testing.T, got reply, want int) {
+func info(t *testing.T, s *espertest.Server, key string) reply {
 	t.Helper()
-	if got.status != want {
-		t.Errorf("status = %d, want %d; body %s", got.status, want, got.body)
-	}
+	return send(t, "GET", infoURL(s), key, "")
 }
 
-// wantEnvelope checks that an error has the documented form.
-func wantEnvelope(t *testing.T, got reply, want int) {
+func renew(t *testing.T, s *espertest.Server, key string) reply {
 	t.Helper()
-	wantStatus(t, got, want)
+	return send(t, "POST", renewURL(s, key), key, "")
+}
+
+// want checks the status of an answer, and that an error has the documented form.
+func want(t *testing.T, got reply, status int) reply {
+	t.Helper()
 	list, _ := got.json["errors"].([]any)
 	message, _ := got.json["message"].(string)
-	if len(list) != 1 || message == "" || got.json["status"] != float64(want) || len(got.json) != 3 {
-		t.Errorf("body = %s, want the error envelope with status %d", got.body, want)
+	envelope := len(list) == 1 && message != "" && got.json["status"] == float64(status) && len(got.json) == 3
+	if got.status != status || status >= 400 && !envelope {
+		t.Errorf("status %d with %s, %v; want %d, and the error envelope from 400 on", got.status, got.body, got.err, status)
 	}
+	return got
 }
 
-// wantExpiry checks that v is a time with microseconds, about d from now.
-func wantExpiry(t *testing.T, v any, d time.Duration) {
+// statuses are the statuses of the answers to requests for token info (i) and renewals (r) with the newest key.
+func statuses(t *testing.T, s *espertest.Server, requests string) string {
+	t.Helper()
+	var all []string
+	for _, request := range requests {
+		ask := map[rune]func(*testing.T, *espertest.Server, string) reply{'i': info, 'r': renew}[request]
+		all = append(all, fmt.Sprint(ask(t, s, s.Token()).status))
+	}
+	return strings.Join(all, " ")
+}
+
+// wantTime checks that v is a time with microseconds, about d from now.
+func wantTime(t *testing.T, v any, d time.Duration) {
 	t.Helper()
 	text, _ := v.(string)
 	at, err := time.Parse("2006-01-02T15:04:05.000000Z", text)
 	if off := time.Until(at) - d; err != nil || off > time.Minute || off < -time.Minute {
 		t.Errorf("time = %v, want microseconds in UTC, %v from now; %v", v, d, err)
 	}
+}
+
+func clientOf(t *testing.T, s *espertest.Server, options ...esper.Option) *esper.Client {
+	t.Helper()
+	client, err := esper.New(s.URL, esper.APIKey(s.Token()), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
 }

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/routers"
 
@@ -135,7 +136,9 @@ func (s *Server) serve(w http.ResponseWriter, c call) {
 	if f.Handled {
 		a = s.act(c)
 	}
-	if !f.wait(c.request.Context(), s.done) {
+	select {
+	case <-time.After(f.Delay):
+	case <-c.request.Context().Done(): // the client is gone, or the server was closed
 		panic(http.ErrAbortHandler)
 	}
 	switch {

@@ -43,8 +43,6 @@ type Server struct {
 	others  *http.ServeMux    // what WithHandler added
 	ids     map[string]string // the id of a call by the name that a test may give it, in lower case
 	http    *httptest.Server
-	done    chan struct{}  // closed by Close, ends delays
-	once    sync.Once      // guards done
 	memory  *pipe.Listener // the network in memory that Transport uses
 	offline sync.Once      // guards the move from the port to memory
 	serving sync.WaitGroup // the goroutine that serves on memory
@@ -146,7 +144,6 @@ func start(document []byte, opts []Option) *Server {
 		base:           base,
 		others:         http.NewServeMux(),
 		ids:            make(map[string]string),
-		done:           make(chan struct{}),
 		memory:         pipe.Listen(),
 		keys:           make(map[string]key),
 		retired:        make(map[string]int),
@@ -173,7 +170,6 @@ func start(document []byte, opts []Option) *Server {
 // Close stops the server: delays end, open connections are closed, and no goroutine is left when
 // it returns. It may be called more than once.
 func (s *Server) Close() {
-	s.once.Do(func() { close(s.done) })
 	_ = s.memory.Close()
 	s.http.CloseClientConnections()
 	s.http.Close()

@@ -1,6 +1,8 @@
 package espertest_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,143 +12,240 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+const scopes = "read write update introspection sdk register"
 
-func TestTokenInfo(t *testing.T) {
-	s := espertest.NewServer(t)
-	got := mustSend(t, "GET", infoURL(s), s.Token())
-	wantStatus(t, got, 200)
-	if ct := got.header.Get("Content-Type"); ct != "application/json" {
-		t.Errorf("Content-Type = %q", ct)
-	}
-	for name, want := range map[string]any{
-		"id": "570", "user": "bindya", "token": "fake-esper-key", "source_refresh_token": nil,
-		"enterprise": "f44373cb-1800-43c6-aab3-c81f8b1f435c", "developer_app": s.DeveloperAppID,
-	} {
-		if v, ok := got.json[name]; !ok || v != want {
-			t.Errorf("%s = %v, want %v", name, v, want)
-		}
-	}
-	if want := `"scope":["read","write","update","introspection","sdk","register"]`; !strings.Contains(got.body, want) {
-		t.Errorf("body = %s, want %s in it", got.body, want)
-	}
-	wantExpiry(t, got.json["expires_on"], 90*24*time.Hour)
-	wantExpiry(t, got.json["created_on"], 0)
-	wantExpiry(t, got.json["updated_on"], 0)
-}
-
-func TestRenewal(t *testing.T) {
+// The answers are those that the real server has been seen to send.
+func TestAnswers(t *testing.T) {
 	s := espertest.NewServer(t, espertest.WithLifetime(time.Hour))
 	first := s.Token()
-	got := mustSend(t, "POST", renewURL(s, first), first)
-	wantStatus(t, got, 201)
-	for name, want := range map[string]any{
-		"id": 571.0, "user": "bindya", "token": "fake-esper-key-renewed-1",
-		"enterprise":   "Esper [" + s.EnterpriseID + "]",
-		"developerapp": "DeveloperApp object (" + s.DeveloperAppID + ")",
-		"scope":        "read write update introspection sdk register",
+	for _, tc := range []struct {
+		got    reply
+		status int
+		expiry string
+		want   map[string]any
+	}{
+		{info(t, s, first), 200, "expires_on", map[string]any{
+			"id": "570", "user": "bindya", "token": "fake-esper-key", "source_refresh_token": nil,
+			"enterprise": s.EnterpriseID, "developer_app": s.DeveloperAppID, "scope": strings.Fields(scopes),
+		}},
+		{renew(t, s, first), 201, "expires_at", map[string]any{
+			"id": 571, "user": "bindya", "token": "fake-esper-key-renewed-1", "enterprise": "Esper [" + s.EnterpriseID + "]",
+			"developerapp": "DeveloperApp object (" + s.DeveloperAppID + ")", "scope": scopes,
+		}},
+		{info(t, s, s.Token()), 200, "expires_on", map[string]any{"id": "571", "token": "fake-esper-key-renewed-1"}},
+		{renew(t, s, s.Token()), 201, "expires_at", map[string]any{"id": 572, "token": "fake-esper-key-renewed-2"}},
 	} {
-		if got.json[name] != want {
-			t.Errorf("%s = %v, want %v", name, got.json[name], want)
+		want(t, tc.got, tc.status)
+		if ct := tc.got.header.Get("Content-Type"); ct != "application/json" {
+			t.Errorf("Content-Type = %q", ct)
 		}
+		for name, value := range tc.want {
+			if v, ok := tc.got.json[name]; !ok || fmt.Sprint(v) != fmt.Sprint(value) {
+				t.Errorf("%s = %v, want %v", name, v, value)
+			}
+		}
+		wantTime(t, tc.got.json[tc.expiry], time.Hour)
+		wantTime(t, tc.got.json["created_on"], 0)
+		wantTime(t, tc.got.json["updated_on"], 0)
 	}
-	wantExpiry(t, got.json["expires_at"], time.Hour)
+	if s.Token() != "fake-esper-key-renewed-2" || s.EnterpriseID != "f44373cb-1800-43c6-aab3-c81f8b1f435c" {
+		t.Errorf("Token() = %q, EnterpriseID = %q", s.Token(), s.EnterpriseID)
+	}
+	want(t, info(t, s, first), 401)
+	want(t, send(t, "POST", renewURL(s, first), s.Token(), ""), 400)
 
-	second := s.Token()
-	if second != got.json["token"] {
-		t.Errorf("Token() = %q, which is not the key in the answer", second)
-	}
-	wantEnvelope(t, mustSend(t, "GET", infoURL(s), first), 401)
-	wantEnvelope(t, mustSend(t, "POST", renewURL(s, first), second), 400)
-	info := mustSend(t, "GET", infoURL(s), second)
-	if info.json["id"] != "571" || info.json["token"] != second {
-		t.Errorf("info = %s, want that of the new key", info.body)
-	}
-	again := mustSend(t, "POST", renewURL(s, second), second)
-	if again.json["id"] != 572.0 || s.Token() != "fake-esper-key-renewed-2" {
-		t.Errorf("second renewal = %s, want id 572 and -renewed-2", again.body)
-	}
-}
-
-func TestKeepOldKey(t *testing.T) {
-	s := espertest.NewServer(t, espertest.KeepOldKey())
-	first := s.Token()
-	wantStatus(t, mustSend(t, "POST", renewURL(s, first), first), 201)
-	wantStatus(t, mustSend(t, "GET", infoURL(s), first), 200)
-	wantStatus(t, mustSend(t, "POST", renewURL(s, first), s.Token()), 201)
-	wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
-}
-
-func TestExpiry(t *testing.T) {
-	s := espertest.NewServer(t, espertest.WithLifetime(0))
-	wantEnvelope(t, mustSend(t, "GET", infoURL(s), s.Token()), 401)
+	kept := espertest.NewServer(t, espertest.KeepOldKey())
+	want(t, renew(t, kept, kept.Token()), 201)
+	want(t, info(t, kept, "fake-esper-key"), 200)
+	want(t, send(t, "POST", renewURL(kept, "fake-esper-key"), kept.Token(), ""), 201)
+	wantTime(t, want(t, info(t, kept, kept.Token()), 200).json["expires_on"], 90*24*time.Hour)
+	expired := espertest.NewServer(t, espertest.WithLifetime(0))
+	want(t, info(t, expired, expired.Token()), 401)
 }
 
 // If the server refuses a well-formed request, that is no violation: else NewServer would fail the test.
 func TestRefusals(t *testing.T) {
 	s := espertest.NewServer(t, espertest.WithToken(""))
 	key, other := s.Token(), "00000000-0000-0000-0000-000000000000"
-	wantEnvelope(t, mustSend(t, "GET", infoURL(s), ""), 401)
-	wantEnvelope(t, mustSend(t, "GET", infoURL(s), "wrong"), 401)
-	wantEnvelope(t, mustSend(t, "POST", renewURL(s, key), "wrong"), 401)
-	wantEnvelope(t, mustSend(t, "POST", renewURL(s, "wrong"), key), 400)
-	wantEnvelope(t, mustSend(t, "POST", renewURL(s, key)+"&access_token=twice", key), 400)
-	wantEnvelope(t, mustSend(t, "POST", strings.Replace(renewURL(s, key), s.EnterpriseID, other, 1), key), 403)
-	wantEnvelope(t, mustSend(t, "POST", strings.Replace(renewURL(s, key), s.DeveloperAppID, other, 1), key), 403)
+	want(t, info(t, s, ""), 401)
+	want(t, info(t, s, "wrong"), 401)
+	want(t, send(t, "POST", renewURL(s, key), "wrong", ""), 401)
+	want(t, send(t, "POST", renewURL(s, "wrong"), key, ""), 400)
+	want(t, send(t, "POST", renewURL(s, key)+"&access_token=twice", key, ""), 400)
+	want(t, send(t, "POST", strings.Replace(renewURL(s, key), s.EnterpriseID, other, 1), key, ""), 403)
+	want(t, send(t, "POST", strings.Replace(renewURL(s, key), s.DeveloperAppID, other, 1), key, ""), 403)
 	for _, values := range [][]string{{"Basic " + key}, {key}, {"Bearer " + key, "Bearer " + key}} {
 		req, _ := http.NewRequest("GET", infoURL(s), nil)
 		req.Header["Authorization"] = values
-		got, err := do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantEnvelope(t, got, 401)
+		want(t, do(req), 401)
 	}
 	if s.Token() != key {
 		t.Error("a refused renewal made a key")
 	}
 }
 
-func TestOddKeys(t *testing.T) {
-	for _, key := range []string{"a&b", "a+b", "100%", "a;b", "a=b", "a/b", "two words", "%2F+%26", "a?b#c"} {
-		s := espertest.NewServer(t, espertest.WithToken(key))
-		got := mustSend(t, "POST", renewURL(s, key), key)
-		wantStatus(t, got, 201)
-		if got.json["token"] != key+"-renewed-1" {
-			t.Errorf("key %q: new key %q", key, got.json["token"])
+func TestRevokeExpireNewKey(t *testing.T) {
+	for name, end := range map[string]func(*espertest.Server){"Revoke": (*espertest.Server).Revoke, "Expire": (*espertest.Server).Expire} {
+		s := espertest.NewServer(t, espertest.KeepOldKey())
+		first := s.Token()
+		want(t, renew(t, s, first), 201)
+		second := s.Token()
+		end(s)
+		for _, key := range []string{first, second, s.Token()} {
+			want(t, info(t, s, key), 401)
 		}
-		r := s.Requests()[0]
-		if r.Key.Reveal() != key || r.AccessToken.Reveal() != key || len(r.Query) != 0 {
-			t.Errorf("key %q arrived as %q and %q, beside %v", key, r.Key.Reveal(), r.AccessToken.Reveal(), r.Query)
+		third := s.NewKey()
+		r := want(t, info(t, s, third), 200)
+		if third != s.Token() || third == first || third == second || r.json["token"] != third || r.json["id"] != "572" {
+			t.Errorf("%s: the new key is %q: %s", name, third, r.body)
 		}
+		if again := s.NewKey(); again == third {
+			t.Errorf("%s: a second new key is %q too", name, again)
+		}
+		want(t, info(t, s, third), 200)
+	}
+}
+
+// A renewal through either endpoint replaces the key for both, and no other key.
+func TestPersonalAccessTokens(t *testing.T) {
+	s := espertest.NewServer(t)
+	list := func() []esper.PersonalAccessToken {
+		t.Helper()
+		list, err := clientOf(t, s).ListPersonalAccessTokens(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	first := s.Token()
+	second := s.NewKey()
+	old := list()
+	if len(old) != 2 || old[0].Token.Reveal() != first || old[1].Token.Reveal() != second || old[0].LegacyTokenID != "570" || old[0].ID == old[1].ID {
+		t.Fatalf("%+v", old)
+	}
+	want(t, renew(t, s, first), 201)
+	renewed := s.Token()
+	if again := list(); again[0].ID != old[0].ID || again[0].Token.Reveal() != renewed || again[1].Token.Reveal() != second {
+		t.Errorf("after renewToken: %+v", again)
+	}
+	token, err := clientOf(t, s).RenewPersonalAccessToken(t.Context(), string(old[0].ID), time.Now().Add(time.Hour).Unix())
+	if err != nil || token.Token.Reveal() != s.Token() || token.ID != old[0].ID {
+		t.Fatalf("%+v, %v", token, err)
+	}
+	want(t, info(t, s, renewed), 401)
+	want(t, info(t, s, second), 200)
+	wantTime(t, want(t, info(t, s, s.Token()), 200).json["expires_on"], time.Hour)
+	s.Revoke()
+	s.NewKey()
+	left := list()
+	if len(left) != 1 {
+		t.Fatalf("%d tokens after Revoke and NewKey, want 1", len(left))
+	}
+
+	refusing := espertest.New()
+	defer refusing.Close()
+	const id = "0d3f8d3a-6f0f-4b8e-9d55-000000000001"
+	for _, tc := range []struct {
+		id, body, says string
+		want           int
+	}{
+		{id, ``, "The body is no JSON object", 400},
+		{id, `expiry_at=7`, "The body is no JSON object", 400},
+		{id, `{}`, "expiry_at: This field is required", 400},
+		{id, `{"expiry_at": null}`, "expiry_at: This field is required", 400},
+		{id, `{"expiry_at": 7}`, "expiry_at: This is not in the future", 400},
+		{id, `{"expiry_at": "soon"}`, "expiry_at: Want a whole number of seconds since 1970", 400},
+		{id, `{"expiry_at": 2000000000000}`, "The unit is seconds", 400},
+		{"00000000-0000-0000-0000-000000000000", `{"expiry_at": -1}`, "Not found", 404},
+		{id, `{"expiry_at": -1}`, `"expiry_at":-1`, 200},
+	} {
+		got := want(t, send(t, "PUT", refusing.URL+"/authn2/v0/personal-access-token/"+tc.id, refusing.Token(), tc.body), tc.want)
+		if !strings.Contains(got.body, tc.says) {
+			t.Errorf("%s: %s; want %q", tc.body, got.body, tc.says)
+		}
+	}
+	if n := len(refusing.Violations()); n != 5 { // what is no JSON object, no expiry_at, and an expiry_at that is no number
+		t.Errorf("%d violations, want 5: %v", n, refusing.Violations())
+	}
+}
+
+func TestRetire(t *testing.T) {
+	s := espertest.NewServer(t, espertest.WithRetired(410))
+	if got := statuses(t, s, "ri"); got != "410 200" {
+		t.Error(got)
+	}
+	s.Retire(404, "renewToken", "TokenInfo")
+	want(t, renew(t, s, s.Token()), 404)
+	want(t, info(t, s, s.Token()), 404)
+	want(t, send(t, "GET", s.URL+"/authn2/v0/personal-access-token/", s.Token(), ""), 200)
+	s.Retire(0, "renewToken", "TokenInfo")
+	if got := statuses(t, s, "ir"); got != "200 201" {
+		t.Error(got)
+	}
+}
+
+// An endpoint of WithHandler accepts the same keys as the server, and gets faults in the same way.
+func TestWithHandler(t *testing.T) {
+	const pattern = "POST /v0/enterprise/{enterprise}/device/"
+	device := func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Path", r.URL.Path)
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = fmt.Fprintf(w, "%s %s %s", r.PathValue("enterprise"), r.URL.Query().Get("q"), body)
+	}
+	s := espertest.New(espertest.WithHandler(pattern, http.HandlerFunc(device)))
+	defer s.Close()
+	const path = "/v0/enterprise/e-1/device/"
+	ask := func(key string) reply { return send(t, "POST", s.URL+path+"?q=7", key, "body") }
+	if r := want(t, ask(s.Token()), 202); r.body != "e-1 7 body" || r.header.Get("X-Path") != path {
+		t.Errorf("%q %v, want the handler's answer", r.body, r.header)
+	}
+	want(t, ask("another-key"), 401)
+	s.FailOperation(pattern, 1, espertest.Fault{Status: 503})
+	if a, b := ask(s.Token()).status, ask(s.Token()).status; a != 503 || b != 202 {
+		t.Errorf("statuses %d %d, want 503 and 202", a, b)
+	}
+	s.Revoke()
+	want(t, ask(s.Token()), 401)
+	if len(s.Requests()) != 5 || len(s.Violations()) != 0 {
+		t.Errorf("%d requests, want 5, and %v", len(s.Requests()), s.Violations())
+	}
+	want(t, send(t, "GET", s.URL+path, s.Token(), ""), 404) // no handler has this method
+	want(t, send(t, "GET", s.URL+"/v0/elsewhere/", s.Token(), ""), 404)
+	if len(s.Violations()) != 2 {
+		t.Errorf("an unknown path is no violation: %v", s.Violations())
 	}
 }
 
 func TestRequests(t *testing.T) {
-	s := espertest.NewServer(t)
-	if got := s.Requests(); len(got) != 0 {
-		t.Errorf("Requests() = %v before any", got)
-	}
-	req, _ := http.NewRequest("GET", infoURL(s)+"?a=b+c", nil)
-	req.Header.Set("User-Agent", "test/1")
-	if _, err := do(req); err != nil {
-		t.Fatal(err)
-	}
-	mustSend(t, "POST", renewURL(s, "x"), "y")
-	got := s.Requests()
-	if len(got) != 2 {
-		t.Fatalf("%d requests, want 2", len(got))
-	}
-	if r := got[0]; r.Method != "GET" || r.Path != "/api/v1/token-info/" || r.Query.Get("a") != "b c" ||
-		r.Header.Get("User-Agent") != "test/1" || !r.Key.IsZero() || !r.AccessToken.IsZero() {
-		t.Errorf("first request = %+v", r)
-	}
-	if r := got[1]; r.Method != "POST" || r.Key.Reveal() != "y" || r.AccessToken.Reveal() != "x" ||
-		r.Header.Get("Authorization") != "" || !strings.HasSuffix(r.Path, "/renew-token/") {
-		t.Errorf("second request = %+v", r)
+	for _, key := range []string{"a&b", "a+b", "100%", "a;b", "a=b", "a/b", "two words", "%2F+%26", "a?b#c", canary} {
+		s := espertest.NewServer(t, espertest.WithToken(key))
+		if got := want(t, renew(t, s, key), 201); got.json["token"] != key+"-renewed-1" {
+			t.Errorf("key %q: new key %q", key, got.json["token"])
+		}
+		req, _ := http.NewRequest("GET", infoURL(s)+"?a=b+c", nil)
+		req.Header.Set("User-Agent", "test/1")
+		want(t, do(req), 401)
+		all := s.Requests()
+		if len(all) != 2 {
+			t.Fatalf("%d requests, want 2", len(all))
+		}
+		if r := all[0]; r.Method != "POST" || r.Key.Reveal() != key || r.AccessToken.Reveal() != key || len(r.Query) != 0 ||
+			r.Header.Get("Authorization") != "" || !strings.HasSuffix(r.Path, "/renew-token/") {
+			t.Errorf("first request = %+v with %q and %q", r, r.Key.Reveal(), r.AccessToken.Reveal())
+		}
+		if r := all[1]; r.Method != "GET" || r.Path != "/api/v1/token-info/" || r.Query.Get("a") != "b c" ||
+			r.Header.Get("User-Agent") != "test/1" || !r.Key.IsZero() || !r.AccessToken.IsZero() {
+			t.Errorf("second request = %+v", r)
+		}
+		printed := fmt.Sprintf("%v %+v %#v %s %q %v", all, all, all, all, all, &all[0])
+		if encoded, err := json.Marshal(all); err != nil || key == canary && leaks(printed+string(encoded)) {
+			t.Errorf("%v; the key is shown: %s %s", err, printed, encoded)
+		}
 	}
 }
 
@@ -159,45 +258,44 @@ func TestListenerAndClose(t *testing.T) {
 	if s.URL != "http://"+l.Addr().String()+"/api" {
 		t.Errorf("URL = %q, listener is on %v", s.URL, l.Addr())
 	}
-	wantStatus(t, mustSend(t, "GET", infoURL(s), s.Token()), 200)
-	s.Close()
-	s.Close()
-	if _, err := send("GET", infoURL(s), s.Token()); err == nil {
-		t.Error("the server answers after Close")
-	}
-	goleak.VerifyNone(t)
-}
-
-// Close does not wait for a request whose body never ends.
-func TestCloseDuringBody(t *testing.T) {
-	s := espertest.New()
-	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/api"))
+	want(t, info(t, s, s.Token()), 200)
+	// Close waits neither for a request whose body never ends, nor for a delay.
+	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	_, _ = io.WriteString(conn, "POST /api/v1/token-info/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
-	time.Sleep(50 * time.Millisecond)
+	s.Fail(-1, espertest.Fault{Delay: time.Hour})
+	delayed := make(chan reply)
+	go func() { delayed <- info(t, s, s.Token()) }()
+	for len(s.Requests()) < 2 {
+		time.Sleep(time.Millisecond)
+	}
 	s.Close()
+	s.Close()
+	if r := <-delayed; r.err == nil {
+		t.Error("the server answered after Close")
+	}
+	if r := info(t, s, s.Token()); r.err == nil {
+		t.Error("the server answers after Close")
+	}
 	goleak.VerifyNone(t)
 }
 
 func TestConcurrentUse(t *testing.T) {
 	s := espertest.NewServer(t, espertest.KeepOldKey())
-	key := s.Token()
-	errs := make(chan error)
+	key, replies := s.Token(), make(chan reply)
 	for range 20 {
 		go func() {
 			s.Fail(0, espertest.Fault{})
-			_, err := send("POST", renewURL(s, key), key)
+			r := renew(t, s, key)
 			_, _, _ = s.Requests(), s.Violations(), s.Token()
-			errs <- err
+			replies <- r
 		}()
 	}
 	for range 20 {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
+		want(t, <-replies, 201)
 	}
 	if got := s.Token(); got != "fake-esper-key-renewed-20" {
 		t.Errorf("Token() = %q after 20 renewals, want -renewed-20 at its end", got)

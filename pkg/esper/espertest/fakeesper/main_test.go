@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,10 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -24,19 +18,6 @@ type hello struct {
 	URL, Key       string
 	EnterpriseID   string `json:"enterprise_id"`
 	DeveloperAppID string `json:"developerapp_id"`
-}
-
-func readHello(t *testing.T, r io.Reader) hello {
-	t.Helper()
-	line, err := bufio.NewReader(r).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var h hello
-	if err := json.Unmarshal(line, &h); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-	return h
 }
 
 // ask makes a request with the first key, on a connection of its own. It returns the status and what was read of the
@@ -98,7 +79,11 @@ func TestRun(t *testing.T) {
 			exit := make(chan int)
 			var stderr strings.Builder
 			go func() { exit <- run(ctx, strings.Fields(tc.flags), in, &stderr) }()
-			h, began := readHello(t, out), time.Now()
+			var h hello
+			if err := json.NewDecoder(out).Decode(&h); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
 			for i, name := range strings.Split(tc.asks, ",") {
 				if got := ask(t, h, name); !strings.HasPrefix(got, tc.want[i]) {
 					t.Errorf("%s: %s, want %s", name, got, tc.want[i])
@@ -123,56 +108,15 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 func TestRunErrors(t *testing.T) {
-	for _, c := range []struct {
-		args   []string
-		stdout io.Writer
-		code   int
-	}{
-		{[]string{"-h"}, io.Discard, 0},
-		{[]string{"-what"}, io.Discard, 2},
-		{[]string{"-addr", "no address"}, io.Discard, 2},
-		{[]string{"extra"}, io.Discard, 2},
-		{[]string{"-status", "100"}, io.Discard, 2},
-		{[]string{"-status", "1000"}, io.Discard, 2},
-		{[]string{"-header", "no colon"}, io.Discard, 2},
-		{[]string{"-delay", "1"}, io.Discard, 2},
-		{[]string{"-reset", "later"}, io.Discard, 2},
-		{nil, brokenPipe{}, 2},
+	for flags, want := range map[string]int{
+		"-h": 0, "-what": 2, "-addr nowhere": 2, "extra": 2, "-status 100": 2, "-status 1000": 2, "-header nocolon": 2,
+		"-delay 1": 2, "-reset later": 2, "": 2,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // ends a server that should not have started
-		var stderr bytes.Buffer
-		if code := run(ctx, c.args, c.stdout, &stderr); code != c.code || stderr.Len() == 0 {
-			t.Errorf("%q: exit %d, want %d; stderr %q", c.args, code, c.code, stderr.String())
+		var stderr strings.Builder
+		if code := run(ctx, strings.Fields(flags), brokenPipe{}, &stderr); code != want || stderr.Len() == 0 {
+			t.Errorf("%q: exit %d, want %d; stderr %q", flags, code, want, stderr.String())
 		}
 		cancel()
-	}
-}
-
-// TestProgram builds the program, and ends it as a person does.
-func TestProgram(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "fakeesper.exe")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "-addr", "127.0.0.1:0")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask(t, readHello(t, stdout), "info"); !strings.HasPrefix(got, "200 ") {
-		t.Error(got)
-	}
-	end := cmd.Process.Signal
-	if runtime.GOOS == "windows" { // Windows cannot interrupt a single process
-		end = func(os.Signal) error { return cmd.Process.Kill() }
-	}
-	if err := end(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil && runtime.GOOS != "windows" {
-		t.Errorf("after an interrupt: %v", err)
 	}
 }
