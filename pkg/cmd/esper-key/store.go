@@ -35,23 +35,24 @@ func openStore(address string, readOnly bool, warn func(text string)) (store ren
 	if err != nil {
 		return nil, nil, usage("the URL of the store cannot be read; a socket is written as ?socket=/run/postgresql, and in a password @, / and %% as %%40, %%2F and %%25")
 	}
-	openers := map[string]func(*url.URL, url.Values) (renew.Store, func(), error){
-		"file": fileStore, "postgres": postgresStore, "postgresql": postgresStore, "mysql": mysqlStore, "kubernetes": secretStore,
-		"sqlite": func(u *url.URL, query url.Values) (renew.Store, func(), error) {
-			return sqliteStore(u, query, readOnly, warn)
-		},
-	}
-	opener, ok := openers[u.Scheme]
 	query, err := url.ParseQuery(u.RawQuery)
 	switch {
-	case !ok:
-		return nil, nil, usage("the URL of the store has to begin with file:///, postgres://, mysql://, sqlite:/// or kubernetes://; a file is written as file:///var/lib/esper-key/key.json")
 	case u.Fragment != "" || strings.HasSuffix(address, "#"):
 		return nil, nil, usage("the URL of the store holds a #; write it as %%23")
 	case err != nil:
 		return nil, nil, usage("the query of the store's URL cannot be read")
+	case u.Scheme == "file":
+		return fileStore(u, query)
+	case u.Scheme == "sqlite":
+		return sqliteStore(u, query, readOnly, warn)
+	case u.Scheme == "postgres", u.Scheme == "postgresql":
+		return postgresStore(u, query)
+	case u.Scheme == "mysql":
+		return mysqlStore(u, query)
+	case u.Scheme == "kubernetes":
+		return secretStore(u, query)
 	}
-	return opener(u, query)
+	return nil, nil, usage("the URL of the store has to begin with file:///, postgres://, mysql://, sqlite:/// or kubernetes://; a file is written as file:///var/lib/esper-key/key.json")
 }
 
 // take removes a parameter from the query, and returns its value.
