@@ -32,7 +32,6 @@ const proofLasts = 7 * 24 * time.Hour // a save by this host that is younger pro
 func Open(ctx context.Context, environment string, store Store, opts ...Option) (*Source, error) {
 	ctx = orBackground(ctx)
 	s := &Source{store: store, changed: make(chan struct{}, 1), closing: make(chan struct{})}
-	s.tell.lost = s.tellLost
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&s.settings)
@@ -44,6 +43,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	s.tell.logger = s.logger
 	if err := s.makeClients(environment); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
 	}

@@ -26,50 +26,35 @@ func (s *Source) Run(ctx context.Context) error {
 	s.running.Add(1)
 	defer s.running.Add(-1)
 	defer context.AfterFunc(ctx, s.hurry)()
-	checked := time.Now()
-	for {
-		v := s.now.Load()
-		if v.closed || ctx.Err() != nil {
-			break
-		}
-		now := time.Now()
-		switch check := now.Sub(checked) >= checkInterval; {
-		case check:
-			checked = now
-			_, _, _ = s.run(ctx, policy.Turn{Ask: policy.AskLast})
+	for checked := time.Now(); !s.now.Load().closed && ctx.Err() == nil; {
+		var want policy.Turn
+		next, now := s.now.Load().next, time.Now()
+		switch {
+		case now.Sub(checked) >= checkInterval:
+			checked, want.Ask = now, policy.AskLast
+		case !isDue(next, now):
+			select {
+			case <-ctx.Done():
+			case <-s.closing:
+			case <-s.changed:
+			case <-time.After(min(next.Sub(now), policy.Poll)): // short, since a timer stands still while the machine sleeps
+			}
 			continue
-		case isDue(v.next, now):
-			_, _, _ = s.run(ctx, policy.Turn{})
-			continue
 		}
-		// A timer stands still while the machine sleeps, so this one is short.
-		timer := time.NewTimer(min(v.next.Sub(now), policy.Poll))
-		select {
-		case <-ctx.Done():
-		case <-s.closing:
-		case <-s.changed:
-		case <-timer.C:
-		}
-		timer.Stop()
+		_, _, _ = s.run(ctx, want)
 	}
-	if ctx.Err() != nil {
-		s.hurry()
-	}
-	err := s.settle()
-	s.tell.wait()
-	return err
+	s.hurry() // also if that of ctx is yet to come
+	return s.settle()
 }
 
-// settle saves what came from the server and is in this process alone.
+// settle saves what came from the server and is in this process alone, and waits until all is told.
 func (s *Source) settle() error {
-	if !s.now.Load().state.Unsaved() {
-		return nil
-	}
+	defer s.tell.wait()
 	ended, stop := context.WithCancel(context.Background())
 	stop()
 	limit, cancel := s.hurried(context.Background(), true)
 	defer cancel()
-	for limit.Err() == nil {
+	for s.now.Load().state.Unsaved() && limit.Err() == nil {
 		busy, mine := s.enter(true)
 		if mine {
 			s.turn(ended, ended, policy.Turn{}, busy)
@@ -242,26 +227,19 @@ func (s *Source) Check(ctx context.Context) error {
 // Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, together with Run, and
 // makes every later call return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second
 // call does nothing. Close waits five seconds at most for the functions given with [WithLogger] and [WithOnChange].
-func (s *Source) Close() error {
-	s.mu.Lock()
-	closed, busy := s.now.Load().closed, s.busy
-	s.updateLocked(func(n *snapshot) { n.closed = true })
-	s.mu.Unlock()
-	if !closed {
+func (s *Source) Close() (err error) {
+	s.close.Do(func() {
+		s.update(func(n *snapshot) { n.closed = true })
 		close(s.closing)
 		s.hurry()
-	}
-	if busy != nil {
-		<-busy
-	}
-	if closed {
-		return nil
-	}
-	err := s.settle()
-	s.tell.wait()
-	for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
-		c.CloseIdleConnections()
-	}
+		if _, busy := s.look(); busy != nil {
+			<-busy
+		}
+		err = s.settle()
+		for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
+			c.CloseIdleConnections()
+		}
+	})
 	return err
 }
 

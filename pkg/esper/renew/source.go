@@ -35,7 +35,8 @@ type Source struct {
 	now     atomic.Pointer[snapshot] // what callers read
 	running atomic.Int32             // how many calls of Run are running
 	changed chan struct{}            // tells Run to look at the snapshot again
-	closing chan struct{}            // closed by Close
+	close   sync.Once
+	closing chan struct{} // closed by Close
 
 	mu       sync.Mutex    // guards what follows, and writes of now
 	busy     chan struct{} // closed when the turn that is under way ends; nil if there is none
@@ -76,10 +77,6 @@ type snapshot struct {
 func (s *Source) update(change func(*snapshot)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.updateLocked(change)
-}
-
-func (s *Source) updateLocked(change func(*snapshot)) {
 	n, now := snapshot{}, time.Now()
 	if old := s.now.Load(); old != nil {
 		n = *old

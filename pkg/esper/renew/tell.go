@@ -15,9 +15,9 @@ const (
 )
 
 // teller calls the log handler and the function of WithOnChange, one call at a time and in order, in a goroutine of its
-// own. So nothing that renews or saves waits for them, and both may use the source. The zero value is ready for use.
+// own. So nothing that renews or saves waits for them, and both may use the source.
 type teller struct {
-	lost func(n int) // tells that n records and changes did not fit
+	logger *slog.Logger // is told how many records and changes did not fit
 
 	mu      sync.Mutex // guards what follows
 	waiting []told
@@ -64,7 +64,10 @@ func (t *teller) run() {
 		t.failure = false
 		if n := t.dropped; n > 0 {
 			t.dropped = 0
-			t.waiting = append([]told{{tell: func() { t.lost(n) }}}, t.waiting...)
+			t.waiting = slices.Insert(t.waiting, 0, told{tell: func() {
+				t.logger.Warn(fmt.Sprintf("%d log records and changes of the key were dropped, because the log or the function of WithOnChange was too slow", n),
+					slog.Int("dropped", n))
+			}})
 		}
 		if len(t.waiting) == 0 {
 			close(t.idle)
@@ -89,9 +92,4 @@ func (t *teller) wait() {
 		defer cancel()
 		wait(ctx, idle)
 	}
-}
-
-func (s *Source) tellLost(n int) {
-	s.logger.Warn(fmt.Sprintf("%d log records and changes of the key were dropped, because the log or the function of WithOnChange was too slow", n),
-		slog.Int("dropped", n))
 }
