@@ -51,10 +51,10 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 		return nil, err
 	}
 	stored, err := s.first(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = s.begin(ctx, stored)
 	}
-	if err := s.begin(ctx, stored); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -105,14 +105,12 @@ func (s *Source) check() error {
 // inspect lets a store look at where its document lies, if it can: to save it may succeed although others can replace
 // it.
 func (s *Source) inspect(ctx context.Context) error {
-	store, ok := s.store.(interface {
+	if store, ok := s.store.(interface {
 		Inspect(ctx context.Context, readOnly bool) error
-	})
-	if !ok {
-		return nil
-	}
-	if err := s.limited(ctx, func(ctx context.Context) error { return store.Inspect(ctx, s.readOnly) }); err != nil {
-		return s.storeError("opening", err)
+	}); ok {
+		if err := s.limited(ctx, func(ctx context.Context) error { return store.Inspect(ctx, s.readOnly) }); err != nil {
+			return s.storeError("opening", err)
+		}
 	}
 	return nil
 }

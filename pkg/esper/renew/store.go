@@ -36,7 +36,8 @@ func Memory() Store { return &memory{} }
 
 type memory struct {
 	mu      sync.Mutex   // guards what follows
-	saves   uint64       // how often the document was saved; also its version
+	saves   uint64       // how often the document was saved
+	version string       // the same as text; "" if it was never saved
 	content esper.Secret // the document, as a secret, so that fmt does not show it
 }
 
@@ -46,10 +47,10 @@ func (m *memory) Load(ctx context.Context) (document []byte, version string, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.saves == 0 {
+	if m.version == "" {
 		return nil, "", nil
 	}
-	return []byte(m.content.Reveal()), m.version(), nil
+	return []byte(m.content.Reveal()), m.version, nil
 }
 
 func (m *memory) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
@@ -58,19 +59,12 @@ func (m *memory) Save(ctx context.Context, document []byte, version string) (new
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if version != m.version() {
+	if version != m.version {
 		return "", ErrConflict
 	}
 	m.saves++
-	m.content = esper.NewSecret(string(document))
-	return m.version(), nil
-}
-
-func (m *memory) version() string {
-	if m.saves == 0 {
-		return ""
-	}
-	return strconv.FormatUint(m.saves, 10)
+	m.version, m.content = strconv.FormatUint(m.saves, 10), esper.NewSecret(string(document))
+	return m.version, nil
 }
 
 // String names the store in errors.

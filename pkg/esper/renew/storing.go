@@ -103,27 +103,19 @@ func (e *storeError) Unwrap() error { return e.err }
 
 // storeError adds the name of the store to an error, unless the error has it already.
 func (s *Source) storeError(doing string, err error, keys ...string) error {
-	name, text := s.storeName(), err.Error()
-	what := name
-	if strings.Contains(text, name) {
-		what = "the key document"
-	}
 	keys = append(keys, s.initial.Reveal())
 	if held := s.now.Load(); held != nil {
 		keys = append(keys, held.state.Doc.Key.Reveal())
 		keys = append(keys, held.state.Doc.Aside()...)
 	}
-	return &storeError{fmt.Sprintf("renew: %s %s: %s", doing, what, clean(text, name, keys...)), err}
-}
-
-// clean hides what may be a key in a text, but for the store's own name in it.
-func clean(text, name string, keys ...string) string {
-	parts := strings.Split(text, name)
-	for i, part := range parts {
-		shown := strings.TrimSpace(part)
-		parts[i] = strings.Replace(part, shown, redact.Text(shown, keys...), 1) // the blanks around it stay
+	const mark = "§" // keeps the store's name, which may look like a key
+	name := s.storeName()
+	text := redact.Text(strings.ReplaceAll(err.Error(), name, mark), keys...)
+	what := name
+	if strings.Contains(text, mark) {
+		what = "the key document"
 	}
-	return strings.Join(parts, name)
+	return &storeError{fmt.Sprintf("renew: %s %s: %s", doing, what, strings.ReplaceAll(text, mark, name)), err}
 }
 
 func (s *Source) storeName() string {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 
 	"golang.org/x/oauth2"
 
@@ -55,7 +54,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	newer, err := t.source.Reject(req.Context(), token)
 	if err != nil {
-		drain(resp)
+		_ = resp.Body.Close()
 		return nil, err
 	}
 	again := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
@@ -68,16 +67,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil //nolint:nilerr // the caller learns more from the 401
 		}
 	}
-	drain(resp)
+	_ = resp.Body.Close()
 	return t.send(req, newer, body)
 }
 
 func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadCloser) (*http.Response, error) {
-	ctx := req.Context()
-	if httptrace.ContextClientTrace(ctx) != nil {
-		ctx = network.RedactTrace(ctx)
-	}
-	out := req.WithContext(ctx)
+	out := req.WithContext(network.RedactTrace(req.Context()))
 	out.Body = body
 	out.Header = make(http.Header, len(req.Header)+1)
 	maps.Copy(out.Header, req.Header)
@@ -118,11 +113,4 @@ func (t *transport) clean(err error, token *oauth2.Token) error {
 		return context.DeadlineExceeded
 	}
 	return fmt.Errorf("renew: no usable answer (%T, whose text may quote the answer and is not shown)", err)
-}
-
-// drain reads the rest of a body, so that its connection can be used again.
-func drain(resp *http.Response) {
-	const most = 64 << 10
-	_, _ = io.CopyN(io.Discard, resp.Body, most)
-	_ = resp.Body.Close()
 }
