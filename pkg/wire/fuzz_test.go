@@ -24,7 +24,8 @@ var corpus = []string{
 	`"f44373cb-1800-43c6-aab3-c81f8b1f435c0000 5FA87C46-BEF7-4C1F-9CA8-EBF022D118B6"`, `{"id":"x","name":["y"]}`,
 	`"2019-11-19T15:42:16.637203Z"`, `"2019-11-19 15:42:16+0530"`, `"9999-12-31T23:59:59-23:59"`,
 	`"0000-01-01T00:00:00+23:59"`,
-	`"Tue, 19 Nov 2019 15:42:16 GMT"`, `"Tue Nov 19 15:42:16 2019"`, `"`, `"\`, `[`, `{"a"`, ``,
+	`"Tue, 19 Nov 2019 15:42:16 GMT"`, `"Tue Nov 19 15:42:16 2019"`, `1574178136`, `157417`, `1e9`, `["2019-11-19"]`,
+	`["f44373cb-1800-43c6-aab3-c81f8b1f435c"]`, `"`, `"\`, `[`, `{"a"`, ``, `"a`, `"\u12"`, `"a"b"`, "\"\n\"", `["a"`, `x`,
 }
 
 // fuzz decodes each input in three ways. A direct call of the method may fail, but must not panic.
@@ -85,18 +86,6 @@ func FuzzSecret(f *testing.F) {
 	fuzz(f, (*wire.Secret).UnmarshalJSON, func(t *testing.T, input []byte, s wire.Secret) {
 		if want, isText := textOf(input); isText && s.Reveal() != want {
 			t.Errorf("%q, want %q", s.Reveal(), want)
-		}
-		want := "[secret]"
-		if s.IsZero() {
-			want = ""
-		}
-		for _, got := range []string{
-			fmt.Sprint(s), fmt.Sprintf("%#v", s), fmt.Sprintf("%q", &s),
-			strings.Trim(fmt.Sprint([]wire.Secret{s}), "[]"), strings.Trim(encode(t, s), `"`),
-		} {
-			if strings.Trim(got, "[]") != strings.Trim(want, "[]") {
-				t.Errorf("prints as %q, want %q", got, want)
-			}
 		}
 		hidden := fmt.Sprintf("%v", struct{ s wire.Secret }{s})
 		// A shorter text may be in a printed address.

@@ -21,36 +21,3 @@ func TestID(t *testing.T) {
 		}
 	}
 }
-
-func TestIDEncodesAsString(t *testing.T) {
-	if got := encode(t, decode(t, `570`, same[wire.Scalar])); got != `"570"` {
-		t.Errorf("570 encodes as %s", got)
-	}
-}
-
-// TestUnmarshalOfBrokenJSON: the methods are exported, so they may be called without the check
-// that encoding/json makes first.
-func TestUnmarshalOfBrokenJSON(t *testing.T) {
-	for _, text := range []string{``, `"`, `"a`, `"\`, `"\u12"`, `"a"b"`, `"""`, "\"\n\"", `[`, `["a"`, `{`, `x`, `nul`} {
-		var (
-			id     wire.Scalar
-			secret = wire.NewSecret("old")
-			ref    wire.Ref
-			when   wire.Time
-			scopes wire.Scopes
-		)
-		errs := []error{
-			id.UnmarshalJSON([]byte(text)), secret.UnmarshalJSON([]byte(text)), ref.UnmarshalJSON([]byte(text)),
-			when.UnmarshalJSON([]byte(text)), scopes.UnmarshalJSON([]byte(text)),
-		}
-		for i, err := range errs {
-			// A method can fail only on a text that begins like a string, or for Scopes like a list.
-			if reads := len(text) > 1 && text[0] == '"' || i == 4 && len(text) > 0 && text[0] == '['; reads != (err != nil) {
-				t.Errorf("%q into type %d: %v", text, i, err)
-			}
-		}
-		if id != "" || !secret.IsZero() || ref.ID != "" || !when.IsZero() || scopes != nil {
-			t.Errorf("%q leaves a value: %q %v %v %v %q", text, id, secret, ref, when, scopes)
-		}
-	}
-}

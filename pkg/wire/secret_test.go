@@ -19,19 +19,6 @@ const (
 	shown  = "[secret]"
 )
 
-// noLeak fails if the canary is in out, as it is or escaped.
-func noLeak(t *testing.T, what, out string) {
-	t.Helper()
-	for _, form := range []string{
-		canary, url.QueryEscape(canary), url.PathEscape(canary),
-		fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary),
-	} {
-		if strings.Contains(out, form) {
-			t.Errorf("%s shows the secret: %s", what, out)
-		}
-	}
-}
-
 type (
 	exported   struct{ Key wire.Secret }
 	unexported struct{ key wire.Secret }
@@ -45,9 +32,34 @@ type (
 	}
 )
 
-func holders() map[string]any {
+// printed returns v as each printer of the standard library shows it.
+func printed(t *testing.T, v any) map[string]string {
+	t.Helper()
+	all := map[string]string{"Sprint": fmt.Sprint(v), "Sprintln": fmt.Sprintln(v), "Errorf": fmt.Errorf("failed: %v", v).Error()}
+	for verb := range strings.SplitSeq("v,+v,#v,s,q,#q,x,X,# x,d,+d,o,b,t,c,U,e,g,p,T,10v,-40s,.3s,w,!", ",") {
+		all["%"+verb] = fmt.Sprintf("%"+verb, v)
+	}
+	for name, handler := range map[string]func(*bytes.Buffer) slog.Handler{
+		"slog text": func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		"slog JSON": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+	} {
+		var out bytes.Buffer
+		slog.New(handler(&out)).With("with", v).WithGroup("g").Info("m", "v", v, slog.Group("h", "v", v))
+		all[name] = out.String()
+	}
+	asJSON, err := json.Marshal(v)
+	var out strings.Builder
+	if err != nil || template.Must(template.New("").Parse("{{.}}")).Execute(&out, v) != nil {
+		t.Errorf("%T in JSON, or in a template: %v", v, err)
+	}
+	asXML, _ := xml.Marshal(v) // not for each of the types
+	all["JSON"], all["XML"], all["template"] = string(asJSON), string(asXML), out.String()
+	return all
+}
+
+func TestSecretDoesNotPrint(t *testing.T) {
 	s := wire.NewSecret(canary)
-	return map[string]any{
+	for name, v := range map[string]any{
 		"alone": s, "pointer": &s, "pointer to pointer": new(&s),
 		"slice": []wire.Secret{s}, "array": [1]wire.Secret{s}, "pointers": []*wire.Secret{&s}, "any": []any{s},
 		"map value": map[string]wire.Secret{"k": s}, "map key": map[wire.Secret]int{s: 1},
@@ -58,91 +70,40 @@ func holders() map[string]any {
 			keys: []wire.Secret{s}, byKey: map[wire.Secret]wire.Secret{s: s}, any: s,
 		},
 		"unexported in slice": []unexported{{s}}, "unexported pointer field": struct{ p *wire.Secret }{&s},
+	} {
+		for way, text := range printed(t, v) {
+			for _, form := range []string{
+				canary, url.QueryEscape(canary), url.PathEscape(canary),
+				fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary),
+			} {
+				if strings.Contains(text, form) {
+					t.Errorf("%s shows %s: %s", way, name, text)
+				}
+			}
+			plain := strings.Contains("%v %+v %#v %s %q Sprint", way) && name != "pointer to pointer" && !strings.Contains(name, "field")
+			if (plain || way == "JSON" && !strings.Contains(name, "unexported")) && !strings.Contains(text, shown) {
+				t.Errorf("%s shows no placeholder for %s: %s", way, name, text)
+			}
+		}
 	}
 }
 
-func TestSecretInFmt(t *testing.T) {
-	verbs := strings.Split("v,+v,#v,s,q,#q,x,X,# x,d,+d,o,b,t,c,U,e,g,p,T,10v,-40s,.3s,w,!", ",")
-	plain := map[string]bool{"v": true, "+v": true, "#v": true, "s": true, "q": true}
-	addressOnly := map[string]bool{"pointer to pointer": true, "unexported pointer field": true}
-	for name, v := range holders() {
-		for _, verb := range verbs {
-			out := fmt.Sprintf("%"+verb, v)
-			noLeak(t, name+" with %"+verb, out)
-			if plain[verb] && !addressOnly[name] && name != "nested" && !strings.Contains(out, shown) {
-				t.Errorf("%s with %%%s does not show the placeholder: %s", name, verb, out)
-			}
+// For a Secret by itself, each printer shows the placeholder and nothing else, and nothing for the zero Secret.
+func TestSecretIsThePlaceholder(t *testing.T) {
+	set, zero := printed(t, wire.NewSecret(canary)), printed(t, wire.Secret{})
+	for way, want := range map[string]string{
+		"%v": shown, "%+v": shown, "%#v": shown, "%s": shown, "%q": shown, "%x": shown, "%d": shown, "%-40s": shown,
+		"JSON": `"[secret]"`, "XML": "<Secret>[secret]</Secret>", "template": shown, "Errorf": "failed: [secret]",
+	} {
+		if blank := strings.Replace(want, shown, "", 1); set[way] != want || zero[way] != blank {
+			t.Errorf("%s: %q and %q, want %q and %q", way, set[way], zero[way], want, blank)
 		}
-		noLeak(t, name+" printed", fmt.Sprint(v)+fmt.Sprintln(v))
-		noLeak(t, name+" in an error", fmt.Errorf("failed: %v", v).Error())
 	}
-	if out := fmt.Sprintf("%+v", holders()["nested"]); strings.Count(out, shown) != 5 {
-		t.Errorf("nested: want the placeholder five times, the pointer as an address: %s", out)
+	if strings.Count(set["slog text"], shown) != 3 || strings.Count(set["slog JSON"], shown) != 3 {
+		t.Errorf("want the placeholder three times: %s, %s", set["slog text"], set["slog JSON"])
 	}
 	if _, err := fmt.Sscan("x", new(wire.Secret)); err == nil {
 		t.Error("fmt scans into a Secret")
-	}
-}
-
-func TestSecretIsExactlyThePlaceholder(t *testing.T) {
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%40s"} {
-		if got := fmt.Sprintf(verb, wire.NewSecret(canary)); got != shown {
-			t.Errorf("%s: %q, want %q", verb, got, shown)
-		}
-		if got := fmt.Sprintf(verb, wire.Secret{}); got != "" {
-			t.Errorf("zero with %s: %q, want nothing", verb, got)
-		}
-	}
-}
-
-func TestSecretInSlog(t *testing.T) {
-	for name, v := range holders() {
-		for _, handler := range []string{"text", "json"} {
-			var out bytes.Buffer
-			var h slog.Handler = slog.NewTextHandler(&out, nil)
-			if handler == "json" {
-				h = slog.NewJSONHandler(&out, nil)
-			}
-			slog.New(h).With("with", v).WithGroup("g").Info("m", "v", v, slog.Group("h", "v", v))
-			noLeak(t, name+" in slog "+handler, out.String())
-			if name == "alone" && strings.Count(out.String(), shown) != 3 {
-				t.Errorf("%s: want the placeholder three times: %s", handler, &out)
-			}
-		}
-	}
-}
-
-func TestSecretInEncoders(t *testing.T) {
-	for name, v := range holders() {
-		if out, err := json.Marshal(v); err == nil {
-			noLeak(t, name+" in JSON", string(out))
-			if !strings.Contains(name, "unexported") && !strings.Contains(string(out), shown) {
-				t.Errorf("%s in JSON does not show the placeholder: %s", name, out)
-			}
-		} else {
-			t.Errorf("%s in JSON: %v", name, err)
-		}
-		if out, err := xml.Marshal(v); err == nil {
-			noLeak(t, name+" in XML", string(out))
-		}
-		var out strings.Builder
-		if err := template.Must(template.New("").Parse("{{.}}")).Execute(&out, v); err != nil {
-			t.Errorf("%s in a template: %v", name, err)
-		}
-		noLeak(t, name+" in a template", out.String())
-	}
-	s := wire.NewSecret(canary)
-	if got := encode(t, exported{s}); got != `{"Key":"[secret]"}` {
-		t.Errorf("JSON: %s", got)
-	}
-	if got := encode(t, exported{}); got != `{"Key":""}` {
-		t.Errorf("zero in JSON: %s", got)
-	}
-	if got, err := xml.Marshal(exported{s}); err != nil || string(got) != `<exported><Key>[secret]</Key></exported>` {
-		t.Errorf("XML: %s, %v", got, err)
-	}
-	if got, err := s.MarshalText(); err != nil || string(got) != shown || s.String() != shown {
-		t.Errorf("text: %s, %v", got, err)
 	}
 }
 
@@ -151,22 +112,14 @@ func TestSecretValue(t *testing.T) {
 	if a != b || a == wire.NewSecret("other") || a == (wire.Secret{}) {
 		t.Error("== does not compare the texts")
 	}
-	if a.Reveal() != canary || a.IsZero() {
-		t.Errorf("Reveal: %q, IsZero: %t", a.Reveal(), a.IsZero())
+	if a.Reveal() != canary || a.IsZero() || a.String() != shown {
+		t.Errorf("Reveal: %q, IsZero: %t, String: %q", a.Reveal(), a.IsZero(), a.String())
 	}
 	for _, zero := range []wire.Secret{{}, wire.NewSecret("")} {
 		if zero != (wire.Secret{}) || !zero.IsZero() || zero.Reveal() != "" || zero.String() != "" {
 			t.Errorf("not zero: %v", zero)
 		}
 	}
-	if got := encode(t, struct {
-		Key wire.Secret `json:",omitzero"`
-	}{}); got != `{}` {
-		t.Errorf("omitzero: %s", got)
-	}
-}
-
-func TestSecretDecodes(t *testing.T) {
 	for text, want := range map[string]string{
 		`"key"`: "key", `"a\u0026b\n"`: "a&b\n", `12`: "12", `-1.5e3`: "-1.5e3", `""`: "",
 		`null`: "", `true`: "", `{"a": "b"}`: "", `["a"]`: "",
@@ -174,13 +127,5 @@ func TestSecretDecodes(t *testing.T) {
 		if got := decode(t, text, same[wire.Secret]); got != wire.NewSecret(want) {
 			t.Errorf("%s: %q, want %q", text, got.Reveal(), want)
 		}
-	}
-	again := decode(t, encode(t, wire.NewSecret(canary)), same[wire.Secret])
-	if again.Reveal() != shown {
-		t.Errorf("encoded and decoded: %q, want the placeholder", again.Reveal())
-	}
-	old := wire.NewSecret("old")
-	if err := json.Unmarshal([]byte(`null`), &old); err != nil || !old.IsZero() {
-		t.Errorf("null over a value: %q, %v", old.Reveal(), err)
 	}
 }
