@@ -23,7 +23,8 @@ func full() policy.Document {
 	d := living(stubFirst, 90*day)
 	d.Lineage, d.Serial, d.Initial, d.Predecessors = "L", 3, policy.Hash(key("a")), policy.Hash(key("b"))+" "+policy.Hash(key("a"))
 	d.EnterpriseID, d.DeveloperAppID = stubEnterprise, stubApp
-	d.RenewedAt, d.RefusedAt = d.IssuedAt, d.IssuedAt.Add(time.Hour)
+	d.RenewedAt, d.RefusedAt, d.LostAt = d.IssuedAt, d.IssuedAt.Add(time.Hour), d.IssuedAt.Add(2*time.Hour)
+	d.SetAside = key("another")
 	d.Attempt = policy.Attempt{ID: "x.1", Host: "h", PID: 7, Begun: d.IssuedAt, Until: d.IssuedAt.Add(time.Minute)}
 	d.Answer = key("what the server said <&>")
 	return d
@@ -47,7 +48,7 @@ func TestDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "full" {
-			want := "answer attempt developer_app_id enterprise_id expires_at format initial_key_hash issued_at key lineage predecessor_hashes refused_at renewed_at saved_at saved_by serial server version"
+			want := "answer attempt developer_app_id enterprise_id expires_at format initial_key_hash issued_at key lineage lost_at predecessor_hashes refused_at renewed_at saved_at saved_by serial server set_aside version"
 			if got := strings.Join(slices.Sorted(maps.Keys(fields)), " "); got != want {
 				t.Errorf("fields:\n%s, want\n%s", got, want)
 			}

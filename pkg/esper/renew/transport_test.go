@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,11 +163,12 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 }
 
 // One endpoint answers 401 to every request, although the key works. The server is asked about the key every 30 seconds at
-// most, however many callers there are, and they get the 401.
+// most, and the store read every second, however many callers there are. They get the 401.
 func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := newStub(90 * day)
-		source := opened(t, server, Memory(), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		server, store, source := fresh(t, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		var reads atomic.Int32
+		store.set(func(context.Context) error { reads.Add(1); return nil }, nil)
 		server.fault = only("other", fails(401))
 		for range 1000 { // ten minutes
 			var all sync.WaitGroup
@@ -180,8 +182,8 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 			all.Wait()
 			time.Sleep(600 * time.Millisecond)
 		}
-		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 10_000 {
-			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 10,000", n, server.counted("other"))
+		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 10_000 || reads.Load() > 620 {
+			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 10,000; %d reads, want one a second at most", n, server.counted("other"), reads.Load())
 		}
 		wantKey(t, source, stubFirst)
 		// TokenInfo does not answer: the caller gets the 401, or the error of its context if that ends first.
