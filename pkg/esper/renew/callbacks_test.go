@@ -15,27 +15,17 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// using is a slog handler that asks the source for the key, and sends a request with it.
-type using struct {
+// calling is a log handler that makes a call before it handles a record.
+type calling struct {
 	slog.Handler
-	source atomic.Pointer[Source]
-	calls  atomic.Int32
-	server *stub
+	call func()
 }
 
-func (u *using) Enabled(context.Context, slog.Level) bool { return true }
+func (calling) Enabled(context.Context, slog.Level) bool { return true }
 
-func (u *using) Handle(context.Context, slog.Record) error {
-	if s := u.source.Load(); s != nil {
-		u.calls.Add(1)
-		_, _ = s.Token()
-		_ = s.Status()
-		req, _ := http.NewRequest(http.MethodGet, device, nil)
-		if resp, err := s.Transport(u.server).RoundTrip(req); err == nil {
-			_ = resp.Body.Close()
-		}
-	}
-	return nil
+func (c calling) Handle(ctx context.Context, r slog.Record) error {
+	c.call()
+	return c.Handler.Handle(ctx, r)
 }
 
 // A log handler and a function of WithOnChange may use the source: they do not wait for the renewal that they are
@@ -44,16 +34,23 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newStub(90 * day)
-			handler := &using{Handler: slog.DiscardHandler, server: server}
-			logger := slog.New(handler)
-			changes := 0
+			var own atomic.Pointer[Source]
+			var records, changes atomic.Int32
+			logger := slog.New(calling{slog.DiscardHandler, func() {
+				if s := own.Load(); s != nil {
+					records.Add(1)
+					_, _ = s.Token()
+					_ = s.Status()
+					_, _ = get(t, s, server, http.MethodGet)
+				}
+			}})
 			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Event) {
-				changes++
-				_, _ = handler.source.Load().Token()
-				_ = handler.source.Load().Check(t.Context())
-				_ = handler.source.Load().RenewIfDue(t.Context())
+				changes.Add(1)
+				for _, name := range []string{"Token", "Check", "RenewIfDue"} {
+					_ = calls[name](t.Context(), own.Load())
+				}
 			}))
-			handler.source.Store(source)
+			own.Store(source)
 			time.Sleep(until)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
@@ -62,8 +59,8 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 				t.Errorf("%s: the call hung", name)
 			}
 			synctest.Wait()
-			if handler.calls.Load() == 0 || changes == 0 {
-				t.Errorf("%s: the functions were not called: %d logs, %d changes", name, handler.calls.Load(), changes)
+			if records.Load() == 0 || changes.Load() == 0 {
+				t.Errorf("%s: the functions were not called: %d logs, %d changes", name, records.Load(), changes.Load())
 			}
 		})
 	}

@@ -43,19 +43,6 @@ func (p *part) call(ctx context.Context) error {
 // save is call for faulty.set.
 func (p *part) save(ctx context.Context, _ []byte) error { return p.call(ctx) }
 
-// gated is a log handler that hangs as its part does.
-type gated struct {
-	slog.Handler
-	part *part
-}
-
-func (gated) Enabled(context.Context, slog.Level) bool { return true }
-
-func (g gated) Handle(ctx context.Context, r slog.Record) error {
-	_ = g.part.call(ctx)
-	return g.Handler.Handle(ctx, r)
-}
-
 // dribble is the body of an answer that does not end: one blank every five seconds.
 type dribble struct{ ctx context.Context }
 
@@ -94,7 +81,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 					}
 					var opts []Option
 					if is("the log") {
-						opts = append(opts, WithLogger(slog.New(gated{slog.DiscardHandler, p})))
+						opts = append(opts, WithLogger(slog.New(calling{slog.DiscardHandler, func() { _ = p.call(t.Context()) }})))
 					}
 					if is("OnChange") {
 						opts = append(opts, WithOnChange(func(Event) { _ = p.call(t.Context()) }))
@@ -287,7 +274,7 @@ func TestQueue(t *testing.T) {
 		text := slog.NewTextHandler(&log, nil)
 		handler := &part{released: make(chan struct{}), deaf: true}
 		var told recorder
-		source := opened(t, newStub(90*day), Memory(), told.option(), WithLogger(slog.New(gated{text, handler})))
+		source := opened(t, newStub(90*day), Memory(), told.option(), WithLogger(slog.New(calling{text, func() { _ = handler.call(t.Context()) }})))
 		handler.hangs.Store(true)
 		for range renewals {
 			if err := source.Renew(t.Context()); err != nil {

@@ -24,36 +24,6 @@ func TestChild(*testing.T) {
 // renewal is the operation with which the processes of these tests renew the key.
 var renewal = map[bool]string{false: "renewToken", true: "renewPersonalAccessToken"}[os.Getenv("ESPER_TEST_VIA") == "personal-access-token"]
 
-// TestProcessesRenewOnce has twenty processes renew one key at the same time, several times. One process renews
-// the key, and the others take over the new key.
-func TestProcessesRenewOnce(t *testing.T) {
-	const number, rounds = 20, 4
-	server := espertest.NewServer(t)
-	path := filepath.Join(t.TempDir(), "esper", "key.json")
-	all := make([]*processes.Process, number)
-	for i := range all {
-		all[i] = processes.Start(t, server, path, server.Token())
-	}
-	for i, c := range all {
-		if answer := c.Hear(); answer != "key "+server.Token() {
-			t.Fatalf("process %d: %s", i, answer)
-		}
-	}
-	for round := range rounds {
-		for _, c := range all {
-			c.Tell("renew")
-		}
-		for i, c := range all {
-			if answer := c.Hear(); answer != "key "+server.Token() {
-				t.Errorf("round %d, process %d: %s", round, i, answer)
-			}
-		}
-		if n := processes.Posts(server); n != round+1 {
-			t.Fatalf("%d renewals after %d rounds", n, round+1)
-		}
-	}
-}
-
 // TestKilledAtRandom kills processes at any moment while they renew the key again and again. A key is lost only
 // if no process has received it.
 func TestKilledAtRandom(t *testing.T) {

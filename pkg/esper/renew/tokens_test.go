@@ -26,7 +26,7 @@ const (
 func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
 	t.Helper()
 	once := renew.WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
-	return openAt(t, server, append(opts, renew.WithPersonalAccessTokens(), once)...)
+	return openAt(t, server, renew.Memory(), append(opts, renew.WithPersonalAccessTokens(), once)...)
 }
 
 // puts returns the ids of the tokens that PUT requests have renewed at server.
@@ -44,24 +44,16 @@ func puts(server *espertest.Server) (paths []string) {
 func TestDayAfter(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
 		server := espertest.NewServer(t, espertest.WithRetired(status))
-		store, first := renew.Memory(), esper.NewSecret(server.Token())
-		old, err := renew.Open(t.Context(), server.URL, store, renew.WithInitialToken(first))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = old.Close() })
-		err = old.Renew(t.Context())
+		store := renew.Memory()
+		old := openAt(t, server, store)
+		err := old.Renew(t.Context())
 		if !errors.Is(err, renew.ErrNotRenewable) || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
 			t.Errorf("%d: Renew without the option: %v", status, err)
 		}
 		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
 			t.Errorf("%d: Check without the option: %v, %d renewals", status, err, len(puts(server)))
 		}
-		source, err := renew.Open(t.Context(), server.URL, store, renew.WithPersonalAccessTokens())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = source.Close() })
+		source := openAt(t, server, store, renew.WithPersonalAccessTokens())
 		for n := range 3 {
 			if n == 1 {
 				server.Retire(status, "TokenInfo")

@@ -20,11 +20,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// openAt opens a source at server, with an empty store.
-func openAt(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
+// openAt opens a source at server, with the server's key if the store is empty.
+func openAt(t *testing.T, server *espertest.Server, store renew.Store, opts ...renew.Option) *renew.Source {
 	t.Helper()
 	opts = append([]renew.Option{renew.WithInitialToken(esper.NewSecret(server.Token()))}, opts...)
-	source, err := renew.Open(t.Context(), server.URL, renew.Memory(), opts...)
+	source, err := renew.Open(t.Context(), server.URL, store, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func quoting(text string) http.RoundTripper {
 // An error of Transport keeps its kind, and shows no key, even if the base or the server puts the key into it.
 func TestTransportErrors(t *testing.T) {
 	server := espertest.NewServer(t)
-	source := openAt(t, server)
+	source := openAt(t, server, renew.Memory())
 	own, hidden := errors.New("the base's own error"), errors.New("no error that a caller could compare with")
 	says := func(cause error) http.RoundTripper {
 		return baseFunc(func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("sent %v: %w", r.Header, cause) })
@@ -112,7 +112,7 @@ func deviceRequest(ctx context.Context, t *testing.T, server *espertest.Server) 
 func TestTraceShowsNoKey(t *testing.T) {
 	device := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Echo", r.Header.Get("Authorization")) })
 	server := espertest.NewServer(t, espertest.WithHandler("/v0/device/", device))
-	first, source := server.Token(), openAt(t, server)
+	first, source := server.Token(), openAt(t, server, renew.Memory())
 	var told strings.Builder
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 		GetConn:              func(hostPort string) { fmt.Fprintln(&told, "get", hostPort) },
