@@ -163,21 +163,26 @@ func (l *lab) everywhere(key string) bool {
 // isLost reports whether both machines say that the key is lost.
 func (l *lab) isLost() bool {
 	for _, h := range l.hosts {
-		ctx, cancel := context.WithTimeout(l.t.Context(), time.Second)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.address()+":9464/metrics", nil)
-		must(err)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false
-		}
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if !strings.Contains(string(text), "\nesper_key_lost 1\n") {
+		if text, err := l.metrics(h); err != nil || !strings.Contains(text, "\nesper_key_lost 1\n") {
 			return false
 		}
 	}
 	return true
+}
+
+// metrics asks the esper-key of a machine for its metrics.
+func (l *lab) metrics(h *keeper) (string, error) {
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.address()+":9464/metrics", nil)
+	must(err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
 
 // accepted is the key of a request's context for the time at which its connection was accepted.

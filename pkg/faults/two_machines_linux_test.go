@@ -78,6 +78,7 @@ type keeper struct {
 	token string // the file of --write-token
 	log   string // a file
 	run   *exec.Cmd
+	away  atomic.Bool // killed, stopped or cut off
 }
 
 // post is a renewal that arrived.
@@ -138,7 +139,7 @@ func (l *lab) round(n int) {
 	l.mu.Lock()
 	l.posts, l.fault = nil, f
 	l.mu.Unlock()
-	l.clock.Add(int64(almostDue))
+	l.forward(almostDue)
 	if f.moment == atAny {
 		f.host = l.hosts[l.random.IntN(2)]
 		l.begin(f)
@@ -215,6 +216,9 @@ func (l *lab) adopt(n int) {
 	var out []byte
 	var err error
 	go func() { out, err = cmd.CombinedOutput(); ended <- struct{}{} }()
+	for waits := 0; waits < 100 && len(ended) == 0; waits++ {
+		<-time.After(100 * time.Millisecond) // it has nothing to wait for, as a rule
+	}
 	l.until(n, "the end of adopt", func() bool { return len(ended) > 0 })
 	if err != nil {
 		l.t.Fatalf("round %d: adopt: %v: %s", n, err, out)
@@ -225,12 +229,26 @@ func (l *lab) adopt(n int) {
 // step lets the processes work, and puts the clocks forward by less than Margin of an attempt.
 func (l *lab) step() {
 	<-time.After(200 * time.Millisecond)
-	l.clock.Add(int64(4 * time.Second))
+	l.forward(4 * time.Second)
+}
+
+// forward puts the clocks forward, once the processes answer: a time limit of one that was just started, or waits for
+// a busy machine, must not be over before it has begun to work.
+func (l *lab) forward(d time.Duration) {
+	for _, h := range l.hosts {
+		for over := time.Now().Add(time.Minute); !h.away.Load(); <-time.After(50 * time.Millisecond) {
+			if _, err := l.metrics(h); err == nil {
+				break
+			} else if time.Now().After(over) {
+				l.fatal("%s does not answer: %v", h.name, err)
+			}
+		}
+	}
+	l.clock.Add(int64(d))
 }
 
 // until takes steps until there is what the round waits for.
 func (l *lab) until(n int, what string, there func() bool) {
-	l.t.Helper()
 	const most = 2000 // steps: two hours by the clocks
 	for range most {
 		if there() {
@@ -238,17 +256,22 @@ func (l *lab) until(n int, what string, there func() bool) {
 		}
 		l.step()
 	}
+	l.fatal("round %d, %s: %s did not come", n, l.fault, what)
+}
+
+func (l *lab) fatal(format string, args ...any) {
 	for _, h := range l.hosts {
 		text, _ := os.ReadFile(h.log)
 		l.t.Logf("%s:\n%s", h.name, text[max(0, len(text)-4000):])
 	}
-	l.t.Fatalf("round %d, %s: %s did not come", n, l.fault, what)
+	l.t.Fatalf(format, args...)
 }
 
 // begin begins a fault, after its wait.
 func (l *lab) begin(f *trouble) {
 	<-time.After(f.wait)
 	f.begins = time.Now()
+	f.host.away.Store(true)
 	switch f.kind {
 	case kill:
 		must(f.host.run.Process.Kill())
@@ -272,6 +295,7 @@ func (l *lab) end(f *trouble) {
 	case cut:
 		f.host.heal()
 	}
+	f.host.away.Store(false)
 }
 
 // happened begins the fault of this round if it begins at this moment, which a renewal of h has reached.
