@@ -54,13 +54,20 @@ func server(c driver.Connector, d sqlstore.Dialect, row []sqlstore.Option, addre
 	return onServer{store, address}, closeStore, nil
 }
 
-// socketOf takes the parameter with the socket of a database server on this machine.
-func socketOf(u *url.URL, query url.Values) (socket string, err error) {
-	socket = take(query, "socket")
-	if host := u.Hostname(); socket != "" && host != "" && host != "localhost" {
-		err = usage("the URL of the store names a host and a socket; keep one")
+// parameters are those that the URL of each database server may have.
+type parameters struct {
+	security
+	row    []sqlstore.Option
+	socket string // of a server on this machine
+}
+
+func takeParameters(u *url.URL, query url.Values) (p parameters, err error) {
+	p.row, p.socket = rowOf(query), take(query, "socket")
+	if host := u.Hostname(); p.socket != "" && host != "" && host != "localhost" {
+		return p, usage("the URL of the store names a host and a socket; keep one")
 	}
-	return socket, err
+	p.security, err = takeSecurity(query)
+	return p, err
 }
 
 // postgres opens connections to PostgreSQL. It reads the files with certificates again for each connection: they may
@@ -83,10 +90,8 @@ func (p postgres) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
-	row := rowOf(query)
-	socket, err := socketOf(u, query)
-	security, securityErr := takeSecurity(query)
-	if err := errors.Join(err, securityErr); err != nil {
+	p, err := takeParameters(u, query)
+	if err != nil {
 		return nil, nil, err
 	}
 	set := func(name, value string) {
@@ -94,16 +99,20 @@ func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 			query.Set(name, value)
 		}
 	}
-	set("sslmode", security.mode)
-	set("sslrootcert", security.ca)
+	set("sslmode", p.mode)
+	set("sslrootcert", p.ca)
 	if !query.Has("default_query_exec_mode") {
 		query.Set("default_query_exec_mode", "exec") // a named prepared statement fails behind a pooler
 	}
-	folder, port, _ := strings.Cut(socket, "/.s.PGSQL.") // perhaps the socket's file, not its folder
+	folder, port, _ := strings.Cut(p.socket, "/.s.PGSQL.") // perhaps the socket's file, not its folder
 	set("host", folder)
 	set("port", port)
-	plain, written := *u, security.mode != "" || os.Getenv("PGSSLMODE") != ""
-	config, err := pgx.ParseConfig(withoutFiles(plain, query))
+	written := p.mode != "" || os.Getenv("PGSSLMODE") != ""
+	unread := maps.Clone(query) // the files that it names may be missing for now
+	for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		unread.Set(file, "")
+	}
+	config, err := pgx.ParseConfig(withQuery(*u, unread))
 	if err != nil {
 		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
 	}
@@ -117,28 +126,18 @@ func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 			query.Set("sslmode", "require")
 		}
 	}
-	plain.RawQuery = encoded(query)
-	return server(postgres{plain.String(), cmp.Or(security.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, row, strings.Join(addresses, ","))
+	return server(postgres{withQuery(*u, query), cmp.Or(p.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, p.row, strings.Join(addresses, ","))
 }
 
-// withoutFiles returns the URL without the files that it names: they may be missing for now.
-func withoutFiles(u url.URL, query url.Values) string {
-	query = maps.Clone(query)
-	for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
-		query.Set(file, "")
-	}
-	u.RawQuery = encoded(query)
+// withQuery returns the URL with other parameters, for pgx, for which a + is no blank.
+func withQuery(u url.URL, query url.Values) string {
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	return u.String()
 }
 
-// encoded writes parameters for pgx, for which a + is no blank.
-func encoded(query url.Values) string { return strings.ReplaceAll(query.Encode(), "+", "%20") }
-
 func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
-	row := rowOf(query)
-	socket, err := socketOf(u, query)
-	security, securityErr := takeSecurity(query)
-	if err = errors.Join(err, securityErr); err == nil { // the driver would have the server set any other parameter as a variable
+	p, err := takeParameters(u, query)
+	if err == nil { // the driver would have the server set any other parameter as a variable
 		err = nothingElse(u, query, "allowCleartextPasswords", "allowNativePasswords", "allowOldPasswords", "charset", "collation", "compress",
 			"connectionAttributes", "loc", "maxAllowedPacket", "parseTime", "readTimeout", "rejectReadOnly", "timeout", "writeTimeout")
 	}
@@ -156,29 +155,26 @@ func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	}
 	host := u.Hostname()
 	config.Net, config.Addr = "tcp", net.JoinHostPort(host, cmp.Or(u.Port(), "3306"))
-	if socket != "" {
-		config.Net, config.Addr = "unix", socket
-	}
+	standard := "require"
 	switch {
-	case security.mode != "":
-	case config.Net == "unix":
-		security.mode = "disable"
+	case p.socket != "":
+		config.Net, config.Addr = "unix", p.socket
+		standard = "disable"
 	case local(host):
-		security.mode = "prefer"
-	default:
-		security.mode = "require"
+		standard = "prefer"
 	}
+	p.mode = cmp.Or(p.mode, standard)
 	config.Logger = new(mysql.NopLogger)
 	_ = config.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) (err error) {
-		c.TLS, err = security.config(host)
-		c.AllowFallbackToPlaintext = security.mode == "prefer" || security.mode == "allow"
+		c.TLS, err = p.config(host)
+		c.AllowFallbackToPlaintext = p.mode == "prefer" || p.mode == "allow"
 		return err
 	}))
 	c, err := mysql.NewConnector(config)
-	if err != nil || host == "" && socket == "" || config.DBName == "" {
+	if err != nil || host == "" && p.socket == "" || config.DBName == "" {
 		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database, or mysql://user@/database?socket=/run/mysqld/mysqld.sock")
 	}
-	return server(c, sqlstore.MySQL, row, config.Addr)
+	return server(c, sqlstore.MySQL, p.row, config.Addr)
 }
 
 // local reports whether a host is this machine: a loopback address, or a folder with a socket.
