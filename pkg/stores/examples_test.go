@@ -15,32 +15,23 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
-	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 	"github.com/esper-go/esper-go/pkg/internal/published"
 )
 
-// TestExamples ends each example program in the middle of a renewal, in each way. The store then has the server's key.
+// TestExamples ends the example of each store in the middle of a renewal, in each way. The store then has the server's key.
 func TestExamples(t *testing.T) {
-	read := func(name string) string {
-		data, err := os.ReadFile(name)
-		must(t, err)
-		return string(data)
-	}
-	page := published.Example(t, "../esper/renew/sqlstore/example_test.go", "ExampleNew")
+	inSQL := published.Example(t, "../esper/renew/sqlstore/example_test.go", "ExampleNew")
+	inSecret := published.Example(t, "../esper/renew/kubestore/example_test.go", "ExampleNew")
 	folder := published.Build(t, map[string]string{
-		"sql":        read("examples/sql/main.go"),
-		"kubernetes": read("examples/kubernetes/main.go"),
-		"page": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
-			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(page),
+		"sql": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
+			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(inSQL),
+		"kubernetes": strings.NewReplacer("client-go/rest", "client-go/tools/clientcmd", `Secrets("fleet")`, `Secrets("example")`,
+			"rest.InClusterConfig()", `clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))`).Replace(inSecret),
 	})
 	e := get(t, "PostgreSQL")
-	for _, program := range []string{"sql", "page"} {
-		a := e.as("esper", "fleet")
-		e.execute(t, "CREATE SCHEMA "+program, strings.Replace(sqlstore.Schema(sqlstore.PostgreSQL), "esper_keys", program+".esper_keys", 1))
-		a.dsn += "&search_path=" + program
-		example(t, filepath.Join(folder, program), a.String(), "DATABASE_URL="+a.dsn)
-	}
+	row := e.as("esper", "fleet")
+	example(t, filepath.Join(folder, "sql"), row.String(), "DATABASE_URL="+row.dsn)
 	e = get(t, "Kubernetes")
 	namespace(t, e, "example")
 	apply(t, e, "example", "../esper/renew/kubestore/role.yaml", func(o *unstructured.Unstructured) {
@@ -52,9 +43,9 @@ func TestExamples(t *testing.T) {
 		}
 	})
 	mayUpdate(t, e, "fleet", "example", "esper-key")
-	a := e.as("fleet", "esper-key")
-	a.table = "example"
-	example(t, filepath.Join(folder, "kubernetes"), a.String(), "KUBECONFIG="+kubeconfig(t, e, "example", "fleet"), "ESPER_KEY_SECRET=esper-key")
+	secret := e.as("fleet", "esper-key")
+	secret.table = "example"
+	example(t, filepath.Join(folder, "kubernetes"), secret.String(), "KUBECONFIG="+kubeconfig(t, e, "example", "fleet"))
 }
 
 func example(t *testing.T, program, address string, env ...string) {

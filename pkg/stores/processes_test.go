@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -71,63 +69,6 @@ func startAll(t *testing.T, server *espertest.Server, address string, number int
 		}
 	}
 	return all
-}
-
-// TestKilledAtRandom kills processes that do nothing but renew, at random moments. The server keeps old keys, so after
-// each kill a new process can find a working key and renew it.
-func TestKilledAtRandom(t *testing.T) {
-	const kills = 15
-	on(t, stores, func(t *testing.T, e *engine) {
-		server := newServer(t, espertest.KeepOldKey())
-		address := e.fresh(t)
-		store := storeAt(t, address)
-		if answer := processes.Start(t, server, address, server.Token()).Hear(); !strings.HasPrefix(answer, "key ") {
-			t.Fatal(answer)
-		}
-		for n := range kills {
-			server.FailOperation("renewToken", -1, espertest.Fault{Delay: rand.N(30 * time.Millisecond), Handled: n%2 == 0})
-			killSome(t, server, address)
-			server.FailOperation("renewToken", 0, espertest.Fault{})
-			edit(t, store, halfADayLater)
-			c := processes.Start(t, server, address, "")
-			c.Hear()
-			if answer := c.Ask("renew"); answer != "key "+server.Token() {
-				t.Fatalf("kill %d: %s", n, answer)
-			}
-			processes.NoSecondPost(t, server)
-			c.Kill()
-		}
-		if n := processes.Posts(server); n < kills+3 {
-			t.Errorf("%d renewals: hardly any process was killed during a renewal", n)
-		}
-		report(e, "3 processes that only renew, killed at any moment", kills, processes.Posts(server), 0)
-	})
-}
-
-// killSome starts processes that renew all the time, and kills each after a random time.
-func killSome(t *testing.T, server *espertest.Server, address string) {
-	t.Helper()
-	const number, longest = 3, 60 * time.Millisecond
-	var all sync.WaitGroup
-	for range number {
-		c := processes.Start(t, server, address, "")
-		c.Hear()
-		c.Tell("loop")
-		all.Go(func() {
-			<-time.After(rand.N(longest))
-			c.Kill()
-		})
-	}
-	all.Wait()
-}
-
-// halfADayLater changes a document so that the next process need not wait until an attempt is over: the key was refused
-// half a day ago in place of the attempt, so that the process asks the server.
-func halfADayLater(d map[string]any) {
-	if d["attempt"] != nil || d["refused_at"] != nil {
-		d["refused_at"] = time.Now().Add(-13 * time.Hour)
-		delete(d, "attempt")
-	}
 }
 
 // due makes the key of a document end in a day.
