@@ -129,7 +129,7 @@ func (c *Client) try(ctx context.Context, op operation, token *oauth2.Token, alo
 	if err != nil {
 		return result{err: &callError{op.name, n, err}}
 	}
-	_ = c.describe(ctx, req) // never fails
+	c.describe(req)
 	a := newAttempt(ctx, c.timeout, key, req, op.renewal)
 	defer a.cancel()
 	a.alone = alone

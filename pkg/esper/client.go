@@ -70,7 +70,8 @@ func newClient(environment, from string, tokens oauth2.TokenSource, opts []Optio
 			return nil, invalid("a middleware returned nil")
 		}
 	}
-	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(doer{c}), gen.WithRequestEditorFn(c.describe))
+	generated, err := gen.NewClient(base.String(), gen.WithHTTPClient(doer{c}), gen.WithRequestEditorFn(
+		func(_ context.Context, req *http.Request) error { c.describe(req); return nil }))
 	if err != nil {
 		return nil, err
 	}
@@ -113,10 +114,9 @@ func (c *Client) CloseIdleConnections() {
 }
 
 // describe sets Accept and User-Agent.
-func (c *Client) describe(_ context.Context, req *http.Request) error {
-	values := [2]string{"application/json", c.userAgent}
-	req.Header["Accept"], req.Header["User-Agent"] = values[:1:1], values[1:]
-	return nil
+func (c *Client) describe(req *http.Request) {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
 }
 
 // doer sends the requests of the generated client.

@@ -171,7 +171,7 @@ func (c *Client) ListPersonalAccessTokens(ctx context.Context) ([]PersonalAccess
 		List json.RawMessage `json:"personal_access_tokens"`
 	}
 	var items []json.RawMessage
-	if json.Unmarshal(body.Trim(r.body), &found) != nil || found.List == nil || json.Unmarshal(found.List, &items) != nil {
+	if json.Unmarshal(body.Trim(r.body), &found) != nil || json.Unmarshal(found.List, &items) != nil {
 		return nil, r.unreadable("no list of personal access tokens")
 	}
 	list := make([]PersonalAccessToken, len(items))
