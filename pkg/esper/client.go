@@ -113,7 +113,7 @@ func (c *Client) CloseIdleConnections() {
 	c.hop.single.CloseIdleConnections()
 }
 
-// describe sets Accept and User-Agent.
+// describe adds the fields that every request has.
 func (c *Client) describe(req *http.Request) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent)
