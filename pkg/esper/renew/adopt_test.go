@@ -47,6 +47,10 @@ func TestAdopt(t *testing.T) {
 				t.Errorf("Adopt of a key that a renewal has replaced: %v, or the document has changed", err)
 			}
 		}
+		server.revoke(after.Key.Reveal())
+		if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Key != after.Key {
+			t.Errorf("Adopt of a key that the server refuses since a renewal has replaced it: %v, or the document has changed", err)
+		}
 		if err := source.Adopt(t.Context(), key("Bearer x")); !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("Adopt of a key that cannot be sent: %v, want ErrInvalidArgument", err)
 		}

@@ -74,6 +74,7 @@ func TestTransportErrors(t *testing.T) {
 		"the answer is cut off":    {quoting("HTTP/1.1 200"), io.ErrUnexpectedEOF},
 		"a header without a colon": {quoting("HTTP/1.1 200 OK\r\nKEY\r\n\r\n"), hidden},
 		"not HTTP":                 {quoting("KEY\r\n\r\n"), hidden},
+		"perhaps another key":      {quoting("HTTP/1.1 200 OK\r\nunknown-text\r\n\r\n"), hidden},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		resp, err := source.Transport(test.base).RoundTrip(deviceRequest(ctx, t, server))
