@@ -427,12 +427,8 @@ func living(text string, lifetime time.Duration) policy.Document {
 // wantKey asks the source for the key, and fails the test if it is not want.
 func wantKey(t testing.TB, s *Source, want string) {
 	t.Helper()
-	token, err := s.Token()
-	if err != nil {
-		t.Fatalf("Token: %v, want %s", err, want)
-	}
-	if token.AccessToken != want {
-		t.Fatalf("Token: %s, want %s", token.AccessToken, want)
+	if token, err := s.Token(); err != nil || token.AccessToken != want {
+		t.Fatalf("Token: %v, %v, want %s", token, err, want)
 	}
 }
 

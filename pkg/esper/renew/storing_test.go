@@ -67,56 +67,21 @@ func TestStoringFailsForLong(t *testing.T) {
 	})
 }
 
-// While a store cannot be read, the key is renewed only in its last minutes, the store is not overwritten, and
-// the key is not given up.
+// While the store holds what cannot be read, that is not overwritten, and the key is renewed only in its last minutes.
 func TestStoreUnreadable(t *testing.T) {
-	for name, spoil := range map[string]func(*faulty){
-		"error":   func(s *faulty) { s.set(unreadable, nil) },
-		"garbage": func(s *faulty) { overwrite(s, "{") },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := advisory(t, nil)
-			spoil(store)
-			if n := renewFor(t, server, source, day, time.Minute); n != 0 || source.Status().LastError == nil {
-				t.Errorf("%s: %d renewals while the key is valid, %v", name, n, source.Status().LastError)
-			}
-			wantKey(t, source, stubFirst)
-			time.Sleep(time.Until(source.Status().ExpiresAt) - 4*time.Minute)
-			_, _ = source.Token()
-			time.Sleep(2 * time.Minute)
-			wantKey(t, source, "key-1")
-			if status := source.Status(); status.Saved {
-				t.Errorf("%s: %+v", name, status)
-			}
-			if data, _, _ := store.Store.Load(t.Context()); name == "garbage" && string(data) != "{" {
-				t.Errorf("the document was replaced by %s", data)
-			}
-			server.revoke() // no process can know whether the store has another key
-			if n := renewFor(t, server, source, time.Hour, time.Minute); n != 0 || source.Status().Lost || errors.Is(source.Status().LastError, ErrKeyLost) {
-				t.Errorf("%s: the key was renewed or given up while the store could not be read: %+v", name, source.Status())
-			}
-		})
-	}
-}
-
-// An old document comes back, from a backup or from a delayed write. The source goes on using the new key, and stores it
-// again.
-func TestOldDocumentComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, store, source := fresh(t)
-		server.keepOld = true
-		old, _, _ := store.Load(t.Context())
-		if err := source.Renew(t.Context()); err != nil {
-			t.Error(err)
+		server, store, source := advisory(t, nil)
+		overwrite(store, "{")
+		if n := renewFor(t, server, source, day, time.Minute); n != 0 || source.Status().LastError == nil {
+			t.Errorf("%d renewals while the key is valid, %v", n, source.Status().LastError)
 		}
-		overwrite(store, string(old))
-		for range 3 {
-			time.Sleep(time.Minute)
-			wantKey(t, source, "key-1")
-			synctest.Wait()
-		}
-		if d := stored(t, store); d.Key != key("key-1") || server.counted("renew") > 1 {
-			t.Errorf("%s is stored, want key-1; %d renewals", d.Key.Reveal(), server.counted("renew"))
+		wantKey(t, source, stubFirst)
+		time.Sleep(time.Until(source.Status().ExpiresAt) - 4*time.Minute)
+		_, _ = source.Token()
+		time.Sleep(2 * time.Minute)
+		wantKey(t, source, "key-1")
+		if data, _, _ := store.Load(t.Context()); string(data) != "{" || source.Status().Saved {
+			t.Errorf("the document was replaced by %s: %+v", data, source.Status())
 		}
 	})
 }
