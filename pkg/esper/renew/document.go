@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,7 +14,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/origin"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
-	"github.com/esper-go/esper-go/pkg/wire"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
 )
 
 const (
@@ -43,7 +42,7 @@ func (d *document) tidy() {
 	for _, t := range []*time.Time{
 		&d.IssuedAt, &d.ExpiresAt, &d.RenewedAt, &d.RefusedAt, &d.LostAt, &d.Attempt.Begun, &d.Attempt.Until,
 	} {
-		*t = fits(*t)
+		*t = ways.Fits(*t)
 	}
 }
 
@@ -111,40 +110,7 @@ func decode(data []byte, server string) (content, error) {
 // plain returns t as package policy compares times: in UTC, and without the monotonic reading.
 func plain(t time.Time) time.Time { return t.UTC().Round(0) }
 
-// fits returns t, or the latest time that JSON can hold if t is later. A time before the year 1 becomes zero.
-func fits(t time.Time) time.Time {
-	t = plain(t)
-	latest := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	switch {
-	case t.After(latest):
-		return latest
-	case t.Year() < 1:
-		return time.Time{}
-	}
-	return t
-}
-
 func hostname() string {
 	host, _ := os.Hostname() // for a person who reads the document, and for Open: see proofLasts
 	return host
-}
-
-// moment reads a time that the server sent: in a form that wire.Time knows, or in seconds or milliseconds since
-// 1970. It sets unreadable for any other text.
-func moment(t wire.Time) (at time.Time, unreadable bool) {
-	if !t.IsZero() {
-		return fits(t.Time), false
-	}
-	const year2000, year9999 = 946_684_800, 253_402_300_799
-	n, err := strconv.ParseFloat(strings.TrimSpace(t.Raw), 64)
-	if err == nil && n > year9999 && n/1000 <= year9999 {
-		n /= 1000 // milliseconds
-	}
-	switch {
-	case t.Raw == "":
-		return time.Time{}, false
-	case err == nil && n >= year2000 && n <= year9999:
-		return time.Unix(int64(n), 0).UTC(), false
-	}
-	return time.Time{}, true
 }

@@ -1,6 +1,10 @@
 package renew
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
+)
 
 // Errors of a [Source] and of [Open], found with errors.Is. Their texts say what happened and what to do,
 // and hold no key.
@@ -25,7 +29,7 @@ var (
 	// app; the server has no such endpoint (404, 410); or, with [WithPersonalAccessTokens], its token or the unit of that
 	// token's expiry_at is not certain. The source changed nothing about the key. The text says what a person can do
 	// before the key ends; the source goes on trying.
-	ErrNotRenewable = errors.New("renew: the key cannot be renewed")
+	ErrNotRenewable = ways.ErrNotRenewable
 	// ErrReadOnly: the source was opened with [ReadOnly], which neither renews nor adopts a key.
 	ErrReadOnly = errors.New("renew: the source is read-only")
 	// ErrClosed: [Source.Close] was called.

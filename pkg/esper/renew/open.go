@@ -13,6 +13,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
 )
 
 const proofLasts = 7 * 24 * time.Hour // a save by this host that is younger proves that the store works
@@ -69,9 +70,9 @@ func (s *Source) makeClients(environment string) (err error) {
 		return err
 	}
 	s.server = s.client.BaseURL()
-	s.way = endpoint{s.client}
+	s.way = ways.Endpoint{Client: s.client}
 	if s.tokens {
-		s.way = personalTokens{s.client, s.lifetime}
+		s.way = ways.PersonalTokens{Client: s.client, Lifetime: s.lifetime}
 	}
 	s.shared, err = esper.New(environment, s, s.settings.client...)
 	return err
@@ -158,7 +159,7 @@ func (s *Source) given(ctx context.Context, key esper.Secret) (policy.Document, 
 	case err != nil:
 		return d, err
 	}
-	return d.Begun(rand.Text()), s.way.renewable(d)
+	return d.Begun(rand.Text()), s.way.Renewable(d)
 }
 
 // begin proves that the store works, and begins to use the key of c.

@@ -15,6 +15,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/internal/deadline"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
@@ -24,16 +25,19 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 	if ctx.Value(briefKey{}) != nil {
 		client, limit = s.brief, briefTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(withKey(ctx, key), limit)
 	defer cancel()
-	info, err := client.TokenInfo(withKey(ctx, key))
+	var d policy.Document
+	info, err := client.TokenInfo(ctx)
 	if errors.Is(err, esper.ErrNotFound) {
-		return s.way.askInstead(ctx, key, err)
+		if d, err = s.way.AskInstead(ctx, key, err); err == nil {
+			return d, nil
+		}
 	}
 	if err != nil {
-		return policy.Document{}, asking(err)
+		return d, fmt.Errorf("renew: asking the server about the key: %w", err)
 	}
-	d := policy.Document{Key: key, EnterpriseID: info.Enterprise.ID, DeveloperAppID: info.DeveloperApp.ID}
+	d = policy.Document{Key: key, EnterpriseID: info.Enterprise.ID, DeveloperAppID: info.DeveloperApp.ID}
 	var unreadable bool
 	d.IssuedAt, d.ExpiresAt, unreadable = times(info.CreatedOn, info.ExpiresAt)
 	if unreadable {
@@ -42,8 +46,6 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 	}
 	return d, nil
 }
-
-func asking(err error) error { return fmt.Errorf("renew: asking the server about the key: %w", err) }
 
 // briefKey marks the context of a question that is asked in one attempt, within briefTime.
 type briefKey struct{}
@@ -55,8 +57,8 @@ const leastLifetime = 24 * time.Hour // how long a key is assumed to live from n
 // an unknown form; then unreadable is set.
 func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool) {
 	now := plain(time.Now())
-	issued, _ = moment(created)
-	ends, unreadable = moment(expires)
+	issued, _ = ways.Moment(created)
+	ends, unreadable = ways.Moment(expires)
 	if issued.IsZero() || now.Sub(issued).Abs() > policy.Skew && !ends.After(issued) {
 		issued = now
 	}
@@ -80,7 +82,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 			_ = c.Conn.Close()
 		}
 	}})
-	answer, err := s.way.renew(ctx, state.Doc, left)
+	answer, err := s.way.Renew(withKey(ctx, state.Doc.Key), state.Doc, left)
 	if err == nil {
 		s.update(func(n *snapshot) { n.accepted, n.answer = time.Now(), answer })
 		o.Doc = s.renewed(answer)
@@ -142,4 +144,25 @@ func (callKeys) Reject(_ context.Context, token *oauth2.Token) (*oauth2.Token, e
 func (callKeys) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	key, _ := ctx.Value(callKey{}).(esper.Secret)
 	return &oauth2.Token{AccessToken: key.Reveal()}, nil
+}
+
+// Ways says in which ways the key in use can be renewed, as far as a source can know without a renewal. A field is nil
+// if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be asked.
+type Ways struct {
+	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
+	// server still has that endpoint is seen only when it is used.
+	RenewToken error
+	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and if the unit of that token's
+	// expiry_at is certain. [WithPersonalAccessTokens] needs both.
+	PersonalAccessToken error
+}
+
+// Ways asks the server how the key can be renewed. It works with and without [WithPersonalAccessTokens], and changes
+// nothing.
+func (s *Source) Ways(ctx context.Context) Ways {
+	d := s.now.Load().state.Doc
+	return Ways{
+		RenewToken:          ways.Endpoint{}.Renewable(d),
+		PersonalAccessToken: ways.PersonalTokens{Client: s.client}.Sure(withKey(orBackground(ctx), d.Key), d, askTime),
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
+	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
 )
 
 // Source gives out a key, and renews it. It is an [oauth2.TokenSource] for esper.New, and [Source.Client]
@@ -29,7 +30,7 @@ type Source struct {
 	client *esper.Client // renews and checks keys; each call has the key in its context
 	brief  *esper.Client // the same with one attempt for each question
 	shared *esper.Client // what Client returns
-	way    renewer       // how keys are renewed
+	way    ways.Way      // how keys are renewed
 	tell   teller        // of what happens
 
 	now     atomic.Pointer[snapshot] // what callers read

@@ -1,4 +1,4 @@
-package renew
+package ways
 
 import (
 	"fmt"
@@ -50,7 +50,7 @@ func (u unit) moment(expiry string) (at time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	aSecond := int64(time.Second) / int64(u)
-	return fits(time.Unix(n/aSecond, n%aSecond*int64(u))), true
+	return Fits(time.Unix(n/aSecond, n%aSecond*int64(u))), true
 }
 
 // lifetime is how long the key after d's is to live: as long as wanted or, if that is 0, as long as d's key.

@@ -1,4 +1,4 @@
-package renew
+package ways
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ func TestUnits(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)
 	for _, u := range []unit{unit(time.Second), unit(time.Millisecond), unit(time.Microsecond), unit(time.Nanosecond)} {
-		const life = 90 * day
+		const life = 90 * 24 * time.Hour
 		end := now.Add(life)
 		expiry := strconv.FormatInt(end.UnixNano()/int64(u), 10)
 		for _, known := range []time.Time{end, {}} {

@@ -1,4 +1,4 @@
-package renew
+package ways
 
 import (
 	"context"
@@ -13,85 +13,34 @@ import (
 	"github.com/esper-go/esper-go/pkg/wire"
 )
 
-// renewer is a way to renew keys.
-type renewer interface {
-	// renew renews d's key within left. If the error is not an [esper.RenewalError], nothing was changed.
-	renew(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error)
-	// askInstead asks about a key if the server has no TokenInfo: err is what it answered.
-	askInstead(ctx context.Context, key esper.Secret, err error) (policy.Document, error)
-	// renewable returns ErrNotRenewable if a key with d's ids cannot be renewed in this way.
-	renewable(d policy.Document) error
+// PersonalTokens renews through personal access tokens.
+type PersonalTokens struct {
+	Client   *esper.Client
+	Lifetime time.Duration // of new keys; 0: as long as the key before
 }
 
-// endpoint renews through the renew-token endpoint.
-type endpoint struct{ client *esper.Client }
+// Renewable returns nil: any key can be renewed in this way, if it belongs to a personal access token.
+func (PersonalTokens) Renewable(policy.Document) error { return nil }
 
-func (e endpoint) renew(ctx context.Context, d policy.Document, _ time.Duration) (*esper.RenewedToken, error) {
-	answer, err := e.client.RenewToken(withKey(ctx, d.Key), esper.RenewRequest{
-		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID, AccessToken: d.Key,
-	})
-	if errors.Is(err, esper.ErrNotFound) {
-		err = fmt.Errorf("%w: %w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
-			"(esper-key --via personal-access-token), which is experimental", ErrNotRenewable, err)
-	}
-	return answer, err
+// Sure returns nil if it is certain which personal access token d's key belongs to, and in which unit its end is counted.
+func (p PersonalTokens) Sure(ctx context.Context, d policy.Document, limit time.Duration) error {
+	_, err := p.find(ctx, d, limit)
+	return err
 }
 
-func (endpoint) askInstead(_ context.Context, _ esper.Secret, err error) (policy.Document, error) {
-	return policy.Document{}, asking(err)
-}
-
-func (endpoint) renewable(d policy.Document) error {
-	if d.EnterpriseID == "" || d.DeveloperAppID == "" {
-		return errNoApp
-	}
-	return nil
-}
-
-// personalTokens renews through personal access tokens.
-type personalTokens struct {
-	client   *esper.Client
-	lifetime time.Duration // of new keys; 0: as long as the key before
-}
-
-func (personalTokens) renewable(policy.Document) error { return nil }
-
-// Ways says in which ways the key in use can be renewed, as far as a source can know without a renewal. A field is nil
-// if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be asked.
-type Ways struct {
-	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
-	// server still has that endpoint is seen only when it is used.
-	RenewToken error
-	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and if the unit of that token's
-	// expiry_at is certain. [WithPersonalAccessTokens] needs both.
-	PersonalAccessToken error
-}
-
-// Ways asks the server how the key can be renewed. It works with and without [WithPersonalAccessTokens], and changes
-// nothing.
-func (s *Source) Ways(ctx context.Context) Ways {
-	var ways Ways
-	d := s.now.Load().state.Doc
-	ways.RenewToken = endpoint{}.renewable(d)
-	_, ways.PersonalAccessToken = personalTokens{client: s.client}.find(orBackground(ctx), d, askTime)
-	return ways
-}
-
-var errNoApp = fmt.Errorf("%w: it belongs to no developer app; make one in the Esper Console that does", ErrNotRenewable)
-
-// renew renews d's key through the personal access token that the key belongs to. Half of left is for finding the token,
+// Renew renews d's key through the personal access token that the key belongs to. Half of limit is for finding the token,
 // so that enough time remains for the renewal.
-func (p personalTokens) renew(ctx context.Context, d policy.Document, left time.Duration) (*esper.RenewedToken, error) {
-	token, err := p.find(ctx, d, left/2)
+func (p PersonalTokens) Renew(ctx context.Context, d policy.Document, limit time.Duration) (*esper.RenewedToken, error) {
+	token, err := p.find(ctx, d, limit/2)
 	switch {
 	case err != nil:
 		return nil, err
-	case token.unit == 0 && p.lifetime != 0:
+	case token.unit == 0 && p.Lifetime != 0:
 		return nil, fmt.Errorf("%w: its personal access token never ends, so the unit of expiry_at cannot be told; leave WithLifetime out", ErrNotRenewable)
 	}
-	lifetime := token.lifetime(d, p.lifetime)
+	lifetime := token.lifetime(d, p.Lifetime)
 	expiry := token.next(lifetime, time.Now())
-	answer, err := p.client.RenewPersonalAccessToken(withKey(ctx, d.Key), token.id, expiry)
+	answer, err := p.Client.RenewPersonalAccessToken(ctx, token.id, expiry)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +54,7 @@ func (p personalTokens) renew(ctx context.Context, d policy.Document, left time.
 	}, nil
 }
 
-// personalToken is what renewToken needs to know of a personal access token.
+// personalToken is what Renew needs to know of a personal access token.
 type personalToken struct {
 	id   string
 	unit unit
@@ -114,25 +63,25 @@ type personalToken struct {
 
 // find finds the personal access token that d's key belongs to, within limit. If TokenInfo does not answer within half of
 // that, or is gone too, find uses the list of tokens alone.
-func (p personalTokens) find(ctx context.Context, d policy.Document, limit time.Duration) (personalToken, error) {
-	ctx, cancel := context.WithTimeout(withKey(ctx, d.Key), limit)
+func (p PersonalTokens) find(ctx context.Context, d policy.Document, limit time.Duration) (personalToken, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	short, cancelShort := context.WithTimeout(ctx, limit/2)
 	defer cancelShort()
 	var id string
 	var ends time.Time
 	var life time.Duration
-	switch info, err := p.client.TokenInfo(short); {
+	switch info, err := p.Client.TokenInfo(short); {
 	case err == nil:
 		id = string(info.ID)
-		ends, _ = moment(info.ExpiresAt)
-		if made, _ := moment(info.CreatedOn); !made.IsZero() {
+		ends, _ = Moment(info.ExpiresAt)
+		if made, _ := Moment(info.CreatedOn); !made.IsZero() {
 			life = ends.Sub(made)
 		}
 	case errors.Is(err, esper.ErrUnauthorized):
-		return personalToken{}, asking(err)
+		return personalToken{}, fmt.Errorf("renew: asking the server about the key: %w", err)
 	}
-	list, err := p.client.ListPersonalAccessTokens(ctx)
+	list, err := p.Client.ListPersonalAccessTokens(ctx)
 	if err != nil {
 		return personalToken{}, fmt.Errorf("renew: looking for the key's personal access token: %w", err)
 	}
@@ -182,14 +131,14 @@ func tokenOfKey(list []esper.PersonalAccessToken, key esper.Secret, id string) (
 		"take that, or another one, from the Esper Console, and adopt it", ErrNotRenewable, len(list))
 }
 
-// askInstead lists the personal access tokens with the key.
-func (p personalTokens) askInstead(ctx context.Context, key esper.Secret, _ error) (policy.Document, error) {
-	list, err := p.client.ListPersonalAccessTokens(withKey(ctx, key))
+// AskInstead lists the personal access tokens with the key.
+func (p PersonalTokens) AskInstead(ctx context.Context, key esper.Secret, _ error) (policy.Document, error) {
+	list, err := p.Client.ListPersonalAccessTokens(ctx)
 	if err != nil {
-		return policy.Document{}, asking(err)
+		return policy.Document{}, err
 	}
 	now := time.Now()
-	d := policy.Document{Key: key, IssuedAt: plain(now)}
+	d := policy.Document{Key: key, IssuedAt: now.UTC().Round(0)}
 	found, err := tokenOfKey(list, key, "")
 	if err != nil {
 		return d, nil //nolint:nilerr // the key works, and no more is known of it
@@ -198,7 +147,7 @@ func (p personalTokens) askInstead(ctx context.Context, key esper.Secret, _ erro
 	if u, err := unitOf(string(found.ExpiryAt), time.Time{}, now); err == nil {
 		d.ExpiresAt, _ = u.moment(string(found.ExpiryAt))
 	}
-	if at, _ := moment(found.UpdatedAt); !at.IsZero() && at.Before(now) {
+	if at, _ := Moment(found.UpdatedAt); !at.IsZero() && at.Before(now) {
 		d.IssuedAt = at
 	}
 	return d, nil
