@@ -70,8 +70,11 @@ func TestSecretValuesDoNotPrint(t *testing.T) {
 		hidden any
 	}
 	for _, v := range []any{
-		c, *c, c.Generated(), *c.Generated(), source, &source, []esper.Option{esper.WithTimeout(1)}, renewal(canary),
-		esper.TokenInfo{Token: secret, SourceRefreshToken: secret}, &esper.RenewedToken{Token: secret},
+		c, *c, c.Generated(), *c.Generated(), source, &source,
+		[]esper.Option{esper.WithTimeout(1)},
+		renewal(canary),
+		esper.TokenInfo{Token: secret, SourceRefreshToken: secret},
+		&esper.RenewedToken{Token: secret},
 	} {
 		checkPrinting(t, fmt.Sprintf("%T", v), v)
 		checkPrinting(t, fmt.Sprintf("%T in other values", v), map[string]any{"k": []any{inside{v, v}, &inside{&v, &v}}})
