@@ -24,7 +24,7 @@ func packed(t *testing.T) (folder string) {
 	from, err := built()
 	must(t, err)
 	folder = t.TempDir()
-	copyFile(t, filepath.Join(from, "esper-key"), filepath.Join(folder, "esper-key-linux-"+runtime.GOARCH), executable)
+	do(t, "install", "-m", "755", filepath.Join(from, "esper-key"), filepath.Join(folder, "esper-key-linux-"+runtime.GOARCH))
 	do(t, "bash", "dist.sh", "licenses", folder)
 	for _, version := range []string{release, "v0.1.1"} {
 		do(t, "bash", "dist.sh", "packages", folder, version)
@@ -33,13 +33,6 @@ func packed(t *testing.T) (folder string) {
 }
 
 const executable = 0o755
-
-func copyFile(t *testing.T, from, to string, mode fs.FileMode) {
-	t.Helper()
-	data, err := os.ReadFile(from)
-	must(t, err)
-	must(t, errors.Join(os.WriteFile(to, data, mode), os.Chmod(to, mode)))
-}
 
 // do runs a program, and returns what it prints on standard output.
 func do(t *testing.T, args ...string) string {
@@ -77,7 +70,7 @@ func TestPackage(t *testing.T) {
 			return
 		}
 		name := "esper-key_" + version + "_" + runtime.GOARCH + ".deb"
-		copyFile(t, filepath.Join(folder, name), filepath.Join(root, "tmp", name), 0o600)
+		do(t, "install", "-m", "600", filepath.Join(folder, name), filepath.Join(root, "tmp", name))
 		in("dpkg", action, "/tmp/"+name)
 	}
 	dpkg("--install", "0.1.0")
@@ -146,7 +139,7 @@ func stores(t *testing.T, root string) map[string]string {
 		all[kind] = store
 	}
 	if config := os.Getenv("KUBECONFIG"); config != "" {
-		copyFile(t, config, filepath.Join(root, "etc/esper-key/kubeconfig"), 0o644)
+		do(t, "install", "-m", "644", config, filepath.Join(root, "etc/esper-key/kubeconfig"))
 	}
 	return all
 }
@@ -184,10 +177,9 @@ func TestContainer(t *testing.T) {
 	folder := packed(t)
 	o := newOperator(t)
 	context := t.TempDir()
-	copyFile(t, filepath.Join(folder, "esper-key-linux-"+runtime.GOARCH), filepath.Join(context, "esper-key"), executable)
-	copyFile(t, "/etc/ssl/certs/ca-certificates.crt", filepath.Join(context, "ca-certificates.crt"), 0o644)
-	copyFile(t, filepath.Join(folder, "LICENSES.txt"), filepath.Join(context, "LICENSES.txt"), 0o644)
-	copyFile(t, filepath.Join(deploy, "container/Containerfile"), filepath.Join(context, "Containerfile"), 0o644)
+	do(t, "install", "-m", "755", filepath.Join(folder, "esper-key-linux-"+runtime.GOARCH), filepath.Join(context, "esper-key"))
+	do(t, "install", "-m", "644", "-t", context, "/etc/ssl/certs/ca-certificates.crt", filepath.Join(folder, "LICENSES.txt"),
+		filepath.Join(deploy, "container/Containerfile"))
 	storage := t.TempDir()
 	buildah := func(args ...string) string {
 		t.Helper()

@@ -5,8 +5,6 @@ package main
 import (
 	"archive/zip"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,13 +30,13 @@ type shipped struct {
 // reproducible).
 func TestShip(t *testing.T) {
 	s := &shipped{t: t, proxy: t.TempDir()}
-	cache := s.output(".", nil, "go", "env", "GOMODCACHE")
+	cache := do(t, "go", "env", "GOMODCACHE")
 	t.Setenv("GOWORK", "off")
 	own := t.TempDir() // nothing of the made-up release may get into the cache of this machine; with -trimpath, Go's other cache is used
 	t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", own).Run() })
 	s.env = []string{
 		"GOWORK=off", "GOMODCACHE=" + own, "GONOSUMDB=*", "GONOSUMCHECK=1", "GOFLAGS=-modcacherw -trimpath", "GOTOOLCHAIN=local",
-		"GOPROXY=file://" + s.proxy + ",file://" + cache + "/cache/download," + s.output(".", nil, "go", "env", "GOPROXY"),
+		"GOPROXY=file://" + s.proxy + ",file://" + cache + "/cache/download," + do(t, "go", "env", "GOPROXY"),
 	}
 	root, err := filepath.Abs("../../..")
 	must(t, err)
@@ -51,17 +49,17 @@ func TestShip(t *testing.T) {
 	must(t, err)
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	folder, name := t.TempDir(), "esper-key-"+runtime.GOOS+"-"+runtime.GOARCH
-	s.output(folder, s.env, "bash", script, "binaries", folder, release, platform)
+	doIn(t, folder, s.env, "bash", script, "binaries", folder, release, platform)
 	binary := filepath.Join(folder, name)
 	if os.Getenv("ESPER_TEST_REBUILD") != "" {
 		again := t.TempDir()
-		s.output(again, append(s.env, "GOCACHE="+t.TempDir()), "bash", script, "binaries", again, release, platform)
+		doIn(t, again, append(s.env, "GOCACHE="+t.TempDir()), "bash", script, "binaries", again, release, platform)
 		if one, two := read(binary), read(filepath.Join(again, name)); one == "" || one != two {
 			t.Error("two builds differ")
 		}
 	}
-	s.output(folder, s.env, "bash", script, "licenses", folder)
-	s.output(folder, nil, "bash", script, "sboms", folder)
+	doIn(t, folder, s.env, "bash", script, "licenses", folder)
+	doIn(t, folder, nil, "bash", script, "sboms", folder)
 	if said := do(t, binary, "--version"); said != "esper-key version "+release {
 		t.Errorf("the binary says that it is %q", said)
 	}
@@ -70,7 +68,13 @@ func TestShip(t *testing.T) {
 	if n := len(sbom.Components); n < 20 {
 		t.Errorf("the SBOM has %d components, want 20 or more", n)
 	}
-	s.user(root)
+
+	// A user gets the library as the README says, and builds the README's program.
+	user := t.TempDir()
+	write(t, filepath.Join(user, "main.go"), read(filepath.Join(root, "pkg/examples/tokeninfo/main.go")))
+	doIn(t, user, s.env, "go", "mod", "init", "example.com/user")
+	doIn(t, user, s.env, "go", "get", main+"/pkg/esper/renew@"+release)
+	doIn(t, user, s.env, "go", "build", ".")
 }
 
 // TestShipTag: a tag is refused if its commit is not on main, or if the tests have not passed for it there.
@@ -95,45 +99,17 @@ mkdir bin && printf '#!/bin/sh\necho "$PASSED"\n' >bin/gh && chmod +x bin/gh`, f
 	}
 }
 
-// user gets the library as the README says, and builds the README's program.
-func (s *shipped) user(root string) {
-	folder := s.t.TempDir()
-	program := read(filepath.Join(root, "pkg/examples/tokeninfo/main.go"))
-	write(s.t, filepath.Join(folder, "main.go"), program)
-	s.output(folder, s.env, "go", "mod", "init", "example.com/user")
-	s.output(folder, s.env, "go", "get", "github.com/esper-go/esper-go/pkg/esper/renew@"+release)
-	s.output(folder, s.env, "go", "build", ".")
-}
-
-func (s *shipped) output(folder string, env []string, args ...string) string {
-	s.t.Helper()
-	return doIn(s.t, folder, env, args...)
-}
-
-// tracked returns a copy of the files of a folder that git does not ignore.
-func (s *shipped) tracked(folder string) string {
-	s.t.Helper()
-	copied := s.t.TempDir()
-	for name := range strings.SplitSeq(s.output(folder, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
-		data, err := os.ReadFile(filepath.Join(folder, name))
-		if name == "" || errors.Is(err, fs.ErrNotExist) { // the file was deleted, which is not committed yet
-			continue
-		}
-		must(s.t, err)
-		must(s.t, os.MkdirAll(filepath.Join(copied, filepath.Dir(name)), 0o700))
-		must(s.t, os.WriteFile(filepath.Join(copied, name), data, 0o600))
-	}
-	return copied
-}
-
 // publish puts a module onto the proxy, as a tag would. If the module needs the other ones, publish first adds their
 // sums.
 func (s *shipped) publish(path, folder string, needsOthers bool) {
 	s.t.Helper()
-	folder = s.tracked(folder)
+	tracked := s.t.TempDir() // without what git ignores
+	doIn(s.t, folder, nil, "bash", "-euo", "pipefail", "-c",
+		`git ls-files -z --cached --others --exclude-standard | tar -c --null --ignore-failed-read -T - | tar -x -C "$0"`, tracked)
+	folder = tracked
 	if needsOthers {
-		s.output(folder, s.env, "go", "mod", "tidy")
-		s.output(folder, s.env, "go", "build", "./...") // as release.yml checks
+		doIn(s.t, folder, s.env, "go", "mod", "tidy")
+		doIn(s.t, folder, s.env, "go", "build", "./...") // as release.yml checks
 	}
 	at := filepath.Join(s.proxy, filepath.FromSlash(path), "@v")
 	must(s.t, os.MkdirAll(at, 0o700))
