@@ -114,10 +114,8 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "esper-key", Short: "Keep an Esper API key renewed, and hand it to programs", Long: rootHelp, Example: rootExample,
 		Version: version(), SilenceErrors: true, SilenceUsage: true, Args: noArguments,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			a.began, a.environment, a.store, a.via = true, tidy(a.environment), tidy(a.store), tidy(a.via)
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	flags := root.PersistentFlags()
 	for _, f := range []struct {

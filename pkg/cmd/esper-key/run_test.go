@@ -334,10 +334,6 @@ func TestHealth(t *testing.T) {
 			before:  func(o *operator) { o.due(day); o.server.Close() },
 			metrics: []string{"esper_key_failing 1", `esper_key_renewals_total{result="failed"} 1`}, told: "in 23 hours",
 		},
-		"the key has ended": {
-			before: func(o *operator) { o.due(-time.Second); o.server.Close() },
-			ready:  "the key has ended", metrics: []string{"esper_key_failing 1", "esper_key_lost 0"}, told: "the key has ended and is not renewed",
-		},
 		"the key is lost": {
 			before: func(o *operator) {
 				o.due(day)
