@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,15 +27,30 @@ func checkNoCanary(t testing.TB, what, text string) {
 	}
 }
 
-// checkStatus prints a status and its error with many verbs, and checks that none shows a key.
+// checkPrinted prints a value in many ways, and checks that none shows a key.
+func checkPrinted(t testing.TB, what string, v any) {
+	t.Helper()
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info(what, slog.Any("value", v))
+	texts := []string{log.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		texts = append(texts, fmt.Sprintf(verb, v))
+	}
+	if data, err := json.Marshal(v); err == nil {
+		texts = append(texts, string(data))
+	}
+	for _, text := range texts {
+		checkNoCanary(t, what, text)
+		if strings.Contains(text, fmt.Sprintf("%x", canary)) || strings.Contains(text, strings.Trim(fmt.Sprint([]byte(canary)), "[]")) {
+			t.Errorf("%s shows the key's bytes: %s", what, text)
+		}
+	}
+}
+
 func checkStatus(t testing.TB, s Status) {
 	t.Helper()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		checkNoCanary(t, "a status", fmt.Sprintf(verb, s))
-		checkNoCanary(t, "an error", fmt.Sprintf(verb, s.LastError))
-	}
-	text, _ := json.Marshal(s)
-	checkNoCanary(t, "a status as JSON", string(text))
+	checkPrinted(t, "a status", s)
+	checkPrinted(t, "an error", s.LastError)
 }
 
 // withCanary opens a source whose store has the key canary.

@@ -182,30 +182,6 @@ func TestLifetimeOfNewKeys(t *testing.T) {
 	}
 }
 
-// A PUT that may have reached the server is not sent again before the server was asked whether the key works.
-func TestLostPutIsNotRepeated(t *testing.T) {
-	for name, fault := range map[string]espertest.Fault{
-		"502": {Status: 502, Body: "<html>", Handled: true}, "reset": {Reset: espertest.BeforeHeader, Handled: true},
-		"no key": {Status: 200, Body: `{"id": "x"}`, Handled: true},
-	} {
-		server := espertest.NewServer(t, espertest.KeepOldKey())
-		source := openVia(t, server)
-		server.FailOperation("renewPersonalAccessToken", 1, fault)
-		err := source.Renew(t.Context())
-		failed := (*esper.RenewalError)(nil)
-		if !errors.As(err, &failed) || failed.Outcome == esper.OutcomeNotRenewed || !strings.Contains(err.Error(), "RenewPersonalAccessToken") {
-			t.Errorf("%s: %v", name, err)
-		}
-		if status := source.Status(); !status.InDoubt {
-			t.Errorf("%s: the key is not in doubt: %+v", name, status)
-		}
-		_ = source.RenewIfDue(t.Context())
-		if n := len(puts(server)); n != 1 {
-			t.Errorf("%s: %d renewals, want 1", name, n)
-		}
-	}
-}
-
 // A renewal ends in time although the server does not list its tokens, and no request is sent that may replace the key. If
 // TokenInfo alone hangs, enough time is left to renew the key without it.
 func TestListHangs(t *testing.T) {
