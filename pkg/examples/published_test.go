@@ -49,8 +49,6 @@ func programs(t *testing.T) map[string]program {
 		"doc_client":        {source: published.Fragment(t, "../esper/doc.go", ""), idle: true},
 		"doc_daemon":        {source: published.Fragment(t, "../esper/renew/doc.go", "A daemon")},
 		"doc_job":           {source: published.Fragment(t, "../esper/renew/doc.go", "A job")},
-		"example_daemon":    {source: published.Example(t, examples, "Example_daemon")},
-		"example_job":       {source: published.Example(t, examples, "Example_job")},
 		"example_transport": {source: published.Example(t, examples, "ExampleSource_Transport"), opts: []espertest.Option{devices()}},
 		"example_adopt":     {source: published.Example(t, examples, "ExampleSource_Adopt"), idle: true},
 		"example_tokens":    {source: published.Example(t, examples, "ExampleWithPersonalAccessTokens"), opts: []espertest.Option{espertest.WithRetired(http.StatusGone)}},

@@ -15,57 +15,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// In a daemon, Run renews the key, whether or not the daemon makes calls. The whole program, with signals, is
-// pkg/examples/daemon.
-func Example_daemon() {
-	server := espertest.New() // a fake server; for Esper, pass a tenant name such as "foo" instead of its URL
-	defer server.Close()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-
-	source, err := renew.Open(ctx, server.URL, renew.Memory(), // renew.File(path), in a daemon
-		renew.WithInitialToken(esper.NewSecret(server.Token())), // used while the store is empty
-		renew.WithOnChange(func(e renew.Event) { fmt.Println(e.Kind, e.Status.ExpiresAt, e.Status.LastError) }))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun; Status has the error
-	ended := make(chan error, 1)
-	go func() { ended <- source.Run(ctx) }()
-
-	info, err := source.Client().TokenInfo(ctx)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("key", info.ID, "of", info.User)
-
-	stop() // SIGTERM does the same
-	fmt.Println(<-ended)
-	// Output:
-	// key 570 of bindya
-	// <nil>
-}
-
-// A job that starts, makes its calls and exits needs no Run: when the key is due, a call renews it. A job
-// that makes no calls uses RenewIfDue. The whole programs are pkg/examples/job and pkg/examples/cron.
-func Example_job() {
-	server := espertest.New()
-	defer server.Close()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	source, err := renew.Open(ctx, server.URL, renew.Memory(), // renew.File(path), in a job
-		renew.WithInitialToken(esper.NewSecret(server.Token())))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer source.Close() //nolint:errcheck // it waits for a renewal that has begun
-	fmt.Println(source.RenewIfDue(ctx), source.Status().Saved)
-	// Output: <nil> true
-}
-
 // Transport sends the key to any endpoint of the same server, also where this module has no method.
 func ExampleSource_Transport() {
 	devices := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "[]") })
