@@ -49,7 +49,7 @@ func TestWallClock(t *testing.T) {
 	}
 	v := s.now.Load()
 	for name, at := range map[string]time.Time{
-		"the next turn": v.next, "the time until which callers do not look": v.until, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory(), "the end": v.state.End,
+		"the next turn": v.next, "the retry": v.state.Retry, "the advisory window": v.state.Advisory, "the mandatory window": v.state.Mandatory(), "the end": v.state.End,
 	} {
 		if at.IsZero() || strings.Contains(at.String(), " m=") {
 			t.Errorf("%s has a monotonic reading: %v", name, at)

@@ -29,8 +29,7 @@ func WithInitialToken(key esper.Secret) Option { return func(s *settings) { s.in
 
 // WithRenewBefore sets how long before its end a key is renewed, while callers go on using it: half of the key's
 // lifetime at most. Up to a quarter more is added at random, so that a fleet does not renew in one second. By default,
-// and for 0, it is a fifth of the lifetime, or 24 hours if that is longer and no more than half of the lifetime: a
-// 90-day key is renewed 18 to 22.5 days before it ends.
+// and for 0, it is a fifth of the lifetime, or 24 hours if that is longer.
 func WithRenewBefore(d time.Duration) Option { return func(s *settings) { s.before = d } }
 
 // WithClientOptions sets the options of the client that reads and renews the key, and of [Source.Client].
@@ -62,9 +61,7 @@ func ReadOnly() Option { return func(s *settings) { s.readOnly = true } }
 // personal access tokens, and gives a new key to the token that the key belongs to. It finds that token by the key's id,
 // else by the key itself, else by the beginning of the key. It renews nothing unless exactly one token fits. Esper does
 // not document the unit of expiry_at; the source finds it by comparing expiry_at with the end of the same key. The new
-// key lives as long as the old one, or as [WithLifetime] says. Everything else is as without this option: the attempt is
-// noted in the store first, and after a renewal that may have reached the server, none is sent before the server was
-// asked whether the old key still works.
+// key lives as long as the old one, or as [WithLifetime] says. Everything else is as without this option.
 func WithPersonalAccessTokens() Option { return func(s *settings) { s.tokens = true } }
 
 // WithLifetime sets how long a new key is to live, a minute at least. By default, and for 0, it lives as long as the key

@@ -90,15 +90,11 @@ func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.R
 		return nil, fmt.Errorf("renew: %w: the key, the enterprise or the developer app is not the source's", esper.ErrInvalidArgument)
 	}
 	if err := s.Renew(ctx); err != nil && s.now.Load().state.Doc.Key == d.Key {
-		failed := (*esper.RenewalError)(nil)
-		if errors.As(err, &failed) {
-			return nil, &esper.RenewalError{Outcome: failed.Outcome, Body: failed.Body, Err: err}
+		failed := &esper.RenewalError{Outcome: esper.OutcomeNotRenewed}
+		if !errors.As(err, &failed) && s.now.Load().state.InDoubt() {
+			failed.Outcome = esper.OutcomeUnknown
 		}
-		outcome := esper.OutcomeNotRenewed
-		if s.now.Load().state.InDoubt() {
-			outcome = esper.OutcomeUnknown
-		}
-		return nil, &esper.RenewalError{Outcome: outcome, Err: err}
+		return nil, &esper.RenewalError{Outcome: failed.Outcome, Body: failed.Body, Err: err}
 	}
 	v := s.now.Load()
 	if d = v.state.Doc; v.answer != nil && v.answer.Token == d.Key {

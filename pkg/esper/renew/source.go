@@ -69,10 +69,13 @@ type snapshot struct {
 	worked   time.Time           // when the last turn ended
 	closed   bool
 
-	token         *oauth2.Token // of state
-	authorization string        // the value of the Authorization header with token
-	until         time.Time     // callers get token at once until then; zero: there may be something to do or to wait for
+	token *oauth2.Token // of state
+	until time.Time     // callers get token at once until then, hotLasts from now on at most; zero: they look closer
 }
+
+// hotLasts is how long callers read only the monotonic clock, which takes half as long as reading the wall clock, but
+// stands still while the machine sleeps.
+const hotLasts = time.Second
 
 // update changes the snapshot that callers read.
 func (s *Source) update(change func(*snapshot)) {
@@ -84,14 +87,12 @@ func (s *Source) update(change func(*snapshot)) {
 	}
 	change(&n)
 	if t := tokenOf(n.state); n.token == nil || t.AccessToken != n.token.AccessToken || !t.Expiry.Equal(n.token.Expiry) {
-		n.token, n.authorization = t, "Bearer "+t.AccessToken
+		n.token = t
 	}
 	n.until = time.Time{}
 	if !n.closed && n.state.Usable(now) && n.state.Doc.RefusedAt.IsZero() {
-		n.until = n.state.Mandatory()
-		if n.next.Before(n.until) {
-			n.until = n.next
-		}
+		wall := now.Round(0)
+		n.until = now.Add(min(n.state.Mandatory().Sub(wall), n.next.Sub(wall), hotLasts))
 	}
 	s.now.Store(&n)
 }
@@ -112,8 +113,7 @@ func (s *Source) Token() (*oauth2.Token, error) { return s.TokenContext(context.
 // The error is that of ctx, [ErrKeyLost], [ErrKeyExpired] or [ErrClosed]. The token is shared: do not change
 // it. Unlike the types of this module, it prints its key, for example under %v.
 func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	v, now := s.now.Load(), time.Now()
-	if !isDue(v.until, now) {
+	if v := s.now.Load(); time.Until(v.until) > 0 {
 		return v.token, nil
 	}
 	return s.slow(orBackground(ctx))
@@ -151,6 +151,7 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 			if !v.state.Doc.RefusedAt.IsZero() && v.state.Suspects(now) { // somebody noted a refusal
 				s.start(context.Background(), policy.Turn{Ask: policy.AskSuspect})
 			}
+			s.update(func(*snapshot) {})
 			return s.usable(v, now)
 		case calm && (tried || busy != nil || s.running.Load() > 0):
 			return s.usable(v, now) // or another caller, or Run, sees to the renewal
@@ -255,10 +256,7 @@ func tokenOf(s policy.State) *oauth2.Token {
 
 // Server returns a copy of the base URL of the server that the key is for. With this source, [esper.New]
 // refuses any other server.
-func (s *Source) Server() *url.URL {
-	u := *s.server
-	return &u
-}
+func (s *Source) Server() *url.URL { return s.client.BaseURL() }
 
 // Client returns a client that uses the source, with the options of [WithClientOptions]. Its RenewToken
 // renews the source's key, as [Source.RenewToken] does.

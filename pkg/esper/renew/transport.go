@@ -81,21 +81,13 @@ func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadClo
 			delete(out.Header, name)
 		}
 	}
-	out.Header["Authorization"] = []string{t.source.authorization(token)}
+	out.Header["Authorization"] = []string{"Bearer " + token.AccessToken}
 	resp, err := t.base.RoundTrip(out)
 	if err != nil {
 		return nil, t.clean(err, token)
 	}
 	resp.Request = req // not out, which has the key in it
 	return resp, nil
-}
-
-// authorization returns the value of the Authorization header for a token. For the token in use it allocates nothing.
-func (s *Source) authorization(token *oauth2.Token) string {
-	if h := s.now.Load(); h.token == token {
-		return h.authorization
-	}
-	return "Bearer " + token.AccessToken
 }
 
 // clean replaces an error of base that could show a key. Such an error holds the key in its text, or comes from
