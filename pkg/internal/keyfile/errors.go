@@ -15,18 +15,12 @@ import (
 
 // Error is a failure of a store. Its text is one line that names the file once and says what to do.
 type Error struct {
-	path, text, hint string
-	err              error
-	permanent        bool
+	path, text string
+	err        error
+	permanent  bool
 }
 
-func (e *Error) Error() string {
-	text := e.path + ": " + e.text
-	if e.hint != "" {
-		text += "; " + e.hint
-	}
-	return text
-}
+func (e *Error) Error() string { return e.path + ": " + e.text }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }
@@ -35,7 +29,7 @@ func (e *Error) Unwrap() error { return e.err }
 func (e *Error) Permanent() bool { return e.permanent }
 
 // permanent returns an error of this package that stays until a person acts. explain adds the path.
-func permanent(text, hint string) *Error { return &Error{text: text, hint: hint, permanent: true} }
+func permanent(text, hint string) *Error { return &Error{text: text + "; " + hint, permanent: true} }
 
 // action is what was tried when an error arose.
 type action int
@@ -53,14 +47,17 @@ func explain(path string, doing action, err error) error {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrConflict):
 		return err
 	case errors.As(err, &own):
-		return &Error{path, own.text, own.hint, own.err, own.permanent}
+		return &Error{path, own.text, own.err, own.permanent}
 	}
 	text := plainText(err)
 	if doing == locking {
 		text = "locking it: " + text
 	}
 	hint, permanent := advice(path, doing, err)
-	return &Error{path, text, hint, err, permanent}
+	if hint != "" {
+		text += "; " + hint
+	}
+	return &Error{path, text, err, permanent}
 }
 
 // advice says what to do about an error of the operating system, and whether the error stays until somebody acts.

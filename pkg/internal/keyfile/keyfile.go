@@ -33,9 +33,6 @@ type Store struct {
 	group  bool   // the file's group may read it
 	engine bool   // a database engine writes the file, and a journal beside it
 
-	rename func(from, to string) error // os.Rename, except in tests
-	sync   func(folder string) error   // syncFolder, except in tests
-
 	mu    sync.Mutex
 	found []string // all warnings so far
 	told  int      // how many of them Warnings has returned
@@ -44,7 +41,7 @@ type Store struct {
 // New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
 // A new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
-	s := &Store{given: path, path: path, group: groupReadable, rename: os.Rename, sync: syncFolder}
+	s := &Store{given: path, path: path, group: groupReadable}
 	if absolute, err := filepath.Abs(path); err == nil {
 		s.path = absolute
 	}
@@ -82,54 +79,47 @@ func (s *Store) warn(text string) {
 // Inspect looks at the file, its folder and the way there. Its error is the one that Save would return. It narrows the
 // folder as Save does, and makes nothing, except for a [Database]. With readOnly it changes nothing, and judges nobody.
 func (s *Store) Inspect(_ context.Context, readOnly bool) error {
-	doing := writing
-	if readOnly {
-		doing = reading
-	}
+	doing := map[bool]action{true: reading}[readOnly]
 	p, err := find(s.path)
+	if err == nil && !readOnly && (s.engine || p.folder != nil) { // else the first save makes the folder
+		p, err = s.prepare()
+	}
 	switch {
 	case err != nil:
-	case !readOnly && (s.engine || p.folder != nil): // else the first save makes the folder
-		p, err = s.prepare()
-	case readOnly && p.mounted() && s.engine:
-		err = permanent(alone, mountFolder)
-	case readOnly && p.mounted():
+	case readOnly && p.mounted() && !s.engine:
 		s.warn(alone + "; " + mountFolder)
-	}
-	if err == nil && s.engine {
+	case p.mounted():
+		err = permanent(alone, mountFolder)
+	case s.engine:
 		err = p.forEngine(readOnly)
 	}
 	return explain(s.path, doing, err)
 }
 
-// forEngine makes the file of a database, or returns an error if this user may not use the file. It never opens a file
-// that exists: to close that would take the locks of this process from it.
+// forEngine makes the file of a database, or takes from others the right to read it, as a save does with another file. It
+// returns an error if this user may not use the file. It never opens a file that exists: to close that would take the
+// locks of this process from it.
 func (p place) forEngine(readOnly bool) error {
 	switch {
 	case p.file == nil && readOnly:
 		return &Error{text: "it does not exist", err: fs.ErrNotExist, permanent: true}
 	case p.file == nil:
 		made, err := p.make(p.target)
-		if errors.Is(err, fs.ErrExist) {
-			return nil // another process has just made it
-		}
 		if err == nil {
-			err = made.Close()
+			return made.Close()
+		}
+		if errors.Is(err, fs.ErrExist) { // another process has just made it
+			return nil
 		}
 		return err
 	case readOnly:
 		return access(p.target, false)
 	}
-	return errors.Join(access(p.target, true), access(filepath.Dir(p.target), true))
-}
-
-// Narrow takes from others the right to read the file, if it is this user's, as a save of a [Store] does.
-func (s *Store) Narrow() error {
-	p, err := find(s.path)
+	err := errors.Join(access(p.target, true), access(filepath.Dir(p.target), true))
 	if err == nil && p.wide() && isMine(p.file) {
 		err = os.Chmod(p.target, p.file.Mode().Perm()&ours)
 	}
-	return explain(s.path, writing, err)
+	return err
 }
 
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes nothing.
@@ -165,12 +155,10 @@ func (s *Store) look(ctx context.Context) (p place, content []byte, err error) {
 	return p, content, err
 }
 
-// Save replaces the content if its version is still version.
+// Save replaces the content if its version is still version. ErrConflict may also mean that somebody has removed the lock
+// meanwhile: to try again is safe.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
-	for err = errLockLost; errors.Is(err, errLockLost); {
-		err = s.save(ctx, document, version)
-	}
-	if err != nil {
+	if err = s.save(ctx, document, version); err != nil {
 		return "", explain(s.path, writing, err)
 	}
 	return hash(document), nil

@@ -162,8 +162,8 @@ func (p place) own(out *os.File, mode fs.FileMode, warn func(string)) error {
 	switch {
 	case err == nil:
 	case !isMine(like) && !isUnknown(like):
-		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it", uid, gid)
-		return &Error{text: text, hint: fmt.Sprintf("run this program as that user, or give the file to this one (chown %d)", os.Geteuid()), err: err, permanent: true}
+		text := fmt.Sprintf("it belongs to user %d and group %d, who could not read it any more if this user replaced it; run this program as that user, or give the file to this one (chown %d)", uid, gid, os.Geteuid())
+		return &Error{text: text, err: err, permanent: true}
 	case mode != 0o600:
 		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; let this user join the group, or let the unit use chown", gid, plainText(err)))
 		mode = 0o600

@@ -128,6 +128,8 @@ func TestRefused(t *testing.T) {
 		"a file that root has restored, and that nobody else may read": {"service/ 64101 755\nservice/key 0 600", "service/key", service, "load", "give it to this one (chown 64101), who owns the folder"},
 		"root's folder":                                                {"roots/ 0 755", "roots/key", service, "save", "set StateDirectory="},
 		"a reader without a right":                                     {"service/ 64101 755\nservice/key 64101 600", "service/key", reader, "load", "let this user join their group"},
+		"a reader of a database without a right":                       {"service/ 64101 755\nservice/key 64101 600", "service/key", reader, "read the database", "let this user join their group"},
+		"a database that root has restored":                            {"service/ 64101 755\nservice/key 0 600", "service/key", service, "write the database", "give it to this one (chown 64101), who owns the folder"},
 		"a reader that wants to write":                                 {"service/ 64101 755\nservice/key 64101 600", "service/key", reader, "inspect", "belongs to another user (64101)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +196,7 @@ func TestOwners(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		path: "64101:64101 0600", lockName(place{target: path}): "64101:64101 0600", filepath.Dir(path): "64101:64101 0700",
+		path: "64101:64101 0600", path + ".lock": "64101:64101 0600", filepath.Dir(path): "64101:64101 0700",
 	} {
 		if got := owned(t, path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
@@ -218,6 +220,13 @@ func TestOwners(t *testing.T) {
 	if got := as(t, 0, "save", at+"/link"); got != "" || owned(t, path) != "64101:64102 0640" {
 		t.Errorf("through a link: %s, %s", owned(t, path), got)
 	}
+	// What looks like another user's finished save is none.
+	shared := folder(t, at+"/tmp", 0, 0o777|fs.ModeSticky) + "/key.json"
+	planted := nextName(shared, nil, []byte("x"))
+	must(t, os.WriteFile(planted, []byte("x"), 0o600), os.Chmod(planted, 0o644), os.Chown(planted, mallory, mallory))
+	if got := as(t, service, "save", shared); got != "" || owned(t, shared) != "64101:64101 0600" || owned(t, planted) != "64104:64104 0644" {
+		t.Errorf("beside another user's file: %s, %s, %q", owned(t, shared), owned(t, planted), got)
+	}
 	db := at + "/service/db/keys.db"
 	if got := as(t, 0, "write the database", db); got != "" || owned(t, db) != "64101:64101 0600" {
 		t.Errorf("the database of a service: %s, %s", owned(t, db), got)
@@ -238,10 +247,18 @@ func TestMounts(t *testing.T) {
 			t.Errorf("%s of a file that is mounted by itself: %q", role, got)
 		}
 	}
+	if left, _ := os.ReadDir(at + "/service"); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
 	must(t, unix.Unmount(path, 0))
 
 	volume := folder(t, at+"/volume", 0, 0o755)
 	must(t, unix.Mount("volume", volume, "tmpfs", 0, "mode=0777"))
+	must(t, os.WriteFile(volume+"/key.json", []byte("x"), 0o600)) // the volume is no folder of its own, although nothing else is in it
+	if got := as(t, 0, "save", volume+"/key.json"); !strings.Contains(got, "others could replace the file") {
+		t.Errorf("root in a volume of everybody's: %q", got)
+	}
+	must(t, os.Remove(volume+"/key.json"))
 	if got := as(t, service, "save", volume+"/key.json"); !strings.Contains(got, "a folder of its own below it") {
 		t.Errorf("in a volume of everybody's: %q", got)
 	}

@@ -25,14 +25,13 @@ const (
 // complete renames the file of a save that ended after it had written the file, removes what other saves have
 // left behind, and returns the content. The caller holds the lock, so no other save is under way.
 func (s *Store) complete(ctx context.Context, p place) (current []byte, err error) {
-	if current, err = read(ctx, p.target); err != nil {
-		return nil, err
-	}
-	if next := p.finished(ctx, current); next != nil {
-		if err := s.install(ctx, nextName(p.target, current, next), p.target); err != nil {
-			return nil, err
-		}
+	current, err = read(ctx, p.target)
+	if next := p.finished(ctx, current); err == nil && next != nil {
+		err = install(ctx, nextName(p.target, current, next), p.target)
 		current = next
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, path := range p.nexts() {
 		_ = os.Remove(path) // the file may hold a key; if this fails, the next Save tries again
@@ -47,14 +46,14 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 	}
 	path := nextName(p.target, current, document)
 	err := p.write(path, document, mode, s.warn)
-	if err == nil && !isAt(held, lockName(p)) {
-		err = errLockLost
+	if err == nil && !isAt(held, p.lockName()) {
+		err = ErrConflict // somebody has removed the lock, so another save may be under way
 	}
 	if err != nil {
 		_ = os.Remove(path)
 		return err
 	}
-	return s.install(ctx, path, p.target)
+	return install(ctx, path, p.target)
 }
 
 // write makes the file at path, with the owner and the group of the target, and returns once its content would
@@ -71,30 +70,27 @@ func (p place) write(path string, content []byte, mode fs.FileMode, warn func(st
 }
 
 // install renames the finished file at path over target. If that fails, the file stays, and Load reads it.
-func (s *Store) install(ctx context.Context, path, target string) error {
-	folder := filepath.Dir(target)
-	if err := s.sync(folder); err != nil {
-		return err
+func install(ctx context.Context, path, target string) error {
+	err := syncFolder(filepath.Dir(target))
+	if err == nil {
+		err = patiently(ctx, func() error { return os.Rename(path, target) })
 	}
-	if err := patiently(ctx, func() error { return s.rename(path, target) }); err != nil {
-		return err
+	if err == nil {
+		err = syncFolder(filepath.Dir(target))
 	}
-	return s.sync(folder)
+	return err
 }
 
-// errLockLost says that somebody removed the lock file while it was locked.
-var errLockLost = errors.New("the lock file was removed while it was locked")
-
-func lockName(p place) string { return p.target + ".lock" }
+func (p place) lockName() string { return p.target + ".lock" }
 
 // lock waits until it has locked the lock file. The file that it has locked is the one at that path: somebody may have
 // removed another one meanwhile. To close the file unlocks it, and not every file system can unlock it otherwise.
 func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 	for {
-		file, err := p.openLock(lockName(p))
+		file, err := p.openLock(p.lockName())
 		if err == nil {
 			var locked bool
-			if locked, err = lockFile(file); locked && isAt(file, lockName(p)) {
+			if locked, err = lockFile(file); locked && isAt(file, p.lockName()) {
 				return file, nil
 			}
 			_ = file.Close()

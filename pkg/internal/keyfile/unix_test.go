@@ -32,15 +32,22 @@ func TestModes(t *testing.T) {
 		group, engine bool
 		was, want     fs.FileMode
 	}{
-		{false, false, 0o600, 0o600}, {false, false, 0o640, 0o640}, {false, false, 0o644, 0o600}, {false, false, 0o660, 0o600}, {true, false, 0o640, 0o640},
-		{false, true, 0o600, 0o600}, {false, true, 0o640, 0o640}, {false, true, 0o644, 0o640}, {false, true, 0o666, 0o640},
+		{false, false, 0o600, 0o600},
+		{false, false, 0o640, 0o640},
+		{false, false, 0o644, 0o600},
+		{false, false, 0o660, 0o600},
+		{true, false, 0o640, 0o640},
+		{false, true, 0o600, 0o600},
+		{false, true, 0o640, 0o640},
+		{false, true, 0o644, 0o640},
+		{false, true, 0o666, 0o640},
 	} {
 		s := New(filepath.Join(t.TempDir(), "made", "key.json"), row.group)
 		s.engine = row.engine
 		change := func() {
 			if !row.engine {
 				save(t, s, "x")
-			} else if err := errors.Join(s.Inspect(t.Context(), false), s.Narrow()); err != nil {
+			} else if err := s.Inspect(t.Context(), false); err != nil {
 				t.Error(err)
 			}
 		}
@@ -142,7 +149,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s: left behind %v", name, left)
 		}
 		s = New(filepath.Join(folder, "other"), false)
-		if err := place(lockName(at(t, s))); err != nil {
+		if err := place(at(t, s).lockName()); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.Save(t.Context(), []byte("x"), "")
@@ -188,41 +195,25 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-// Somebody removes the lock file all the time. Still, of two savers of one version only one wins.
-func TestLockRemovedAllTheTime(t *testing.T) {
+// Somebody removes the lock file while a save holds it, and another save takes place. The first one then ends in a conflict.
+func TestLockRemoved(t *testing.T) {
 	s := fresh(t)
-	save(t, s, "0")
-	ctx, done := context.WithCancel(t.Context())
-	var removing, saving sync.WaitGroup
-	removing.Go(func() {
-		for ctx.Err() == nil {
-			_ = os.Remove(s.path + ".lock")
-		}
-	})
-	const savers, wins = 2, 15
-	var replaced sync.Map // the versions that a save has replaced
-	for i := range savers {
-		saving.Go(func() {
-			own, won := New(s.path, false), 0
-			for n := 0; won < wins; n++ {
-				_, version, err := own.Load(t.Context())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if _, err = own.Save(t.Context(), fmt.Append(nil, i, n), version); err != nil {
-					continue
-				}
-				won++
-				if _, twice := replaced.LoadOrStore(version, true); twice {
-					t.Error("two saves have replaced one version")
-				}
-			}
-		})
+	save(t, s, "x")
+	p := at(t, s)
+	held, err := s.lock(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
 	}
-	saving.Wait()
-	done()
-	removing.Wait()
+	defer held.Close() //nolint:errcheck // it is empty
+	_ = os.Remove(p.lockName())
+	save(t, New(s.path, false), "another's")
+	if err := s.replace(t.Context(), p, held, []byte("x"), []byte("mine")); !errors.Is(err, ErrConflict) {
+		t.Errorf("a save without its lock: %v, want a conflict", err)
+	}
+	wantLoad(t, s, "another's")
+	if left := p.nexts(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 // A mounted Secret or ConfigMap is read while the kubelet exchanges it: ..data leads to another folder, and the one
@@ -272,32 +263,28 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Each error says what to do. If the rename fails after the new file is complete, nothing is lost: Load reads that.
+// Each error says what to do.
 func TestAdvice(t *testing.T) {
-	for cause, want := range map[syscall.Errno]struct {
+	s := fresh(t)
+	for _, row := range []struct {
+		cause     syscall.Errno
+		doing     action
 		permanent bool
-		part      string
+		want      string
 	}{
-		syscall.EBUSY: {true, "mount its folder"}, syscall.EROFS: {true, "mounted read-only"}, syscall.EACCES: {true, "StateDirectory="},
-		syscall.EPERM: {true, "fsGroup"}, syscall.ENOSPC: {false, "make room"}, syscall.EIO: {false, "input/output error"},
+		{syscall.EBUSY, writing, true, "mount its folder"},
+		{syscall.EROFS, writing, true, "mounted read-only"},
+		{syscall.EACCES, writing, true, "StateDirectory="},
+		{syscall.EPERM, writing, true, "fsGroup"},
+		{syscall.ENOSPC, writing, false, "make room"},
+		{syscall.EIO, writing, false, "input/output error"},
+		{syscall.EACCES, reading, true, "let this user join their group"},
+		{syscall.ENOLCK, locking, true, "perhaps NFS, has no locks"},
 	} {
-		s := fresh(t)
-		save(t, s, "old")
-		s.rename = func(from, to string) error { return &os.LinkError{Op: "rename", Old: from, New: to, Err: cause} }
-		_, version, _ := s.Load(t.Context())
-		_, err := s.Save(t.Context(), []byte("new"), version)
-		wantError(t, s, err, want.permanent, want.part)
-		if !errors.Is(err, cause) {
+		err := explain(s.path, row.doing, &os.LinkError{Op: "rename", Old: s.path, New: s.path, Err: row.cause})
+		wantError(t, s, err, row.permanent, row.want)
+		if !errors.Is(err, row.cause) {
 			t.Errorf("%v does not wrap its cause", err)
 		}
-		wantLoad(t, s, "new")
-		s.rename = os.Rename
-		save(t, s, "newer")
-		wantLoad(t, s, "newer")
 	}
-	s := fresh(t)
-	s.sync = func(string) error { return &fs.PathError{Op: "sync", Path: "the folder", Err: syscall.EIO} } // a broken disk
-	_, err := s.Save(t.Context(), []byte("new"), "")
-	wantError(t, s, err, false, "input/output error")
-	wantError(t, s, explain(s.path, locking, &fs.PathError{Op: "flock", Path: s.path, Err: syscall.ENOLCK}), true, "perhaps NFS, has no locks")
 }

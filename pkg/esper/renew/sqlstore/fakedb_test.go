@@ -33,17 +33,14 @@ func open(t *testing.T, f *fakeDB) *sql.DB {
 	return db
 }
 
-func (f *fakeDB) Connect(context.Context) (driver.Conn, error) { return &fakeConn{f}, nil }
-func (f *fakeDB) Driver() driver.Driver                        { return nil }
+// A fakeDB is its own connection.
+func (f *fakeDB) Connect(context.Context) (driver.Conn, error) { return f, nil }
+func (*fakeDB) Driver() driver.Driver                          { return nil }
+func (*fakeDB) Prepare(string) (driver.Stmt, error)            { return nil, errors.New("not used") }
+func (*fakeDB) Begin() (driver.Tx, error)                      { return nil, errors.New("not used") }
+func (*fakeDB) Close() error                                   { return nil }
 
-type fakeConn struct{ db *fakeDB }
-
-func (*fakeConn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not used") }
-func (*fakeConn) Begin() (driver.Tx, error)           { return nil, errors.New("not used") }
-func (*fakeConn) Close() error                        { return nil }
-
-func (c *fakeConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	f := c.db
+func (f *fakeDB) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.statements = append(f.statements, query)
@@ -76,8 +73,7 @@ func (c *fakeConn) ExecContext(ctx context.Context, query string, args []driver.
 	return driver.RowsAffected(1), nil
 }
 
-func (c *fakeConn) QueryContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
-	f := c.db
+func (f *fakeDB) QueryContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if strings.Contains(query, "SELECT coalesce(max(file)") { // what Inspect asks

@@ -36,10 +36,7 @@ func (s *store) Inspect(ctx context.Context, readOnly bool) error {
 	}
 	file := keyfile.Database(path)
 	s.file.Store(file)
-	if err := file.Inspect(ctx, readOnly); err != nil || readOnly {
-		return err
-	}
-	return file.Narrow()
+	return file.Inspect(ctx, readOnly)
 }
 
 // Warnings returns what Inspect has found, once.
