@@ -379,12 +379,9 @@ func (f *faulty) Save(ctx context.Context, data []byte, version string) (string,
 func unreadable(context.Context) error         { return errDisk }
 func unwritable(context.Context, []byte) error { return errDisk }
 
-// put replaces the document in store by d, with the key stubFirst if d has none.
+// put replaces the document in store by d, with a lineage of its own if d has none.
 func put(t testing.TB, store Store, d policy.Document) {
 	t.Helper()
-	if d.Key.IsZero() {
-		d.Key = esper.NewSecret(stubFirst)
-	}
 	if d.Lineage == "" {
 		d.Lineage, d.Serial, d.Initial = "of "+policy.Hash(d.Key), 1, policy.Hash(d.Key)
 	}
