@@ -228,7 +228,7 @@ func explored(t *testing.T, program, where string, environment ...string) {
 		tries = append([][]string{{"/^" + strings.ReplaceAll(where, " ", "_") + "$", "1000000", "100000"}}, tries...)
 	}
 	for _, try := range tries {
-		child := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=5m", "-test.run=^TestExplore$"+try[0])
+		child := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=1h", "-test.run=^TestExplore$"+try[0])
 		child.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=800", "EXPLORE_FIRST=1", "EXPLORE_STATES="+try[1], "EXPLORE_STEPS="+try[2])
 		child.Env = append(child.Env, environment...)
 		if out, err := child.CombinedOutput(); err != nil {
