@@ -22,7 +22,7 @@ func (e *explorer) load(w *world, i int) {
 	n.P[i].Fresh = false
 	e.after(n, i, Load, Outcome{Err: true}, "an error")
 	if first := w.given(1); w.Store != first {
-		e.after(n, i, Load, Outcome{Doc: first}, "a stale copy, "+e.text(first))
+		e.after(n, i, Load, Outcome{Doc: first}, "a stale copy: "+e.text(first))
 	}
 }
 
@@ -33,82 +33,84 @@ func (e *explorer) save(w *world, i int) {
 	if p.T.trouble() || p.S.ReadOnly {
 		e.bad(w, "I6", "the store is written again without a pause, or by a program that only reads")
 	}
-	faulty := e.fork(w)
-	faulty.Budget.Disk--
 	if e.full && w.Later == 0 && (keyOf(target) > 1 || !target.Answer.IsZero()) {
 		e.after(w, i, Save, Outcome{Err: true}, "an error, the disk is full")
 		return
 	}
+	n := e.fork(w)
 	if !p.Fresh {
-		e.after(w, i, Save, Outcome{Conflict: true}, "a conflict")
+		e.after(n, i, Save, Outcome{Conflict: true}, "a conflict")
 	} else {
-		n := e.fork(w)
-		e.checkSaved(n, i, target)
-		if old := &n.Keys[keyOf(n.Store)]; !p.T.Given.Key.IsZero() && n.Store.Attempt.ID != "" {
-			old.Excused = true // the person's key also overwrites the note of the attempt
+		e.checkSaved(w, i, target)
+		if !p.T.Given.Key.IsZero() && n.Store.Attempt.ID != "" {
+			n.Keys[keyOf(n.Store)].Excused = true // the person's key also overwrites the note of the attempt
 		}
 		n.write(target)
 		n.P[i].Fresh = true
 		e.after(n, i, Save, Outcome{}, e.text(target))
-		if w.Budget.Disk > 0 {
-			n = e.fork(faulty)
-			n.write(target)
-			e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+e.text(target))
-			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+e.text(target))
-			n = e.fork(faulty)
-			n.Late = target
-			e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+e.text(target))
-			n = e.fork(faulty)
-			n.P[i].Fresh = false
-			e.after(n, i, Save, Outcome{Conflict: true}, "a conflict, since the version changed by itself")
-		}
 	}
-	if w.Budget.Disk > 0 {
-		e.after(faulty, i, Save, Outcome{Err: true}, "an error")
+	if w.Budget.Disk == 0 {
+		return
 	}
+	n = e.fork(w)
+	n.Budget.Disk--
+	e.after(n, i, Save, Outcome{Err: true}, "an error")
+	if !p.Fresh {
+		return
+	}
+	n.Late = target
+	e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+e.text(target))
+	n.Late, n.P[i].Fresh = w.Late, false
+	e.after(n, i, Save, Outcome{Conflict: true}, "a conflict, since the version changed by itself")
+	n.write(target)
+	e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+e.text(target))
+	e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+e.text(target))
 }
 
 // ask asks the server about a key, as TokenInfo does.
 func (e *explorer) ask(w *world, i int, a Action) {
-	p := &w.P[i]
-	key := keyOf(p.S.Doc)
+	key := keyOf(w.P[i].S.Doc)
 	if a == Compare {
-		key = keyOf(Document{Key: Compared(p.S, p.T)})
+		key = keyOf(Document{Key: Compared(w.P[i].S, w.P[i].T)})
 	}
-	how := fmt.Sprintf("key %d: ", key)
 	n, refused := e.fork(w), e.fork(w)
 	if k := &refused.Keys[key]; k.Refused == 0 {
 		k.Refused = w.now() + 1
 	}
-	if w.knows(key) {
+	if !w.knows(key) {
+		e.after(refused, i, a, Outcome{Refused: true}, e.of(key, "401"))
+	} else {
 		if k := &n.Keys[key]; k.Unclear && n.now() >= k.Until {
-			k.Unclear, k.Until, k.Excused = false, 0, false
+			k.clear()
 		}
-		e.after(n, i, a, Outcome{Doc: w.documentOf(key)}, how+"200")
+		e.after(n, i, a, Outcome{Doc: w.documentOf(key)}, e.of(key, "200"))
 		if w.Budget.Wrong > 0 {
 			refused.Budget.Wrong--
-			e.after(refused, i, a, Outcome{Refused: true}, how+"401, which is wrong")
+			e.after(refused, i, a, Outcome{Refused: true}, e.of(key, "401, which is wrong"))
 		}
-	} else {
-		e.after(refused, i, a, Outcome{Refused: true}, how+"401")
 	}
 	if w.Budget.Net > 0 {
 		n = e.fork(w)
 		n.Budget.Net--
-		e.after(n, i, a, Outcome{Err: true}, how+"no answer")
+		e.after(n, i, a, Outcome{Err: true}, e.of(key, "no answer"))
 	}
+}
+
+func (e *explorer) of(key int, how string) string {
+	if !e.tell {
+		return ""
+	}
+	return fmt.Sprintf("key %d: %s", key, how)
 }
 
 // post sends a renewal, after a last look at the clock.
 func (e *explorer) post(w *world, i int, now time.Time) {
-	p := &w.P[i]
-	begun := p.T.Begun
+	begun, key := w.P[i].T.Begun, keyOf(w.P[i].S.Doc)
 	if !now.Before(begun.Until.Add(-Margin)) || now.Before(begun.Begun) {
 		e.after(w, i, Post, Outcome{Rejected: true}, "not sent, it is too late")
 		return
 	}
 	n := e.fork(w)
-	key := keyOf(p.S.Doc)
 	e.checkPosted(n, i, key)
 	until := n.now() + int(begun.Until.Sub(now).Seconds())
 	n.P[i].Posting, n.P[i].Reply, n.P[i].Flight = true, 0, flight{key, until}
@@ -118,44 +120,33 @@ func (e *explorer) post(w *world, i int, now time.Time) {
 
 // posting emits what process i may learn while it waits for the answer to its renewal.
 func (e *explorer) posting(w *world, i int) {
-	p := &w.P[i]
-	key := keyOf(p.S.Doc)
-	end := func(n *world, o Outcome, how string) {
-		n.P[i].Posting, n.P[i].Reply = false, 0
-		e.after(n, i, Post, o, how)
-	}
-	over := !e.clock(w, i).Before(p.T.Begun.Until.Add(-Margin))
+	p, key := &w.P[i], keyOf(w.P[i].S.Doc)
 	n := e.fork(w)
-	switch {
+	n.P[i].Posting, n.P[i].Reply = false, 0
+	if w.Budget.Net > 0 {
+		n.Budget.Net--
+		e.after(n, i, Post, Outcome{}, "no answer")
+		n.P[i].Unread = true
+		if p.Reply > 0 {
+			e.after(n, i, Post, Outcome{Answer: answer}, "an answer that cannot be read")
+		}
+		n.P[i].Unread, n.P[i].Flight = p.Unread, flight{}
+		n.Keys[key].clear()
+		if p.Flight.Key != 0 {
+			e.after(n, i, Post, Outcome{Rejected: true}, "no connection")
+		}
+		n.Budget.Net, n.P[i].Flight = w.Budget.Net, p.Flight
+	}
+	switch n.Keys[key].clear(); {
 	case p.Reply > 0:
 		d := w.documentOf(p.Reply)
 		d.RenewedAt = e.clock(w, i)
 		n.P[i].Arrived = p.Reply
-		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
-		end(n, Outcome{Doc: d}, fmt.Sprintf("key %d arrives", p.Reply))
+		e.after(n, i, Post, Outcome{Doc: d}, e.of(p.Reply, "it arrives"))
 	case p.Reply < 0:
-		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
-		end(n, Outcome{Rejected: true, Refused: p.Reply == -1}, "not renewed")
-	case over:
-		end(n, Outcome{}, "the time is over, and no answer has come")
-	}
-	if w.Budget.Net == 0 {
-		return
-	}
-	n = e.fork(w)
-	n.Budget.Net--
-	end(n, Outcome{}, "no answer")
-	if p.Reply > 0 {
-		n = e.fork(w)
-		n.Budget.Net--
-		n.P[i].Unread = true
-		end(n, Outcome{Answer: answer}, "an answer that cannot be read")
-	}
-	if p.Flight.Key != 0 {
-		n = e.fork(w)
-		n.Budget.Net--
-		n.P[i].Flight = flight{}
-		n.Keys[key].Unclear, n.Keys[key].Until, n.Keys[key].Excused = false, 0, false
-		end(n, Outcome{Rejected: true}, "no connection")
+		e.after(n, i, Post, Outcome{Rejected: true, Refused: p.Reply == -1}, "not renewed")
+	case !e.clock(w, i).Before(p.T.Begun.Until.Add(-Margin)):
+		n.Keys[key] = w.Keys[key]
+		e.after(n, i, Post, Outcome{}, "the time is over, and no answer has come")
 	}
 }

@@ -1,7 +1,5 @@
 package policy
 
-import "slices"
-
 // wrong returns how many wrong refusals have happened.
 func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wrong) }
 
@@ -145,22 +143,20 @@ func (e *explorer) settle(w *world) {
 	c := *w
 	n := &c
 	n.Budget, n.Late = budget{}, Document{}
-	works := e.anyWorks(n)
+	works, all, _, _ := e.ends(n)
 	n.Later = 1
 	for k := range w.Keys {
 		if !works && n.knows(k) && !w.knows(k) {
 			return // the key has reached its end
 		}
 	}
-	quiet := e.quiet
-	if quiet == nil {
-		quiet = &explorer{config: e.config, bad: e.bad}
-		e.quiet = quiet
+	if e.quiet == nil {
+		e.quiet = &explorer{config: e.config, bad: e.bad}
 	}
 	const rounds, step = 80, 200
 	for range rounds {
 		for i := range e.procs {
-			quiet.turn(n, i)
+			e.quiet.turn(n, i)
 		}
 		n.Later += step
 		for i := range e.procs {
@@ -168,56 +164,45 @@ func (e *explorer) settle(w *world) {
 				p.Flight = flight{}
 			}
 		}
-		switch works = works || e.anyWorks(n); { // an answer may have brought a key
-		case works && e.allWork(n) && (n.free() == 0 || !n.renews()), !works && e.allLost(n):
+		var one, lost, renews bool
+		one, all, lost, renews = e.ends(n)
+		switch works = works || one; { // an answer may have brought a key
+		case works && all && (n.free() == 0 || !renews), !works && lost:
 			return
-		case works && !e.anyWorks(n):
+		case works && !one:
 			return // a renewal that was under way has replaced the key, and no process got the answer
 		}
 	}
 	switch {
 	case !works:
 		e.bad(w, "I4", "there is no key that works, and not every process says so")
-	case e.allWork(n):
+	case all:
 		e.bad(w, "I6", "a key is due, and no process renews it")
 	default:
 		e.bad(w, "I6", "there is a key that works, and not every process finds it")
 	}
 }
 
-// renews reports whether there is a process that renews keys.
-func (w *world) renews() bool {
-	return slices.ContainsFunc(w.P[:], func(p process) bool { return p.Alive && !p.S.ReadOnly })
-}
-
-func (e *explorer) anyWorks(w *world) bool {
-	any := w.knows(keyOf(w.Store))
+// ends says of w whether any key works, whether every process has one that does, whether each has given its key up (but
+// for a reader whose key works, or whose store is empty), and whether one renews keys.
+func (e *explorer) ends(w *world) (any, all, lost, renews bool) {
+	any = w.knows(keyOf(w.Store))
+	all, lost = any || w.Store.Key.IsZero(), true
 	for k := range w.Keys {
 		any = any || aside(w.Store, k) && w.knows(k)
 	}
-	for i := range e.procs {
-		any = any || w.P[i].Alive && !w.P[i].S.ReadOnly && w.knows(keyOf(w.P[i].S.Doc))
-	}
-	return any
-}
-
-func (e *explorer) allWork(w *world) bool {
-	all := w.knows(keyOf(w.Store)) || w.Store.Key.IsZero()
-	for i := range e.procs {
+	for i := range w.P {
 		p := &w.P[i]
-		all = all && (!p.Alive || w.knows(keyOf(p.S.Doc)) && !p.S.Lost() && !p.Turning)
+		if !p.Alive {
+			continue
+		}
+		works := w.knows(keyOf(p.S.Doc))
+		any = any || works && !p.S.ReadOnly
+		all = all && works && !p.S.Lost() && !p.Turning
+		lost = lost && (p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || works))
+		renews = renews || !p.S.ReadOnly
 	}
-	return all
-}
-
-// allLost reports whether every process has given up its key, except for a reader whose key works, or whose store is empty.
-func (e *explorer) allLost(w *world) bool {
-	all := true
-	for i := range e.procs {
-		p := &w.P[i]
-		all = all && (!p.Alive || p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || w.knows(keyOf(p.S.Doc))))
-	}
-	return all
+	return any, all, lost, renews
 }
 
 // turn has process i finish the turn that it is in, or else run one.

@@ -37,6 +37,9 @@ type serverKey struct {
 	Excused bool // the note of a renewal was destroyed, or could not be written
 }
 
+// clear forgets the renewal of a key, of which a process knows what came.
+func (k *serverKey) clear() { k.Unclear, k.Until, k.Excused = false, 0, false }
+
 // flight is a renewal on its way to the server.
 type flight struct{ Key, Until int }
 
