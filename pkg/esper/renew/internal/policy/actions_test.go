@@ -30,9 +30,8 @@ func (e *explorer) load(w *world, i int) {
 func (e *explorer) save(w *world, i int) {
 	p := &w.P[i]
 	target := Target(p.S, p.T)
-	if p.T.trouble() || p.S.ReadOnly {
-		e.bad(w, "I6", "the store is written again without a pause, or by a program that only reads")
-	}
+	e.never(w, "I6", "the store is written again without a pause, or by a program that only reads",
+		p.T.trouble() || p.S.ReadOnly)
 	if e.full && w.Later == 0 && (keyOf(target) > 1 || !target.Answer.IsZero()) {
 		e.after(w, i, Save, Outcome{Err: true}, "an error, the disk is full")
 		return

@@ -10,17 +10,14 @@ func (e *explorer) checkDropped(w *world, i int, old Document, o Outcome) {
 	p := &w.P[i]
 	before, now := keyOf(old), keyOf(p.S.Doc)
 	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before)
-	if before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept {
-		e.bad(w, "I1", "a new key that works is neither stored nor in use")
-	}
-	if (!old.Answer.IsZero() || !o.Answer.IsZero()) && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now) {
-		e.bad(w, "I7", "an answer that may hold a key is dropped")
-	}
+	e.never(w, "I1", "a new key that works is neither stored nor in use",
+		before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept)
+	e.never(w, "I7", "an answer that may hold a key is dropped",
+		(!old.Answer.IsZero() || !o.Answer.IsZero()) && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now))
 	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back
 		for k := range w.Keys {
-			if aside(old, k) && !aside(p.S.Doc, k) && !aside(w.Store, k) && w.knows(k) && e.wrong(w) < 2 {
-				e.bad(w, "I3", "a key set aside that works is dropped")
-			}
+			e.never(w, "I3", "a key set aside that works is dropped",
+				aside(old, k) && !aside(p.S.Doc, k) && !aside(w.Store, k) && w.knows(k) && e.wrong(w) < 2)
 		}
 	}
 }
@@ -31,12 +28,10 @@ func (e *explorer) checkLeft(w *world, i int) {
 	k := keyOf(p.S.Doc)
 	late := e.stall && p.Tried && !p.S.patient(e.clock(w, i))                                            // a process that was stopped has no time left to try again
 	late = late || p.S.Saved() && (w.Budget.Empty < e.budget.Empty || w.Budget.Person < e.budget.Person) // it was saved, and taken away since
-	if p.Arrived == k && !late && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key {
-		e.bad(w, "I1", "a program ends, and its new key is not stored")
-	}
-	if p.Unread && !late && !p.S.Doc.Answer.IsZero() && w.Store.Key == p.S.Doc.Key && w.Store.Answer.IsZero() && w.Late.Answer.IsZero() {
-		e.bad(w, "I7", "a program ends, and an answer that may hold a key is not stored")
-	}
+	e.never(w, "I1", "a program ends, and its new key is not stored",
+		p.Arrived == k && !late && w.knows(k) && keyOf(w.Store) != k && !aside(w.Store, k) && !w.descends(keyOf(w.Store), k) && w.Late.Key != p.S.Doc.Key)
+	e.never(w, "I7", "a program ends, and an answer that may hold a key is not stored",
+		p.Unread && !late && !p.S.Doc.Answer.IsZero() && w.Store.Key == p.S.Doc.Key && w.Store.Answer.IsZero() && w.Late.Answer.IsZero())
 }
 
 // checkSaved checks I3: a working key is overwritten only by its successor, by a person, or by a document in which it is
@@ -46,17 +41,14 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	old, next := keyOf(w.Store), keyOf(target)
 	accepted := p.T.Said == Accepted && aside(w.Store, next)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	if old != next && w.knows(old) && !w.descends(next, old) && !aside(target, old) && !accepted && !person {
-		e.bad(w, "I3", "a key that works is overwritten by another that is not its successor")
-	}
+	e.never(w, "I3", "a key that works is overwritten by another that is not its successor",
+		old != next && w.knows(old) && !w.descends(next, old) && !aside(target, old) && !accepted && !person)
 	for k := range w.Keys {
-		if aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted {
-			e.bad(w, "I3", "a key set aside that works is overwritten")
-		}
+		e.never(w, "I3", "a key set aside that works is overwritten",
+			aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted)
 	}
-	if old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted && !target.after(w.Store) {
-		e.bad(w, "I3", "a key of another history is overwritten, and the server has not accepted ours")
-	}
+	e.never(w, "I3", "a key of another history is overwritten, and the server has not accepted ours",
+		old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted && !target.after(w.Store))
 }
 
 // checkPosted checks I2: no renewal of a key is sent while an earlier one may be under way, or before the
@@ -64,16 +56,12 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 func (e *explorer) checkPosted(w *world, i, key int) {
 	p := &w.P[i]
 	noted := p.S.Saved() && p.S.Stored.Attempt == p.T.Begun
-	if !noted && (e.clock(w, i).Before(p.S.Mandatory()) || !p.T.trouble() || !p.S.Proven) {
-		e.bad(w, "I2", "a renewal is sent that is not in the journal")
-	}
-	if e.clock(w, i).Before(p.S.Advisory) && !p.T.Force {
-		e.bad(w, "I2", "a renewal is sent that is not due")
-	}
+	e.never(w, "I2", "a renewal is sent that is not in the journal",
+		!noted && (e.clock(w, i).Before(p.S.Mandatory()) || !p.T.trouble() || !p.S.Proven))
+	e.never(w, "I2", "a renewal is sent that is not due", e.clock(w, i).Before(p.S.Advisory) && !p.T.Force)
 	k := &w.Keys[key]
-	if k.Unclear && !k.Excused && noted {
-		e.bad(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it")
-	}
+	e.never(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it",
+		k.Unclear && !k.Excused && noted)
 	takenAway := w.Store.Attempt != p.T.Begun && (w.Budget.Person < e.budget.Person || w.Budget.Empty < e.budget.Empty) // by a person
 	k.Excused = k.Excused || !noted || takenAway
 }

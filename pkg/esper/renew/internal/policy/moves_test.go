@@ -23,6 +23,13 @@ type explorer struct {
 	used    int
 }
 
+// never reports a violation of a rule, if there is one.
+func (e *explorer) never(w *world, rule, what string, violated bool) {
+	if violated {
+		e.bad(w, rule, what)
+	}
+}
+
 func (e *explorer) fork(w *world) *world {
 	n := &e.scratch[e.used%len(e.scratch)]
 	e.used++
@@ -245,9 +252,8 @@ func (e *explorer) act(w *world, i int) {
 	p := &w.P[i]
 	now := e.clock(w, i)
 	a := Decide(p.S, p.T, now)
-	if a == Rest && p.T.Force && !p.T.Stop && !p.S.Busy(now) {
-		e.bad(w, "I6", "a person wants a renewal, and the process does nothing")
-	}
+	e.never(w, "I6", "a person wants a renewal, and the process does nothing",
+		a == Rest && p.T.Force && !p.T.Stop && !p.S.Busy(now))
 	switch a {
 	case Load:
 		e.load(w, i)
@@ -259,13 +265,9 @@ func (e *explorer) act(w *world, i int) {
 		}
 		e.ask(w, i, a)
 	case Begin:
-		if p.T.Stop || p.S.ReadOnly {
-			e.bad(w, "I1", "a renewal is begun by a program that is to end, or that only reads")
-		}
+		e.never(w, "I1", "a renewal is begun by a program that is to end, or that only reads", p.T.Stop || p.S.ReadOnly)
 		length := p.S.AttemptLength(now)
-		if length < shortestAttempt {
-			e.bad(w, "I2", "an attempt is begun that has too little time")
-		}
+		e.never(w, "I2", "an attempt is begun that has too little time", length < shortestAttempt)
 		begun := Attempt{ID: w.attemptID(), Begun: now, Until: now.Add(length)}
 		e.after(w, i, a, Outcome{Begun: begun}, begun.ID+", until "+seconds(begun.Until))
 	case Post:
@@ -274,9 +276,7 @@ func (e *explorer) act(w *world, i int) {
 		e.checkLost(w, i)
 		e.after(w, i, a, Outcome{}, fmt.Sprint("key ", keyOf(p.S.Doc)))
 	case Wait:
-		if !p.S.Unsaved() {
-			e.bad(w, "I6", "a turn waits for the store, and nothing is unsaved")
-		}
+		e.never(w, "I6", "a turn waits for the store, and nothing is unsaved", !p.S.Unsaved())
 		e.after(w, i, a, Outcome{}, "")
 	default:
 		e.after(w, i, a, Outcome{}, "")
