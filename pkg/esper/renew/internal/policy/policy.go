@@ -92,11 +92,7 @@ func Evolve(s State, t Turn, a Action, o Outcome, now time.Time) (State, Turn) {
 		s.failed(&t, o, now)
 		t = Turn{}
 	case Load:
-		if t.Read = true; o.Err {
-			t.Saves = maxConflicts + 1
-		} else {
-			s.loaded(&t, o.Doc, now, o.Random)
-		}
+		s.loaded(&t, o, now)
 	case Compare:
 		s.compared(&t, o, now)
 	case Save:
@@ -140,9 +136,10 @@ func (s *State) withdraw(t *Turn) {
 	t.Begun = Attempt{}
 }
 
-// loaded takes in d, the document that a Load has found in the store.
-func (s *State) loaded(t *Turn, d Document, now time.Time, random float64) {
-	ours, given := s.Doc, t.Given
+// loaded takes in the document that a Load has found in the store.
+func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
+	t.Read = true
+	d, ours, given := o.Doc, s.Doc, t.Given
 	if given.aside(d) || given.aside(ours) {
 		t.Given = given.unsure(now)
 	}
@@ -150,19 +147,21 @@ func (s *State) loaded(t *Turn, d Document, now time.Time, random float64) {
 		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
 	}
 	switch {
+	case o.Err:
+		t.Saves = maxConflicts + 1
 	case d.Key == ours.Key && d == s.Stored: // nothing has changed, except perhaps the version
 		if now.Before(s.WindowMade.Add(-Skew)) { // the clock was set back since
-			s.windows(now, random)
+			s.windows(now, o.Random)
 		}
 	case d.Key == ours.Key:
-		s.updated(t, d, now, random)
+		s.updated(t, o, now)
 	case d.after(ours):
 		next := d
 		if !d.Replaced(ours.Key) || ours.SetAside != s.Stored.SetAside { // d does not know all that ours did
 			next = d.setAside(ours)
 		}
 		s.Stored = d
-		s.take(t, next, now, random)
+		s.take(t, next, now, o.Random)
 	case d.Key.IsZero(), ours.after(d), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
 		if s.Stored != d {
@@ -179,19 +178,21 @@ func (s *State) loaded(t *Turn, d Document, now time.Time, random float64) {
 	}
 }
 
-// updated takes in d, a document of the key in use in which something else has changed. What others have noted counts,
-// except for what the server has said in this turn. Nothing that came from the server is dropped.
-func (s *State) updated(t *Turn, d Document, now time.Time, random float64) {
-	base, ours := s.Stored, s.Doc
-	added := ours
+// updated takes in a document of the key in use in which something else has changed. What others have noted counts, but
+// for what the server has said in this turn. What came from the server stays.
+func (s *State) updated(t *Turn, o Outcome, now time.Time) {
+	base, ours, added := s.Stored, s.Doc, s.Doc
 	if s.Saved() && ours.SetAside == base.SetAside {
 		added.SetAside = wire.Secret{}
 	}
-	s.Stored, s.Doc, s.Fresh = d, d.setAside(added), false
-	if t.Said >= Accepted {
+	s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false
+	switch {
+	case t.Said == Accepted:
+		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
+	case o.Doc.RefusedAt.Equal(base.RefusedAt) && o.Doc.LostAt.Equal(base.LostAt):
 		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
 	}
-	s.complete(ours, now, random)
+	s.complete(ours, now, o.Random)
 	if s.Stored == s.Doc {
 		t.Saves = 0 // the save that failed was carried out after all
 	}
@@ -202,7 +203,7 @@ func (s *State) updated(t *Turn, d Document, now time.Time, random float64) {
 		s.AsideWait, t.Aside = time.Time{}, 0
 	}
 	if !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
-		s.windows(now, random)
+		s.windows(now, o.Random)
 	}
 	s.notice(now, base.Attempt, ours.Attempt)
 }

@@ -183,8 +183,7 @@ func (s State) doubtful(now time.Time) bool {
 
 // asideDue reports whether the server is to be asked about the keys set aside.
 func (s State) asideDue(t Turn, now time.Time) bool {
-	n := len(s.Doc.Aside())
-	return t.Aside < n && (t.Said >= Refused || !s.ReadOnly && !now.Before(s.AsideWait))
+	return t.Aside < len(s.Doc.Aside()) && (t.Said >= Refused || !s.ReadOnly && !now.Before(s.AsideWait))
 }
 
 // Usable reports whether callers may have the key.
