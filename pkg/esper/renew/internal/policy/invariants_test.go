@@ -106,7 +106,7 @@ func (e *explorer) checkAsked(w *world, i int) {
 	rejected := t.Ask == AskSuspect && now.Sub(s.Asked) >= suspectInterval // a request with the key got 401
 	switch {
 	case t.Ask == AskNow:
-	case !t.Other.Key.IsZero() && t.Said == Unanswered: // the comparison needs an answer
+	case !t.Other.Key.IsZero() && t.Said == Unanswered && !t.Failed: // the comparison needs an answer
 	case t.Said != Nothing:
 		e.bad(w, "I4", "the server is asked twice in one turn")
 	case !t.Other.Key.IsZero(), !t.Given.Key.IsZero(), rejected:
