@@ -22,7 +22,7 @@ import (
 var mutations = []struct{ name, file, old, mutant string }{
 	{"the store is not read", "policy.go", "case !t.Read:", "case !t.Read && false:"},
 	{"another stored key is not looked at", "policy.go", "\tcase other:\n\t\treturn Compare", "\tcase other:\n\t\treturn Rest"},
-	{"a refused key of another history is overwritten without asking about ours", "policy.go", "case t.Said == Accepted: // ours replaces", "case t.Said <= Accepted: // ours replaces"},
+	{"a refused key of another history is overwritten, whatever the server says of ours", "policy.go", "case t.Said == Accepted: // ours replaces", "case true: // ours replaces"},
 	{"an attempt is begun with too little time", "policy.go", "case s.doubtful(now), s.AttemptLength(now) == 0:", "case s.doubtful(now):"},
 	{"a renewal is sent before it is noted", "policy.go", "case begun && s.Stored.Attempt == t.Begun:", "case begun:"},
 	{"a renewal is sent without a store, with time left", "policy.go", "begun && !now.Before(s.Mandatory()) && s.Proven", "begun && s.Proven"},
