@@ -27,12 +27,12 @@ func TestWindows(t *testing.T) {
 		{90 * day, 89 * day, 45 * day, 56*day + 6*time.Hour, 5 * time.Minute},                              // half the lifetime is the most
 	} {
 		d := Document{Key: wire.NewSecret("k"), IssuedAt: now, ExpiresAt: now.Add(test.lifetime)}
-		latest := New(State{RenewBefore: test.before}, d, now, 0)
-		earliest := New(State{RenewBefore: test.before}, d, now, 1)
-		if a, b := d.ExpiresAt.Sub(latest.Advisory), d.ExpiresAt.Sub(earliest.Advisory); a != test.advisory || b != test.earliest {
+		late := New(State{RenewBefore: test.before}, d, now, 0)
+		early := New(State{RenewBefore: test.before}, d, now, 1)
+		if a, b := d.ExpiresAt.Sub(late.Advisory), d.ExpiresAt.Sub(early.Advisory); a != test.advisory || b != test.earliest {
 			t.Errorf("%v, %v: the renewal begins %v to %v before the end, want %v to %v", test.lifetime, test.before, a, b, test.advisory, test.earliest)
 		}
-		if m := d.ExpiresAt.Sub(latest.Mandatory()); m != test.mandatory {
+		if m := d.ExpiresAt.Sub(late.Mandatory()); m != test.mandatory {
 			t.Errorf("%v: callers wait from %v before the end, want %v", test.lifetime, m, test.mandatory)
 		}
 	}
@@ -79,9 +79,10 @@ func TestPauses(t *testing.T) {
 		s.Stored, s.Fails = s.Doc, fails
 		return s
 	}
-	short, lost := of(now.Add(10*time.Minute), 15*time.Minute), state(90*day, 40)
+	short, lost, unsaved := of(now.Add(10*time.Minute), 15*time.Minute), state(90*day, 40), state(90*day, 40)
 	short.Stored, short.Fails = short.Doc, 5
 	lost.Doc.LostAt = now
+	unsaved.Doc.Key = wire.NewSecret("k")
 	for _, test := range []struct {
 		s    State
 		o    Outcome
@@ -96,6 +97,7 @@ func TestPauses(t *testing.T) {
 		{state(4*time.Minute, 40), Outcome{Random: 0.5}, time.Minute},
 		{short, Outcome{Random: 0.5}, 45 * time.Second},
 		{lost, Outcome{Random: 0.99}, 5 * time.Minute},
+		{unsaved, Outcome{Random: 0.5}, 30 * time.Second},
 		{lost, Outcome{Random: 0.5, RetryAfter: 15 * time.Minute}, 15 * time.Minute},
 		{state(time.Second, 40), Outcome{Random: 0.5}, time.Second},
 	} {
