@@ -122,16 +122,15 @@ func (m *mutants) wrap(n ast.Node, before, after string) {
 // function makes the mutations of f. They swap two neighbouring cases, drop one operand of &&, take < for <= and > for
 // >=, and forget an assignment.
 func (m *mutants) function(f *ast.FuncDecl) {
-	in := f.Name.Name
-	forget := func(statements []ast.Stmt) {
-		for _, s := range statements {
-			if set, ok := s.(*ast.AssignStmt); ok && set.Tok == token.ASSIGN {
-				m.wrap(set, fmt.Sprintf("if !mutant(%d) { ", m.name("%s: without %s", in, m.text(set))), " }")
-			}
-		}
-	}
+	in, first := f.Name.Name, map[ast.Stmt]bool{} // of an if
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.IfStmt:
+			first[n.Init] = true
+		case *ast.AssignStmt:
+			if n.Tok == token.ASSIGN && !first[n] {
+				m.wrap(n, fmt.Sprintf("if !mutant(%d) { ", m.name("%s: without %s", in, m.text(n))), " }")
+			}
 		case *ast.SwitchStmt:
 			for i := 1; n.Tag == nil && i < len(n.Body.List); i++ {
 				a, b := n.Body.List[i-1].(*ast.CaseClause), n.Body.List[i].(*ast.CaseClause)
@@ -160,10 +159,6 @@ func (m *mutants) function(f *ast.FuncDecl) {
 					drop(n.X, n.Y)
 				}
 			}
-		case *ast.BlockStmt:
-			forget(n.List)
-		case *ast.CaseClause:
-			forget(n.Body)
 		}
 		return true
 	})
