@@ -18,8 +18,7 @@
 //	go source.Run(ctx)
 //	client := source.Client() // or an http.Client with source.Transport, for any endpoint
 //
-// Give the unit or the pod 120 seconds to stop (TimeoutStopSec, terminationGracePeriodSeconds). A program
-// without a handler for SIGTERM ends at once: a renewal that is under way then is lost, and perhaps the key.
+// Give the unit or the pod 120 seconds to stop (TimeoutStopSec, terminationGracePeriodSeconds).
 //
 // # A job
 //
@@ -57,8 +56,6 @@
 //     server whether the old key still works.
 //   - Of all processes that share a store, one renews the key. It notes the renewal in the store before it sends
 //     it, and the others send none while the note is there. There is no lock.
-//   - Callers nearly always get a valid key without a lock, an allocation or a wait. Without Run, one caller waits
-//     for the renewal that it begins, ten seconds at most.
 //   - An older document never replaces a newer key, whether it comes from a backup, a delayed save or a stale read.
 //     A stored key that no renewal has made from the key in use replaces it only after the server has accepted it.
 //   - No key that may work is destroyed. A stored key that no renewal has made from the key in use is overwritten only
@@ -70,11 +67,6 @@
 //   - An answer to a renewal from which no key can be read is saved like a key, up to 64 KiB of it.
 //   - Each call of the store ends after 15 seconds at most, also if the store ignores its context, and a call that hangs
 //     is waited for once more for as long. Nothing that renews or saves waits for a log handler or for WithOnChange.
-//
-// # When the old endpoint goes
-//
-// Esper has announced the end of the endpoint that renews a key. [WithPersonalAccessTokens] uses its successor, which is
-// experimental; TOKENS.md beside the code says what changes, and how to try it.
 //
 // # When a key is renewed
 //
@@ -97,13 +89,13 @@
 //
 //   - Without Run and without calls nothing is renewed.
 //   - If the server replaces the key and the answer never arrives, the key is lost. No client can prevent that.
-//   - A program that is killed, or that ends without Close while a renewal is under way, may lose the answer.
+//   - A program that is killed, has no handler for SIGTERM, or ends without Close while a renewal is under way, may
+//     lose the answer, and with it the key.
 //   - If the store cannot be written in the last minutes of a key, each process that has seen the store work before
 //     renews the key for itself. The first of these renewals ends the key that the other processes use.
 //   - A process that is stopped (SIGSTOP, a suspended machine) for longer than an attempt, between its last look
 //     at the clock and the sending, may send a second renewal.
 //   - If somebody restores a document from a backup while a renewal is under way, the note of that renewal is gone.
-//   - [Memory] ends with the process, and a key that was renewed in it is lost.
 //   - A process whose clock is behind by more than the advisory window renews too late.
 //
 // # The document

@@ -38,7 +38,13 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 			wait(ctx, busy)
 			v = s.now.Load()
 		}
-		looked = looked || s.rejectedLately(now)
+		if !looked {
+			s.mu.Lock()
+			if looked = now.Sub(s.rejected) < rejectInterval; !looked {
+				s.rejected = now
+			}
+			s.mu.Unlock()
+		}
 		switch {
 		case looked && v.state.Lost():
 			return nil, s.lost(v)
@@ -51,17 +57,6 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 			return nil, err
 		}
 	}
-}
-
-// rejectedLately reports whether Reject had the store read a moment ago. If not, it notes that Reject does so now.
-func (s *Source) rejectedLately(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.rejected) < rejectInterval {
-		return true
-	}
-	s.rejected = now
-	return false
 }
 
 // suspect waits for the turn that is under way, if there is one, and then for a turn that looks into a 401.

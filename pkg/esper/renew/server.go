@@ -27,19 +27,18 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 	}
 	ctx, cancel := context.WithTimeout(withKey(ctx, key), limit)
 	defer cancel()
-	var d policy.Document
+	d, unreadable := policy.Document{Key: key}, false
 	info, err := client.TokenInfo(ctx)
-	if errors.Is(err, esper.ErrNotFound) {
-		if d, err = s.way.AskInstead(ctx, key, err); err == nil {
-			return d, nil
-		}
+	switch {
+	case err == nil:
+		d.EnterpriseID, d.DeveloperAppID = info.Enterprise.ID, info.DeveloperApp.ID
+		d.IssuedAt, d.ExpiresAt, unreadable = times(info.CreatedOn, info.ExpiresAt)
+	case errors.Is(err, esper.ErrNotFound):
+		d, err = s.way.AskInstead(ctx, key, err)
 	}
 	if err != nil {
-		return d, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return policy.Document{}, fmt.Errorf("renew: asking the server about the key: %w", err)
 	}
-	d = policy.Document{Key: key, EnterpriseID: info.Enterprise.ID, DeveloperAppID: info.DeveloperApp.ID}
-	var unreadable bool
-	d.IssuedAt, d.ExpiresAt, unreadable = times(info.CreatedOn, info.ExpiresAt)
 	if unreadable {
 		s.log(slog.LevelWarn, "the server tells the end of the key in a form that is not known; one day from now is assumed")
 		d.ExpiresAt = plain(time.Now()).Add(leastLifetime)
@@ -67,7 +66,8 @@ func times(created, expires wire.Time) (issued, ends time.Time, unreadable bool)
 
 // post renews the key of state, unless the time of t's attempt is over.
 func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o *policy.Outcome) error {
-	left := t.Begun.Until.Add(-policy.Margin).Sub(plain(time.Now()))
+	until := t.Begun.Until.Add(-policy.Margin)
+	left := until.Sub(plain(time.Now()))
 	if left <= 0 {
 		o.Rejected = true
 		return fmt.Errorf("renew: the attempt to renew the key was taken back, since its time was over before it was sent: %w", context.DeadlineExceeded)
@@ -77,7 +77,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
 		// Look at the clock once more, right before the request is written: the process, or the whole machine,
 		// may have been stopped since post began. If the attempt's time is over, nothing is sent.
-		if now := plain(time.Now()); now.Before(t.Begun.Begun) || !now.Before(t.Begun.Until.Add(-policy.Margin)) || ctx.Err() != nil {
+		if now := plain(time.Now()); now.Before(t.Begun.Begun) || !now.Before(until) || ctx.Err() != nil {
 			cancel()
 			_ = c.Conn.Close()
 		}
@@ -131,9 +131,8 @@ func withKey(ctx context.Context, key esper.Secret) context.Context {
 	return context.WithValue(ctx, callKey{}, key)
 }
 
-func (callKeys) Token() (*oauth2.Token, error) {
-	return nil, errors.New("renew: no context") // never returned: the client calls TokenContext instead
-}
+// Token is never called: the client calls TokenContext instead.
+func (callKeys) Token() (*oauth2.Token, error) { return nil, ErrClosed }
 
 // Reject does nothing: the source looks after the key itself. So no error of the client advises to make a new key, since one
 // refusal may be wrong.

@@ -28,7 +28,16 @@ const (
 // stop has ended, it begins nothing more. The end of ctx interrupts a question to the server and a read of the store, but
 // not a renewal that has begun, nor the saves of that renewal. Busy is the channel that enter returned.
 func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct{}) (last policy.Action, ended policy.Turn) {
-	defer s.release(busy) // also if a function of the caller panics
+	defer func() { // also if a function of the caller panics
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.busy = nil
+		close(busy)
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+	}()
 	before := s.now.Load()
 	state := before.state
 	s.serverErr, s.readErr, s.saveErr = nil, nil, nil
@@ -69,18 +78,6 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 		case state.Saved() && state != s.now.Load().state: // callers get a new key only after it is saved
 			s.update(func(n *snapshot) { n.state = state })
 		}
-	}
-}
-
-// release ends the turn.
-func (s *Source) release(busy chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.busy = nil
-	close(busy)
-	select {
-	case s.changed <- struct{}{}:
-	default:
 	}
 }
 
