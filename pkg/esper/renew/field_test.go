@@ -193,7 +193,7 @@ func TestNilContext(t *testing.T) {
 				server.keepOld = true
 				server.add("given")
 				time.Sleep(age)
-				if err := call(nil, source); err != nil { //nolint:staticcheck // on purpose
+				if err := call(nil, source); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			})

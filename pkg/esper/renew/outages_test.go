@@ -23,8 +23,12 @@ func TestOutage(t *testing.T) {
 		lasts time.Duration
 		age   time.Duration // of the key, which is due after 80 days
 	}{
-		{"", 3 * time.Minute, day}, {"", 20 * time.Minute, 80 * day}, {"", 2 * time.Hour, day}, {"", 2 * time.Hour, 80 * day},
-		{gateway, 30 * time.Minute, day}, {gateway, 2 * time.Hour, 80 * day},
+		{"", 3 * time.Minute, day},
+		{"", 20 * time.Minute, 80 * day},
+		{"", 2 * time.Hour, day},
+		{"", 2 * time.Hour, 80 * day},
+		{gateway, 30 * time.Minute, day},
+		{gateway, 2 * time.Hour, 80 * day},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log records

@@ -91,7 +91,7 @@ func TestTransportErrors(t *testing.T) {
 		}
 		network := (*net.OpError)(nil)
 		switch {
-		case test.want == hidden && strings.HasPrefix(err.Error(), "renew: no usable answer"):
+		case errors.Is(test.want, hidden) && strings.HasPrefix(err.Error(), "renew: no usable answer"):
 		case test.want == nil && errors.As(err, &network):
 		case test.want == nil || !errors.Is(err, test.want):
 			t.Errorf("%s: %v", name, err)
