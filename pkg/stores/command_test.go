@@ -3,8 +3,9 @@
 package stores
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +22,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	kube "k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
@@ -129,28 +128,27 @@ func TestManifests(t *testing.T) {
 	for _, arg := range pod.Containers[0].Args {
 		service.Args = append(service.Args, replace.Replace(arg))
 	}
-	service.Env = env
-	log, err := service.StderrPipe()
-	must(t, err)
+	var log bytes.Buffer
+	service.Env, service.Stderr = env, &log
 	must(t, service.Start())
-	lines := bufio.NewScanner(log)
-	for lines.Scan() && !strings.Contains(lines.Text(), "keeps the key renewed") {
-		t.Log(lines.Text())
-	}
-	renewal := exec.CommandContext(ctx, program, "renew", "--now")
-	renewal.Env = env
-	out, err := renewal.CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+	secretName := consumer.Spec.Volumes[0].Secret.SecretName
+	eventually(t, func() error {
+		secret, err := admin.CoreV1().Secrets("fleet").Get(ctx, secretName, metav1.GetOptions{})
+		if err == nil && len(secret.Data) == 0 {
+			err = errors.New("the Secret is empty")
+		}
+		return err
+	})
+	if printed, code := esperKey(t, server, "kubernetes://fleet/esper-key", []string{"KUBECONFIG=" + config}, "renew", "--now"); code != 0 {
+		t.Error(printed)
 	}
 	must(t, service.Process.Signal(syscall.SIGTERM))
-	for lines.Scan() {
-		t.Log(lines.Text())
+	if err := service.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, &log)
 	}
-	must(t, service.Wait())
 
 	// The consumer's volume has the entries of the Secret as files.
-	secret, err := admin.CoreV1().Secrets("fleet").Get(ctx, consumer.Spec.Volumes[0].Secret.SecretName, metav1.GetOptions{})
+	secret, err := admin.CoreV1().Secrets("fleet").Get(ctx, secretName, metav1.GetOptions{})
 	must(t, err)
 	path := consumer.Spec.Containers[0].Env[0].Value
 	var document struct{ Key string }
@@ -159,11 +157,7 @@ func TestManifests(t *testing.T) {
 		t.Errorf("the consumer does not get the new key, after %d renewals", processes.Posts(server))
 	}
 
-	rest, err := clientcmd.BuildConfigFromFlags("", config)
-	must(t, err)
-	account, err := kube.NewForConfig(rest)
-	must(t, err)
-	review, err := account.AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
+	review, err := clients(t, e, token.Status.Token).AuthorizationV1().SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: "fleet"},
 	}, metav1.CreateOptions{})
 	must(t, err)

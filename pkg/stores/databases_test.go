@@ -4,6 +4,7 @@ package stores
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,9 +22,9 @@ func postgres(t *testing.T) *engine {
 		t.Fatal("PostgreSQL is not installed: install Debian's package postgresql")
 	}
 	bin := programs[len(programs)-1]
-	s, port := newService(t, "postgres", "postgres")
+	s, port := newService(t, "postgres")
 	data := filepath.Join(s.folder, "data")
-	must(t, runOnce("postgres", bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions"))
+	runOnce(t, bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions")
 	hba, err := os.ReadFile(data + "/pg_hba.conf")
 	must(t, err)
 	rules := "hostnossl all tlsonly all reject\nhost all secretive all scram-sha-256\n"
@@ -48,7 +49,7 @@ func postgresAt(s *service, port, parameters string) *engine {
 // pgbouncer starts a PgBouncer in front of PostgreSQL, in transaction mode: each statement may use another session.
 func pgbouncer(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "pgbouncer", "postgres")
+	s, port := newService(t, "pgbouncer")
 	_, to, _ := strings.Cut(started.all["PostgreSQL"].listens, ":") // get has started it
 	settings := "[databases]\npostgres = host=127.0.0.1 port=" + to + "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " + port +
 		"\nunix_socket_dir =\nauth_type = trust\nauth_file = " + s.folder + "/users\npool_mode = transaction\ndefault_pool_size = 3\n"
@@ -61,9 +62,9 @@ func pgbouncer(t *testing.T) *engine {
 // standby starts a standby of a PostgreSQL server.
 func standby(t *testing.T, of *engine) *engine {
 	t.Helper()
-	s, port := newService(t, "standby", "postgres")
+	s, port := newService(t, "standby")
 	bin, data := filepath.Dir(of.services[0].args[0]), filepath.Join(s.folder, "data")
-	must(t, runOnce("postgres", bin+"/pg_basebackup", "-D", data, "-R", "-c", "fast", "-d", of.dsn(of.root, of.listens)))
+	runOnce(t, bin+"/pg_basebackup", "-D", data, "-R", "-c", "fast", "-d", of.dsn(of.root, of.listens))
 	s.args = []string{bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300"}
 	e := postgresAt(s, port, "")
 	s.ready = e.db(t).PingContext
@@ -75,9 +76,9 @@ func standby(t *testing.T, of *engine) *engine {
 // mariadb starts a MariaDB server.
 func mariadb(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "mariadbd", "mysql")
+	s, port := newService(t, "mariadbd")
 	data := filepath.Join(s.folder, "data")
-	must(t, runOnce("mysql", "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"))
+	runOnce(t, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	s.args = []string{"mariadbd", "--no-defaults", "--datadir=" + data}
 	return mysqlEngine(t, s, port)
 }
@@ -85,14 +86,16 @@ func mariadb(t *testing.T) *engine {
 // mysqld starts a MySQL server.
 func mysqld(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "mysqld", "mysql")
+	s, port := newService(t, "mysqld")
 	data, users := filepath.Join(s.folder, "data"), filepath.Join(s.folder, "users.sql")
 	s.args = []string{s.folder + "/bin/mysqld", "--no-defaults", "--basedir=" + s.folder, "--lc-messages-dir=" + s.folder + "/share", "--datadir=" + data, "--mysqlx=OFF"}
 	program, err := filepath.Abs(".build/mysql.tar.gz")
 	must(t, err)
-	must(t, runOnce("", "tar", "xzf", program, "--no-same-owner", "-C", s.folder))
+	if out, err := exec.CommandContext(t.Context(), "tar", "xzf", program, "--no-same-owner", "-C", s.folder).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	must(t, os.WriteFile(users, []byte("CREATE USER root@'127.0.0.1';\nGRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"), 0o644))
-	must(t, runOnce("mysql", append(slices.Clone(s.args), "--initialize-insecure", "--init-file="+users)...))
+	runOnce(t, append(slices.Clone(s.args), "--initialize-insecure", "--init-file="+users)...)
 	return mysqlEngine(t, s, port)
 }
 
@@ -110,7 +113,7 @@ func mysqlEngine(t *testing.T, s *service, port string) *engine {
 // sqlite creates a database file.
 func sqlite(t *testing.T) *engine {
 	t.Helper()
-	e := &engine{kind: "sqlite", socket: filepath.Join(newFolder(t, ""), "keys.db")}
+	e := &engine{kind: "sqlite", socket: filepath.Join(newFolder(t), "keys.db")}
 	e.dsn = func(string, string) string {
 		return "file:" + e.socket + "?_pragma=busy_timeout(1000)&_pragma=journal_mode(delete)&_pragma=synchronous(extra)"
 	}

@@ -123,11 +123,12 @@ func (e *engine) start(t testing.TB) {
 	}
 }
 
-func newService(t *testing.T, name, account string) (s *service, port string) {
+func newService(t *testing.T, name string) (s *service, port string) {
 	t.Helper()
-	folder := newFolder(t, account)
-	certificates(t, folder, account)
-	return &service{name: name, account: account, folder: folder, stop: syscall.SIGTERM}, freePort(t)
+	folder := newFolder(t)
+	give(t, folder)
+	certificates(t, folder)
+	return &service{name: name, folder: folder, stop: syscall.SIGTERM}, freePort(t)
 }
 
 // prepare starts a SQL engine, creates the table, executes more statements and asks for the engine's version.

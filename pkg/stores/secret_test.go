@@ -27,7 +27,7 @@ func kubernetes(t *testing.T) *engine {
 	if program == "" {
 		t.Fatal("there is no Kubernetes API server: run `make stores`")
 	}
-	etcd, etcdPort := newService(t, "etcd", "")
+	etcd, etcdPort := newService(t, "etcd")
 	client := "http://127.0.0.1:" + etcdPort
 	etcd.args = []string{
 		"etcd", "--data-dir", filepath.Join(etcd.folder, "data"), "--listen-client-urls", client, "--advertise-client-urls", client,
@@ -40,9 +40,10 @@ func kubernetes(t *testing.T) *engine {
 		}
 		return err
 	}
-	server, port := newService(t, "kube-apiserver", "")
+	server, port := newService(t, "kube-apiserver")
 	key, tokens := filepath.Join(server.folder, "key.pem"), filepath.Join(server.folder, "tokens.csv")
 	must(t, os.WriteFile(tokens, []byte("admin,admin,1,system:masters\nfleet,fleet,2\nreader,reader,3\nnobody,nobody,4\n"), 0o600))
+	server.asRoot = true // its program lies in the checkout, which others may not be able to read
 	server.args = []string{
 		program, "--etcd-servers=" + client, "--secure-port=" + port, "--bind-address=127.0.0.1", "--cert-dir=" + server.folder,
 		"--service-account-key-file=" + key, "--service-account-signing-key-file=" + key,

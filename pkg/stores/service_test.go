@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -26,12 +25,12 @@ const startTime = 60 * time.Second // for an engine to be ready, also after a cr
 
 // service is the process of a server. A test can kill it and start it again.
 type service struct {
-	name    string
-	args    []string
-	account string // the account that it runs as, if the tests run as root
-	folder  string
-	ready   func(ctx context.Context) error
-	stop    syscall.Signal // with which it ends in an orderly way, and soon
+	name   string
+	args   []string
+	asRoot bool // if the tests do
+	folder string
+	ready  func(ctx context.Context) error
+	stop   syscall.Signal // with which it ends in an orderly way, and soon
 
 	cmd   *exec.Cmd
 	said  *bytes.Buffer // what cmd has printed, complete once it has ended
@@ -57,48 +56,34 @@ var folders = sync.OnceValues(func() (string, error) {
 	return folder, errors.Join(err, os.Chmod(folder, 0o755))
 })
 
-// newFolder makes a temporary folder that the account owns.
-func newFolder(t testing.TB, account string) string {
+// newFolder makes a temporary folder.
+func newFolder(t testing.TB) string {
 	t.Helper()
 	all, err := folders()
 	must(t, err)
 	folder, err := os.MkdirTemp(all, "")
 	must(t, err)
-	giveTo(t, account, folder)
 	return folder
 }
 
-func giveTo(t testing.TB, account, path string) {
-	t.Helper()
-	c, err := credential(account)
-	must(t, err)
-	if c != nil {
-		must(t, os.Chown(path, int(c.Uid), int(c.Gid)))
-	}
-}
+// nobody is the user as whom an engine runs that refuses to run as root, if the tests run as root.
+const nobody = 65534
 
-// credential returns the account's credential, or nil for the account of the tests.
-func credential(account string) (*syscall.Credential, error) {
-	if account == "" || os.Getuid() != 0 {
-		return nil, nil
+// give gives a file to that user.
+func give(t testing.TB, path string) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		must(t, os.Chown(path, nobody, nobody))
 	}
-	u, err := user.Lookup(account)
-	if err != nil {
-		return nil, err
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
 }
 
 // launch starts a program, and returns it with what it prints until it ends.
-func launch(account string, args ...string) (cmd *exec.Cmd, said *bytes.Buffer, err error) {
-	c, err := credential(account)
-	if err != nil {
-		return nil, nil, err
-	}
+func launch(asRoot bool, args ...string) (cmd *exec.Cmd, said *bytes.Buffer, err error) {
 	cmd, said = exec.Command(args[0], args[1:]...), new(bytes.Buffer)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if os.Getuid() == 0 && !asRoot {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", said, said
 	errs := make(chan error)
 	starting() <- func() { errs <- cmd.Start() }
@@ -106,15 +91,13 @@ func launch(account string, args ...string) (cmd *exec.Cmd, said *bytes.Buffer, 
 }
 
 // runOnce runs a program and waits until it ends.
-func runOnce(account string, args ...string) error {
-	cmd, said, err := launch(account, args...)
-	if err == nil {
-		err = cmd.Wait()
+func runOnce(t *testing.T, args ...string) {
+	t.Helper()
+	cmd, said, err := launch(false, args...)
+	must(t, err)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%s: %v\n%s", args[0], err, said)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w\n%s", args[0], err, said)
-	}
-	return nil
 }
 
 // start starts the service and waits until it is ready. If the service ends, start begins again: processes from before
@@ -122,7 +105,7 @@ func runOnce(account string, args ...string) error {
 func (s *service) start() error {
 	for over := time.Now().Add(startTime); ; <-time.After(100 * time.Millisecond) {
 		if !s.runs() {
-			cmd, said, err := launch(s.account, s.args...)
+			cmd, said, err := launch(s.asRoot, s.args...)
 			if err != nil {
 				return err
 			}

@@ -79,8 +79,8 @@ const encrypted, readable = "TLS", "plain text"
 func TestTLS(t *testing.T) {
 	const far, near = "0.0.0.0", "127.0.0.1"
 	on(t, databases, func(t *testing.T, e *engine) {
-		files := newFolder(t, "") // an error shows its name: digits and both cases in a row could be a key
-		certificates(t, files, "")
+		files := newFolder(t) // an error shows its name: digits and both cases in a row could be a key
+		certificates(t, files)
 		for _, row := range []struct {
 			host, parameters string
 			offered          bool   // the server offers TLS

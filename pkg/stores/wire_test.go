@@ -141,14 +141,14 @@ var authority = sync.OnceValues(func() (files map[string][]byte, err error) {
 	return files, err
 })
 
-// certificates writes the files of authority into a folder, for an account.
-func certificates(t testing.TB, folder, account string) {
+// certificates writes the files of authority into a folder, for a service.
+func certificates(t testing.TB, folder string) {
 	t.Helper()
 	files, err := authority()
 	must(t, err)
 	for name, data := range files {
 		file := filepath.Join(folder, name)
 		must(t, os.WriteFile(file, data, 0o600))
-		giveTo(t, account, file)
+		give(t, file)
 	}
 }

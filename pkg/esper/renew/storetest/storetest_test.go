@@ -39,8 +39,22 @@ func freshPath(t *testing.T) string { return filepath.Join(t.TempDir(), "esper",
 // TestSuiteCatches runs the suite on stores that each break the contract in one way. It uses child processes, because
 // the suite has to fail there.
 func TestSuiteCatches(t *testing.T) {
-	if name := os.Getenv(brokenEnv); name != "" {
-		const soon = 2 * time.Second
+	const soon = 2 * time.Second
+	switch name := os.Getenv(brokenEnv); name {
+	case "":
+	case "a Go map": // the checks with other processes find it
+		stores := make(map[string]*storage)
+		Run(t, func(t *testing.T) string { return t.Name() }, func(address string) (renew.Store, error) {
+			if stores[address] == nil {
+				stores[address] = new(storage)
+			}
+			return &store{storage: stores[address]}, nil
+		})
+		return
+	case "a file in place": // likewise
+		Run(t, freshPath, func(address string) (renew.Store, error) { return inPlace(address), nil })
+		return
+	default:
 		run(t, soon, func(*testing.T) opener {
 			shared := new(storage)
 			return func() (renew.Store, error) { return &store{fault: name, storage: shared}, nil }
@@ -71,52 +85,21 @@ func TestSuiteCatches(t *testing.T) {
 		"hands out its own":       "NoAliasing",
 		"late cancel":             "Cancelled",
 		"wrong error":             "Cancelled",
+		"a Go map":                "ProcessesCount",
+		"a file in place":         "ProcessKilled",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wantFailure(t, "^TestSuiteCatches$/^"+check+"$", "--- FAIL: TestSuiteCatches/"+check+" ", brokenEnv+"="+name)
-		})
-	}
-}
-
-// TestProcessesCatch uses a store in the memory of a process, and one that overwrites its file in place. Only the
-// checks with other processes find their faults.
-func TestProcessesCatch(t *testing.T) {
-	switch os.Getenv(brokenEnv) {
-	case "a Go map":
-		stores := make(map[string]*storage)
-		Run(t, func(t *testing.T) string { return t.Name() }, func(address string) (renew.Store, error) {
-			if stores[address] == nil {
-				stores[address] = new(storage)
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteCatches$/^"+check+"$", "-test.timeout=60s")
+			child.Env = append(os.Environ(), brokenEnv+"="+name)
+			out, err := child.CombinedOutput()
+			if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || !strings.Contains(string(out), "--- FAIL: TestSuiteCatches/"+check+" ") {
+				t.Errorf("%s did not fail: %v\n%s", check, err, out)
 			}
-			return &store{storage: stores[address]}, nil
+			if strings.Contains(string(out), "panic:") || strings.Contains(string(out), "DATA RACE") {
+				t.Errorf("the suite itself broke:\n%s", out)
+			}
 		})
-		return
-	case "a file in place":
-		Run(t, freshPath, func(address string) (renew.Store, error) { return inPlace(address), nil })
-		return
-	}
-	for name, check := range map[string]string{
-		"a Go map":        "ProcessesCount",
-		"a file in place": "ProcessKilled",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			wantFailure(t, "^TestProcessesCatch$/^"+check+"$", "--- FAIL: TestProcessesCatch/"+check+" ", brokenEnv+"="+name)
-		})
-	}
-}
-
-func wantFailure(t *testing.T, test, failure, env string) {
-	t.Helper()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+test, "-test.timeout=60s")
-	child.Env = append(os.Environ(), env)
-	out, err := child.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || !strings.Contains(string(out), failure) {
-		t.Errorf("%s did not fail: %v\n%s", test, err, out)
-	}
-	if strings.Contains(string(out), "panic:") || strings.Contains(string(out), "DATA RACE") {
-		t.Errorf("the suite itself broke:\n%s", out)
 	}
 }
 
