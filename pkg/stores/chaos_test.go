@@ -161,7 +161,7 @@ func confirmedIsKept(t *testing.T, e *engine) {
 // befall has processes renew a key during a fault. It checks that no key that arrived is lost, that no process repeats
 // a renewal before it has asked the server about the first one, and that all processes have the new key afterwards.
 func befall(t *testing.T, e *engine, f fault, moment string) {
-	const number, patience = 3, 3 * time.Minute
+	const number, longest = 3, 3 * time.Minute
 	server := newServer(t)
 	p := proxyTo(t, e)
 	name := newName()
@@ -189,7 +189,7 @@ func befall(t *testing.T, e *engine, f fault, moment string) {
 		wait.Go(func() {
 			answer := c.Hear()
 			for ; processes.Posts(server) == 0 || answer != "key "+server.Token(); <-time.After(50 * time.Millisecond) {
-				if strings.HasPrefix(answer, "lost") || time.Since(healed) > patience {
+				if strings.HasPrefix(answer, "lost") || time.Since(healed) > longest {
 					t.Errorf("process %d has no working key %v after the fault: %s", i, time.Since(healed), answer)
 					return
 				}
