@@ -59,7 +59,7 @@ type app struct {
 	storeName          string // what the store calls itself, once it is open
 	began              bool   // Cobra accepted the arguments, and the command runs
 
-	warn func(text string) // is called with each warning of the store; if nil, a person is told
+	warn func(text string) // is called with each warning of the store
 
 	clientOptions []esper.Option // a test's
 
@@ -111,6 +111,7 @@ const rootExample = `  export ESPER_ENVIRONMENT=foo
   esper-key run`
 
 func (a *app) root() *cobra.Command {
+	a.warn = func(text string) { a.tell("warning: " + text) }
 	root := &cobra.Command{
 		Use: "esper-key", Short: "Keep an Esper API key renewed, and hand it to programs", Long: rootHelp, Example: rootExample,
 		Version: version(), SilenceErrors: true, SilenceUsage: true, Args: noArguments,
@@ -192,11 +193,9 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	}
 	a.catchSignals()
 	told := make(map[string]bool)
-	warn := func(text string) {
-		if !told[text] && a.warn != nil {
+	warn := func(text string) { // once: two of those that look at a SQLite store may find the same
+		if !told[text] {
 			a.warn(text)
-		} else if !told[text] {
-			a.tell("warning: " + text)
 		}
 		told[text] = true
 	}

@@ -96,6 +96,11 @@ func (s *service) text() string {
 // says waits until the log has a text.
 func (s *service) says(part string) {
 	s.o.t.Helper()
+	defer func() {
+		if s.o.t.Failed() {
+			s.o.t.Log(s.text())
+		}
+	}()
 	eventually(s.o.t, "the log has "+part, func() bool { return strings.Contains(s.text(), part) })
 }
 
