@@ -274,7 +274,7 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	s := o.start("--on-renew", o.script("program", "sleep 600 & echo $$ $! >pids; touch calls; sleep 600"))
+	s := o.start("--on-renew", o.script("program", "trap '' TERM; sleep 600 & echo $$ $! >pids; touch calls; sleep 600"))
 	eventually(t, "the program runs", func() bool { return exists(filepath.Join(o.folder, "calls")) })
 	begun := time.Now()
 	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
