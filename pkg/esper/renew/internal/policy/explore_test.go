@@ -25,7 +25,7 @@ type search struct {
 
 type violation struct {
 	rule, what string
-	at         uint32 // the world in which the next event violates the rule
+	path       []uint16 // the choices that lead to the world in which the next event violates the rule
 }
 
 // run returns how many worlds it visited, and whether these are all. Of the worlds that were seen it remembers hashes: among
@@ -40,7 +40,7 @@ func (s *search) run() (states int, whole bool) {
 	e := &explorer{config: s.config}
 	e.bad = func(_ *world, rule, what string) {
 		if !slices.ContainsFunc(s.found, func(v violation) bool { return v.what == what }) {
-			s.found = append(s.found, violation{rule, what, at})
+			s.found = append(s.found, violation{rule, what, s.path(at)})
 		}
 	}
 	e.emit = func(w *world, _ string) {
@@ -72,10 +72,9 @@ func (s *search) run() (states int, whole bool) {
 	return len(seen), len(s.found) == 0
 }
 
-// path returns the choices that lead to a violation.
-func (s *search) path(v violation) []uint16 {
-	var path []uint16
-	for at := v.at; at != 0; at = s.parent[at] {
+// path returns the choices that lead to a world.
+func (s *search) path(at uint32) (path []uint16) {
+	for ; at != 0; at = s.parent[at] {
 		path = append(path, s.choice[at])
 	}
 	slices.Reverse(path)
@@ -83,10 +82,10 @@ func (s *search) path(v violation) []uint16 {
 }
 
 // story tells how a violation came about, with a line for each event.
-func (s *search) story(path []uint16, v violation) string {
+func (s *search) story(v violation) string {
 	w, lines := s.begin(), []string{}
 	e := &explorer{config: s.config, tell: true, bad: func(*world, string, string) {}}
-	for _, choice := range path {
+	for _, choice := range v.path {
 		n, chosen := uint16(0), *w
 		e.emit = func(next *world, how string) {
 			if n++; n == choice {
@@ -129,16 +128,12 @@ func (s *search) story(path []uint16, v violation) string {
 }
 
 // walk goes from one world to the next at random, again and again from the first one, until it has made steps steps.
-func (s *search) walk(steps int, seed uint64) (path []uint16, found violation) {
+func (s *search) walk(steps int, seed uint64) (found []violation) {
 	const longest = 400
 	random := rand.New(rand.NewPCG(seed, 0))
+	w, chosen, path := s.begin(), new(world), []uint16{}
 	e := &explorer{config: s.config}
-	e.bad = func(_ *world, rule, what string) {
-		if found.what == "" {
-			found = violation{rule: rule, what: what}
-		}
-	}
-	w, chosen := s.begin(), new(world)
+	e.bad = func(_ *world, rule, what string) { found = []violation{{rule, what, path}} }
 	for range steps {
 		n, choice := uint16(0), uint16(0)
 		e.emit = func(next *world, _ string) {
@@ -148,19 +143,19 @@ func (s *search) walk(steps int, seed uint64) (path []uint16, found violation) {
 			}
 		}
 		e.next(w)
-		if found.what == "" && random.IntN(8) == 0 {
+		if found == nil && random.IntN(8) == 0 {
 			e.settle(w)
 		}
 		switch {
-		case found.what != "":
-			return path, found
+		case found != nil:
+			return found
 		case n == 0 || len(path) == longest:
 			*w, path = *s.begin(), path[:0]
-			continue
+		default:
+			*w, path = *chosen, append(path, choice)
 		}
-		*w, path = *chosen, append(path, choice)
 	}
-	return nil, violation{}
+	return nil
 }
 
 // everything holds the configurations to explore. Those that find the most mutations come first.
@@ -238,33 +233,26 @@ func TestExplore(t *testing.T) {
 			if c.procs == 0 {
 				c.procs = number("EXPLORE_PROCS", 2)
 			}
-			if c.limit = states; c.whole && !first && !short {
+			toTheEnd := c.whole && !first && !short
+			if c.limit = states; toTheEnd {
 				c.limit = max(states, 3_000_000)
 			}
-			explore(t, c, steps, uint64(seed))
+			s, began := &search{config: &c}, time.Now()
+			n, whole := s.run()
+			searched := map[bool]string{true: "searched to its end", false: "sampled: cut off"}[whole]
+			t.Logf("%d states, %s; %d steps of walks with seed %d; %v", n, searched, steps, seed, time.Since(began).Round(time.Millisecond))
+			if len(s.found) == 0 {
+				if toTheEnd && !whole {
+					t.Errorf("%d states are not all, and this configuration is to be searched to its end", n)
+				}
+				s.found = s.walk(steps, uint64(seed))
+			}
+			for _, v := range s.found {
+				t.Errorf("%s is violated:\n%s", v.rule, s.story(v))
+			}
 		})
 		if first && t.Failed() {
 			return
 		}
-	}
-}
-
-func explore(t *testing.T, c config, steps int, seed uint64) {
-	s := &search{config: &c}
-	began := time.Now()
-	n, whole := s.run()
-	searched := map[bool]string{true: "searched to its end", false: "sampled: cut off"}[whole]
-	t.Logf("%d states, %s; %d steps of walks with seed %d; %v", n, searched, steps, seed, time.Since(began).Round(time.Millisecond))
-	for _, v := range s.found {
-		t.Errorf("%s is violated:\n%s", v.rule, s.story(s.path(v), v))
-	}
-	if c.whole && !whole && len(s.found) == 0 && c.limit > 1_000_000 {
-		t.Errorf("%d states are not all, and this configuration is to be searched to its end", n)
-	}
-	if len(s.found) > 0 {
-		return
-	}
-	if path, v := s.walk(steps, seed); v.what != "" {
-		t.Errorf("%s is violated in a walk with seed %d:\n%s", v.rule, seed, s.story(path, v))
 	}
 }
