@@ -42,6 +42,7 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"an answer is dropped", "policy.go", "\t\t\ts.Doc.Answer = o.Answer\n", "\t\t\t_ = o.Answer\n"},
 	{"another history is taken without asking", "policy.go", "\t\tt.Other = d\n", "\t\ts.Stored = d\n\t\ts.take(t, d, now, o.Random)\n"},
 	{"an emptied store is not refilled", "policy.go", "\t\t\ts.Stored, t.Saves = d, 0\n", "\t\t\tt.Saves = 0\n"},
+	{"a comparison goes on with what the store held before", "policy.go", "\tt.Read, t.Other = true, Document{}\n", "\tt.Read = true\n"},
 	{"what is replaced is not set aside", "policy.go", "s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}", "s.Stored, s.AsideWait = other, time.Time{}"},
 	{"both are refused, and ours is dropped", "policy.go", "refused := other.setAside(s.Doc)", "refused := other"},
 	{"a key set aside is dropped after one refusal", "policy.go", "\tcase o.Began.Before(s.AsideWait):\n", "\tcase false:\n"},

@@ -138,7 +138,7 @@ func (s *State) withdraw(t *Turn) {
 
 // loaded takes in the document that a Load has found in the store.
 func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
-	t.Read = true
+	t.Read, t.Other = true, Document{}
 	d, ours, given := o.Doc, s.Doc, t.Given
 	if given.aside(d) || given.aside(ours) {
 		t.Given = given.unsure(now)
