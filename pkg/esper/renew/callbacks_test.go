@@ -93,9 +93,8 @@ func TestCloseEndsRun(t *testing.T) {
 		if err := source.Close(); err != nil {
 			t.Errorf("a second Close: %v", err)
 		}
-		_, sendErr := source.Transport(server).RoundTrip(request(t, http.MethodGet, device, nil))
-		if !errors.Is(sendErr, ErrClosed) {
-			t.Errorf("Transport after Close: %v, want ErrClosed", sendErr)
+		if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrClosed) {
+			t.Errorf("Transport after Close: %v, want ErrClosed", err)
 		}
 		for name, call := range calls {
 			err := call(ctx, source)

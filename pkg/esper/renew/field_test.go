@@ -92,47 +92,30 @@ func TestFailedChecksDelayNothing(t *testing.T) {
 	})
 }
 
-// A cron job opens the source once a day, calls RenewIfDue and exits.
+// A cron job opens the source once a day, calls RenewIfDue and exits. The key is renewed once in eighty days, or the job
+// says that it is lost.
 func TestDailyJob(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		begin func(server *stub, store *faulty)
-		daily func(server *stub, day int)
-		check func(day int, err error, server *stub, store *faulty) bool // whether all is as it should be
+		document string // that is stored at first; "" for a whole one
+		daily    func(server *stub, day int)
+		lostOn   int // the day from which on the key is lost; 0: never
 	}{
 		"a document with server and key alone": {
-			begin: func(_ *stub, store *faulty) {
-				const text = `{"format": "esper-go key", "version": 2, "server": %q, "key": %q}`
-				overwrite(store, fmt.Sprintf(text, stubBase, stubFirst))
-			},
-			check: func(n int, err error, server *stub, store *faulty) bool {
-				d := stored(t, store)
-				complete := d.EnterpriseID == stubEnterprise && !d.ExpiresAt.IsZero()
-				return err == nil && complete && (n < 72 || server.counted("renewed") == 1)
-			},
+			document: fmt.Sprintf(`{"format": "esper-go key", "version": 2, "server": %q, "key": %q}`, stubBase, stubFirst),
 		},
-		"a key that is revoked on the fifth day": {
-			daily: func(server *stub, n int) {
-				if n == 5 {
-					server.revoke()
-				}
-			},
-			check: func(n int, err error, _ *stub, _ *faulty) bool {
-				return n < 5 && err == nil || n >= 5 && errors.Is(err, ErrKeyLost) // refused again after a minute
-			},
-		},
-		"TokenInfo fails": {
-			daily: func(server *stub, _ int) { server.fault = only("info", fails(500)) },
-			check: func(n int, err error, server *stub, _ *faulty) bool {
-				return err == nil && (n < 72 || server.counted("renewed") == 1)
-			},
-		},
+		"a key that is revoked on the fifth day": {lostOn: 5, daily: func(server *stub, n int) {
+			if n == 5 {
+				server.revoke()
+			}
+		}},
+		"TokenInfo fails": {daily: func(server *stub, _ int) { server.fault = only("info", fails(500)) }},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store := newStub(90*day), newFaulty()
 			put(t, store, living(stubFirst, 90*day))
-			if test.begin != nil {
-				test.begin(server, store)
+			if test.document != "" {
+				overwrite(store, test.document)
 			}
 			for n := range 80 {
 				if test.daily != nil {
@@ -140,13 +123,17 @@ func TestDailyJob(t *testing.T) {
 				}
 				source := opened(t, server, store)
 				begun, err := time.Now(), source.RenewIfDue(t.Context())
-				if !test.check(n, err, server, store) || time.Since(begun) > 90*time.Second {
-					t.Fatalf("%s, day %d: %v after %v, %d renewals", name, n, err, time.Since(begun), server.counted("renewed"))
+				d, lost := stored(t, store), test.lostOn > 0 && n >= test.lostOn
+				if lost != (err != nil) || lost != errors.Is(err, ErrKeyLost) || time.Since(begun) > 90*time.Second || d.EnterpriseID != stubEnterprise || d.ExpiresAt.IsZero() {
+					t.Fatalf("%s, day %d: %v after %v, stored %+v", name, n, err, time.Since(begun), d)
 				}
 				if err := source.Close(); err != nil {
 					t.Error(err)
 				}
 				time.Sleep(day)
+			}
+			if n := server.counted("renewed"); (n == 1) == (test.lostOn > 0) {
+				t.Errorf("%s: %d renewals in 80 days", name, n)
 			}
 		})
 	}

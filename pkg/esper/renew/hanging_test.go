@@ -71,21 +71,20 @@ func TestRunAndCloseEnd(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := &part{released: make(chan struct{}), deaf: name != "Load" && name != "Save"}
 					defer close(p.released)
+					at := func(ctx context.Context, part string) error {
+						if is(part) {
+							return p.call(ctx)
+						}
+						return nil
+					}
 					server, disk := newStub(2*time.Hour), newFaulty()
-					store := &faulty{Store: disk}
-					if is("Load") {
-						store.load = p.call
+					store := &faulty{
+						Store: disk,
+						load:  func(ctx context.Context) error { return at(ctx, "Load") },
+						save:  func(ctx context.Context, _ []byte) error { return at(ctx, "Save") },
 					}
-					if is("Save") {
-						store.save = p.save
-					}
-					var opts []Option
-					if is("the log") {
-						opts = append(opts, WithLogger(slog.New(calling{slog.DiscardHandler, func() { _ = p.call(t.Context()) }})))
-					}
-					if is("OnChange") {
-						opts = append(opts, WithOnChange(func(Event) { _ = p.call(t.Context()) }))
-					}
+					logger := slog.New(calling{slog.DiscardHandler, func() { _ = at(t.Context(), "the log") }})
+					onChange := WithOnChange(func(Event) { _ = at(t.Context(), "OnChange") })
 					server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
 						switch {
 						case p.hangs.Load() && is("the server is"):
@@ -97,7 +96,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 						}
 						return hang(20*time.Second)(req, op, act)
 					}
-					source := opened(t, server, store, opts...)
+					source := opened(t, server, store, WithLogger(logger), onChange)
 					if moment == "unsaved" {
 						disk.set(nil, diskFullFor(`"key-1"`))
 					}
