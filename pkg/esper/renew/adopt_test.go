@@ -77,7 +77,7 @@ func TestAdopt(t *testing.T) {
 }
 
 // If the initial key differs from the stored key, a warning is logged. Once the stored key is lost, the initial key
-// is tried.
+// is tried, also again and again, with pauses, while it cannot be saved.
 func TestAnotherInitialKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log records
@@ -98,9 +98,23 @@ func TestAnotherInitialKey(t *testing.T) {
 		}
 		wantKey(t, late, "key-1")
 		server.revoke("another")
-		for range 5 {
+		store.set(nil, diskFullFor(`"another"`))
+		const most = 40
+		server.set(func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
+			if op == "info" && server.counted(op) > most {
+				return nil, errStub
+			}
+			return act(), nil
+		})
+		for minute := range 15 {
+			if minute == 5 {
+				store.set(nil, nil)
+			}
 			_, _ = get(t, late, server, http.MethodGet)
 			time.Sleep(time.Minute)
+		}
+		if n := server.counted("info"); n > most {
+			t.Errorf("%d questions in 15 minutes", n)
 		}
 		wantKey(t, late, "another")
 		if d := stored(t, store); d.Key != key("another") || d.EnterpriseID != stubEnterprise {
