@@ -21,11 +21,21 @@ func TestJudge(t *testing.T) {
 		"developerapp": "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6", "token": "example-new-key", "expires_at": "2023-07-03T06:29:53.90602+02:00",
 		"scope": "read write update introspection sdk register", "created_on": "2023-04-04T04:29:53.906020Z"`
 	const renewal, limited, none = "renewal, string id, bare UUIDs", "429 with Retry-After", "answer cut off"
+	const list = `{"status": 200, "value": {"count": 1, "personal_access_tokens": [{"id": "0d3f8d3a-6f0f-4b8e-9d55-000000000001",
+		"name": "token 1", "prefix": "fake-esp", "token": "fake-esper-key", "created_at": "2023-04-04T04:29:53Z", "description": "",
+		"updated_at": "2023-04-04T04:29:53Z", "expiry_at": 1.888272E9, "legacy_token_id": 570.0,
+		"legacy_developer_app_id": "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"}]}}`
 	for _, tc := range []struct {
 		scenario, reply string
 		arrived         int
 		want            string
 	}{
+		{"list of tokens", list, 1, ""},
+		{"list of tokens", strings.Replace(list, "2023-04-04T04", "2023-04-04 ", 1), 1, "another personal_access_tokens"},
+		{"list, null", `{"status": 200, "value": {}}`, 1, ""},
+		{"list, empty", `{"status": 200, "value": {"count": 0}}`, 1, "no personal_access_tokens"},
+		{"renewal, dates without a zone", `{"status": 201, "value": {"id": "571", "token": "example-new-key",
+			"expires_at": "2023-07-03T04:29:53.906020Z", "created_on": "2023-04-04 04:29:53", "updated_on": "2023-04-04T04:29:53.906020"}}`, 1, "another expires_at"},
 		{renewal, `{"status": 201, "value": {` + right + `, "updated_on": "2023-04-04T04:29:53.906020Z", "undeclared": 1}}`, 1, ""},
 		{renewal, `{"status": 201, "value": {` + right + `, "user": "another", "more": 1}}`, 1, "another more, no updated_on, another user"},
 		{renewal, `{"status": 0, "failure": "ValueError"}`, 1, "the new key is lost"},
@@ -39,7 +49,7 @@ func TestJudge(t *testing.T) {
 		{none, `{"status": 0, "failure": "no such operation"}`, 0, "the renewal is not sent"},
 		{none, `{"status": 201, "value": {"token": "example-new-key"}}`, 1, "it is shown as a success"},
 	} {
-		s := all[slices.IndexFunc(all, func(s scenario) bool { return s.Name == tc.scenario && s.operation == "renewToken" })]
+		s := all[slices.IndexFunc(all, func(s scenario) bool { return s.Name == tc.scenario && s.operation != "renewPersonalAccessToken" })]
 		got, err := readReply([]byte(tc.reply))
 		if problem := s.judge(got, tc.arrived); err != nil || problem != tc.want {
 			t.Errorf("%s, %s: %q, %v; want %q", tc.scenario, tc.reply, problem, err, tc.want)

@@ -44,87 +44,66 @@ func describe(o outcome, op operation) string {
 }
 
 func cause(err error) string {
-	for _, sentinel := range []struct {
-		err  error
+	for _, known := range []struct {
 		name string
+		err  error
 	}{
-		{esper.ErrResponseTooLarge, "ErrResponseTooLarge"},
-		{esper.ErrInvalidResponse, "ErrInvalidResponse"},
-		{esper.ErrRateLimited, "ErrRateLimited"},
-		{esper.ErrServer, "ErrServer"},
-		{context.DeadlineExceeded, "DeadlineExceeded"},
-		{syscall.ECONNREFUSED, "connection refused"},
+		{"ErrResponseTooLarge", esper.ErrResponseTooLarge}, {"ErrInvalidResponse", esper.ErrInvalidResponse},
+		{"ErrRateLimited", esper.ErrRateLimited}, {"ErrServer", esper.ErrServer},
+		{"DeadlineExceeded", context.DeadlineExceeded}, {"connection refused", syscall.ECONNREFUSED},
 	} {
-		if errors.Is(err, sentinel.err) {
-			return sentinel.name
+		if errors.Is(err, known.err) {
+			return known.name
 		}
 	}
-	var (
-		api         *esper.APIError
-		dns         *net.DNSError
-		certificate *tls.CertificateVerificationError
-		record      tls.RecordHeaderError
-		network     *net.OpError
-	)
-	switch {
-	case errors.As(err, &api):
+	if api, ok := errors.AsType[*esper.APIError](err); ok {
 		return fmt.Sprintf("APIError %d", api.StatusCode)
-	case errors.As(err, &dns):
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "net.DNSError"
-	case errors.As(err, &certificate):
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "tls.CertificateVerificationError"
-	case errors.As(err, &record):
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "tls.RecordHeaderError"
+	}
 	// Which of these errors occurs depends on what the operating system notices first.
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "unexpected EOF"):
+	_, network := errors.AsType[*net.OpError](err)
+	if network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "unexpected EOF") {
 		return "connection broken"
 	}
 	for ; errors.Unwrap(err) != nil; err = errors.Unwrap(err) {
 	}
-	text := err.Error()
+	text, _, _ := strings.Cut(err.Error(), ";") // without the advice
 	if strings.Contains(text, hidden+": ") {
 		text = hidden // what follows depends on the answer
 	}
-	text, _, _ = strings.Cut(text, ";") // without the advice
 	return "“" + text + "”"
 }
 
 // checkSecrets fails the test if the key is in anything that a program may print.
 func checkSecrets(t *testing.T, log *bytes.Buffer, o outcome) {
 	t.Helper()
-	slog.New(slog.NewTextHandler(log, nil)).Info("outcome", "error", o.err, "result", o.result)
+	show := func(v any) { fmt.Fprintf(log, "%v %+v %#v %s %q\n", v, v, v, v, v) }
+	show(o.result)
 	slog.New(slog.NewJSONHandler(log, nil)).Info("outcome", "error", o.err, "result", o.result)
-	texts := []string{log.String()}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		texts = append(texts, fmt.Sprintf(verb, o.result))
-		for _, err := range chain(o.err) {
-			texts = append(texts, err.Error(), fmt.Sprintf(verb, err))
+	for all := []error{o.err}; len(all) > 0; all = all[1:] {
+		switch e := all[0].(type) { //nolint:errorlint // this is the walk along the chain
+		case nil:
+			continue
+		case interface{ Unwrap() error }:
+			all = append(all, e.Unwrap())
+		case interface{ Unwrap() []error }:
+			all = append(all, e.Unwrap()...)
 		}
+		show(all[0])
+		_, _ = log.WriteString(all[0].Error())
 	}
-	for _, text := range texts {
-		if strings.Contains(strings.ToLower(text), canaryStart) {
-			t.Errorf("a text that a program may print shows the key: %.500q", text)
-			return
-		}
+	if text := log.String(); strings.Contains(strings.ToLower(text), canaryStart) {
+		t.Errorf("a text that a program may print shows the key: %.5000q", text)
 	}
 	log.Reset()
-}
-
-// chain returns err and all errors that it wraps.
-func chain(err error) []error {
-	if err == nil {
-		return nil
-	}
-	all := []error{err}
-	switch e := err.(type) { //nolint:errorlint // this is the walk along the chain
-	case interface{ Unwrap() error }:
-		all = append(all, chain(e.Unwrap())...)
-	case interface{ Unwrap() []error }:
-		for _, inner := range e.Unwrap() {
-			all = append(all, chain(inner)...)
-		}
-	}
-	return all
 }
 
 // watchLeaks fails the test if more goroutines run, or more descriptors are open, at its end than now.

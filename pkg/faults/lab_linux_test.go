@@ -32,7 +32,7 @@ import (
 // newLab starts PostgreSQL, the server and two machines with esper-key, and stores the first key.
 func newLab(t *testing.T, random *rand.Rand) *lab {
 	t.Helper()
-	l := &lab{t: t, random: random, befell: make(map[string]int), server: espertest.NewServer(t)}
+	l := &lab{t: t, random: random, server: espertest.NewServer(t)}
 	file, err := os.OpenFile(os.Getenv(clockEnv), os.O_RDWR, 0)
 	must(err)
 	shared, err := syscall.Mmap(int(file.Fd()), 0, 8, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
