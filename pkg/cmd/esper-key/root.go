@@ -192,19 +192,12 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 		return nil, nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
 	a.catchSignals()
-	told := make(map[string]bool)
-	warn := func(text string) { // once: two of those that look at a SQLite store may find the same
-		if !told[text] {
-			a.warn(text)
-		}
-		told[text] = true
-	}
-	store, closeStore, err := openStore(a.store, a.readOnly, warn)
+	store, closeStore, err := openStore(a.store, a.readOnly, a.warn)
 	if err != nil {
 		return nil, nil, err
 	}
 	a.storeName = fmt.Sprint(store)
-	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, warn}))}, options...)
+	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, a.warn}))}, options...)
 	if a.readOnly {
 		options = append(options, renew.ReadOnly())
 	}

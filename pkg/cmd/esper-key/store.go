@@ -135,7 +135,7 @@ func sqliteStore(u *url.URL, query url.Values, readOnly bool, warn func(string))
 	}
 	file := keyfile.Database(path)
 	err = file.Inspect(context.Background(), readOnly)
-	for _, text := range file.Warnings() { // a folder that Inspect has narrowed is no matter to renew.Open any more
+	for _, text := range file.Warnings() { // what Inspect has mended is no matter to renew.Open any more
 		warn(text)
 	}
 	if readOnly && errors.Is(err, fs.ErrNotExist) {
