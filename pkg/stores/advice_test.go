@@ -84,8 +84,8 @@ func TestAdvice(t *testing.T) {
 // patience is the time that esper-key gives a store, 15 seconds, with some more for a busy machine.
 const patience = 40 * time.Second
 
-// TestPatience has esper-key ask a server that says nothing, and an API server that answers 429 to each request. It gives
-// up after 15 seconds, and says which store it is.
+// TestPatience has esper-key ask a server that says nothing, and an API server that answers 429 to each request. It
+// gives up after 15 seconds, and says which store it is.
 func TestPatience(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
 	must(t, err)

@@ -19,7 +19,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/published"
 )
 
-// TestExamples ends the example of each store in the middle of a renewal, in each way. The store then has the server's key.
+// TestExamples ends the example of each store in the middle of a renewal, in each way. The store then has the server's
+// key.
 func TestExamples(t *testing.T) {
 	inSQL := published.Example(t, "../esper/renew/sqlstore/example_test.go", "ExampleNew")
 	inSecret := published.Example(t, "../esper/renew/kubestore/example_test.go", "ExampleNew")

@@ -101,8 +101,8 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-// TestRefusals has the API server refuse what esper-key asks for. The error has the API server's reason, and names a Role
-// only if a Role would help. The error comes within 15 seconds, and quotes no key.
+// TestRefusals has the API server refuse what esper-key asks for. The error has the API server's reason, and names a
+// Role only if a Role would help. The error comes within 15 seconds, and quotes no key.
 func TestRefusals(t *testing.T) {
 	e := get(t, "Kubernetes")
 	admin, yes, create := clients(t, e, "admin"), true, metav1.CreateOptions{}
@@ -223,7 +223,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// forbid has every change of a Secret in a namespace refused, with a message that quotes it, as it was and as it would be.
+// forbid has every change of a Secret in a namespace refused, with a message that quotes it, as it was and as it would
+// be.
 func forbid(t *testing.T, e *engine, namespace string) {
 	t.Helper()
 	admin, ctx, fail, create := clients(t, e, "admin"), t.Context(), admission.Fail, metav1.CreateOptions{}

@@ -77,8 +77,8 @@ func due(d map[string]any) {
 	delete(d, "renewed_at")
 }
 
-// edit changes the document in a store. If an engine still carries out a statement of a killed process, edit begins again:
-// whatever comes after its save is a conflict.
+// edit changes the document in a store. If an engine still carries out a statement of a killed process, edit begins
+// again: whatever comes after its save is a conflict.
 func edit(t *testing.T, store renew.Store, change func(map[string]any)) {
 	t.Helper()
 	for err := renew.ErrConflict; errors.Is(err, renew.ErrConflict); {

@@ -27,7 +27,8 @@ var results = struct {
 // cell is what was done to one engine.
 type cell struct{ situation, engine string }
 
-// tried is how often it was done, how many renewals were sent, and the longest time until all processes had the new key.
+// tried is how often it was done, how many renewals were sent, and the longest time until all processes had the new
+// key.
 type tried struct {
 	times, renewals int
 	longest         time.Duration

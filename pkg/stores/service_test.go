@@ -61,7 +61,7 @@ func newFolder(t testing.TB) string {
 	t.Helper()
 	all, err := folders()
 	must(t, err)
-	folder, err := os.MkdirTemp(all, "")
+	folder, err := os.MkdirTemp(all, "") //nolint:usetesting // an engine outlives the test that starts it
 	must(t, err)
 	return folder
 }

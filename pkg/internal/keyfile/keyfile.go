@@ -1,9 +1,9 @@
 // Package keyfile knows how a file that holds a key is read, written and checked. [Store] keeps a document in a file,
 // for the processes of one host. [Database] is the file that a database engine reads and writes.
 //
-// Other users of the machine are not trusted: the file, its lock, its folder and every link on the way have to belong to
-// root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives them what
-// it makes, but only where nobody else can replace a folder on the way.
+// Other users of the machine are not trusted: the file, its lock, its folder and every link on the way have to belong
+// to root or to this user. Root acts for others: it accepts what belongs to the owner of the folder, and gives them
+// what it makes, but only where nobody else can replace a folder on the way.
 //
 // A save of a [Store] names the version that it replaces, and fails if the file has another by then. It writes the new
 // content, completely and durably, to a new file beside the old one. The name of the new file holds short hashes of the
@@ -38,8 +38,8 @@ type Store struct {
 	told  int      // how many of them Warnings has returned
 }
 
-// New returns a store in the file at path. A relative path starts at the working directory at the time of the call.
-// A new file has mode 0600, or with groupReadable 0640.
+// New returns a store in the file at path. A relative path starts at the working directory at the time of the call. A
+// new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
 	s := &Store{given: path, path: path, group: groupReadable}
 	if absolute, err := filepath.Abs(path); err == nil {
@@ -96,9 +96,9 @@ func (s *Store) Inspect(_ context.Context, readOnly bool) error {
 	return explain(s.path, doing, err)
 }
 
-// forEngine makes the file of a database, or takes from others the right to read it, as a save does with another file. It
-// returns an error if this user may not use the file. It never opens a file that exists: to close that would take the
-// locks of this process from it.
+// forEngine makes the file of a database, or takes from others the right to read it, as a save does with another file.
+// It returns an error if this user may not use the file. It never opens a file that exists: to close that would take
+// the locks of this process from it.
 func (p place) forEngine(readOnly bool) error {
 	switch {
 	case p.file == nil && readOnly:
@@ -155,8 +155,8 @@ func (s *Store) look(ctx context.Context) (p place, content []byte, err error) {
 	return p, content, err
 }
 
-// Save replaces the content if its version is still version. ErrConflict may also mean that somebody has removed the lock
-// meanwhile: to try again is safe.
+// Save replaces the content if its version is still version. ErrConflict may also mean that somebody has removed the
+// lock meanwhile: to try again is safe.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	if err = s.save(ctx, document, version); err != nil {
 		return "", explain(s.path, writing, err)

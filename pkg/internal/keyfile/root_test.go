@@ -233,8 +233,8 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestMounts mounts a file by itself, and makes volumes as the kubelet does. What a mount does to a command is in the tests
-// of esper-key.
+// TestMounts mounts a file by itself, and makes volumes as the kubelet does. What a mount does to a command is in the
+// tests of esper-key.
 func TestMounts(t *testing.T) {
 	at := ground(t)
 	path := folder(t, at+"/service", service, 0o755) + "/key.json"

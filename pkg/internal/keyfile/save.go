@@ -22,8 +22,8 @@ const (
 	maxFile = 4 << 20
 )
 
-// complete renames the file of a save that ended after it had written the file, removes what other saves have
-// left behind, and returns the content. The caller holds the lock, so no other save is under way.
+// complete renames the file of a save that ended after it had written the file, removes what other saves have left
+// behind, and returns the content. The caller holds the lock, so no other save is under way.
 func (s *Store) complete(ctx context.Context, p place) (current []byte, err error) {
 	current, err = read(ctx, p.target)
 	if next := p.finished(ctx, current); err == nil && next != nil {
@@ -56,8 +56,8 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 	return install(ctx, path, p.target)
 }
 
-// write makes the file at path, with the owner and the group of the target, and returns once its content would
-// survive a crash.
+// write makes the file at path, with the owner and the group of the target, and returns once its content would survive
+// a crash.
 func (p place) write(path string, content []byte, mode fs.FileMode, warn func(string)) error {
 	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // own gives it away, to nobody in between
 	if err != nil {
@@ -144,8 +144,8 @@ func patiently(ctx context.Context, f func() error) error {
 	return err
 }
 
-// read returns the content of a file; nil, and not an empty slice, if there is none. It waits for nobody, even if a pipe
-// lies there by now.
+// read returns the content of a file; nil, and not an empty slice, if there is none. It waits for nobody, even if a
+// pipe lies there by now.
 func read(ctx context.Context, path string) (content []byte, err error) {
 	err = patiently(ctx, func() error {
 		in, err := os.OpenFile(path, os.O_RDONLY|openNow, 0)

@@ -25,8 +25,8 @@ func mode(t *testing.T, path string) fs.FileMode {
 	return info.Mode().Perm()
 }
 
-// A new file is for this user, or its group. One that is there keeps a mode that it may have. If others can read it, that
-// is told at once, but not to whoever only reads, and the next save ends it.
+// A new file is for this user, or its group. One that is there keeps a mode that it may have. If others can read it,
+// that is told at once, but not to whoever only reads, and the next save ends it.
 func TestModes(t *testing.T) {
 	for _, row := range []struct {
 		group, engine bool
@@ -195,7 +195,8 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-// Somebody removes the lock file while a save holds it, and another save takes place. The first one then ends in a conflict.
+// Somebody removes the lock file while a save holds it, and another save takes place. The first one then ends in a
+// conflict.
 func TestLockRemoved(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")

@@ -36,9 +36,10 @@ func open(t *testing.T, f *fakeDB) *sql.DB {
 // A fakeDB is its own connection.
 func (f *fakeDB) Connect(context.Context) (driver.Conn, error) { return f, nil }
 func (*fakeDB) Driver() driver.Driver                          { return nil }
-func (*fakeDB) Prepare(string) (driver.Stmt, error)            { return nil, errors.New("not used") }
-func (*fakeDB) Begin() (driver.Tx, error)                      { return nil, errors.New("not used") }
-func (*fakeDB) Close() error                                   { return nil }
+func (*fakeDB) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not used") }
+
+func (*fakeDB) Begin() (driver.Tx, error) { return nil, errors.New("not used") }
+func (*fakeDB) Close() error              { return nil }
 
 func (f *fakeDB) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	f.mu.Lock()
