@@ -32,6 +32,10 @@ func TestJudge(t *testing.T) {
 	}{
 		{"list of tokens", list, 1, ""},
 		{"list of tokens", strings.Replace(list, "2023-04-04T04", "2023-04-04 ", 1), 1, "another personal_access_tokens"},
+		{"list, two tokens, integer timestamps, null fields", `{"status": 200, "value": {"count": 2, "personal_access_tokens": [{
+			"id": "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21", "name": "fleet", "description": "The key of the fleet's programs",
+			"prefix": "example-", "token": "example-key", "created_at": "1574091736", "updated_at": 1574091736000, "expiry_at": -1,
+			"legacy_token_id": 570, "legacy_developer_app_id": "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"}, {}]}}`, 1, ""},
 		{"list, null", `{"status": 200, "value": {}}`, 1, ""},
 		{"list, empty", `{"status": 200, "value": {"count": 0}}`, 1, "no personal_access_tokens"},
 		{"renewal, dates without a zone", `{"status": 201, "value": {"id": "571", "token": "example-new-key",
