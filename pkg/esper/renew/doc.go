@@ -43,10 +43,9 @@
 //
 // # A key that is lost, leaked or revoked
 //
-//   - [ErrKeyLost]: make a new key in the Esper Console and give it to [Source.Adopt], in any process that
-//     shares the store. The other processes take it over within a minute, without a restart.
+//   - Lost ([ErrKeyLost]), or revoked by mistake: make a new key in the Esper Console and give it to [Source.Adopt], in
+//     any process that shares the store. The other processes take it over within a minute, without a restart.
 //   - Leaked: [Source.Renew] replaces the key now.
-//   - Revoked by mistake: do the same as for [ErrKeyLost].
 //
 // # Guarantees
 //

@@ -12,11 +12,9 @@ var (
 	// ErrNoKey: Open found an empty store, and has no key to begin with. Make a key in the Esper Console, and give it
 	// with [WithInitialToken].
 	ErrNoKey = errors.New("renew: there is no key yet")
-	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no
-	// other. A refusal that a process finds noted in the store counts as the first once the process has
-	// known it for a minute, or once it is twelve hours old. Somebody replaced or revoked the key, or the
-	// answer to its renewal never arrived. Make a new key in the Esper Console and give it to
-	// [Source.Adopt]. No restart is needed: the source looks for another key in the store every minute, and
+	// ErrKeyLost: the server refused the key at two checks at least a minute apart, and the store has no other. Somebody
+	// replaced or revoked the key, or the answer to its renewal never arrived. Make a new key in the Esper Console and
+	// give it to [Source.Adopt]. No restart is needed: the source looks for another key in the store every minute, and
 	// after a 401.
 	ErrKeyLost = errors.New("renew: the key is lost")
 	// ErrKeyExpired: the key has ended and is not renewed yet, for the reason that the error wraps. Once that

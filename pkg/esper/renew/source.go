@@ -162,11 +162,9 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 				wait(short, ended)
 			}
 			cancel()
-		case due:
+		case due, busy != nil:
 			ended, _ := s.start(ctx, policy.Turn{})
 			wait(ctx, ended)
-		case busy != nil:
-			wait(ctx, busy)
 		case !v.state.Usable(now) && v.state.Busy(now), v.state.Awaits(now):
 			pause(ctx, time.Until(v.next))
 		default:
