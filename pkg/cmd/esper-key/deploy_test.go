@@ -3,13 +3,11 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,30 +18,24 @@ import (
 
 const deploy = "../../examples/deploy"
 
-// built builds the command as it is released, and returns its folder, which programs have in their PATH.
-var built = sync.OnceValues(func() (folder string, err error) {
-	if folder, err = os.MkdirTemp("", "esper-key-"); err != nil {
-		return "", err
+// bin returns a folder in which this test program is esper-key, for PATH.
+func (o *operator) bin() (folder string) {
+	o.t.Helper()
+	folder = filepath.Join(o.folder, "bin")
+	program, err := os.Executable()
+	if must(o.t, err); !exists(folder) {
+		must(o.t, os.Mkdir(folder, 0o700))
+		must(o.t, os.Symlink(program, filepath.Join(folder, "esper-key")))
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-o", folder, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return folder, err
-})
+	return folder
+}
 
 // shell prepares a program that has esper-key in its PATH.
 func (o *operator) shell(args ...string) *exec.Cmd {
 	o.t.Helper()
-	folder, err := built()
-	if err != nil {
-		o.t.Fatal(err)
-	}
 	cmd := exec.CommandContext(o.t.Context(), args[0], args[1:]...)
 	cmd.Dir = o.folder
-	cmd.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL)
+	cmd.Env = append(os.Environ(), "PATH="+o.bin()+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1")
 	cmd.Env = append(cmd.Env, o.env...)
 	return cmd
 }
@@ -51,11 +43,9 @@ func (o *operator) shell(args ...string) *exec.Cmd {
 // deployed returns a file for operators, with the command, the folders and the tenant of the test.
 func (o *operator) deployed(name string) string {
 	o.t.Helper()
-	folder, err := built()
-	must(o.t, err)
 	data, err := os.ReadFile(filepath.Join(deploy, name))
 	must(o.t, err)
-	return strings.NewReplacer("/usr/local/bin", folder, "${CREDENTIALS_DIRECTORY}", o.folder, "/run/esper-key", o.folder, `"`, "",
+	return strings.NewReplacer("/usr/local/bin", o.bin(), "${CREDENTIALS_DIRECTORY}", o.folder, "/run/esper-key", o.folder, `"`, "",
 		"/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0", "=foo", "="+o.server.URL).Replace(string(data))
 }
 
@@ -120,7 +110,7 @@ func TestDeployCrontab(t *testing.T) {
 	o.set("cron/crontab")
 	job := regexp.MustCompile(`(?m)^\d+ \d+ \* \* \* (.*)$`).FindStringSubmatch(o.deployed("cron/crontab"))
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", job[1])
-	cmd.Env = append(o.env, "HOME="+o.folder)
+	cmd.Env = append(o.env, "HOME="+o.folder, actEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || o.posts() != 1 {
 		t.Errorf("%d renewals, want 1; cron would send mail: %v: %s", o.posts(), err, out)
 	}
