@@ -36,7 +36,7 @@ func open(t *testing.T, f *fakeDB) *sql.DB {
 // A fakeDB is its own connection.
 func (f *fakeDB) Connect(context.Context) (driver.Conn, error) { return f, nil }
 func (*fakeDB) Driver() driver.Driver                          { return nil }
-func (*fakeDB) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not used") }
+func (*fakeDB) Prepare(string) (driver.Stmt, error)            { return nil, errors.New("not used") }
 
 func (*fakeDB) Begin() (driver.Tx, error) { return nil, errors.New("not used") }
 func (*fakeDB) Close() error              { return nil }
