@@ -48,9 +48,12 @@ func cause(err error) string {
 		name string
 		err  error
 	}{
-		{"ErrResponseTooLarge", esper.ErrResponseTooLarge}, {"ErrInvalidResponse", esper.ErrInvalidResponse},
-		{"ErrRateLimited", esper.ErrRateLimited}, {"ErrServer", esper.ErrServer},
-		{"DeadlineExceeded", context.DeadlineExceeded}, {"connection refused", syscall.ECONNREFUSED},
+		{"ErrResponseTooLarge", esper.ErrResponseTooLarge},
+		{"ErrInvalidResponse", esper.ErrInvalidResponse},
+		{"ErrRateLimited", esper.ErrRateLimited},
+		{"ErrServer", esper.ErrServer},
+		{"DeadlineExceeded", context.DeadlineExceeded},
+		{"connection refused", syscall.ECONNREFUSED},
 	} {
 		if errors.Is(err, known.err) {
 			return known.name

@@ -113,7 +113,7 @@ func (l *lab) startPostgres() {
 	if len(programs) == 0 {
 		l.t.Fatal("PostgreSQL is not installed")
 	}
-	folder, err := os.MkdirTemp("", "faults-postgres-") //nolint:usetesting // below TempDir, only this user may read
+	folder, err := os.MkdirTemp("", "faults-postgres-") // below TempDir, only this user may read
 	must(err, exec.Command("chown", "postgres", folder).Run())
 	const script = `set -e
 		cd "$1"
