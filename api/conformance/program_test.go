@@ -5,6 +5,7 @@ package conformance
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,7 +74,7 @@ func (p *program) ask(c command) (reply, error) {
 		return reply{}, fmt.Errorf("the program does not read: %w", err)
 	}
 	if !p.lines.Scan() {
-		return reply{}, fmt.Errorf("the program ended, or did not answer within a minute: %v", p.lines.Err())
+		return reply{}, errors.Join(errors.New("the program ended, or did not answer within a minute"), p.lines.Err())
 	}
 	return readReply(p.lines.Bytes())
 }
