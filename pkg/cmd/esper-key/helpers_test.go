@@ -51,7 +51,7 @@ type operator struct {
 func newOperator(t *testing.T, opts ...espertest.Option) *operator {
 	t.Helper()
 	o := &operator{t: t, folder: t.TempDir(), server: espertest.NewServer(t, opts...)}
-	o.store = fileURL(filepath.Join(o.folder, "store", "key.json"))
+	o.store = (&url.URL{Scheme: "file", Path: filepath.ToSlash(o.path())}).String()
 	t.Cleanup(o.lookForKeys)
 	return o
 }
@@ -62,10 +62,6 @@ func adopted(t *testing.T, opts ...espertest.Option) *operator {
 	o := newOperator(t, opts...)
 	o.input(o.server.Token(), "adopt").wants(0)
 	return o
-}
-
-func fileURL(path string) string {
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }
 
 func (o *operator) path() string { return filepath.Join(o.folder, "store", "key.json") }
@@ -252,13 +248,12 @@ func (o *operator) posts() (n int) {
 }
 
 // token runs `esper-key token`, and fails the test unless that prints the newest key of the server.
-func (o *operator) token() (key string) {
+func (o *operator) token() {
 	o.t.Helper()
 	r := o.run("token").wants(0)
-	if key = strings.TrimSuffix(r.stdout, "\n"); key != o.server.Token() {
-		o.t.Errorf("token prints %q, which is not the newest key; %s", key, r.stderr)
+	if r.stdout != o.server.Token()+"\n" {
+		o.t.Errorf("token prints %q, which is not the newest key; %s", r.stdout, r.stderr)
 	}
-	return key
 }
 
 // eventually waits until another process has made a condition true. The test fails if that takes too long.
