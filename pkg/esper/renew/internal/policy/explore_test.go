@@ -216,7 +216,7 @@ func number(variable string, n int) int {
 //	EXPLORE_PROCS   how many processes there are, if not what the configuration says
 //	EXPLORE_FIRST   stop at the first violation
 func TestExplore(t *testing.T) {
-	states, steps := 20_000, 5_000
+	states, steps := 20_000, 20_000
 	info, _ := debug.ReadBuildInfo()
 	short := testing.Short() || slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 	if short {
