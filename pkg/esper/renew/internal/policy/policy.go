@@ -75,9 +75,10 @@ func end(failed bool) Action {
 // Suspects reports whether the server may be asked again because of a 401.
 func (s State) Suspects(now time.Time) bool { return now.Sub(s.Asked) >= suspectInterval }
 
-// losable reports whether Doc's key may be given up, once it was refused for the second time.
+// losable reports whether Doc's key may be given up, once it was refused for the second time. It is saved by then, or the
+// store is in trouble.
 func (s State) losable(t Turn, now time.Time) bool {
-	return !s.Lost() && t.Read && !t.trouble() && s.Saved() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
+	return !s.Lost() && !t.trouble() && !s.Busy(now) && (s.Doc.SetAside.IsZero() || t.Aside > len(s.Doc.Aside()))
 }
 
 // Evolve returns the state and the turn after the action a, which ended with o.
