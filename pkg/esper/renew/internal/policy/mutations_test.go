@@ -87,6 +87,7 @@ var equivalent = []struct{ mutation, reason string }{
 
 	// The model leaves it out, and tests of package renew show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
+	{"Decide: other without !given", "a person gives a key whose successor is stored, and another one is in use: the one in use may stay"},
 	{"posted: without t.Ask = AskNow", "the server of the model always says when a key ends"},
 }
 
