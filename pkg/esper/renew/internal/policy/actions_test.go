@@ -30,6 +30,7 @@ func (e *explorer) load(w *world, i int) {
 func (e *explorer) save(w *world, i int) {
 	p := &w.P[i]
 	target := Target(p.S, p.T)
+	e.never(w, "I6", "the store is written again, and was not read after a save that failed", p.Unsure)
 	e.never(w, "I6", "the store is written again without a pause, or by a program that only reads",
 		p.T.trouble() || p.S.ReadOnly)
 	if e.full && w.Later == 0 && (keyOf(target) > 1 || !target.Answer.IsZero()) {

@@ -169,7 +169,7 @@ func (c *codec) walk(w *world) {
 	c.document(&w.Late)
 	for i := range w.P {
 		p := &w.P[i]
-		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread, &p.Tried, &p.Unread)
+		c.bools(&p.Alive, &p.Turning, &p.Fresh, &p.Posting, &p.Reread, &p.Tried, &p.Unread, &p.Unsure)
 		if small(c, &p.Flight.Key); p.Flight.Key != 0 {
 			c.ints(&p.Flight.Until)
 		}

@@ -52,6 +52,7 @@ type process struct {
 	Arrived               int  // the newest key that arrived at this process; for the checks
 	Tried                 bool // the store has failed since the last renewal; for the checks
 	Unread                bool // an answer arrived from which no key can be read; for the checks
+	Unsure                bool // a save failed, and the store was not read since; for the checks
 	S                     State
 	T                     Turn
 }

@@ -237,6 +237,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p.S, p.T = Evolve(p.S, p.T, a, o, e.clock(w, i))
 	p.S.Fails = min(p.S.Fails, 1) // longer pauses would add states, but no new events
 	p.Reread = p.Turning && (p.Reread || a == Load && !o.Err) && a != Probe
+	p.Unsure = !a.Ends() && a != Load && (p.Unsure || a == Save && (o.Err || o.Conflict))
 	p.Tried = a != Post && (p.Tried || o.Err && (a == Load || a == Save))
 	if a.Ends() {
 		p.Turning, p.Reread = false, false

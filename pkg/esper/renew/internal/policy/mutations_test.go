@@ -39,6 +39,7 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"no answer counts as not renewed", "policy.go", "case o.Rejected:", "case o.Rejected || o.Doc.Key.IsZero():"},
 	{"no wait after no answer", "policy.go", "s.AttemptOver = latest(s.AttemptOver, now.Add(t.Begun.length()+Margin))", "s.AttemptOver = latest(s.AttemptOver, now)"},
 	{"a failed save is taken for none", "policy.go", "\t\tt.Read, t.Saves = false, maxConflicts+1\n", "\t\ts.Stored = s.Doc\n"},
+	{"a save that failed is repeated at once", "policy.go", "\t\tt.Read, t.Saves = false, maxConflicts+1\n", "\t\t_ = maxConflicts\n"},
 	{"an answer is dropped", "policy.go", "\t\t\ts.Doc.Answer = o.Answer\n", "\t\t\t_ = o.Answer\n"},
 	{"another history is taken without asking", "policy.go", "\t\tt.Other = d\n", "\t\ts.Stored = d\n\t\ts.take(t, d, now, o.Random)\n"},
 	{"an emptied store is not refilled", "policy.go", "\t\t\ts.Stored, t.Saves = d, 0\n", "\t\t\tt.Saves = 0\n"},
