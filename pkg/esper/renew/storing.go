@@ -26,7 +26,7 @@ func (s *Source) limited(ctx context.Context, call func(ctx context.Context) err
 	defer cancel()
 	for len(s.hung) > 0 && waiting.Err() == nil {
 		select {
-		case <-s.hung[0]:
+		case <-s.hung[0]: //nolint:errcheck // its result came too late
 			s.hung = s.hung[1:]
 		case <-waiting.Done():
 		}
