@@ -123,7 +123,7 @@ func TestExec(t *testing.T) {
 		t.Errorf("the environment does not have the key and the tenant once: %s", r.stdout)
 	}
 	// The program runs in the process of the command, so it gets the signals.
-	cmd := o.command("exec", "--", "sh", "-c", `echo $$ >pid; trap "echo caught >caught; exit 3" TERM; while :; do sleep 0.05; done`)
+	cmd := o.command("exec", "--", "sh", "-c", `trap "echo caught >caught; exit 3" TERM; echo $$ >pid; while :; do sleep 0.05; done`)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
