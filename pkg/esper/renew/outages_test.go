@@ -173,8 +173,9 @@ func TestLost(t *testing.T) {
 			test.mend(t, source, store)
 			time.Sleep(5 * time.Minute)
 			wantKey(t, source, test.want)
-			if test.want != stubFirst { // else other holds its successor, which an older key does not replace
-				wantKey(t, other, test.want)
+			wantKey(t, other, test.want)
+			if d := stored(t, store); d.Key != key(test.want) {
+				t.Errorf("%s: the store has %s", name, d.Key.Reveal())
 			}
 			if s := source.Status(); s.Lost || s.LastError != nil {
 				t.Errorf("%s: the key is still lost, or an error remains: %+v", name, s)

@@ -41,8 +41,9 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	old, next := keyOf(w.Store), keyOf(target)
 	accepted := p.T.Said == Accepted && aside(w.Store, next)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	e.never(w, "I3", "a key that works is overwritten by another that is not its successor",
-		old != next && w.knows(old) && !w.descends(next, old) && !aside(target, old) && !accepted && !person)
+	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage)
+	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
+		old != next && w.knows(old) && !heir && !aside(target, old) && !accepted && !person)
 	for k := range w.Keys {
 		e.never(w, "I3", "a key set aside that works is overwritten",
 			aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted)

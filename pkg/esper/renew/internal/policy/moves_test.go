@@ -196,6 +196,11 @@ func (e *explorer) wake(w *world, i int) {
 	*t = Turn{Given: w.documentOf(1).Begun("again")}
 	if w.knows(1) {
 		e.out(n, "a person gives process %d key 1 once more", i)
+		e.event(n, func(n *world) {
+			for k := 2; k < len(n.Keys); k++ {
+				n.Keys[k].Valid = false
+			}
+		}, "a person revokes all later keys, and gives process %d key 1 once more", i)
 	}
 	if e.aside && w.knows(2) {
 		*t = Turn{Given: w.documentOf(2).Begun("again")}

@@ -163,7 +163,7 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		}
 		s.Stored = d
 		s.take(t, next, now, o.Random)
-	case d.Key.IsZero(), ours.after(d), // ours replaces nothing, or an old copy;
+	case d.Key.IsZero(), d.Lineage == ours.Lineage && ours.after(d), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
 		if s.Stored != d {
 			s.Stored, t.Saves = d, 0
@@ -187,6 +187,9 @@ func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 		added.SetAside = wire.Secret{}
 	}
 	s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false
+	if o.Doc.Attempt == base.Attempt {
+		s.Doc.Attempt = ours.Attempt
+	}
 	switch {
 	case t.Said == Accepted:
 		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}

@@ -27,7 +27,8 @@ const (
 	failMax      = time.Hour        // the longest pause
 	forbiddenMax = 24 * time.Hour   // the longest pause after 403, which does not pass by itself
 	lostMax      = 5 * time.Minute  // the longest pause while the key is lost
-	unsavedMax   = 30 * time.Second // the longest pause while the only copy of a key is in memory
+	unsavedMin   = time.Second      // the first pause while the only copy of a key is in memory
+	unsavedMax   = 30 * time.Second // the longest such pause
 	nearEnd      = 10 * time.Second // most renewals take no longer
 	patience     = 75 * time.Second // how long a turn goes on trying to save a new key
 	maxConflicts = 8                // in one turn; a store whose version changes by itself must not keep it busy for ever
@@ -91,18 +92,18 @@ func (s State) AttemptLength(now time.Time) time.Duration {
 // pause is how long nothing is sent after a failure that follows s.Fails others. It grows exponentially, but
 // leaves time for many more tries before the key ends. Only Retry-After can make it longer.
 func (s State) pause(now time.Time, o Outcome) time.Duration {
-	d, longest := failMin<<min(s.Fails, 16), failMax
-	if o.Forbidden {
+	first, longest := failMin, failMax
+	switch {
+	case s.Unsaved():
+		first, longest = unsavedMin, unsavedMax
+	case o.Forbidden:
 		longest = forbiddenMax
 	}
-	d = time.Duration((0.5 + o.Random) * float64(min(d, longest)))
+	d := time.Duration((0.5 + o.Random) * float64(min(first<<min(s.Fails, 16), longest)))
 	if left := s.End.Sub(now); left > 0 {
 		d = min(d, max(min(left/4, s.part()), time.Second))
 	}
-	switch {
-	case s.Unsaved():
-		d = min(d, unsavedMax)
-	case s.Lost():
+	if s.Lost() {
 		d = min(d, lostMax)
 	}
 	return max(d, min(o.RetryAfter, failMax))

@@ -74,6 +74,25 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// What this process has found of an attempt is saved, although the store has changed otherwise.
+func TestSettledAttempt(t *testing.T) {
+	now := time.Now().UTC().Round(0)
+	d := Document{Key: wire.NewSecret("k"), Attempt: Attempt{ID: "a", Begun: now, Until: now.Add(longestAttempt)}}
+	s, turn := New(State{Proven: true}, d, now, 0), Turn{}
+	now = now.Add(2 * longestAttempt)
+	changed := d
+	changed.SetAside = wire.NewSecret("other")
+	for _, step := range []struct {
+		a Action
+		o Outcome
+	}{{Load, Outcome{Doc: d}}, {Probe, Outcome{Began: now}}, {Save, Outcome{Conflict: true}}, {Load, Outcome{Doc: changed}}} {
+		s, turn = Evolve(s, turn, step.a, step.o, now)
+	}
+	if s.Doc.Attempt.ID != "" || Decide(s, turn, now) != Save {
+		t.Errorf("the attempt is %q, and next comes %v", s.Doc.Attempt.ID, Decide(s, turn, now))
+	}
+}
+
 // The pauses after failures grow to an hour, or after 403 to a day. They are shorter when little is left of the key.
 func TestPauses(t *testing.T) {
 	now := time.Now()
@@ -86,6 +105,8 @@ func TestPauses(t *testing.T) {
 	short.Stored, short.Fails = short.Doc, 5
 	lost.Doc.LostAt = now
 	unsaved.Doc.Key = wire.NewSecret("k")
+	justUnsaved := unsaved
+	justUnsaved.Fails = 0
 	for _, test := range []struct {
 		s    State
 		o    Outcome
@@ -101,6 +122,7 @@ func TestPauses(t *testing.T) {
 		{short, Outcome{Random: 0.5}, 45 * time.Second},
 		{lost, Outcome{Random: 0.99}, 5 * time.Minute},
 		{unsaved, Outcome{Random: 0.5}, 30 * time.Second},
+		{justUnsaved, Outcome{Random: 0.5}, time.Second},
 		{lost, Outcome{Random: 0.5, RetryAfter: 15 * time.Minute}, 15 * time.Minute},
 		{state(time.Second, 40), Outcome{Random: 0.5}, time.Second},
 	} {
