@@ -147,7 +147,7 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 		e.Details = append(e.Details, redact.Detail(text, secrets...))
 	}
 	refused := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
-	e.gateway = refused && !body.IsRefusal(a.body)
+	e.gateway = refused && (a.fault != nil || !body.IsRefusal(a.body))
 	return e
 }
 

@@ -68,6 +68,7 @@ func byGateways() map[string]refused {
 		"empty members":         {401, "", `{"errors":[],"detail":"","message":"","status":401}`, gw, ""},
 		"a bare list":           {403, "", `["no"]`, gw, "no"},
 		"cut off":               {401, "Content-Length: 100", `{"detail":"Invalid tok`, gw, ""},
+		"cut off behind it":     {401, "Content-Length: 100", `{"detail":"Invalid token."}`, gw, ""},
 		"a gateway that shows the key": {
 			401, "WWW-Authenticate: " + canary + "\r\nServer: " + canary, "<html><title>" + canary + "</title>", gw, "withheld",
 		},

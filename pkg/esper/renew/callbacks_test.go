@@ -105,7 +105,27 @@ func TestCloseEndsRun(t *testing.T) {
 	})
 }
 
-// When its context ends, a call begins nothing more, and finishes a renewal that has begun.
+// A function of WithOnChange may call Close while another Close waits for that function.
+func TestCloseInAFunction(t *testing.T) {
+	var own atomic.Pointer[Source]
+	var told atomic.Bool
+	source := opened(t, newStub(2*time.Hour), Memory(), WithOnChange(func(Event) {
+		for own.Load() == nil || !own.Load().now.Load().closed {
+			time.Sleep(time.Millisecond)
+		}
+		_ = own.Load().Close()
+		told.Store(true)
+	}))
+	if err := source.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	own.Store(source)
+	if err := source.Close(); err != nil || !told.Load() {
+		t.Errorf("Close: %v; the function had returned: %v", err, told.Load())
+	}
+}
+
+// When its context ends, a call begins nothing more, and finishes a renewal that has begun; also shortly after a Run.
 func TestContextEnds(t *testing.T) {
 	for _, after := range []time.Duration{0, 500 * time.Millisecond, 2 * time.Second} {
 		for name, call := range map[string]func(s *Source, ctx context.Context) error{
@@ -113,9 +133,15 @@ func TestContextEnds(t *testing.T) {
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				server, store, source := advisory(t, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := source.Run(ctx); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(stopTime - 5*time.Second)
 				store.set(func(context.Context) error { time.Sleep(time.Second); return nil }, nil) // reading the store is slow
 				server.fault = hang(20 * time.Second)
-				ctx, cancel := context.WithTimeout(t.Context(), after)
+				ctx, cancel = context.WithTimeout(t.Context(), after)
 				defer cancel()
 				begun := time.Now()
 				err := call(source, ctx)

@@ -25,6 +25,9 @@ func (s *Source) Run(ctx context.Context) error {
 	ctx = orBackground(ctx)
 	s.running.Add(1)
 	defer s.running.Add(-1)
+	s.mu.Lock()
+	s.stopBy = time.Time{} // that of an earlier Run
+	s.mu.Unlock()
 	defer context.AfterFunc(ctx, s.hurry)()
 	for checked := time.Now(); !s.now.Load().closed && ctx.Err() == nil; {
 		var want policy.Turn
@@ -227,19 +230,21 @@ func (s *Source) Check(ctx context.Context) error {
 // Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, together with Run, and
 // makes every later call return [ErrClosed]. The error is [ErrNotSaved] if a new key cannot be saved. A second
 // call does nothing. Close waits five seconds at most for the functions given with [WithLogger] and [WithOnChange].
-func (s *Source) Close() (err error) {
-	s.close.Do(func() {
-		s.update(func(n *snapshot) { n.closed = true })
-		close(s.closing)
-		s.hurry()
-		if _, busy := s.look(); busy != nil {
-			<-busy
-		}
-		err = s.settle()
-		for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
-			c.CloseIdleConnections()
-		}
-	})
+func (s *Source) Close() error {
+	first := false
+	s.update(func(n *snapshot) { first, n.closed = !n.closed, true })
+	if !first {
+		return nil
+	}
+	close(s.closing)
+	s.hurry()
+	if _, busy := s.look(); busy != nil {
+		<-busy
+	}
+	err := s.settle()
+	for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
+		c.CloseIdleConnections()
+	}
 	return err
 }
 

@@ -36,8 +36,7 @@ type Source struct {
 	now     atomic.Pointer[snapshot] // what callers read
 	running atomic.Int32             // how many calls of Run are running
 	changed chan struct{}            // tells Run to look at the snapshot again
-	close   sync.Once
-	closing chan struct{} // closed by Close
+	closing chan struct{}            // closed by Close
 
 	mu       sync.Mutex    // guards what follows, and writes of now
 	busy     chan struct{} // closed when the turn that is under way ends; nil if there is none

@@ -94,11 +94,13 @@ func (s *Source) hurry() {
 	}
 }
 
-// hurried returns a context that ends, if stop is set, at the time that hurry has set.
+// hurried returns a context that ends, if stop is set, at the time that hurry has set. That time is Run's and Close's: a
+// program may go on after Run.
 func (s *Source) hurried(ctx context.Context, stop bool) (context.Context, context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stop && time.Since(s.stopBy) < stopTime {
+	ending := s.running.Load() > 0 || s.now.Load().closed
+	if stop && ending && time.Since(s.stopBy) < stopTime {
 		return context.WithDeadline(ctx, s.stopBy)
 	}
 	return context.WithCancel(ctx)
