@@ -32,7 +32,8 @@ func WithInitialToken(key esper.Secret) Option { return func(s *settings) { s.in
 // and for 0, it is a fifth of the lifetime, or 24 hours if that is longer.
 func WithRenewBefore(d time.Duration) Option { return func(s *settings) { s.before = d } }
 
-// WithClientOptions sets the options of the client that reads and renews the key, and of [Source.Client].
+// WithClientOptions sets the options of the client that reads and renews the key, and of [Source.Client]. A middleware
+// that asks the source for the key waits for the renewal whose request it holds up, until that request's time is over.
 func WithClientOptions(opts ...esper.Option) Option {
 	return func(s *settings) { s.client = append(s.client, opts...) }
 }

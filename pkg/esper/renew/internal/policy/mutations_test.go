@@ -41,6 +41,7 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"a failed save is taken for none", "policy.go", "\t\tt.Read, t.Saves = false, maxConflicts+1\n", "\t\ts.Stored = s.Doc\n"},
 	{"a save that failed is repeated at once", "policy.go", "\t\tt.Read, t.Saves = false, maxConflicts+1\n", "\t\t_ = maxConflicts\n"},
 	{"an answer is dropped", "policy.go", "\t\t\ts.Doc.Answer = o.Answer\n", "\t\t\t_ = o.Answer\n"},
+	{"a dead key replaces one that a person gave again", "policy.go", "d.Lineage == ours.Lineage && ours.after(d)", "ours.after(d)"},
 	{"another history is taken without asking", "policy.go", "\t\tt.Other = d\n", "\t\ts.Stored = d\n\t\ts.take(t, d, now, o.Random)\n"},
 	{"an emptied store is not refilled", "policy.go", "\t\t\ts.Stored, t.Saves = d, 0\n", "\t\t\tt.Saves = 0\n"},
 	{"a comparison goes on with what the store held before", "policy.go", "\tt.Read, t.Other = true, Document{}\n", "\tt.Read = true\n"},
