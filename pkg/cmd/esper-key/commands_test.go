@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -286,26 +287,22 @@ func TestCheck(t *testing.T) {
 func TestCheckSecret(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	kept := ""
-	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	secrets := map[string]string{"good": "}", "immutable": `},"immutable":true`, "going": `,"deletionTimestamp":"2026-01-01T00:00:00Z"}`}
+	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"s","resourceVersion":"1"%s,"data":{"key.json":%q}}`,
-			kept, base64.StdEncoding.EncodeToString([]byte(read(o.path()))))
+			secrets[path.Base(r.URL.Path)], base64.StdEncoding.EncodeToString([]byte(read(o.path()))))
 	}))
 	t.Cleanup(cluster.Close)
 	config := filepath.Join(o.folder, "kubeconfig")
 	write(t, config, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a"}}],
 		"clusters":[{"name":"a","cluster":{"server":"`+cluster.URL+`"}}]}`)
-	o.env = []string{"KUBECONFIG=" + config, storeVariable + "=kubernetes://n/s"}
-	for text, metadata := range map[string]string{
-		"the key ends on": "}", "it is immutable": `},"immutable":true`, "it is being deleted": `,"deletionTimestamp":"2026-01-01T00:00:00Z"}`,
-	} {
-		kept = metadata
-		code := stateWarning
-		if metadata == "}" {
-			code = stateOK
-		}
-		if r := o.run("check").wants(code, text); strings.Count(r.stdout, "\n") != 1 || r.stderr != "" {
+	o.env = []string{"KUBECONFIG=" + config}
+	for _, test := range []struct {
+		name, text string
+		code       int
+	}{{"good", "the key ends on", stateOK}, {"immutable", "it is immutable", stateWarning}, {"going", "it is being deleted", stateWarning}} {
+		if r := o.run("check", "--store", "kubernetes://n/"+test.name).wants(test.code, test.text); strings.Count(r.stdout, "\n") != 1 || r.stderr != "" {
 			t.Errorf("%q and %q, want one line with all of it", r.stdout, r.stderr)
 		}
 	}
