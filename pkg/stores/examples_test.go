@@ -27,8 +27,8 @@ func TestExamples(t *testing.T) {
 	folder := published.Build(t, map[string]string{
 		"sql": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
 			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(inSQL),
-		"kubernetes": strings.NewReplacer("client-go/rest", "client-go/tools/clientcmd", `Secrets("fleet")`, `Secrets("example")`,
-			"rest.InClusterConfig()", `clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))`).Replace(inSecret),
+		"kubernetes": strings.NewReplacer(`Secrets("fleet")`, `Secrets("example")`, "rest.InClusterConfig()", // in place of a pod's settings
+			`&rest.Config{Host: os.Getenv("API_SERVER"), BearerToken: "fleet", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, error(nil)`).Replace(inSecret),
 	})
 	e := get(t, "PostgreSQL")
 	row := e.as("esper", "fleet")
@@ -46,7 +46,7 @@ func TestExamples(t *testing.T) {
 	mayUpdate(t, e, "fleet", "example", "esper-key")
 	secret := e.as("fleet", "esper-key")
 	secret.table = "example"
-	example(t, filepath.Join(folder, "kubernetes"), secret.String(), "KUBECONFIG="+kubeconfig(t, e, "example", "fleet"))
+	example(t, filepath.Join(folder, "kubernetes"), secret.String(), "API_SERVER=https://"+e.listens)
 }
 
 func example(t *testing.T, program, address string, env ...string) {
