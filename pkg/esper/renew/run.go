@@ -26,7 +26,9 @@ func (s *Source) Run(ctx context.Context) error {
 	s.running.Add(1)
 	defer s.running.Add(-1)
 	s.mu.Lock()
-	s.stopBy = time.Time{} // that of an earlier Run
+	if !s.now.Load().closed {
+		s.stopBy = time.Time{} // that of an earlier Run
+	}
 	s.mu.Unlock()
 	defer context.AfterFunc(ctx, s.hurry)()
 	for checked := time.Now(); !s.now.Load().closed && ctx.Err() == nil; {
