@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,15 @@ func askForKey(to io.Writer) (esper.Secret, error) {
 	if err != nil {
 		return esper.Secret{}, errors.New("the terminal cannot hide the key; pass it on standard input")
 	}
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, endSignals()...)
+	defer func() { signal.Stop(came); close(came) }()
+	go func() {
+		if s, ok := <-came; ok {
+			_ = term.Restore(fd, before)
+			os.Exit(codeOfSignal(s))
+		}
+	}()
 	terminal := term.NewTerminal(struct {
 		io.Reader
 		io.Writer

@@ -201,7 +201,7 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	if a.readOnly {
 		options = append(options, renew.ReadOnly())
 	}
-	switch a.via {
+	switch a.via = tidy(a.via); a.via {
 	case viaRenewToken:
 	case viaToken:
 		options = append(options, renew.WithPersonalAccessTokens())

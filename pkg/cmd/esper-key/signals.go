@@ -37,15 +37,19 @@ func (a *app) catchSignals() {
 	}()
 }
 
-// signalCode returns the exit code of a command that a signal ended, as a shell has it; 0 if none did.
+// signalCode returns the exit code of a command that a signal ended; 0 if none did.
 func signalCode(ctx context.Context) int {
-	const base = 128
 	if s := (stopped{}); errors.As(context.Cause(ctx), &s) {
-		if number, ok := s.signal.(syscall.Signal); ok {
-			return base + int(number)
-		}
+		return codeOfSignal(s.signal)
 	}
 	return 0
+}
+
+// codeOfSignal returns the exit code after a signal, as a shell has it.
+func codeOfSignal(s os.Signal) int {
+	const base = 128
+	number, _ := s.(syscall.Signal)
+	return base + int(number)
 }
 
 // during says on a terminal what the command does, if that takes longer than two seconds. The caller calls end after it.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,13 @@ func TestAdoptOnATerminal(t *testing.T) {
 			t.Errorf("%q: %s", typed, shown)
 		}
 	}
+	// A signal ends adopt too, and leaves the terminal as it was.
+	adopt := o.command("adopt")
+	adopt.Args = []string{"sh", "-c", `trap : TERM; "$0" adopt; echo "code $?"; stty -a`, adopt.Path}
+	adopt.Path = "/bin/sh"
+	if shown := o.onTerminal(adopt, "API key", terminate); !strings.Contains(shown, "code 143") || !strings.Contains(shown, " echo ") {
+		t.Error(shown)
+	}
 	// What takes longer than two seconds says so.
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Delay: 3 * time.Second})
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 3 * time.Second})
@@ -51,6 +59,8 @@ func TestAdoptOnATerminal(t *testing.T) {
 	}
 }
 
+const terminate = "\x00SIGTERM" // in place of what is typed: the signal, to all that runs on the terminal
+
 // onTerminal runs a command on a new terminal, and returns what the terminal shows. When that has question, it types
 // typed.
 func (o *operator) onTerminal(cmd *exec.Cmd, question, typed string) (shown string) {
@@ -65,6 +75,10 @@ func (o *operator) onTerminal(cmd *exec.Cmd, question, typed string) (shown stri
 		shown += string(buffer[:n])
 		if question != "" && strings.Contains(shown, question) {
 			question = ""
+			if typed == terminate {
+				must(o.t, syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM))
+				continue
+			}
 			_, err := io.WriteString(terminal, typed)
 			must(o.t, err)
 		}
