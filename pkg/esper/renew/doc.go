@@ -55,8 +55,10 @@
 //     server whether the old key still works.
 //   - Of all processes that share a store, one renews the key. It notes the renewal in the store before it sends
 //     it, and the others send none while the note is there. There is no lock.
-//   - An older document never replaces a newer key, whether it comes from a backup, a delayed save or a stale read.
-//     A stored key that no renewal has made from the key in use replaces it only after the server has accepted it.
+//   - A key that renewals have replaced never replaces the newer one, whether its document comes from a backup, a
+//     delayed save or a stale read; it does only if a person adopts it, and the server refuses the newer one. Any other
+//     stored key that no renewal has made from the key in use replaces it only after the server has accepted it. That
+//     may also be the key from before an Adopt, put back from a backup, as long as it works: revoke a key that is replaced.
 //   - No key that may work is destroyed. A stored key that no renewal has made from the key in use is overwritten only
 //     if the only copy of the new key is in memory, or if the server has just accepted the key in use. It then stays in
 //     the document (set_aside) until the server has refused it twice, a minute apart, while it accepted the key in use.

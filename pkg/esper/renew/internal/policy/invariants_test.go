@@ -12,6 +12,8 @@ func (e *explorer) checkDropped(w *world, i int, old Document, o Outcome) {
 	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before)
 	e.never(w, "I1", "a new key that works is neither stored nor in use",
 		before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept)
+	e.never(w, "I3", "an older key of the same history replaces one that works",
+		before != now && w.descends(before, now) && w.knows(before) && old.Lineage == p.S.Doc.Lineage)
 	e.never(w, "I7", "an answer that may hold a key is dropped",
 		(!old.Answer.IsZero() || !o.Answer.IsZero()) && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now))
 	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back

@@ -163,7 +163,7 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		}
 		s.Stored = d
 		s.take(t, next, now, o.Random)
-	case d.Key.IsZero(), d.Lineage == ours.Lineage && ours.after(d), // ours replaces nothing, or an old copy;
+	case d.Key.IsZero(), ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
 		if s.Stored != d {
 			s.Stored, t.Saves = d, 0
@@ -302,6 +302,9 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 	default:
 		if given {
 			t.Given, t.Read = Document{}, false // nothing is to be adopted
+		}
+		if s.Doc.after(t.Other) {
+			t.Read = false // it is an old copy
 		}
 		if !o.Began.Before(s.AttemptOver) { // a check from before the end of an attempt counts for nothing
 			s.AttemptOver, s.Doc.Attempt = time.Time{}, Attempt{}
