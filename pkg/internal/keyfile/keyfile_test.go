@@ -68,7 +68,7 @@ func wantError(t *testing.T, s *Store, err error, permanent bool, parts ...strin
 	}
 }
 
-// TestCrashes builds what a crash leaves behind at each step of a save.
+// TestCrashes builds what a crash, or an error, leaves behind at each step of a save.
 func TestCrashes(t *testing.T) {
 	old, next := []byte("old"), []byte("the next one")
 	for name, test := range map[string]struct {
@@ -78,6 +78,15 @@ func TestCrashes(t *testing.T) {
 		"nothing was written": {func(string) {}, "old"},
 		"half was written":    {func(target string) { put(nextName(target, old, next), "the ne") }, "old"},
 		"all was written":     {func(target string) { put(nextName(target, old, next), "the next one") }, "the next one"},
+		"it could not be put in place": {func(target string) {
+			s := New(target, false)
+			p := at(t, s)
+			held, _ := s.lock(t.Context(), p)
+			_ = errors.Join(os.Remove(target), os.Mkdir(target, 0o700))
+			_ = s.replace(t.Context(), p, held, old, next) // no file is renamed over a folder
+			_ = errors.Join(held.Close(), os.Remove(target))
+			put(target, "old")
+		}, "the next one"},
 		"it was put in place": {func(target string) { put(target, "the next one") }, "the next one"},
 		"one of long ago":     {func(target string) { put(nextName(target, []byte("older"), next), "the next one") }, "old"},
 		"the first of all":    {func(target string) { _ = os.Remove(target); put(nextName(target, nil, next), "the next one") }, "the next one"},

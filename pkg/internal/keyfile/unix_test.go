@@ -83,6 +83,26 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// watched calls look whenever somebody asks for the owner.
+type watched struct {
+	fs.FileInfo
+	look func()
+}
+
+func (w watched) Sys() any { w.look(); return w.FileInfo.Sys() }
+
+// A new file is for its owner alone from the beginning: who opened it before its mode is set could read the key later.
+func TestModeAtFirst(t *testing.T) {
+	s := fresh(t)
+	save(t, s, "x")
+	defer syscall.Umask(syscall.Umask(0))
+	p, path, first := at(t, s), s.path+".new", fs.FileMode(0)
+	p.file = watched{p.file, func() { first |= mode(t, path) }}
+	if err := p.write(path, []byte("y"), 0o600, nil); err != nil || first != 0o600 {
+		t.Errorf("%v; the mode is %#o before it is set", err, first)
+	}
+}
+
 // A folder in which other users could replace the file is refused.
 func TestFolders(t *testing.T) {
 	for perm, refused := range map[fs.FileMode]bool{
@@ -106,7 +126,7 @@ func TestFolders(t *testing.T) {
 		}
 		wantError(t, s, err, true, "others could replace the file")
 		if os.Geteuid() == 0 {
-			continue // for root, the folders above count too: see TestRoot
+			continue // for root, the folders above count too: see TestRefused
 		}
 		wantError(t, s, err, true, "a folder of its own")
 		own := New(filepath.Join(folder, "own", "key.json"), false) // as the error advises
