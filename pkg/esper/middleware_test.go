@@ -87,9 +87,7 @@ func unruly(arrived <-chan struct{}) map[string]roundTrip {
 			return says(201, `{"token": "NotTheServersNotTheServers"}`)
 		}),
 		"has a timeout of its own": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-			ctx, cancel := context.WithCancel(req.Context())
-			go func() { <-arrived; cancel() }()
-			return (&http.Client{Transport: next, Timeout: time.Hour}).Do(req.WithContext(ctx))
+			return (&http.Client{Transport: next, Timeout: time.Microsecond}).Do(req)
 		},
 		"does not wait": func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 			go func() { _, _ = next.RoundTrip(req) }()
@@ -125,7 +123,7 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 		raw(403, refusal): esper.OutcomeNotRenewed,
 	} {
 		for name := range unruly(nil) {
-			t.Run(name, func(t *testing.T) {
+			test := func(t *testing.T) {
 				arrived := make(chan struct{}, 2)
 				var posts atomic.Int32
 				failing := map[string]int32{"hedges": 3}[name] // dials
@@ -155,7 +153,15 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 					}
 					wantCount(t, "renewals", posts.Load(), 1)
 				})
-			})
+			}
+			if name == "has a timeout of its own" { // it ends while the server sleeps, and not before
+				synctest.Test(t, func(t *testing.T) {
+					test(t)
+					time.Sleep(time.Second) // until the server has ended too
+				})
+				continue
+			}
+			t.Run(name, test) // some wait for a lock, for which a bubble's time stands still
 		}
 	}
 }
@@ -296,7 +302,7 @@ type countingBody struct {
 func (b countingBody) Close() error { b.closes.Add(1); return b.ReadCloser.Close() }
 
 // The first middleware is outermost. It sees only the listed header fields of an answer, without keys, and no names of
-// other fields, because a name may be a key. The body of its response is closed once.
+// other fields, because a name may be a key. The body of its response is closed once, whatever the answer is.
 func TestWhatMiddlewareSees(t *testing.T) {
 	const hexKey = "4bf92f3577b34da6a3ce929d0e0e4736" // has the shape of a request's id
 	answer := raw(201, `{"token": "`+hexKey+`"}`, "Set-Cookie: session=1", "X-"+hexKey+": 1", "Location: /x",
@@ -318,11 +324,17 @@ func TestWhatMiddlewareSees(t *testing.T) {
 			return resp, err
 		})
 	}
-	client := clientFor(t, memory, oldKey, named("a"), named("b"), piped(saying(answer)))
-	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); err != nil || order+seen != want {
-		t.Errorf("%v; seen %s\nwant %s", err, order+seen, want)
+	tooLarge := raw(200, strings.Repeat(" ", 2*mebibyte))
+	for status, answer := range map[int]string{201: answer, 400: raw(400, refusal), 200: tooLarge} {
+		order = ""
+		closes.Store(0)
+		client := clientFor(t, memory, oldKey, named("a"), named("b"), piped(saying(answer)))
+		_, err := client.RenewToken(t.Context(), renewal(oldKey))
+		if (err == nil) != (status == 201) || err == nil && order+seen != want {
+			t.Errorf("%d: %v; seen %s\nwant %s", status, err, order+seen, want)
+		}
+		wantCount(t, fmt.Sprint(status, ": closes"), closes.Load(), 1)
 	}
-	wantCount(t, "closes", closes.Load(), 1)
 }
 
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
