@@ -129,29 +129,49 @@ func TestImpatientCallers(t *testing.T) {
 	}
 }
 
-// A call that ends before the server answers returns the error of its context, and not nil.
+// A call that ends before the server or the store answers returns the error of its context at once, and not nil.
 func TestGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store := newStub(90*day), Memory()
-		put(t, store, inDoubt())
-		source := opened(t, server, store)
-		server.fault = silent
-		time.Sleep(80 * day)
-		for _, name := range []string{"Check", "RenewIfDue", "Renew", "Adopt"} {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if err := calls[name](ctx, source); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: %v, want DeadlineExceeded", name, err)
+	for _, test := range []struct {
+		slow  string
+		names []string
+		pause time.Duration // before the next call works
+	}{
+		{"the server", []string{"Check", "RenewIfDue", "Renew", "Adopt"}, 0},
+		{"the store", []string{"Check", "RenewIfDue", "Renew"}, 0},
+		// Reject leaves a turn that goes on and fails. The second Reject finds it under way.
+		{"the server", []string{"Reject", "Reject"}, 2 * time.Minute},
+		{"the store", []string{"Reject", "Reject"}, 2 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const limit = 900 * time.Millisecond
+			server, store := newStub(90*day), newFaulty()
+			put(t, store, inDoubt())
+			source := opened(t, server, store)
+			if test.slow == "the server" {
+				server.fault = silent
+			} else {
+				store.set(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, nil)
 			}
-			cancel()
-		}
-		if at := source.Status().AcceptedAt; !at.IsZero() {
-			t.Errorf("Status says that the server accepted the key at %v, but it never answered", at)
-		}
-		server.set(nil)
-		if err := source.Check(t.Context()); err != nil || time.Since(source.Status().AcceptedAt) > time.Second {
-			t.Errorf("Check when the server answers: %v, %+v", err, source.Status())
-		}
-	})
+			time.Sleep(80 * day)
+			for _, name := range test.names {
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				if err := calls[name](ctx, source); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > limit {
+					t.Errorf("%s is slow, %s: %v after %v, want DeadlineExceeded at once", test.slow, name, err, time.Since(begun))
+				}
+				cancel()
+			}
+			if at := source.Status().AcceptedAt; !at.IsZero() {
+				t.Errorf("Status says that the server accepted the key at %v, but it never answered", at)
+			}
+			server.set(nil)
+			store.set(nil, nil)
+			time.Sleep(test.pause)
+			if err := source.Check(t.Context()); err != nil || time.Since(source.Status().AcceptedAt) > time.Second {
+				t.Errorf("Check when %s answers: %v, %+v", test.slow, err, source.Status())
+			}
+		})
+	}
 }
 
 func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {

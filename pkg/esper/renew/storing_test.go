@@ -3,6 +3,7 @@ package renew
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,57 @@ func TestStoreUnreadable(t *testing.T) {
 			t.Errorf("the document was replaced by %s: %+v", data, source.Status())
 		}
 	})
+}
+
+// Another document is written over the one of a renewal: an old copy, or one with a dead key of another history. The
+// new key stays in use and is stored again. If the server refuses all keys meanwhile, that is so five minutes after it
+// accepts them again.
+func TestAnotherDocumentComes(t *testing.T) {
+	const old, outage, during = "the key of before, which works", "a dead key, in an outage", "a dead key, during renewal"
+	for _, name := range []string{old, outage, during, "a dead key"} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store, source := fresh(t)
+			server.keepOld = name == old
+			other := stored(t, store)
+			if name != old {
+				other = living("dead", 90*day)
+			}
+			if name == during { // and for a moment the server cannot say which of the two works
+				server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
+					if op == "info" {
+						return reply(500, ""), nil
+					}
+					put(t, store, other)
+					return act(), nil
+				}
+			}
+			go func() { _ = source.Run(t.Context()) }()
+			if err := source.Renew(t.Context()); err != nil {
+				t.Error(name, err)
+			}
+			if d := stored(t, store); d.Key != key("key-1") || name == during && d.SetAside != key("dead") {
+				t.Errorf("%s: stored %s, set aside %v", name, d.Key.Reveal(), d.Aside())
+			}
+			server.set(nil)
+			if name != during {
+				put(t, store, other)
+			}
+			if name == outage {
+				server.set(all(fails(401)))
+				time.Sleep(30 * time.Minute)
+				server.set(nil)
+				time.Sleep(5*time.Minute + time.Second)
+			}
+			for range 5 {
+				wantKey(t, source, "key-1")
+				time.Sleep(time.Minute)
+			}
+			if d := stored(t, store); d.Key != key("key-1") || !d.SetAside.IsZero() || server.counted("renew") != 1 {
+				t.Errorf("%s: stored %s, set aside %v, %d renewals", name, d.Key.Reveal(), d.Aside(), server.counted("renew"))
+			}
+			_ = source.Close()
+		})
+	}
 }
 
 func overwrite(s Store, text string) {
