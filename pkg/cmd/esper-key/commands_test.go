@@ -151,6 +151,8 @@ func TestShow(t *testing.T) {
 	if read(o.path()) != before || o.posts() != 0 {
 		t.Error("show changed the file, or renewed the key")
 	}
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 403})
+	o.run("show").wants(exitPerson, "403").silent()
 	o.server.Revoke()
 	o.run("show").wants(exitPerson, "401").silent()
 }
@@ -203,6 +205,9 @@ func TestExecAsksFirst(t *testing.T) {
 	note := func() { o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-time.Second) }) }
 	note()
 	o.run("exec", "--", "true").wants(0)
+	note()
+	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 403})
+	o.run("token").wants(exitPerson, "403").silent()
 	o.server.Revoke()
 	note()
 	o.run("exec", "--", "env").wants(execFailed, "401").silent()
@@ -220,8 +225,11 @@ func TestRenew(t *testing.T) {
 	o.due(day)
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 503})
 	o.run("renew").wants(exitFailed, "503").silent()
-	if got := o.posts(); got != 2 {
-		t.Errorf("%d renewals, want 2", got)
+	o.edit(func(d map[string]any) { delete(d, "attempt") })
+	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 403})
+	o.run("renew").wants(exitPerson, "403").silent()
+	if got := o.posts(); got != 3 {
+		t.Errorf("%d renewals, want 3", got)
 	}
 }
 
@@ -247,7 +255,7 @@ func TestUsage(t *testing.T) {
 	o.run("check", "--nonsense").wants(stateUnknown)
 	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
 	o.run("check", "-t", "0").wants(stateUnknown, "--timeout")
-	o.run("exec").wants(execFailed, "at least 1 arg")
+	o.run("exec").wants(execFailed, "no program is given")
 	if len(o.server.Requests()) != n {
 		t.Error("a request was sent")
 	}
@@ -266,6 +274,11 @@ func TestCheck(t *testing.T) {
 	}
 	o.run("check", "-w", "91d").wants(stateWarning, "WARNING")
 	o.run("check", "-w", "91d", "-c", "13w").wants(stateCritical, "CRITICAL")
+	o.edit(func(d map[string]any) {
+		d["attempt"] = map[string]any{"id": "another", "begun_at": time.Now(), "until": time.Now().Add(time.Minute)}
+	})
+	o.run("check").wants(stateWarning, "WARNING", "its outcome is unknown")
+	o.edit(func(d map[string]any) { delete(d, "attempt") })
 	before := read(o.path())
 	o.server.Fail(1, espertest.Fault{Status: 403})
 	o.run("check").wants(stateCritical, "403")

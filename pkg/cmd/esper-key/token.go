@@ -114,7 +114,12 @@ func (a *app) exec() *cobra.Command {
 	c := &cobra.Command{
 		Use: "exec [flags] -- PROGRAM [ARGUMENT...]", Short: "Run a program with the key in its environment", Long: execHelp,
 		Example: "  esper-key exec -- ./report.py --month 11",
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no program is given, as in `esper-key exec -- ./report.py`")
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := exec.LookPath(args[0])
 			if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
