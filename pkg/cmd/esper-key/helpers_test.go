@@ -286,3 +286,12 @@ func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
+
+// script writes a shell program, which runs in the operator's folder.
+func (o *operator) script(name, text string) (path string) {
+	o.t.Helper()
+	path = filepath.Join(o.folder, name)
+	write(o.t, path, "#!/bin/sh\n"+text)
+	must(o.t, os.Chmod(path, 0o700))
+	return path
+}

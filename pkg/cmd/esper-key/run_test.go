@@ -150,15 +150,6 @@ func (s *service) has(lines ...string) bool {
 	return true
 }
 
-// script writes a shell program, which runs in the operator's folder.
-func (o *operator) script(name, text string) (path string) {
-	o.t.Helper()
-	path = filepath.Join(o.folder, name)
-	write(o.t, path, "#!/bin/sh\n"+text)
-	must(o.t, os.Chmod(path, 0o700))
-	return path
-}
-
 // listen receives messages in place of systemd. The function that it returns gives all messages so far.
 func listen(t *testing.T, socket string) (told func() string) {
 	t.Helper()
