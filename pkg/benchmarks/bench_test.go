@@ -164,7 +164,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{ours, careful, "oauth2", "gzip", "10,000", "esper-key"} {
+	for _, part := range []string{ours, careful, "oauth2", "gzip", "| 10000 |", "esper-key"} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("the page does not say %q:\n%s", part, text)
 		}
