@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+// loaded takes in the document that a Load has found in the store.
+func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
+	t.Read, t.Other = true, Document{}
+	d, ours, given := o.Doc, s.Doc, t.Given
+	if given.aside(d) || given.aside(ours) {
+		t.Given = given.unsure(now)
+	}
+	if !given.Key.IsZero() && d.Key == given.Key {
+		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
+	}
+	switch {
+	case o.Err:
+		t.Saves = maxConflicts + 1
+	case d.Key == ours.Key && d == s.Stored: // nothing has changed, except perhaps the version
+		if now.Before(s.WindowMade.Add(-Skew)) { // the clock was set back since
+			s.windows(now, o.Random)
+		}
+	case d.Key == ours.Key:
+		s.updated(t, o, now)
+	case d.after(ours):
+		next := d
+		if !d.Replaced(ours.Key) || ours.SetAside != s.Stored.SetAside { // d does not know all that ours did
+			next = d.setAside(ours)
+		}
+		s.Stored = d
+		s.take(t, next, now, o.Random)
+	case d.Key.IsZero(), ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted), // ours replaces nothing, or an old copy;
+		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
+		if s.Stored != d {
+			s.Stored, t.Saves = d, 0
+		}
+		if !d.Key.IsZero() && !ours.Replaced(d.Key) {
+			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
+		}
+	case !t.Given.Key.IsZero() && !d.Replaced(given.Key): // a person's key replaces it
+	case s.ReadOnly && d == s.Stored && t.Said < Refused: // the server refused it, and accepts ours
+	default:
+		s.withdraw(t)
+		t.Other = d
+	}
+}
+
+// updated takes in a document of the key in use in which something else has changed. What others have noted counts, but
+// for what the server has said in this turn. What came from the server stays.
+func (s *State) updated(t *Turn, o Outcome, now time.Time) {
+	base, ours, added := s.Stored, s.Doc, s.Doc
+	if s.Saved() && ours.SetAside == base.SetAside {
+		added.SetAside = wire.Secret{}
+	}
+	s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false
+	if o.Doc.Attempt == base.Attempt {
+		s.Doc.Attempt = ours.Attempt
+	}
+	switch {
+	case t.Said == Accepted:
+		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
+	case o.Doc.RefusedAt.Equal(base.RefusedAt) && o.Doc.LostAt.Equal(base.LostAt):
+		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
+	}
+	s.complete(ours, now, o.Random)
+	if s.Stored == s.Doc {
+		t.Saves = 0 // the save that failed was carried out after all
+	}
+	if s.Doc.Attempt != t.Begun {
+		t.Begun = Attempt{} // somebody else was faster
+	}
+	if s.Doc.SetAside != ours.SetAside {
+		s.AsideWait, t.Aside = time.Time{}, 0
+	}
+	if !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
+		s.windows(now, o.Random)
+	}
+	s.notice(now, base.Attempt, ours.Attempt)
+}
+
+// compared takes in the server's answer to the question whether another key works: the key in the store, or one of
+// those that are set aside.
+func (s *State) compared(t *Turn, o Outcome, now time.Time) {
+	other := t.Other
+	stored := !other.Key.IsZero()
+	switch {
+	case o.Err:
+		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored || t.Said >= Refused
+	case !o.Refused:
+		if stored {
+			s.Stored = other
+		} else {
+			other = o.Doc.Begun("of " + Hash(o.Doc.Key)).unsure(o.Began)
+		}
+		s.take(t, other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random)
+		t.Given = Document{} // the other key came from it
+		s.accepted(t, o, now)
+	case !stored:
+		s.asideRefused(t, o)
+	case !t.Given.Key.IsZero():
+		t.Given, t.Other = t.Given.setAside(other), Document{}
+	case t.Said == Accepted: // ours replaces the other one
+		s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}
+		t.Other, t.Aside = Document{}, 0
+	default: // the server has refused both, and the stored one stays
+		refused := other.setAside(s.Doc)
+		if refused.LostAt = (time.Time{}); refused.RefusedAt.IsZero() {
+			refused.RefusedAt = plain(o.Began)
+		}
+		s.Stored = other
+		s.take(t, refused, now, o.Random)
+		t.Said, s.Asked = Refused, o.Began
+	}
+}
+
+// asideRefused counts the keys set aside that the server has refused. After the second time they are dropped, if it
+// accepts ours.
+func (s *State) asideRefused(t *Turn, o Outcome) {
+	t.Aside++
+	switch {
+	case t.Aside < len(s.Doc.Aside()):
+	case s.AsideWait.IsZero():
+		s.AsideWait = o.Began.Add(secondCheck)
+	case o.Began.Before(s.AsideWait):
+	case t.Said == Accepted:
+		s.Doc.SetAside, s.AsideWait = wire.Secret{}, time.Time{}
+	default:
+		t.Aside++
+	}
+}
