@@ -43,7 +43,8 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	old, next := keyOf(w.Store), keyOf(target)
 	accepted := p.T.Said == Accepted && aside(w.Store, next)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage)
+	// A person who gives an older key again may revoke a newer one while that is on its way: its process cannot know.
+	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !accepted && !person)
 	for k := range w.Keys {
