@@ -263,5 +263,5 @@ runbook-test: engines ## the same with a store in each engine (needs root)
 
 nightly: RENEWALS = 200
 nightly: STATES = 5000000
-nightly: FUZZTIME = 10m
+nightly: FUZZTIME = 3m
 nightly: published reproducible explore mutations-all tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
