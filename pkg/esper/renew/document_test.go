@@ -109,7 +109,7 @@ func TestAnsweredKeyCanBeRead(t *testing.T) {
 func TestPrinters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(90 * day)
-		server.fault = all(fails(401))
+		server.fault = fails(401)
 		store, source := withCanary(t, server)
 		_, _ = get(t, source, server, "GET") // the 401 is looked into
 		synctest.Wait()                      // fmt and json read the fields below without a lock

@@ -13,35 +13,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper"
 )
-
-// part is something that a source calls. Once it hangs, no call returns before the part is released, or its context
-// ends.
-type part struct {
-	hangs    atomic.Bool
-	waiting  atomic.Int32 // calls that have not returned
-	deaf     bool         // ignores the context
-	released chan struct{}
-}
-
-func (p *part) call(ctx context.Context) error {
-	if !p.hangs.Load() {
-		return nil
-	}
-	p.waiting.Add(1)
-	defer p.waiting.Add(-1)
-	if p.deaf {
-		ctx = context.Background()
-	}
-	select {
-	case <-p.released:
-	case <-ctx.Done():
-	}
-	return ctx.Err()
-}
-
-// save is call for faulty.set.
-func (p *part) save(ctx context.Context, _ []byte) error { return p.call(ctx) }
 
 // dribble is the body of an answer that does not end: one blank every five seconds.
 type dribble struct{ ctx context.Context }
@@ -57,60 +31,78 @@ func (d dribble) Read(b []byte) (int, error) {
 	}
 }
 
-// Whatever hangs, and whatever the source is doing, Run and Close together take two minutes at most. The error says so
-// if a new key is in memory alone.
+// calling is a log handler that makes a call before it handles a record.
+type calling struct {
+	slog.Handler
+	call func()
+}
+
+func (calling) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c calling) Handle(ctx context.Context, r slog.Record) error {
+	c.call()
+	return c.Handler.Handle(ctx, r)
+}
+
+// Whatever hangs, and whatever the source is doing, Run and Close together take two minutes at most, and twenty seconds,
+// the time of the renewal that is under way, if nothing hangs. Close ends Run, or the context of Run ends first. The error
+// says so if a new key is in memory alone. After that, every call returns ErrClosed.
 func TestRunAndCloseEnd(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"Load", "Save", "Load, deaf", "Save, deaf", "the log", "OnChange",
+		"nothing", "Load", "Save", "Load, deaf", "Save, deaf", "the log", "OnChange",
 		"the server is silent", "the server dribbles", "a login page", "all of it",
 	} {
-		is := func(part string) bool { return name == "all of it" || strings.HasPrefix(name, part) }
 		for _, moment := range []string{"idle", "before a renewal", "during a renewal", "unsaved"} {
 			for _, signal := range []bool{false, true} { // the context of Run ends first
 				synctest.Test(t, func(t *testing.T) {
-					p := &part{released: make(chan struct{}), deaf: name != "Load" && name != "Save"}
-					defer close(p.released)
+					var began atomic.Bool
+					hangs := func(part string) bool {
+						return began.Load() && (name == "all of it" || strings.HasPrefix(name, part))
+					}
+					released := make(chan struct{})
+					defer close(released)
 					at := func(ctx context.Context, part string) error {
-						if is(part) {
-							return p.call(ctx)
+						if !hangs(part) {
+							return nil
 						}
-						return nil
+						if name != "Load" && name != "Save" { // it ignores its context
+							ctx = context.Background()
+						}
+						wait(ctx, released)
+						return ctx.Err()
 					}
-					server, disk := newStub(2*time.Hour), newFaulty()
-					store := &faulty{
-						Store: disk,
-						load:  func(ctx context.Context) error { return at(ctx, "Load") },
-						save:  func(ctx context.Context, _ []byte) error { return at(ctx, "Save") },
-					}
-					logger := slog.New(calling{slog.DiscardHandler, func() { _ = at(t.Context(), "the log") }})
-					onChange := WithOnChange(func(Event) { _ = at(t.Context(), "OnChange") })
-					server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
+					server, store := newStub(2*time.Hour), newFaulty()
+					store.set(func(ctx context.Context, method, document string) error {
+						if moment == "unsaved" && !began.Load() && strings.Contains(document, `"key-1"`) {
+							return errDisk
+						}
+						return at(ctx, method)
+					})
+					server.fault = func(c call) (*http.Response, error) {
 						switch {
-						case p.hangs.Load() && is("the server is"):
-							return silent(req, op, act)
-						case p.hangs.Load() && is("the server dribbles"):
-							return &http.Response{StatusCode: 201, Header: http.Header{}, Body: dribble{req.Context()}}, nil
-						case p.hangs.Load() && is("a login page"):
+						case hangs("the server is"):
+							return silent(c)
+						case hangs("the server dribbles"):
+							return &http.Response{StatusCode: 201, Header: http.Header{}, Body: dribble{c.Context()}}, nil
+						case hangs("a login page"):
 							return reply(401, "<html>sign in</html>"), nil
 						}
-						return hang(20*time.Second)(req, op, act)
+						return hang(20 * time.Second)(c)
 					}
-					source := opened(t, server, store, WithLogger(logger), onChange)
-					if moment == "unsaved" {
-						disk.set(nil, diskFullFor(`"key-1"`))
-					}
+					source := opened(t, server, store, WithOnChange(func(Event) { _ = at(t.Context(), "OnChange") }),
+						WithLogger(slog.New(calling{slog.DiscardHandler, func() { _ = at(t.Context(), "the log") }})))
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					ended := make(chan error, 1)
 					go func() { ended <- source.Run(ctx) }()
 					switch moment {
 					case "idle":
-						p.hangs.Store(true)
+						began.Store(true)
 						time.Sleep(65 * time.Second)
 					case "before a renewal":
 						time.Sleep(time.Until(source.Status().NextAttempt) - time.Second)
-						p.hangs.Store(true)
+						began.Store(true)
 						time.Sleep(3 * time.Second)
 					default:
 						for server.counted("renew") == 0 {
@@ -119,10 +111,12 @@ func TestRunAndCloseEnd(t *testing.T) {
 						if moment == "unsaved" {
 							time.Sleep(30 * time.Second)
 						}
-						p.hangs.Store(true)
-						disk.set(nil, nil)
+						began.Store(true)
 					}
-					begun := time.Now()
+					begun, most := time.Now(), 2*time.Minute
+					if name == "nothing" {
+						most = 20 * time.Second
+					}
 					var ran error
 					if signal {
 						cancel()
@@ -132,14 +126,21 @@ func TestRunAndCloseEnd(t *testing.T) {
 					if !signal {
 						ran = <-ended
 					}
-					took := time.Since(begun)
-					if took > 2*time.Minute {
-						t.Errorf("%s hangs, %s, %v: Run and Close took %v", name, moment, signal, took)
+					if took := time.Since(begun); took > most || server.counted("renewed") > 1 {
+						t.Errorf("%s hangs, %s, %v: Run and Close took %v, with %d renewals", name, moment, signal, took, server.counted("renewed"))
 					}
-					saved := stored(t, disk.Store).Key == source.now.Load().state.Doc.Key
+					saved := stored(t, store.Store).Key == source.now.Load().state.Doc.Key
 					for _, err := range []error{ran, err} {
 						if saved != (err == nil) || !saved && !errors.Is(err, ErrNotSaved) {
 							t.Errorf("%s hangs, %s, %v: the key is saved: %v; Run and Close: %v", name, moment, signal, saved, err)
+						}
+					}
+					if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrClosed) || source.Close() != nil {
+						t.Errorf("Transport after Close: %v, want ErrClosed, or a second Close failed", err)
+					}
+					for call, f := range calls {
+						if err := f(t.Context(), source); call != "Open" && errors.Is(err, ErrClosed) != (call != "Run") {
+							t.Errorf("%s after Close: %v, want ErrClosed", call, err)
 						}
 					}
 				})
@@ -193,20 +194,12 @@ func TestStoreHangsOrPanics(t *testing.T) {
 					server.keepOld = true
 					server.add("given")
 					released := make(chan struct{})
-					once := func(ctx context.Context) error {
-						if asked.Swap(true) {
+					store.set(func(ctx context.Context, called, _ string) error {
+						if called != method || asked.Swap(true) {
 							return nil
 						}
 						return fault(ctx, released)
-					}
-					switch method {
-					case "Load":
-						store.set(once, nil)
-					case "Save":
-						store.set(nil, func(ctx context.Context, _ []byte) error { return once(ctx) })
-					case "Inspect":
-						store.inspect = once
-					}
+					})
 					begun := time.Now()
 					err := call(t.Context(), source)
 					took := time.Since(begun)
@@ -233,37 +226,6 @@ func TestStoreHangsOrPanics(t *testing.T) {
 	}
 }
 
-// For hours, the save of a new key does not return and ignores its context, as on a dead mount. Callers get the new key
-// from memory, and it is saved once the mount is back.
-func TestDeadMount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		dead := &part{released: make(chan struct{}), deaf: true}
-		store.set(nil, dead.save)
-		server.fault = only("renew", func(act func() *http.Response) (*http.Response, error) {
-			dead.hangs.Store(true)
-			return act(), nil
-		})
-		wantKey(t, source, stubFirst)
-		time.Sleep(3 * time.Minute)
-		wantKey(t, source, "key-1")
-		if status := source.Status(); status.Saved || !errors.Is(status.LastError, context.DeadlineExceeded) {
-			t.Errorf("Status: %+v", status)
-		}
-		time.Sleep(2 * time.Hour)
-		if n := dead.waiting.Load(); n > 2 {
-			t.Errorf("%d calls of the store hang at once, want 2 at most", n)
-		}
-		dead.hangs.Store(false)
-		close(dead.released)
-		time.Sleep(time.Minute)
-		wantKey(t, source, "key-1")
-		if err := source.Close(); err != nil || stored(t, store).Key != key("key-1") || server.counted("renew") != 1 {
-			t.Errorf("Close: %v, stored %v, %d renewals", err, stored(t, store), server.counted("renew"))
-		}
-	})
-}
-
 // While the log handler hangs, 256 records and changes wait. What does not fit is counted, and the log is told the
 // count. Records displace no change, and of the changes the newest stay.
 func TestQueue(t *testing.T) {
@@ -271,16 +233,15 @@ func TestQueue(t *testing.T) {
 		const renewals = 300
 		var log strings.Builder
 		text := slog.NewTextHandler(&log, nil)
-		handler := &part{released: make(chan struct{}), deaf: true}
 		var told recorder
-		source := opened(t, newStub(90*day), Memory(), told.option(), WithLogger(slog.New(calling{text, func() { _ = handler.call(t.Context()) }})))
-		handler.hangs.Store(true)
+		released := make(chan struct{})
+		source := opened(t, newStub(90*day), Memory(), told.option(), WithLogger(slog.New(calling{text, func() { <-released }})))
 		for range renewals {
 			if err := source.Renew(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		close(handler.released)
+		close(released)
 		source.tell.wait()
 		records := strings.Count(log.String(), "was renewed")
 		want := fmt.Sprintf("dropped=%d", 2*renewals-len(told)-records)
@@ -293,4 +254,98 @@ func TestQueue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A log handler and a function of WithOnChange may use the source: they do not wait for the renewal that they are
+// told of, and a failure that they cause is not told.
+func TestCallbacksMayUseTheSource(t *testing.T) {
+	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute, "the server fails": 81 * day} {
+		synctest.Test(t, func(t *testing.T) {
+			server := newStub(90 * day)
+			var own atomic.Pointer[Source]
+			var records, changes atomic.Int32
+			logger := slog.New(calling{slog.DiscardHandler, func() {
+				if s := own.Load(); s != nil {
+					records.Add(1)
+					_, _ = s.Token()
+					_ = s.Status()
+					_, _ = get(t, s, server, http.MethodGet)
+				}
+			}})
+			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Event) {
+				changes.Add(1)
+				for _, name := range []string{"Token", "Check", "RenewIfDue"} {
+					_ = calls[name](t.Context(), own.Load())
+				}
+			}))
+			own.Store(source)
+			time.Sleep(until)
+			if name == "the server fails" {
+				server.set(fails(503))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			_, err := source.TokenContext(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: the call hung", name)
+			}
+			time.Sleep(time.Minute)
+			if records.Load() == 0 || changes.Load() == 0 || changes.Load() > 3 {
+				t.Errorf("%s: the functions were not called, or too often: %d logs, %d changes", name, records.Load(), changes.Load())
+			}
+		})
+	}
+}
+
+// A function of WithOnChange may call Close while another Close waits for that function.
+func TestCloseInAFunction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var source *Source
+		told := false
+		source = opened(t, newStub(2*time.Hour), Memory(), WithOnChange(func(Event) {
+			time.Sleep(time.Second) // until Close has been called
+			told = source.Close() == nil
+		}))
+		if err := errors.Join(source.Renew(t.Context()), source.Close()); err != nil || !told {
+			t.Errorf("%v; the function had returned: %v", err, told)
+		}
+	})
+}
+
+// When its context ends, a call begins nothing more, and finishes a renewal that has begun; also shortly after a Run.
+func TestContextEnds(t *testing.T) {
+	for _, after := range []time.Duration{0, 500 * time.Millisecond, 2 * time.Second} {
+		for name, call := range map[string]func(s *Source, ctx context.Context) error{
+			"RenewIfDue": (*Source).RenewIfDue, "Renew": (*Source).Renew, "Run": (*Source).Run,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				server, store, source := advisory(t, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := source.Run(ctx); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(stopTime - 5*time.Second)
+				store.set(func(_ context.Context, method, _ string) error {
+					if method == "Load" {
+						time.Sleep(time.Second)
+					}
+					return nil
+				})
+				server.fault = hang(20 * time.Second)
+				ctx, cancel = context.WithTimeout(t.Context(), after)
+				defer cancel()
+				begun := time.Now()
+				err := call(source, ctx)
+				posts, took := server.counted("renew"), time.Since(begun)
+				if renewed := posts == 1; name != "Run" && (err == nil) != renewed || name == "Run" && err != nil {
+					t.Errorf("%s, whose context ends after %v: %d renewals, and %v", name, after, posts, err)
+				}
+				if after < time.Second && (posts != 0 || took > time.Second) || after > time.Second && (posts != 1 || took != 21*time.Second || stored(t, store).Key != key("key-1")) {
+					t.Errorf("%s, whose context ends after %v: %d renewals, returned after %v", name, after, posts, took)
+				}
+				time.Sleep(time.Second) // a read that was given up goes on alone
+			})
+		}
+	}
 }

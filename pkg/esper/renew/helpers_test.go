@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -27,33 +28,63 @@ const (
 	day            = 24 * time.Hour
 )
 
-// fault answers a request. It may call act, which has the server act and returns the normal answer. Op is "info",
-// "renew" or "other".
-type fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error)
+// call is a request that the stub gets. Op is "info", "renew" or "other". Act has the server act, and returns its answer.
+type call struct {
+	*http.Request
+	op  string
+	act func() *http.Response
+}
 
-// response is a fault that needs to know no more of the request.
-type response = func(act func() *http.Response) (*http.Response, error)
+// fault answers a request in place of the server.
+type fault = func(c call) (*http.Response, error)
+
+// storeFault is what happens before a call of a store. Document is what Save gets.
+type storeFault = func(ctx context.Context, method, document string) error
+
+// faults has the fault of a stub or a store, which a test may set while calls are under way, and counts the calls.
+type faults[F any] struct {
+	mu    sync.Mutex // guards what follows, and the rest of a stub
+	fault F
+	count map[string]int
+}
+
+func (f *faults[F]) set(fault F) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = fault
+}
+
+// called counts a call, and returns the fault.
+func (f *faults[F]) called(name string) F {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count[name]++
+	return f.fault
+}
+
+func (f *faults[F]) counted(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count[name]
+}
 
 // stub is an Esper server that needs no network, so that it works in a bubble of testing/synctest.
 // Its keys are stubFirst, key-1, key-2, …
 type stub struct {
+	faults[fault]
 	lifetime time.Duration
-	keepOld  bool          // a renewed key goes on working
-	ahead    time.Duration // how far the server's clock is ahead of this one
-	fault    fault         // if set, it answers each request
-	body     keyBody       // the answer to a renewal
-	info     keyBody       // the answer of TokenInfo
-
-	mu    sync.Mutex
-	keys  map[string][2]time.Time // when each key was made, and when it ends
-	count map[string]int
+	keepOld  bool                    // a renewed key goes on working
+	ahead    time.Duration           // how far the server's clock is ahead of this one
+	body     keyBody                 // the answer to a renewal
+	info     keyBody                 // the answer of TokenInfo
+	keys     map[string][2]time.Time // when each key was made, and when it ends
 }
 
 // keyBody makes the body of an answer about a key.
 type keyBody = func(key string, created, expires time.Time) string
 
 func newStub(lifetime time.Duration) *stub {
-	s := &stub{lifetime: lifetime, body: normalBody, info: normalBody, keys: map[string][2]time.Time{}, count: map[string]int{}}
+	s := &stub{lifetime: lifetime, body: normalBody, info: normalBody, keys: map[string][2]time.Time{}, faults: faults[fault]{count: map[string]int{}}}
 	s.add(stubFirst)
 	return s
 }
@@ -69,19 +100,6 @@ func (s *stub) add(key string) {
 
 func (s *stub) addLocked(key string) {
 	s.keys[key] = [2]time.Time{s.now(), s.now().Add(s.lifetime)}
-}
-
-// set sets the fault while requests may be under way.
-func (s *stub) set(f fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fault = f
-}
-
-func (s *stub) counted(op string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count[op]
 }
 
 // valid reports whether the server accepts key.
@@ -102,28 +120,19 @@ func (s *stub) revoke(keep ...string) {
 	}
 }
 
-// operationOf returns the operation that a request is for.
-func operationOf(req *http.Request) string {
+func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
+	op := "other"
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/renew-token/"):
-		return "renew"
+		op = "renew"
 	case strings.HasSuffix(req.URL.Path, "/token-info/"):
-		return "info"
+		op = "info"
 	}
-	return "other"
-}
-
-func (s *stub) RoundTrip(req *http.Request) (*http.Response, error) {
-	op := operationOf(req)
-	s.mu.Lock()
-	s.count[op]++
-	fault := s.fault
-	s.mu.Unlock()
-	act := func() *http.Response { return s.act(req, op) }
-	if fault != nil {
-		return fault(req, op, act)
+	c := call{req, op, func() *http.Response { return s.act(req, op) }}
+	if fault := s.called(op); fault != nil {
+		return fault(c)
 	}
-	return act(), req.Context().Err()
+	return c.act(), req.Context().Err()
 }
 
 func (s *stub) act(req *http.Request, op string) *http.Response {
@@ -178,23 +187,18 @@ func reply(status int, body string) *http.Response {
 var errStub = errors.New("the connection was reset")
 
 // only returns a fault that answers the operation op with f, and lets the server act on all others.
-func only(op string, f response) fault {
-	return func(_ *http.Request, got string, act func() *http.Response) (*http.Response, error) {
-		if got == op {
-			return f(act)
+func only(op string, f fault) fault {
+	return func(c call) (*http.Response, error) {
+		if c.op == op {
+			return f(c)
 		}
-		return act(), nil
+		return c.act(), nil
 	}
 }
 
-// all returns a fault that answers every operation with f.
-func all(f response) fault {
-	return func(_ *http.Request, _ string, act func() *http.Response) (*http.Response, error) { return f(act) }
-}
-
 // fails answers with a status and a header, and does not let the server act.
-func fails(status int, header ...string) response {
-	return func(func() *http.Response) (*http.Response, error) {
+func fails(status int, header ...string) fault {
+	return func(call) (*http.Response, error) {
 		resp := reply(status, "")
 		for i := 0; i < len(header); i += 2 {
 			resp.Header.Set(header[i], header[i+1])
@@ -203,42 +207,36 @@ func fails(status int, header ...string) response {
 	}
 }
 
-// acts lets the server act, and answers something else.
-func acts(status int, body string) response {
-	return func(act func() *http.Response) (*http.Response, error) {
-		act()
-		return reply(status, body), nil
+// says answers with a status and a body, and does not let the server act.
+func says(status int, body string) fault {
+	return func(call) (*http.Response, error) { return reply(status, body), nil }
+}
+
+// handled lets the server act, and answers with f.
+func handled(f fault) fault {
+	return func(c call) (*http.Response, error) {
+		c.act()
+		return f(c)
 	}
 }
 
-// drops lets the server act, and ends the connection without an answer.
-func drops(act func() *http.Response) (*http.Response, error) {
-	act()
-	return nil, errStub
+// resets ends the connection without an answer.
+func resets(call) (*http.Response, error) { return nil, errStub }
+
+// silent answers nothing until the request's context ends.
+func silent(c call) (*http.Response, error) {
+	<-c.Context().Done()
+	return nil, c.Context().Err()
 }
 
-// resets ends the connection without an answer, before the server acts.
-func resets(func() *http.Response) (*http.Response, error) { return nil, errStub }
-
-// silent is a fault that answers nothing until the request's context ends.
-func silent(req *http.Request, _ string, _ func() *http.Response) (*http.Response, error) {
-	<-req.Context().Done()
-	return nil, req.Context().Err()
-}
-
-// hang has the server carry out a renewal at once, and answer it after d.
+// hang has the server act at once, and answers after d if it is a renewal.
 func hang(d time.Duration) fault {
-	return func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-		resp := act()
-		if op != "renew" {
-			return resp, nil
+	return func(c call) (*http.Response, error) {
+		resp := c.act()
+		if c.op == "renew" {
+			pause(c.Context(), d)
 		}
-		select {
-		case <-time.After(d):
-			return resp, nil
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
-		}
+		return resp, c.Context().Err()
 	}
 }
 
@@ -262,21 +260,20 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
+// wired returns a transport that leads to server, whatever host a request names.
+func wired(t testing.TB, server *stub) *http.Transport {
+	t.Helper()
+	listener := pipe.Listen()
+	serving := &httptest.Server{Listener: listener, Config: &http.Server{Handler: server}}
+	serving.Start()
+	t.Cleanup(serving.Close)
+	return listener.Transport()
+}
+
 // instead returns an option with which all requests go to server.
 func instead(t testing.TB, server *stub) Option {
 	t.Helper()
-	listener := pipe.Listen()
-	serving := &http.Server{Handler: server, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = serving.Serve(listener)
-	}()
-	t.Cleanup(func() {
-		_ = serving.Close()
-		<-done
-	})
-	return WithClientOptions(esper.WithTransport(listener.Transport()))
+	return WithClientOptions(esper.WithTransport(wired(t, server)))
 }
 
 // opened opens a source with the key in store, or with stubFirst if the store is empty.
@@ -303,7 +300,7 @@ func fresh(t testing.TB, opts ...Option) (*stub, *faulty, *Source) {
 
 // advisory opens a source whose key is in the advisory window, ten days before its end. If renewal is set, it
 // answers the renewals in place of the server.
-func advisory(t testing.TB, renewal response, opts ...Option) (*stub, *faulty, *Source) {
+func advisory(t testing.TB, renewal fault, opts ...Option) (*stub, *faulty, *Source) {
 	t.Helper()
 	server, store, source := fresh(t, opts...)
 	time.Sleep(80 * day)
@@ -315,69 +312,46 @@ func advisory(t testing.TB, renewal response, opts ...Option) (*stub, *faulty, *
 
 var errDisk = errors.New("no space left on device")
 
-// diskFullFor returns a function for faulty.set that fails the save of a document with the text, as if the disk were full.
-func diskFullFor(text string) func(context.Context, []byte) error {
-	return func(_ context.Context, data []byte) error {
-		if strings.Contains(string(data), text) {
+// unable fails each call of a method whose document has the text, as if the disk were full.
+func unable(method, text string) storeFault {
+	return func(_ context.Context, called, document string) error {
+		if called == method && strings.Contains(document, text) {
 			return errDisk
 		}
 		return nil
 	}
 }
 
-// faulty is a store that calls load before Load and save before Save, and returns their errors. When Open inspects it, it
-// calls inspect.
+// faulty is a store in memory.
 type faulty struct {
 	Store
-	inspect func(ctx context.Context) error
-
-	mu   sync.Mutex // guards what follows
-	load func(ctx context.Context) error
-	save func(ctx context.Context, data []byte) error
+	faults[storeFault]
 }
 
-func newFaulty() *faulty { return &faulty{Store: Memory()} }
+func newFaulty() *faulty { return &faulty{Memory(), faults[storeFault]{count: map[string]int{}}} }
 
-func (f *faulty) set(load func(context.Context) error, save func(context.Context, []byte) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.load, f.save = load, save
-}
-
-func (f *faulty) get() (load func(context.Context) error, save func(context.Context, []byte) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.load, f.save
-}
-
-func (f *faulty) Inspect(ctx context.Context, _ bool) error {
-	if f.inspect == nil {
-		return nil
+func (f *faulty) call(ctx context.Context, method, document string) error {
+	if fault := f.called(method); fault != nil {
+		return fault(ctx, method, document)
 	}
-	return f.inspect(ctx)
+	return nil
 }
+
+func (f *faulty) Inspect(ctx context.Context, _ bool) error { return f.call(ctx, "Inspect", "") }
 
 func (f *faulty) Load(ctx context.Context) ([]byte, string, error) {
-	if load, _ := f.get(); load != nil {
-		if err := load(ctx); err != nil {
-			return nil, "", err
-		}
+	if err := f.call(ctx, "Load", ""); err != nil {
+		return nil, "", err
 	}
 	return f.Store.Load(ctx)
 }
 
 func (f *faulty) Save(ctx context.Context, data []byte, version string) (string, error) {
-	if _, save := f.get(); save != nil {
-		if err := save(ctx, data); err != nil {
-			return "", err
-		}
+	if err := f.call(ctx, "Save", string(data)); err != nil {
+		return "", err
 	}
 	return f.Store.Save(ctx, data, version)
 }
-
-// unreadable and unwritable are for faulty.set.
-func unreadable(context.Context) error         { return errDisk }
-func unwritable(context.Context, []byte) error { return errDisk }
 
 // put replaces the document in store by d, with a lineage of its own if d has none.
 func put(t testing.TB, store Store, d policy.Document) {

@@ -1,7 +1,9 @@
 package renew
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,7 +37,7 @@ func TestOutage(t *testing.T) {
 			server, store, daemon := fresh(t, log.option())
 			sources := []*Source{daemon, opened(t, server, store, log.option())}
 			time.Sleep(test.age)
-			server.set(all(func(func() *http.Response) (*http.Response, error) { return reply(401, test.body), nil }))
+			server.set(says(401, test.body))
 			go func() { _ = daemon.Run(t.Context()) }()
 			defer daemon.Close() //nolint:errcheck // the sources are judged before
 			begun, lost := time.Now(), false
@@ -106,13 +108,13 @@ func TestLost(t *testing.T) {
 	none := func(*testing.T, *Source, Store) {}
 	save := func(t *testing.T, _ *Source, store Store) { put(t, store, living("operator", 90*day)) }
 	for name, test := range map[string]struct {
-		renewal response // nil: somebody revokes the key
-		text    string   // in the error
+		renewal fault  // nil: somebody revokes the key
+		text    string // in the error
 		mend    func(t *testing.T, source *Source, store Store)
 		want    string
 	}{
-		"the answer never arrives":  {drops, ", begun at ", save, "operator"},
-		"the answer cannot be read": {acts(201, "no JSON"), "is kept there", adopt("operator"), "operator"},
+		"the answer never arrives":  {handled(resets), ", begun at ", save, "operator"},
+		"the answer cannot be read": {handled(says(201, "no JSON")), "is kept there", adopt("operator"), "operator"},
 		"revoked":                   {nil, "perhaps it was revoked", adopt(stubFirst), stubFirst},
 		"revoked, accepted again":   {nil, "perhaps it was revoked", none, "key-1"},
 	} {
@@ -182,4 +184,97 @@ func TestLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A person has stored another key, and the server cannot say whether it works, or answers 403 to everything. However many
+// requests there are, the server is asked about the two keys at most every ten seconds.
+func TestNoFloodOfQuestions(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		lost   bool // the key in use is lost
+		most   int  // questions in a minute
+	}{{500, true, 7}, {500, false, 7}, {403, false, 14}} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store := newStub(90*day), Memory()
+			d := living(stubFirst, 90*day)
+			if test.lost {
+				d.RefusedAt, d.LostAt = wallClock(), wallClock()
+			}
+			put(t, store, d)
+			source := opened(t, server, store, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+			server.revoke("given")
+			put(t, store, living("given", 90*day))
+			server.fault = only("info", fails(test.status))
+			asked := server.counted("info")
+			for range 600 { // a minute
+				if _, err := source.Token(); errors.Is(err, ErrKeyLost) != test.lost {
+					t.Fatal(err)
+				}
+				_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
+				time.Sleep(100 * time.Millisecond)
+			}
+			if n := server.counted("info") - asked; n < 2 || n > test.most {
+				t.Errorf("%+v: %d questions in a minute", test, n)
+			}
+			server.fault = nil
+			time.Sleep(30 * time.Second)
+			if !test.lost {
+				_, _ = source.Reject(t.Context(), tokenOf(source.now.Load().state))
+			}
+			wantKey(t, source, "given")
+		})
+	}
+}
+
+// A health probe calls Check every ten seconds, and TokenInfo fails all the time. The key is renewed all the same.
+func TestFailedChecksDelayNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newStub(2 * time.Hour)
+		source := opened(t, server, Memory(), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		server.fault = only("info", fails(500))
+		go func() { _ = source.Run(t.Context()) }()
+		for n := range 5 {
+			due := source.Status().NextAttempt
+			for ; server.counted("renew") == n; time.Sleep(10 * time.Second) {
+				if err := source.Check(t.Context()); !errors.Is(err, esper.ErrServer) {
+					t.Fatal(err)
+				}
+			}
+			if late := source.Status().IssuedAt.Sub(due); late > time.Second || !works(server, source) {
+				t.Errorf("key %d was renewed %v after it was due: %+v", n, late, source.Status())
+			}
+		}
+		_ = source.Close()
+	})
+}
+
+// If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in
+// use, and any text of the shape of a key, such as the one before.
+func TestBothErrorsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
+		var log records
+		server, store := newStub(90*day), newFaulty()
+		put(t, store, living(now, 90*day))
+		source := opened(t, server, store, log.option())
+		store.set(func(context.Context, string, string) error {
+			return fmt.Errorf("trigger: old row %s: %w", before, errDisk)
+		})
+		err := source.Check(t.Context())
+		for what, err := range map[string]error{"Check": err, "Status": source.Status().LastError} {
+			if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) ||
+				!strings.Contains(err.Error(), "trigger: old row") || strings.Contains(err.Error(), before) {
+				t.Errorf("%s: %v, want what the server says and what the store says, without the old key", what, err)
+			}
+		}
+		store.set(func(context.Context, string, string) error { return errors.New("webhook: " + now) })
+		if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), now) {
+			t.Errorf("a store that quotes the key: %v", err)
+		}
+		source.tell.wait()
+		if text := log.String(); strings.Contains(text, before) || strings.Contains(text, now) || !strings.Contains(text, "old row") {
+			t.Errorf("the log: %s", text)
+		}
+		store.set(nil)
+	})
 }

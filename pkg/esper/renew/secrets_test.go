@@ -78,20 +78,15 @@ func get(t *testing.T, source *Source, server *stub, method string) (int, error)
 
 func TestNoSecretShows(t *testing.T) {
 	t.Parallel()
-	echo := func(status int) response {
-		return func(func() *http.Response) (*http.Response, error) {
-			return reply(status, `{"message": "no: `+canary+`", "errors": ["`+url.QueryEscape(canary)+`"]}`), nil
-		}
+	echo := func(status int) fault {
+		return says(status, `{"message": "no: `+canary+`", "errors": ["`+url.QueryEscape(canary)+`"]}`)
 	}
-	for name, renewal := range map[string]response{
-		"works": func(act func() *http.Response) (*http.Response, error) { return act(), nil },
-		"400":   echo(400), "401": echo(401), "403": echo(403), "429": echo(429), "500": echo(500),
-		"201": echo(201),
-		"half": func(func() *http.Response) (*http.Response, error) {
-			return reply(201, `{"token": "canary key+9/%`), nil
-		},
-		"reset": func(func() *http.Response) (*http.Response, error) { return nil, fmt.Errorf("Post %q: reset", canary) },
-		"lost":  drops,
+	for name, renewal := range map[string]fault{
+		"works": func(c call) (*http.Response, error) { return c.act(), nil },
+		"400":   echo(400), "401": echo(401), "403": echo(403), "429": echo(429), "500": echo(500), "201": echo(201),
+		"half":  says(201, `{"token": "canary key+9/%`),
+		"reset": func(call) (*http.Response, error) { return nil, fmt.Errorf("Post %q: reset", canary) },
+		"lost":  handled(resets),
 	} {
 		for _, disk := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
@@ -100,7 +95,7 @@ func TestNoSecretShows(t *testing.T) {
 				server := newStub(90 * day)
 				store, source := withCanary(t, server, log.option(), told.option())
 				if !disk {
-					store.set(nil, unwritable)
+					store.set(unable("Save", ""))
 				}
 				server.fault = only("renew", renewal)
 				time.Sleep(80 * day)

@@ -3,15 +3,12 @@ package renew
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
@@ -108,10 +105,7 @@ func TestImpatientCallers(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			put(t, store, inDoubt())
 			source := opened(t, server, store)
-			server.fault = all(func(act func() *http.Response) (*http.Response, error) {
-				time.Sleep(500 * time.Millisecond)
-				return act(), nil
-			})
+			server.fault = func(c call) (*http.Response, error) { time.Sleep(500 * time.Millisecond); return c.act(), nil }
 			time.Sleep(until)
 			for range 5 {
 				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -129,7 +123,8 @@ func TestImpatientCallers(t *testing.T) {
 	}
 }
 
-// A call that ends before the server or the store answers returns the error of its context at once, and not nil.
+// A call that ends before the server or the store answers returns the error of its context at once, and not nil. That says
+// nothing to the next call.
 func TestGivenUp(t *testing.T) {
 	for _, test := range []struct {
 		slow  string
@@ -138,6 +133,7 @@ func TestGivenUp(t *testing.T) {
 	}{
 		{"the server", []string{"Check", "RenewIfDue", "Renew", "Adopt"}, 0},
 		{"the store", []string{"Check", "RenewIfDue", "Renew"}, 0},
+		{"the server, asked about another key", []string{"Check"}, 0},
 		// Reject leaves a turn that goes on and fails. The second Reject finds it under way.
 		{"the server", []string{"Reject", "Reject"}, 2 * time.Minute},
 		{"the store", []string{"Reject", "Reject"}, 2 * time.Minute},
@@ -147,12 +143,18 @@ func TestGivenUp(t *testing.T) {
 			server, store := newStub(90*day), newFaulty()
 			put(t, store, inDoubt())
 			source := opened(t, server, store)
-			if test.slow == "the server" {
-				server.fault = silent
+			if test.slow == "the store" {
+				store.set(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
 			} else {
-				store.set(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, nil)
+				server.fault = silent
 			}
-			time.Sleep(80 * day)
+			another := strings.Contains(test.slow, "another key")
+			if another {
+				server.revoke("given")
+				put(t, store, living("given", 90*day))
+			} else {
+				time.Sleep(80 * day)
+			}
 			for _, name := range test.names {
 				begun := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -165,10 +167,13 @@ func TestGivenUp(t *testing.T) {
 				t.Errorf("Status says that the server accepted the key at %v, but it never answered", at)
 			}
 			server.set(nil)
-			store.set(nil, nil)
+			store.set(nil)
 			time.Sleep(test.pause)
 			if err := source.Check(t.Context()); err != nil || time.Since(source.Status().AcceptedAt) > time.Second {
 				t.Errorf("Check when %s answers: %v, %+v", test.slow, err, source.Status())
+			}
+			if another {
+				wantKey(t, source, "given")
 			}
 		})
 	}
@@ -177,8 +182,8 @@ func TestGivenUp(t *testing.T) {
 func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, store, source := advisory(t, nil)
-		store.set(nil, func(_ context.Context, data []byte) error {
-			if strings.Contains(string(data), "key-1") {
+		store.set(func(_ context.Context, _, document string) error {
+			if strings.Contains(document, "key-1") {
 				time.Sleep(13 * time.Second) // saving the new key is slow
 			}
 			return nil
@@ -193,7 +198,6 @@ func TestNewKeyIsDurableBeforeItIsHandedOut(t *testing.T) {
 
 // Run renews the key, and asks the server about it once a day. No caller waits.
 func TestNobodyWaitsWithRun(t *testing.T) {
-	defer goleak.VerifyNone(t)
 	synctest.Test(t, func(t *testing.T) {
 		server := newStub(2 * day)
 		server.keepOld = true
@@ -228,7 +232,7 @@ func TestNobodyWaitsWithRun(t *testing.T) {
 func TestExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, _, source := fresh(t)
-		server.set(all(fails(503)))
+		server.set(fails(503))
 		time.Sleep(90*day + time.Minute)
 		_, err := source.Token()
 		begun := time.Now()
@@ -242,7 +246,7 @@ func TestExpired(t *testing.T) {
 		if d := time.Since(begun); d != 0 {
 			t.Errorf("the second call waited %v", d)
 		}
-		server.set(all(fails(403))) // the same as 401, since the key has ended
+		server.set(fails(403)) // the same as 401, since the key has ended
 		for range 5 {
 			time.Sleep(time.Minute)
 			_, err = source.Token()
@@ -260,54 +264,22 @@ func TestExpired(t *testing.T) {
 	})
 }
 
-func TestOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := newStub(90 * day)
-		network, once := instead(t, server), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
-		first := WithInitialToken(esper.NewSecret(stubFirst))
-		for _, test := range []struct {
-			name    string
-			env     string
-			store   Store
-			opts    []Option
-			prepare func()
-			want    error  // nil: any error
-			text    string // in the error
-		}{
-			{name: "no initial token", env: "foo", store: Memory(), want: ErrNoKey, text: "WithInitialToken"},
-			{name: "no key", env: "foo", store: Memory(), want: ErrNoKey, text: "is empty"},
-			{name: "no key to follow", env: "foo", store: Memory(), opts: []Option{ReadOnly()}, want: ErrNoKey, text: "is empty"},
-			{name: "refused", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.revoke() }, want: esper.ErrUnauthorized, text: "the initial key"},
-			{name: "network down", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() { server.fault = all(resets) }, want: io.EOF},
-			{name: "no developer app", env: "foo", store: Memory(), opts: []Option{first}, prepare: func() {
-				server.info = func(string, time.Time, time.Time) string {
-					return `{"id": "570", "developer_app": null, "enterprise": "` + stubEnterprise + `"}`
+// A nil context counts as context.Background, also in the last minutes of a key.
+func TestNilContext(t *testing.T) {
+	for _, age := range []time.Duration{0, 90*day - time.Minute} {
+		for name, call := range calls {
+			if name == "Run" {
+				continue // it would not return
+			}
+			synctest.Test(t, func(t *testing.T) {
+				server, _, source := fresh(t)
+				server.keepOld = true
+				server.add("given")
+				time.Sleep(age)
+				if err := call(nil, source); err != nil {
+					t.Errorf("%s: %v", name, err)
 				}
-			}, want: ErrNotRenewable, text: "belongs to no developer app"},
-			{name: "store nil", env: "foo", want: esper.ErrInvalidArgument, text: "the store is nil"},
-			{name: "environment", env: "", store: Memory(), want: esper.ErrInvalidArgument},
-			{name: "negative", env: "foo", store: Memory(), opts: []Option{WithRenewBefore(-1)}, want: esper.ErrInvalidArgument},
-			{name: "lifetime alone", env: "foo", store: Memory(), opts: []Option{WithLifetime(time.Hour)}, want: esper.ErrInvalidArgument, text: "WithLifetime"},
-			{name: "a short lifetime", env: "foo", store: Memory(), opts: []Option{WithLifetime(time.Second), WithPersonalAccessTokens()}, want: esper.ErrInvalidArgument, text: "WithLifetime"},
-			{name: "client option", env: "foo", store: Memory(), opts: []Option{WithClientOptions(esper.WithTimeout(-1)), nil}, want: esper.ErrInvalidArgument},
-			{name: "save fails", env: "foo", store: &faulty{Store: Memory(), save: unwritable}, opts: []Option{first}, want: errDisk},
-			{name: "load fails", env: "foo", store: &faulty{Store: Memory(), load: unreadable}, opts: []Option{first}, want: errDisk},
-		} {
-			server.fault, server.info = nil, normalBody
-			server.revoke(stubFirst)
-			if test.prepare != nil {
-				test.prepare()
-			}
-			source, err := Open(t.Context(), test.env, test.store, append([]Option{network, once}, test.opts...)...)
-			if err == nil || source != nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), stubFirst) {
-				t.Errorf("%s: %v", test.name, err)
-			}
+			})
 		}
-		if _, err := Open(nil, "foo", Memory()); !errors.Is(err, ErrNoKey) { //nolint:staticcheck // on purpose
-			t.Errorf("nil context: %v", err)
-		}
-		if n := server.counted("renew"); n != 0 {
-			t.Errorf("Open made %d renewals, want none", n)
-		}
-	})
+	}
 }

@@ -10,62 +10,81 @@ import (
 	"time"
 )
 
-// If a new key cannot be saved, it is saved again and again before callers get it; if that fails for long, it is used from
-// memory, and saved as soon as that is possible. What knows of it says so. Close begins no renewal, even in the last
-// minutes of a key that is in memory alone.
+// If a new key cannot be saved, it is saved again and again before callers get it; if that fails for long, also because a
+// dead mount lets no call return and ignores contexts, it is used from memory, and saved as soon as that is possible. What
+// knows of it says so. Close begins no renewal, even in the last minutes of a key that is in memory alone.
 func TestStoringFailsForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var told recorder
-		var log records
-		server, store, source := advisory(t, nil, told.option(), log.option())
-		failures := 0
-		store.set(nil, func(ctx context.Context, data []byte) error {
-			if failures++; failures < 100 {
-				return diskFullFor(`"key-1"`)(ctx, data)
+	for _, want := range []error{errDisk, context.DeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			var told recorder
+			var log records
+			server, store, source := advisory(t, nil, told.option(), log.option())
+			released := make(chan struct{})
+			broken := func(text string) storeFault {
+				if want == errDisk {
+					return unable("Save", text)
+				}
+				return func(_ context.Context, _, document string) error {
+					if strings.Contains(document, text) {
+						<-released
+					}
+					return nil
+				}
 			}
-			return nil
-		})
-		if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || !source.Status().Saved {
-			t.Errorf("a disk that is full for a short time: %v", err)
-		}
-		time.Sleep(80 * day)
-		store.set(nil, diskFullFor(`"key-2"`))
-		begun := time.Now()
-		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || time.Since(begun) > 3*time.Minute {
-			t.Errorf("RenewIfDue: %v after %v", err, time.Since(begun))
-		}
-		wantKey(t, source, "key-2")
-		if status := source.Status(); status.Saved || !errors.Is(status.LastError, errDisk) {
-			t.Errorf("Status: %+v", status)
-		}
-		synctest.Wait()
-		last := told[len(told)-1]
-		if len(told) != 2 || last.Kind != Renewed || last.Status.Saved || !errors.Is(last.Status.LastError, errDisk) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
-			t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		if err := source.Run(ctx); !errors.Is(err, ErrNotSaved) {
-			t.Errorf("Run: %v", err)
-		}
-		store.set(nil, nil)
-		time.Sleep(time.Minute)
-		wantKey(t, source, "key-2")
-		synctest.Wait()
-		if stored(t, store).Key != key("key-2") || !source.Status().Saved || server.counted("renew") != 2 {
-			t.Errorf("after the disk has room: %+v, %d renewals, want 2", source.Status(), server.counted("renew"))
-		}
+			store.set(func(ctx context.Context, method, document string) error {
+				if store.counted("Save") < 100 {
+					return unable("Save", `"key-1"`)(ctx, method, document)
+				}
+				return nil
+			})
+			if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-1") || !source.Status().Saved {
+				t.Errorf("a disk that is full for a short time: %v", err)
+			}
+			time.Sleep(80 * day)
+			store.set(broken(`"key-2"`))
+			begun, saves := time.Now(), store.counted("Save")
+			if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) || !errors.Is(err, want) || time.Since(begun) > 3*time.Minute {
+				t.Errorf("RenewIfDue: %v after %v", err, time.Since(begun))
+			}
+			wantKey(t, source, "key-2")
+			if status := source.Status(); status.Saved || !errors.Is(status.LastError, want) {
+				t.Errorf("Status: %+v", status)
+			}
+			synctest.Wait()
+			last := told[len(told)-1]
+			if len(told) != 2 || last.Kind != Renewed || last.Status.Saved || !errors.Is(last.Status.LastError, want) || !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "saved=false") {
+				t.Errorf("the function of WithOnChange or the log was not told of the failed save: %+v, log %s", told, &log)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+			defer cancel()
+			if err := source.Run(ctx); !errors.Is(err, ErrNotSaved) {
+				t.Errorf("Run: %v", err)
+			}
+			if n := store.counted("Save") - saves; want != errDisk && n > 3 { // the first one noted the attempt
+				t.Errorf("%d calls of the store hang at once, want 2 at most", n-1)
+			}
+			store.set(nil)
+			close(released)
+			time.Sleep(time.Minute)
+			wantKey(t, source, "key-2")
+			synctest.Wait()
+			if stored(t, store).Key != key("key-2") || !source.Status().Saved || server.counted("renew") != 2 {
+				t.Errorf("after the disk has room: %+v, %d renewals, want 2", source.Status(), server.counted("renew"))
+			}
 
-		time.Sleep(80 * day)
-		store.set(nil, diskFullFor(`"key-3"`))
-		if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) {
-			t.Error(err)
-		}
-		time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
-		if err := source.Close(); !errors.Is(err, ErrNotSaved) || !errors.Is(err, errDisk) || server.counted("renew") != 3 {
-			t.Errorf("Close: %v, %d renewals, want 3", err, server.counted("renew"))
-		}
-	})
+			time.Sleep(80 * day)
+			released = make(chan struct{})
+			defer close(released)
+			store.set(broken(`"key-3"`))
+			if err := source.RenewIfDue(t.Context()); !errors.Is(err, ErrNotSaved) {
+				t.Error(err)
+			}
+			time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
+			if err := source.Close(); !errors.Is(err, ErrNotSaved) || !errors.Is(err, want) || server.counted("renew") != 3 {
+				t.Errorf("Close: %v, %d renewals, want 3", err, server.counted("renew"))
+			}
+		})
+	}
 }
 
 // While the store holds what cannot be read, that is not overwritten, and the key is renewed only in its last minutes.
@@ -101,12 +120,12 @@ func TestAnotherDocumentComes(t *testing.T) {
 				other = living("dead", 90*day)
 			}
 			if name == during { // and for a moment the server cannot say which of the two works
-				server.fault = func(_ *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-					if op == "info" {
+				server.fault = func(c call) (*http.Response, error) {
+					if c.op == "info" {
 						return reply(500, ""), nil
 					}
 					put(t, store, other)
-					return act(), nil
+					return c.act(), nil
 				}
 			}
 			go func() { _ = source.Run(t.Context()) }()
@@ -121,7 +140,7 @@ func TestAnotherDocumentComes(t *testing.T) {
 				put(t, store, other)
 			}
 			if name == outage {
-				server.set(all(fails(401)))
+				server.set(fails(401))
 				time.Sleep(30 * time.Minute)
 				server.set(nil)
 				time.Sleep(5*time.Minute + time.Second)
@@ -141,4 +160,116 @@ func TestAnotherDocumentComes(t *testing.T) {
 func overwrite(s Store, text string) {
 	_, version, _ := s.Load(context.Background())
 	_, _ = s.Save(context.Background(), []byte(text), version)
+}
+
+// An answer to a renewal that may hold the new key is kept like a key, whatever its status and its text, up to 64 KiB: it
+// can be read again, takes about as much room in the store, and is saved although a save fails. A store that refuses it
+// blocks nothing: an hour later the key is renewed.
+func TestAnswerIsKept(t *testing.T) {
+	const anyKey = "any renewal's key"
+	body := normalBody("key-1", time.Now(), time.Now().Add(90*day))
+	once := func(n, _ int) bool { return n == 1 }
+	large := func(text string) string { return strings.Repeat(text, 1<<20-100) }
+	for name, test := range map[string]struct {
+		status  int
+		body    string
+		refuses func(n, size int) bool // whether the n-th save of the answer fails, in a document of this size
+		want    string                 // the answer that is stored; anyKey: or its key
+	}{
+		"500":                {500, body, nil, anyKey},
+		"504":                {504, body, nil, anyKey},
+		"408":                {408, body, nil, anyKey},
+		"302":                {302, body, nil, anyKey},
+		"cut short":          {201, `["` + body, nil, anyKey},
+		"text":               {201, `{"token: "`, nil, `{"token: "`},
+		"binary":             {201, "\xff\x00\xfe", nil, "\xff\x00\xfe"},
+		"much text":          {201, large("x"), nil, large("x")[:mostAnswer]},
+		"quotes":             {201, large(`"`), nil, large(`"`)[:mostAnswer]},
+		"control characters": {201, large("\x01"), nil, large("\x01")[:mostAnswer]},
+		"not UTF-8":          {201, large("\xff"), nil, large("\xff")[:mostAnswer]},
+		"one save fails":     {201, "unreadable", once, "unreadable"},
+		"too large":          {201, large("x"), func(_, size int) bool { return size > 10_000 }, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server, store, source := advisory(t, handled(says(test.status, test.body)))
+			server.keepOld = true
+			saves := 0
+			store.set(func(_ context.Context, _, document string) error {
+				if test.refuses != nil && strings.Contains(document, `"answer`) {
+					if saves++; test.refuses(saves, len(document)) {
+						return errDisk
+					}
+				}
+				return nil
+			})
+			err := source.RenewIfDue(t.Context())
+			if test.want == "" {
+				server.fault = nil
+				time.Sleep(time.Hour)
+				if err := source.RenewIfDue(t.Context()); err != nil || stored(t, store).Key != key("key-2") {
+					t.Errorf("%s: the next renewal: %v, stored %s", name, err, stored(t, store).Key.Reveal())
+				}
+				return
+			}
+			if closeErr := source.Close(); closeErr != nil {
+				t.Errorf("%s: Close: %v", name, closeErr)
+			}
+			d := stored(t, store)
+			data, _, _ := store.Load(t.Context())
+			kept := d.Answer.Reveal()
+			switch {
+			case test.want == anyKey && d.Key == key("key-1"):
+			case test.want == anyKey && kept != "" && err != nil:
+			case kept != test.want || err == nil || len(data) > 2000+3*len(kept)/2:
+				t.Errorf("%s: RenewIfDue: %v; %d bytes of the answer are stored, in a document of %d", name, err, len(kept), len(data))
+			}
+			if err != nil && strings.Contains(err.Error(), "key-1") {
+				t.Errorf("%s: the error shows the key: %v", name, err)
+			}
+		})
+	}
+}
+
+// A failed renewal is tried again after pauses that grow, or after the server's Retry-After, and meanwhile callers get the
+// key that they had. Status and the function of WithOnChange say why.
+func TestAdvisoryFailureKeepsTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told recorder
+		server, store, source := advisory(t, fails(429, "Retry-After", "900"), told.option())
+		for n := range 10 {
+			if n > 0 {
+				server.fault = only("renew", fails(403))
+			}
+			for server.counted("renew") == n {
+				time.Sleep(5 * time.Second)
+				wantKey(t, source, stubFirst)
+				synctest.Wait()
+			}
+			middle := min(30*time.Second<<n, day)
+			off := middle/2 + time.Second
+			if n == 0 {
+				middle, off = 15*time.Minute, 0 // as Retry-After says
+			}
+			status := source.Status()
+			if gap := time.Until(status.NextAttempt); (gap - middle).Abs() > off {
+				t.Errorf("pause %d is %v, want %v", n+1, gap, middle)
+			}
+			if status.LastError == nil || !strings.Contains(status.LastError.Error(), "nothing was renewed") || !status.Saved {
+				t.Fatalf("Status: %+v", status)
+			}
+		}
+		if len(told) != 10 || told[0].Kind != Failed || told[0].Status.LastError == nil || told[0].Status.NextAttempt.IsZero() {
+			t.Errorf("the function of WithOnChange was called %d times, want 10: %+v", len(told), told)
+		}
+		if d := stored(t, store); d.Attempt.ID != "" {
+			t.Error("the note of the attempt is still in the store")
+		}
+		server.fault = nil
+		time.Sleep(12 * time.Hour)
+		wantKey(t, source, "key-1")
+		synctest.Wait() // until the function of WithOnChange was called
+		if last := told[len(told)-1]; last.Kind != Renewed || last.Status.LastError != nil || source.Status().LastError != nil || len(told) != 11 {
+			t.Errorf("after the renewal: %+v", last)
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package renew_test
+package renew
 
 import (
 	"context"
@@ -13,8 +13,6 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
-	"github.com/esper-go/esper-go/pkg/esper/renew"
-	"github.com/esper-go/esper-go/pkg/internal/pipe"
 )
 
 const (
@@ -22,11 +20,23 @@ const (
 	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the id of the fake server's first token
 )
 
-// openVia opens a source that renews through personal access tokens.
-func openVia(t *testing.T, server *espertest.Server, opts ...renew.Option) *renew.Source {
+// openAt opens a source at server, with the server's key if the store is empty.
+func openAt(t *testing.T, server *espertest.Server, store Store, opts ...Option) *Source {
 	t.Helper()
-	once := renew.WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
-	return openAt(t, server, renew.Memory(), append(opts, renew.WithPersonalAccessTokens(), once)...)
+	opts = append([]Option{WithInitialToken(key(server.Token()))}, opts...)
+	source, err := Open(t.Context(), server.URL, store, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	return source
+}
+
+// openVia opens a source that renews through personal access tokens.
+func openVia(t *testing.T, server *espertest.Server, opts ...Option) *Source {
+	t.Helper()
+	once := WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+	return openAt(t, server, Memory(), append(opts, WithPersonalAccessTokens(), once)...)
 }
 
 // puts returns the ids of the tokens that PUT requests have renewed at server.
@@ -44,16 +54,16 @@ func puts(server *espertest.Server) (paths []string) {
 func TestDayAfter(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
 		server := espertest.NewServer(t, espertest.WithRetired(status))
-		store := renew.Memory()
+		store := Memory()
 		old := openAt(t, server, store)
 		err := old.Renew(t.Context())
-		if !errors.Is(err, renew.ErrNotRenewable) || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
+		if !errors.Is(err, ErrNotRenewable) || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
 			t.Errorf("%d: Renew without the option: %v", status, err)
 		}
 		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
 			t.Errorf("%d: Check without the option: %v, %d renewals", status, err, len(puts(server)))
 		}
-		source := openAt(t, server, store, renew.WithPersonalAccessTokens())
+		source := openAt(t, server, store, WithPersonalAccessTokens())
 		for n := range 3 {
 			if n == 1 {
 				server.Retire(status, "TokenInfo")
@@ -132,7 +142,7 @@ func TestFindsToken(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, renew.ErrNotRenewable) || !strings.Contains(err.Error(), test.want) || len(puts(server)) != 0 {
+			if !errors.Is(err, ErrNotRenewable) || !strings.Contains(err.Error(), test.want) || len(puts(server)) != 0 {
 				t.Fatalf("%v, %d renewals; want %q", err, len(puts(server)), test.want)
 			}
 			if text := fmt.Sprintf("%v %+v", err, source.Status()); strings.Contains(text, key) || strings.Contains(text, "zzzz-other") {
@@ -150,13 +160,13 @@ func TestLifetimeOfNewKeys(t *testing.T) {
 	const month = 30 * 24 * time.Hour
 	for name, test := range map[string]struct {
 		never bool
-		opts  []renew.Option
+		opts  []Option
 		want  time.Duration // 0: the renewal is refused
 	}{
 		"as before":               {false, nil, month},
-		"another lifetime":        {false, []renew.Option{renew.WithLifetime(time.Hour)}, time.Hour},
+		"another lifetime":        {false, []Option{WithLifetime(time.Hour)}, time.Hour},
 		"never":                   {true, nil, 100 * 365 * 24 * time.Hour},
-		"never, and WithLifetime": {true, []renew.Option{renew.WithLifetime(time.Hour)}, 0},
+		"never, and WithLifetime": {true, []Option{WithLifetime(time.Hour)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := espertest.NewServer(t, espertest.WithLifetime(month))
@@ -187,9 +197,8 @@ func TestLifetimeOfNewKeys(t *testing.T) {
 func TestListHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const attempt = 15 * time.Second // a twentieth of the key's lifetime
-		listener := pipe.Listen()
-		server := espertest.NewServer(t, espertest.WithListener(listener), espertest.WithLifetime(5*time.Minute))
-		source := openVia(t, server, renew.WithClientOptions(esper.WithInsecureHTTP(), esper.WithTransport(listener.Transport())))
+		server := espertest.NewServer(t, espertest.WithLifetime(5*time.Minute))
+		source := openVia(t, server, WithClientOptions(esper.WithTransport(server.Transport())))
 		server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Delay: time.Hour})
 		begun, err := time.Now(), source.Renew(t.Context())
 		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > attempt || len(puts(server)) != 0 || source.Status().InDoubt {

@@ -1,14 +1,17 @@
 package renew
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,10 +45,7 @@ func TestTransportAuthenticates(t *testing.T) {
 	req.Header["authorization"] = []string{"Bearer mine"} // net/http would send this field as well
 	req.Header.Set("Authorization", "Bearer mine")
 	var sent http.Header
-	server.fault = func(req *http.Request, _ string, act func() *http.Response) (*http.Response, error) {
-		sent = req.Header
-		return act(), nil
-	}
+	server.fault = func(c call) (*http.Response, error) { sent = c.Header; return c.act(), nil }
 	resp, err := source.Transport(server).RoundTrip(req)
 	if err != nil || resp.StatusCode != 200 || resp.Request != req {
 		t.Fatal(resp, err)
@@ -167,8 +167,7 @@ func TestTransportWaitsForTheOther(t *testing.T) {
 func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := fresh(t, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
-		var reads atomic.Int32
-		store.set(func(context.Context) error { reads.Add(1); return nil }, nil)
+		reads := store.counted("Load")
 		server.fault = only("other", fails(401))
 		for range 1000 { // ten minutes
 			var all sync.WaitGroup
@@ -182,14 +181,15 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 			all.Wait()
 			time.Sleep(600 * time.Millisecond)
 		}
-		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 10_000 || reads.Load() > 620 {
-			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 10,000; %d reads, want one a second at most", n, server.counted("other"), reads.Load())
+		reads = store.counted("Load") - reads
+		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 10_000 || reads > 620 {
+			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 10,000; %d reads, want one a second at most", n, server.counted("other"), reads)
 		}
 		wantKey(t, source, stubFirst)
 		// TokenInfo does not answer: the caller gets the 401, or the error of its context if that ends first.
-		server.fault = func(req *http.Request, op string, act func() *http.Response) (*http.Response, error) {
-			if op == "info" {
-				return silent(req, op, act)
+		server.fault = func(c call) (*http.Response, error) {
+			if c.op == "info" {
+				return silent(c)
 			}
 			return reply(401, ""), nil
 		}
@@ -203,4 +203,91 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 			t.Error(status, err)
 		}
 	})
+}
+
+// answering returns a transport to a server that sends the text, with the key in place of KEY. An error of net/http may
+// quote that text.
+func answering(text string) http.RoundTripper {
+	return &http.Transport{DisableKeepAlives: true, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			if req, err := http.ReadRequest(bufio.NewReader(server)); err == nil {
+				_, _ = io.WriteString(server, strings.ReplaceAll(text, "KEY", req.Header.Get("Authorization")))
+			}
+			_ = server.Close()
+		}()
+		return client, nil
+	}}
+}
+
+// An error of Transport keeps its kind, and shows no key, even if the base or the server puts the key into it.
+func TestTransportErrors(t *testing.T) {
+	_, _, source := fresh(t)
+	own, hidden := errors.New("the base's own error"), errors.New("no error that a caller could compare with")
+	quotes := func(cause error) http.RoundTripper {
+		return roundTripFunc(func(r *http.Request) (*http.Response, error) { return nil, fmt.Errorf("sent %v: %w", r.Header, cause) })
+	}
+	refused := func(context.Context, string, string) (net.Conn, error) {
+		return new(net.Dialer).Dial("tcp", "127.0.0.1:1")
+	}
+	for name, test := range map[string]struct {
+		base http.RoundTripper
+		want error // nil: a *net.OpError
+	}{
+		"an error of the base":     {roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, own }), own},
+		"an error with the key":    {quotes(own), hidden},
+		"cancelled, with the key":  {quotes(context.Canceled), context.Canceled},
+		"too late, with the key":   {quotes(context.DeadlineExceeded), context.DeadlineExceeded},
+		"nobody listens":           {&http.Transport{DialContext: refused}, nil},
+		"the answer is cut off":    {answering("HTTP/1.1 200"), io.ErrUnexpectedEOF},
+		"a header without a colon": {answering("HTTP/1.1 200 OK\r\nKEY\r\n\r\n"), hidden},
+		"not HTTP":                 {answering("KEY\r\n\r\n"), hidden},
+		"perhaps another key":      {answering("HTTP/1.1 200 OK\r\nunknown-text\r\n\r\n"), hidden},
+	} {
+		resp, err := source.Transport(test.base).RoundTrip(request(t, http.MethodGet, device, nil))
+		if err == nil {
+			_ = resp.Body.Close()
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for e := err; e != nil; e = errors.Unwrap(e) {
+			if text := fmt.Sprintf("%v %+v %#v", e, e, e); strings.Contains(text, stubFirst) {
+				t.Errorf("%s shows the key: %s", name, text)
+			}
+		}
+		op := (*net.OpError)(nil)
+		switch {
+		case errors.Is(test.want, hidden) && strings.HasPrefix(err.Error(), "renew: no usable answer"):
+		case test.want == nil && errors.As(err, &op):
+		case test.want == nil || !errors.Is(err, test.want):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A caller's trace, of a request through Transport or of a renewal, is told everything but the key.
+func TestTraceShowsNoKey(t *testing.T) {
+	server, _, source := fresh(t)
+	var told strings.Builder
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn:              func(hostPort string) { fmt.Fprintln(&told, "get", hostPort) },
+		WroteHeaderField:     func(key string, value []string) { fmt.Fprintln(&told, "field", key, value) },
+		GotFirstResponseByte: func() { fmt.Fprintln(&told, "first byte") },
+	})
+	resp, err := source.Transport(wired(t, server)).RoundTrip(request(t, http.MethodGet, device, nil).WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if err := source.Renew(ctx); err != nil || resp.StatusCode != 200 {
+		t.Fatal(resp.Status, err)
+	}
+	for _, want := range []string{"get ", "field Authorization", "first byte"} {
+		if strings.Count(told.String(), want) < 2 {
+			t.Errorf("the trace is not told %q: %s", want, &told)
+		}
+	}
+	if strings.Contains(told.String(), stubFirst) || strings.Contains(told.String(), "key-1") {
+		t.Errorf("the trace shows a key: %s", &told)
+	}
 }
