@@ -71,10 +71,10 @@ func TestBadKeys(t *testing.T) {
 	} {
 		for _, key := range keys {
 			c := given(advice, key)
-			each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
-				refused("source", key, do(t.Context()), advice)
-			})
-			refused("Generated, source", key, generatedCall(t.Context(), c), advice)
+			for _, op := range operations(c, "good") {
+				_, _, err := op.do(t.Context())
+				refused(op.name, key, err, advice)
+			}
 			if key != "" { // which means the client's own key
 				_, err := clientFor(t, p.URL, "good").RenewToken(t.Context(), renewal(key))
 				refused("AccessToken", key, err, advice, "RenewRequest.AccessToken")
@@ -153,14 +153,14 @@ func TestBadIDs(t *testing.T) {
 func TestBadArguments(t *testing.T) {
 	p := newProbe(t, nil)
 	c := clientFor(t, p.URL, "good", nil, esper.WithTransport(nil), esper.WithLogger(nil), esper.WithMiddleware())
-	each(t, c, "good", func(t *testing.T, do func(context.Context) error) {
+	each(c, "good", func(do func(context.Context) error) {
 		checkRefused(t, "nil context", do(nil), "context is nil", "")
 	})
 	_, err := esper.New(p.URL, nil)
 	checkRefused(t, "nil source", err, "use APIKey", "")
 	empty := func() (*oauth2.Token, error) { return nil, nil } //nolint:nilnil // the mistake that is tested
 	nothing := clientOf(t, p.URL, sourceFunc(empty))
-	each(t, nothing, "good", func(t *testing.T, do func(context.Context) error) {
+	each(nothing, "good", func(do func(context.Context) error) {
 		checkRefused(t, "source without token", do(t.Context()), "neither a token nor an error", "")
 	})
 	nilFrom := func(http.RoundTripper) http.RoundTripper { return nil }

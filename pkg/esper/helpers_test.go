@@ -3,6 +3,7 @@ package esper_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -21,6 +22,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -28,6 +30,7 @@ import (
 const (
 	enterpriseID   = "f44373cb-1800-43c6-aab3-c81f8b1f435c"
 	developerAppID = "5fa87c46-bef7-4c1f-9ca8-ebf022d118b6"
+	tokenID        = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21"
 	oldKey         = "OldMadeUpKey" + "OldMadeUpKey" + "OldM01"
 	newKey         = "NewMadeUpKey" + "NewMadeUpKey" + "NewM02"
 )
@@ -107,11 +110,59 @@ func renewal(key string) esper.RenewRequest {
 	}
 }
 
-// each runs call for TokenInfo and for RenewToken of c.
-func each(t *testing.T, c *esper.Client, key string, call func(t *testing.T, do func(context.Context) error)) {
-	t.Helper()
-	call(t, func(ctx context.Context) error { _, err := c.TokenInfo(ctx); return err })
-	call(t, func(ctx context.Context) error { _, err := c.RenewToken(ctx, renewal(key)); return err })
+// operation is a call of a client. Do returns the new key beside the result, if there is one.
+type operation struct {
+	name string
+	line string // that the log shows, of method and path; "" if the call is not logged
+	do   func(ctx context.Context) (result any, key esper.Secret, err error)
+}
+
+func (op operation) renews() bool { return strings.HasPrefix(op.name, "Renew") }
+
+// operations are those of c. RenewToken renews key.
+func operations(c *esper.Client, key string) []operation {
+	const tokens = "/authn2/v0/personal-access-token/"
+	const path = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/"
+	return []operation{
+		{"TokenInfo", "GET /v1/token-info/", func(ctx context.Context) (any, esper.Secret, error) {
+			info, err := c.TokenInfo(ctx)
+			return info, esper.Secret{}, err
+		}},
+		{"RenewToken", "POST " + path, func(ctx context.Context) (any, esper.Secret, error) {
+			renewed, err := c.RenewToken(ctx, renewal(key))
+			return renewed, cmp.Or(renewed, &esper.RenewedToken{}).Token, err
+		}},
+		{"RenewPersonalAccessToken", "PUT " + tokens + "{id}", func(ctx context.Context) (any, esper.Secret, error) {
+			renewed, err := c.RenewPersonalAccessToken(ctx, tokenID, -1)
+			return renewed, cmp.Or(renewed, &esper.PersonalAccessToken{}).Token, err
+		}},
+		{"ListPersonalAccessTokens", "GET " + tokens, func(ctx context.Context) (any, esper.Secret, error) {
+			list, err := c.ListPersonalAccessTokens(ctx)
+			return list, esper.Secret{}, err
+		}},
+		{"Generated().GetTokenInfo", "", func(ctx context.Context) (any, esper.Secret, error) {
+			return readAll(c.Generated().GetTokenInfo(ctx))
+		}},
+		{"Generated().RenewToken", "", func(ctx context.Context) (any, esper.Secret, error) {
+			params := &gen.RenewTokenParams{AccessToken: key}
+			return readAll(c.Generated().RenewToken(ctx, enterpriseID, developerAppID, params))
+		}},
+	}
+}
+
+func readAll(resp *http.Response, err error) (any, esper.Secret, error) {
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	return resp, esper.Secret{}, err
+}
+
+// each calls f with TokenInfo and both renewals.
+func each(c *esper.Client, key string, f func(do func(context.Context) error)) {
+	for _, op := range operations(c, key)[:3] {
+		f(func(ctx context.Context) error { _, _, err := op.do(ctx); return err })
+	}
 }
 
 // renewedKey is the outcome of a renewal that brings a key, and noRenewal that of another call.
@@ -126,27 +177,25 @@ func outcomeOf(err error) esper.Outcome {
 	return renewedKey
 }
 
-// wantLost checks that err is a RenewalError with this outcome and body.
-func wantLost(t testing.TB, renewed *esper.RenewedToken, err error, outcome esper.Outcome, body string) {
-	t.Helper()
-	failed, ok := errors.AsType[*esper.RenewalError](err)
-	if renewed != nil || !ok || failed.Outcome != outcome || failed.Err == nil {
-		t.Errorf("%v, %v; want %v", renewed, err, outcome)
-	} else if string(failed.Body) != body {
-		t.Errorf("kept %d bytes %.60q, want %d bytes %.60q", len(failed.Body), failed.Body, len(body), body)
-	}
+// meanings are what an error says of its outcome.
+var meanings = map[string]string{
+	"OutcomeNotRenewed": "nothing was renewed", "OutcomeUnknown": "do not repeat the renewal",
+	"OutcomeUnreadable": "keep RenewalError.Body", "Outcome(-1)": "<nil>",
 }
 
-// wantRenewed checks that the renewal brought newKey, and returns renewed.
-func wantRenewed(t testing.TB, renewed *esper.RenewedToken, err error) *esper.RenewedToken {
+// wantOutcome checks that a renewal brought newKey, or an error that says what it means for the key, keeps body and does
+// not show the new key.
+func wantOutcome(t testing.TB, what string, key esper.Secret, err error, outcome esper.Outcome, body string) {
 	t.Helper()
-	if err != nil || renewed == nil {
-		t.Fatalf("RenewToken: %v, %v", renewed, err)
+	failed, text := new(esper.RenewalError), fmt.Sprintf("%v %+v %#v %q", err, err, err, err)
+	switch got := outcomeOf(err); {
+	case got != outcome, (got == renewedKey) != (key.Reveal() == newKey), got != renewedKey && !key.IsZero():
+		t.Errorf("%s: %q, %v; want %v", what, key.Reveal(), err, outcome)
+	case errors.As(err, &failed) && (failed.Err == nil || string(failed.Body) != body):
+		t.Errorf("%s: kept %d bytes %.60q, want %d bytes %.60q", what, len(failed.Body), failed.Body, len(body), body)
+	case strings.Contains(text, newKey), !strings.Contains(text, cmp.Or(meanings[outcome.String()], "no meaning")):
+		t.Errorf("%s: %s shows the new key, or does not say what %v means", what, text, outcome)
 	}
-	if got := renewed.Token.Reveal(); got != newKey {
-		t.Fatalf("key %q, want %q", got, newKey)
-	}
-	return renewed
 }
 
 func parsed(t *testing.T, address string) *url.URL {

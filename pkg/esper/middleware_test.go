@@ -143,14 +143,11 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 					saying(answer)(conn)
 				})
 				client := clientFor(t, memory, oldKey, server, around(unruly(arrived)[name]), quickRetry(5))
-				renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+				renewals(client, func(renew func(context.Context) (esper.Secret, error)) {
 					posts.Store(0)
-					renewed, err := renew(t.Context())
-					if outcomeOf(err) != outcome {
-						t.Errorf("%v, %v; want %v", renewed, err, outcome)
-					} else if outcome == renewedKey {
-						wantRenewed(t, renewed, err)
-					}
+					key, err := renew(t.Context())
+					_, body, _ := strings.Cut(answer, "\r\n\r\n")
+					wantOutcome(t, name, key, err, outcome, body)
 					wantCount(t, "renewals", posts.Load(), 1)
 				})
 			}
@@ -218,79 +215,62 @@ func TestMiddlewareOfARead(t *testing.T) {
 // nothing. Its answer counts; only after 429 is a renewal tried again. No error shows the key.
 func TestMiddlewareByItself(t *testing.T) {
 	const notRenewed, unreadable = esper.OutcomeNotRenewed, esper.OutcomeUnreadable
-	fails := func(err error) roundTripFunc {
-		return func(*http.Request) (*http.Response, error) { return nil, err }
+	own := func(f roundTripFunc, s situation) situation { s.opts = []esper.Option{instead(f)}; return s }
+	fails := func(tries int32, is, err error) situation {
+		f := func(*http.Request) (*http.Response, error) { return nil, err }
+		return own(f, situation{tries: tries, is: is, outcome: notRenewed})
 	}
 	shared := http.Header{"X-Own": {"one for all answers"}}
-	answers := func(status int, text string) roundTripFunc {
-		return func(*http.Request) (*http.Response, error) {
+	answers := func(status int, text string, tries int32, is error, outcome esper.Outcome) situation {
+		return own(func(*http.Request) (*http.Response, error) {
 			resp, err := says(status, text)
 			if resp.Header = shared; text == "" {
 				resp.Body = nil
 			}
 			return resp, err
+		}, situation{status: status, body: text, tries: tries, is: is, outcome: outcome})
+	}
+	unsent, late := newProbe(t, nil), []func() error(nil)
+	begins := func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if req.Method != http.MethodGet {
+			late = append(late, func() error { _, err := next.RoundTrip(req); return err })
 		}
+		return nil, io.ErrNoProgress
 	}
 	escaped := url.QueryEscape(canary)
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
-	for name, tc := range map[string]struct {
-		middleware roundTripFunc
-		outcome    esper.Outcome
-		tries      int32 // of the renewal
-		is         error
-	}{
-		"an error":        {fails(errRefused), notRenewed, 4, errRefused},
-		"a read":          {fails(reset), notRenewed, 4, reset},
-		"a timeout":       {fails(context.DeadlineExceeded), notRenewed, 4, context.DeadlineExceeded},
-		"its key":         {fails(fmt.Errorf("%s: %w", canary, io.ErrNoProgress)), notRenewed, 4, nil},
-		"a key, ended":    {fails(fmt.Errorf("%q: %w", escaped, context.Canceled)), notRenewed, 4, context.Canceled},
-		"a panic":         {func(*http.Request) (*http.Response, error) { panic(canary) }, notRenewed, 1, nil},
-		"nothing":         {fails(nil), notRenewed, 1, nil},
-		"401":             {answers(401, refusal), notRenewed, 1, esper.ErrUnauthorized},
-		"429":             {answers(429, refusal), notRenewed, 4, esper.ErrRateLimited},
-		"no body":         {answers(200, ""), unreadable, 1, esper.ErrInvalidResponse},
-		"no body, failed": {answers(500, ""), esper.OutcomeUnknown, 1, esper.ErrServer},
-		"a key":           {answers(201, realRenewal), renewedKey, 1, nil},
-		"without the key": {(&http.Transport{DisableKeepAlives: true}).RoundTrip, notRenewed, 1, esper.ErrUnauthorized},
+	for name, s := range map[string]situation{
+		"an error":        fails(3, errRefused, errRefused),
+		"a read":          fails(3, reset, reset),
+		"a timeout":       fails(3, context.DeadlineExceeded, context.DeadlineExceeded),
+		"its key":         fails(3, nil, fmt.Errorf("%s: %w", canary, io.ErrNoProgress)),
+		"a key, ended":    fails(3, context.Canceled, fmt.Errorf("%q: %w", escaped, context.Canceled)),
+		"nothing":         fails(1, nil, nil),
+		"401":             answers(401, refusal, 1, esper.ErrUnauthorized, notRenewed),
+		"429":             answers(429, refusal, 3, esper.ErrRateLimited, notRenewed),
+		"no body":         answers(200, "", 1, esper.ErrInvalidResponse, unreadable),
+		"no body, failed": answers(500, "", 3, esper.ErrServer, esper.OutcomeUnknown),
+		"a key":           answers(201, realRenewal, 1, nil, renewedKey),
+		"a panic": own(func(*http.Request) (*http.Response, error) { panic(canary) }, situation{
+			tries: 1, outcome: notRenewed,
+		}),
+		"without the key": own((&http.Transport{DisableKeepAlives: true}).RoundTrip, situation{
+			environment: knows(t, canary).URL, status: 401, body: refusal, tries: 1, is: esper.ErrUnauthorized,
+			says: "has to call the next", outcome: notRenewed,
+		}),
+		"is late": {environment: unsent.URL, opts: []esper.Option{around(begins)}, outcome: notRenewed, tries: 3},
 	} {
-		var tries atomic.Int32
-		client := clientFor(t, knows(t, canary).URL, canary, counting(&tries), instead(tc.middleware), quickRetry(4))
-		each(t, client, canary, func(t *testing.T, do func(context.Context) error) {
-			tries.Store(0)
-			err := do(t.Context())
-			checkError(t, name, err)
-			if tc.is != nil && !errors.Is(err, tc.is) {
-				t.Errorf("%s: %v is not %v", name, err, tc.is)
-			}
-			if outcome := outcomeOf(err); outcome != noRenewal {
-				if wantCount(t, name+": tries", tries.Load(), tc.tries); outcome != tc.outcome {
-					t.Errorf("%s: %v, want %v", name, err, tc.outcome)
-				}
-			}
-			if name == "without the key" && !strings.Contains(err.Error(), "has to call the next") {
-				t.Error(err)
-			}
-		})
+		s.check(t, name)
 	}
+	for _, begin := range late {
+		if begin() == nil {
+			t.Error("a renewal was sent when its call was over")
+		}
+	}
+	wantCount(t, "renewals that began when the call was over", unsent.count.Load(), 0)
 	if len(shared) != 1 {
 		t.Error("the header that a middleware shares between its answers was changed")
 	}
-}
-
-// A renewal that a middleware begins when the call is over is not sent.
-func TestRenewToken_MiddlewareIsLate(t *testing.T) {
-	late := make(chan func() error, 1)
-	p := newProbe(t, nil)
-	lazy := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		late <- func() error { _, err := next.RoundTrip(req); return err }
-		return nil, errors.New("not now")
-	})
-	renewed, err := clientFor(t, p.URL, oldKey, quickRetry(1), lazy).RenewToken(t.Context(), renewal(oldKey))
-	wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
-	if err := (<-late)(); err == nil {
-		t.Error("it was sent after all")
-	}
-	wantCount(t, "POSTs", p.count.Load(), 0)
 }
 
 // countingBody counts the calls of Close. Tracing middleware wraps a body like this, and ends its span on Close.
@@ -340,10 +320,10 @@ func TestWhatMiddlewareSees(t *testing.T) {
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
 func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 	const none, opaque = "http://foo.example background", "http://foo.example opaque"
-	var tries, requests atomic.Int32
+	var requests atomic.Int32
 	server := piped(func(conn net.Conn) {
 		requests.Add(1)
-		saying(raw(200, `{"id": 1, "enterprise": "e", "token": "new-token"}`))(conn)
+		saying(raw(200, `{"id": 1, "enterprise": "e", "token": "`+newKey+`"}`))(conn)
 	})
 	for target, ok := range map[string]bool{ // URL, Host field
 		"http://foo.example foo.example": true, "http://foo.example ": true, "http://Foo.Example FOO.example": true,
@@ -369,19 +349,13 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 			}
 			return next.RoundTrip(other)
 		})
-		opts := []esper.Option{server, esper.WithInsecureHTTP(), quickRetry(3), counting(&tries), astray}
-		c := clientFor(t, "http://foo.example", "key", opts...)
-		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-			tries.Store(0)
-			requests.Store(0)
-			err := do(t.Context())
-			wantCount(t, target+": tries, of which none can succeed", tries.Load(), 1)
-			wantCount(t, target+": requests", requests.Load(), map[bool]int32{true: 1}[ok])
-			outcome := outcomeOf(err)
-			if (err == nil) != ok || !ok && outcome != esper.OutcomeNotRenewed && outcome != noRenewal {
-				t.Errorf("%s: %v", target, err)
-			}
-		})
+		s := situation{environment: "http://foo.example", opts: []esper.Option{server, astray}, tries: 1}
+		if s.outcome = esper.OutcomeNotRenewed; ok {
+			s.status, s.outcome = 200, renewedKey
+		}
+		requests.Store(0)
+		s.check(t, target)
+		wantCount(t, target+": requests", requests.Load(), map[bool]int32{true: 6}[ok])
 	}
 }
 
@@ -396,11 +370,10 @@ func TestOtherParametersStay(t *testing.T) {
 		above := ""
 		c := clientFor(t, p.URL, "key", watching(func(req *http.Request, _ *http.Response) { above = req.URL.RawQuery }))
 		edit := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = query; return nil }
-		resp, err := c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, &gen.RenewTokenParams{}, edit)
-		if err != nil {
+		params := &gen.RenewTokenParams{}
+		if _, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params, edit)); err != nil {
 			t.Fatal(err)
 		}
-		_ = resp.Body.Close()
 		written := regexp.MustCompile(`access(_|%5f)token=made%2Fup`)
 		if want := written.ReplaceAllString(query, "access_token=sealed"); above != want {
 			t.Errorf("a middleware sees %q, want %q", above, want)

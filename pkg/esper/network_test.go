@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,28 +14,6 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 )
-
-// tunnel is a proxy that connects to any server.
-func tunnel(t *testing.T) func(*http.Request) (*url.URL, error) {
-	p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
-		far, err := new(net.Dialer).DialContext(r.Context(), "tcp", r.Host)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer far.Close()
-		near, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer near.Close()
-		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() { _, _ = io.Copy(near, far) }()
-		_, _ = io.Copy(far, near)
-	})
-	return proxyURL(t, p.URL)
-}
 
 func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error) {
 	return http.ProxyURL(parsed(t, address))
@@ -52,8 +28,8 @@ type lingering struct {
 
 func (l lingering) SetLinger(sec int) error { l.dropping.Store(sec == 0); return nil }
 
-// Both operations reach a server with a CA of its own that asks for client certificates, directly, through a proxy, and
-// with dialers of the caller's. What a renewal has not sent yet is dropped when it ends.
+// Both operations reach a server with a CA of its own that asks for client certificates, also with dialers of the
+// caller's. What a renewal has not sent yet is dropped when it ends. Package faults has a proxy in between.
 //
 // A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
 // written in HTTP/1.1.
@@ -82,7 +58,6 @@ func TestWaysToTheServer(t *testing.T) {
 		"Dial":        {plain.URL, &http.Transport{Dial: old}}, //nolint:staticcheck // deprecated, and in use
 		"DialContext": {plain.URL, &http.Transport{DialContext: dial}},
 		"TLS":         {strict.URL, &http.Transport{DialContext: dial, TLSClientConfig: config()}},
-		"CONNECT":     {strict.URL, &http.Transport{DialContext: dial, TLSClientConfig: config(), Proxy: tunnel(t)}},
 	}
 	for name, protocols := range map[string][]string{"": {"http/1.1"}, ", HTTP/2": {"h2", "http/1.1"}} {
 		unshaken := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -102,7 +77,7 @@ func TestWaysToTheServer(t *testing.T) {
 		dropping.Store(false)
 		renewed, err := c.RenewToken(t.Context(), renewal("key"))
 		if strings.HasSuffix(name, "HTTP/2") {
-			wantLost(t, renewed, err, esper.OutcomeNotRenewed, "")
+			wantOutcome(t, name, esper.Secret{}, err, esper.OutcomeNotRenewed, "")
 			if wantCount(t, name+": POSTs", strict.count.Load(), 0); !strings.Contains(err.Error(), "negotiated HTTP/2") {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -113,37 +88,6 @@ func TestWaysToTheServer(t *testing.T) {
 		}
 		if _, err := c.TokenInfo(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// If an HTTP/2 connection stops answering, one call runs into its deadline. The next one uses a new connection, in
-// HTTP/1.1. TestRenewToken_NeverOnAUsedConnection shows the same for the next attempt of a call.
-func TestSilentConnectionIsGivenUp(t *testing.T) {
-	var silent atomic.Value // the address of the client's end
-	var again atomic.Bool
-	arrived := make(chan struct{})
-	p, transport := secureProbe(t, func(w http.ResponseWriter, r *http.Request) {
-		if silent.CompareAndSwap(nil, r.RemoteAddr) || silent.Load() != r.RemoteAddr {
-			answerWell(w, r)
-			return
-		}
-		if again.Swap(true) {
-			t.Error("the silent connection was used again")
-			return
-		}
-		close(arrived)
-		<-r.Context().Done() // the client gives up
-	})
-	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithTimeout(time.Hour))
-	ctx, end := context.WithCancelCause(t.Context())
-	go func() { <-arrived; end(context.DeadlineExceeded) }()
-	for i, want := range []error{nil, context.DeadlineExceeded, nil} {
-		if _, err := c.TokenInfo(ctx); !errors.Is(err, want) {
-			t.Fatalf("call %d: %v, want %v", i, err, want)
-		}
-		if i == 1 {
-			ctx = t.Context()
 		}
 	}
 }
@@ -196,66 +140,39 @@ func TestNetworkErrors(t *testing.T) {
 		return next.RoundTrip(req)
 	})
 	oldTLS := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
+	const notRenewed, unknown = esper.OutcomeNotRenewed, esper.OutcomeUnknown
 	on, boom := esper.WithTransport, errors.New("boom")
 	malformed := piped(saying("HTTP/1.1 200 OK\r\nno colon here\r\n\r\n"))
 	for name, tc := range map[string]struct {
 		environment string
 		opt         esper.Option
-		says        string // in parts
-		attempts    int32  // of TokenInfo
-		sent        bool   // a renewal may have arrived
+		says        string
+		tries       int32
+		outcome     esper.Outcome
 	}{
-		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, false},
-		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, false},
-		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, false},
-		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, false},
-		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, false},
-		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, false},
-		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, false},
-		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, false},
-		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, false},
-		"proxy, no TLS":     {"http://esper.test", on(proxy(407)), "the proxy wants a user name", 1, false},
-		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, false},
-		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, false},
-		"a bad header":      {plain.URL, badHeader, "invalid header", 1, false},
-		"no answer":         {silent, on(&http.Transport{Proxy: choose}), "no answer from|EOF", 3, true},
-		"an error with key": {silent, on(&http.Transport{DialContext: talking}), "no answer from", 3, true},
-		"malformed":         {memory, malformed, "no answer from|malformed MIME header", 3, true},
+		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, notRenewed},
+		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, notRenewed},
+		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, notRenewed},
+		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, notRenewed},
+		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, notRenewed},
+		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, notRenewed},
+		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, notRenewed},
+		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, notRenewed},
+		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, notRenewed},
+		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, notRenewed},
+		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, notRenewed},
+		"a bad header":      {plain.URL, badHeader, "invalid header", 1, notRenewed},
+		"no answer":         {silent, on(&http.Transport{Proxy: choose}), "no answer from|EOF", 3, unknown},
+		"an error with key": {silent, on(&http.Transport{DialContext: talking}), "no answer from", 3, unknown},
+		"malformed":         {memory, malformed, "no answer from|malformed MIME header", 3, unknown},
 	} {
-		checkCalls(t, tc.environment, tc.opt, esper.WithInsecureHTTP())
-		var attempts atomic.Int32
-		c := clientFor(t, tc.environment, canary, counting(&attempts), tc.opt, quickRetry(3), esper.WithInsecureHTTP())
-		each(t, c, canary, func(t *testing.T, do func(context.Context) error) {
-			attempts.Store(0)
-			err := do(t.Context())
-			if err == nil {
-				t.Errorf("%s: no error", name)
-				return
-			}
-			if name == "own dialer" && !errors.Is(err, boom) {
-				t.Errorf("%v does not wrap the dialer's error", err)
-			}
-			text, want, outcome := err.Error(), tc.attempts, esper.OutcomeNotRenewed
-			got := outcomeOf(err)
-			if got != noRenewal && tc.sent {
-				want, outcome = 1, esper.OutcomeUnknown
-			}
-			if got != noRenewal && got != outcome {
-				t.Errorf("%s: %v, want %v", name, got, outcome)
-			}
-			for part := range strings.SplitSeq(tc.says, "|") {
-				if !strings.Contains(text, part) {
-					t.Errorf("%s: %q does not say %q", name, text, part)
-				}
-			}
-			n := attempts.Load()
-			if n != want || (n > 1) != strings.Contains(text, fmt.Sprintf("(%d attempts)", n)) {
-				t.Errorf("%s: %d attempts, want %d: %s", name, n, want, text)
-			}
-			if strings.ContainsAny(text, "\n\r") || len(text) > 900 || strings.Contains(text, "canary") {
-				t.Errorf("%s: %q", name, text)
-			}
-		})
+		s := situation{
+			environment: tc.environment, opts: []esper.Option{tc.opt}, says: tc.says, tries: tc.tries, outcome: tc.outcome,
+		}
+		if name == "own dialer" {
+			s.is = boom
+		}
+		s.check(t, name)
 	}
 	wantCount(t, "requests that were served", plain.count.Load()+secure.count.Load(), 0)
 }

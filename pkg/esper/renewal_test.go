@@ -1,12 +1,14 @@
 package esper_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -22,22 +25,30 @@ import (
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 
-// renewals calls f for each of the two ways to renew a key.
-func renewals(c *esper.Client, f func(renew func(context.Context) (*esper.RenewedToken, error))) {
-	f(func(ctx context.Context) (*esper.RenewedToken, error) { return c.RenewToken(ctx, renewal(oldKey)) })
-	f(func(ctx context.Context) (*esper.RenewedToken, error) {
-		renewed, err := c.RenewPersonalAccessToken(ctx, tokenID, -1)
-		if renewed == nil {
-			return nil, err
-		}
-		return &esper.RenewedToken{Token: renewed.Token}, err
-	})
+// renewals calls f with each way to renew oldKey.
+func renewals(c *esper.Client, f func(renew func(context.Context) (esper.Secret, error))) {
+	for _, op := range operations(c, oldKey)[1:3] {
+		f(func(ctx context.Context) (esper.Secret, error) { _, key, err := op.do(ctx); return key, err })
+	}
 }
 
-// unreadable are 2xx answers without a key that can be read.
-func unreadable() map[string]string {
+// If a renewal may have arrived and there is no answer, nobody knows what became of the key. An answer without a key that
+// can be read is kept. TestWhoRefused has the other answers. A renewal is sent once, unless the server answered 429.
+func TestRenewalFails(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"closed": saying(""), "garbage": saying("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+		"cut in the head": saying("HTTP/1.1 201 Created\r\nContent-"),
+	} {
+		situation{serve: serve, tries: 3, outcome: esper.OutcomeUnknown}.check(t, name)
+	}
+	// The body is the connection itself. Reading it would outlast every timeout.
+	switching := hanging("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+	situation{serve: switching, status: 101, tries: 1, outcome: esper.OutcomeUnknown}.check(t, "a switch of protocols")
+	reasons := map[string]string{
+		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable new token",
+	}
 	token := func(value string) string { return strings.Replace(realRenewal, `"`+newKey+`"`, value, 1) }
-	return map[string]string{
+	for name, body := range map[string]string{
 		"empty":                    "",
 		"the key alone":            `"` + newKey + `"`,
 		"HTML":                     `<html><body>"token": "` + newKey + `"</body></html>`,
@@ -48,9 +59,9 @@ func unreadable() map[string]string {
 		"cut in a number":          `{"token": 1234567890`,
 		"only nested":              `{"data": ` + realRenewal + `}`,
 		"two tokens, malformed":    `{"data": [` + realRenewal + `, {"token": "other"}, NaN}`,
-		"the old key":              token(`" ` + oldKey + ` "`),
-		"the old key, cut":         `{"token": "` + oldKey + `", "id": 57`,
-		"the old key, malformed":   `{"token": NaN, "old": {"token": "` + oldKey + `"}`,
+		"the old key":              token(`" ` + canary + ` "`),
+		"the old key, cut":         `{"token": "` + canary + `", "id": 57`,
+		"the old key, malformed":   `{"token": NaN, "old": {"token": "` + canary + `"}`,
 		"token null":               token(`null`),
 		"token a lone surrogate":   token(`"\ud83d` + newKey + `"`),
 		"token invalid UTF-8":      token("\"" + newKey + "\xff\""),
@@ -60,74 +71,11 @@ func unreadable() map[string]string {
 		"token with its scheme":    token(`"Bearer ` + newKey + `"`),
 		"opening braces":           strings.Repeat("{", 100000),
 		"broken gzip":              "\x1f\x8b\x00\x00",
-	}
-}
-
-// What a server answers decides what a failed renewal means for the key. If the request may have arrived and there is
-// no answer, nobody knows. A renewal is sent once, unless the server answered 429. Its error shows no key.
-func TestRenewalFails(t *testing.T) {
-	type end struct {
-		answer  string
-		outcome esper.Outcome
-		body    string
-		says    string
-	}
-	ends := map[string]end{ // TestWhoRefused has more
-		"404": {raw(404, refusal), esper.OutcomeNotRenewed, refusal, "404 Not Found"},
-		"429": {raw(429, refusal), esper.OutcomeNotRenewed, refusal, "429 Too Many Requests"},
-		"500": {raw(500, refusal), esper.OutcomeUnknown, refusal, "500 Internal Server Error"},
-	}
-	for name, answer := range map[string]string{
-		"closed": "", "garbage": "SSH-2.0-OpenSSH_9.6\r\n\r\n", "cut in the head": "HTTP/1.1 201 Created\r\nContent-",
-		// Its body is the connection itself. Reading it would outlast every timeout.
-		"a switch of protocols": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
 	} {
-		ends[name] = end{answer: answer, outcome: esper.OutcomeUnknown}
-	}
-	reasons := map[string]string{
-		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable new token",
-	}
-	for name, body := range unreadable() {
-		ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, "invalid response: "}
-		if reasons[name] != "" {
-			ends[name] = end{raw(201, body), esper.OutcomeUnreadable, body, reasons[name]}
-		}
-	}
-	meanings := map[string]string{
-		"OutcomeNotRenewed": "nothing was renewed", "OutcomeUnknown": "do not repeat the renewal",
-		"OutcomeUnreadable": "keep RenewalError.Body",
-	}
-	for name, tc := range ends {
-		synctest.Test(t, func(t *testing.T) {
-			var posts atomic.Int32
-			begun, serve := time.Now(), saying(tc.answer)
-			if name == "a switch of protocols" {
-				serve = hanging(tc.answer)
-			}
-			server := piped(func(conn net.Conn) { posts.Add(1); serve(conn) })
-			client := clientFor(t, memory, oldKey, server, quickRetry(3))
-			_, _ = client.TokenInfo(t.Context()) // it must leave no goroutine either
-			renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
-				posts.Store(0)
-				renewed, err := renew(t.Context())
-				wantLost(t, renewed, err, tc.outcome, tc.body)
-				text := fmt.Sprintf("%v %+v %#v %q", err, err, err, err)
-				if !strings.Contains(text, tc.says) || strings.Contains(text, newKey) {
-					t.Errorf("%s: %s does not say %q, or shows the new key", name, text, tc.says)
-				}
-				if meaning := meanings[tc.outcome.String()]; meaning == "" || !strings.Contains(text, meaning) {
-					t.Errorf("%s: %s does not say what %v means", name, text, tc.outcome)
-				}
-				invalid := tc.outcome == esper.OutcomeUnreadable
-				if errors.Is(err, esper.ErrInvalidResponse) != invalid {
-					t.Errorf("%s: %v: an invalid response %t", name, err, !invalid)
-				}
-				wantCount(t, name+": requests", posts.Load(), map[bool]int32{true: 3, false: 1}[name == "429"])
-			})
-			if took := time.Since(begun); took > time.Second {
-				t.Errorf("%s: it took %v", name, took)
-			}
-		})
+		situation{
+			serve: saying(raw(201, body)), status: 201, is: esper.ErrInvalidResponse, says: "invalid response: |" + reasons[name],
+			outcome: esper.OutcomeUnreadable, body: body,
+		}.check(t, name)
 	}
 }
 
@@ -173,7 +121,8 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 			answer := raw(200, body, "Content-Type: text/html", "Content-Encoding: "+label)
 			server := piped(func(conn net.Conn) { posts.Add(1); saying(answer)(conn) })
 			renewed, err := clientFor(t, memory, oldKey, server).RenewToken(t.Context(), renewal(oldKey))
-			r := wantRenewed(t, renewed, err)
+			r := cmp.Or(renewed, &esper.RenewedToken{})
+			wantOutcome(t, name+", "+label, r.Token, err, renewedKey, "")
 			got := fmt.Sprintln(r.ID, r.User, r.Enterprise.ID, r.DeveloperApp.ID, r.ExpiresAt, r.Scope, r.CreatedOn, r.UpdatedOn)
 			if strings.Trim(body, "\ufeff\r\n ") == realRenewal && got != fields+"\n" {
 				t.Errorf("%s: got  %swant %s", name, got, fields)
@@ -184,36 +133,51 @@ func TestRenewToken_RealAnswerAndItsMutations(t *testing.T) {
 }
 
 // HTTP/2 sends a request again by itself, and so does HTTP/1.1 over a connection that was kept. In both cases nobody
-// could tell whether the first one arrived. So a renewal uses a new HTTP/1.1 connection, and so does the attempt of a
-// TokenInfo that follows one without an answer.
+// could tell whether the first one arrived. So a renewal uses a new HTTP/1.1 connection. So does an attempt that follows
+// one without an answer, and a call that follows one that got none in its time.
 func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
-	var aborted atomic.Bool
+	var requests atomic.Int32
+	arrived := make(chan struct{})
 	p, transport := secureProbe(t, func(w http.ResponseWriter, r *http.Request) {
-		if aborted.CompareAndSwap(false, true) {
+		switch requests.Add(1) {
+		case 1:
 			abort(w, r)
+		case 6:
+			close(arrived)
+			<-r.Context().Done() // the client gives up
 		}
 		answerWell(w, r)
 	})
 	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(meddler), quickRetry(2))
-	addresses := make(map[string]bool)
-	for range 3 {
-		each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-			if err := do(t.Context()); err != nil {
-				t.Fatal(err)
+	call := func(ctx context.Context, calls []operation, want error) {
+		for _, op := range calls {
+			if _, _, err := op.do(ctx); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", op.name, err, want)
 			}
-		})
-	}
-	for i, r := range p.arrivals() {
-		switch used := addresses[r.RemoteAddr]; {
-		case r.Method == http.MethodGet && (r.Proto == "HTTP/2.0") == (i == 1): // the second attempt
-			t.Errorf("request %d, TokenInfo, came over %s", i, r.Proto)
-		case r.Method == http.MethodPost && (r.Proto != "HTTP/1.1" || used || r.Header.Get("Connection") != "close"):
-			t.Errorf("RenewToken came over %s, Connection: %q, used before: %v", r.Proto, r.Header.Get("Connection"), used)
 		}
-		addresses[r.RemoteAddr] = true
 	}
-	if len(p.arrivals()) != 7 || len(addresses) != 5 {
-		t.Errorf("%d requests over %d connections, want 7 over 5", len(p.arrivals()), len(addresses))
+	ctx, end := context.WithCancelCause(t.Context())
+	go func() { <-arrived; end(context.DeadlineExceeded) }()
+	ops := operations(c, "key")
+	call(t.Context(), ops[:3], nil)
+	call(t.Context(), ops[:1], nil)
+	call(ctx, ops[:1], context.DeadlineExceeded)
+	call(t.Context(), ops[:3], nil)
+	var got string
+	names := make(map[string]rune) // of the client's ends
+	for _, r := range p.arrivals() {
+		if names[r.RemoteAddr] == 0 {
+			names[r.RemoteAddr] = 'a' + rune(len(names))
+		}
+		got += fmt.Sprintf("%s %s %c, ", r.Method, r.Proto, names[r.RemoteAddr])
+		if r.Method != http.MethodGet && r.Header.Get("Connection") != "close" {
+			t.Errorf("%s: Connection: %q", r.Method, r.Header.Get("Connection"))
+		}
+	}
+	const want = "GET HTTP/2.0 a, GET HTTP/1.1 b, POST HTTP/1.1 c, PUT HTTP/1.1 d, GET HTTP/2.0 a, GET HTTP/2.0 a, " +
+		"GET HTTP/1.1 e, POST HTTP/1.1 f, PUT HTTP/1.1 g, "
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if protos := transport.TLSClientConfig.NextProtos; !slices.Contains(protos, "h2") || transport.DisableKeepAlives {
 		t.Errorf("WithTransport's transport was changed: %v", protos)
@@ -239,11 +203,11 @@ func TestRenewToken_CutAtEachByte(t *testing.T) {
 					server := piped(func(conn net.Conn) { posts++; serve(sent)(conn) })
 					client := clientFor(t, memory, oldKey, server, esper.WithTimeout(limit), quickRetry(3))
 					renewed, err := client.RenewToken(t.Context(), renewal(oldKey))
+					outcome := esper.OutcomeUnreadable
 					if strings.Contains(sent, newKey+`"`) {
-						wantRenewed(t, renewed, err)
-					} else {
-						wantLost(t, renewed, err, esper.OutcomeUnreadable, body[:length])
+						outcome = renewedKey
 					}
+					wantOutcome(t, sent, cmp.Or(renewed, &esper.RenewedToken{}).Token, err, outcome, body[:length])
 					if took := time.Since(start); took != end || err != nil && os.IsTimeout(err) != (end > 0) || posts != 1 {
 						t.Fatalf("after %s: %v after %v, %d POSTs", sent, err, took, posts)
 					}
@@ -253,8 +217,11 @@ func TestRenewToken_CutAtEachByte(t *testing.T) {
 	}
 }
 
-// FuzzAnswers lets a server answer a renewal, and a request for the list of personal access tokens, with any body.
-// Malformed tokens do not spoil a list, but an answer without a whole list is an error.
+const fuzzKey = "canary50%key&made+up/fuzz01"
+
+// FuzzAnswers lets a server answer with any status, body and id. An error says in one line what is wrong, and shows the
+// key neither as it is nor percent-encoded. Malformed tokens do not spoil a list of personal access tokens, but an answer
+// without a whole list is an error.
 func FuzzAnswers(f *testing.F) {
 	plain := regexp.MustCompile(`^[0-9A-Za-z]+$`)
 	for _, token := range []string{
@@ -264,12 +231,48 @@ func FuzzAnswers(f *testing.F) {
 		`{"token": "a", "token": "b"}`, `{"Token": "\u0063anary"}`, "{\"token\": \"\xff\"}", `{"token": 12}`, `<html>`,
 		`{,,"token":,"token": "k",}`, `{"a": [1}, "token": "k"}`, `{"TOKEN": "k", "Token": 1}`, `{"token":"k"}{"token":"l"}`,
 	} {
-		f.Add(token)
-		f.Add(`{"count": 1, "personal_access_tokens": [` + token + `, ` + token + `]}`)
-		f.Add(`{"personal_access_tokens": ` + token + `}`)
+		f.Add(uint16(0), token, "")
+		f.Add(uint16(0), `{"count": 1, "personal_access_tokens": [`+token+`, `+token+`]}`, "")
+		f.Add(uint16(0), `{"personal_access_tokens": `+token+`}`, "")
 	}
-	f.Fuzz(func(t *testing.T, body string) {
-		client := clientFor(t, memory, fuzzKey, piped(saying(raw(200, body))), quickRetry(1))
+	for _, tc := range byBody() {
+		f.Add(uint16(200), tc.body, "a request")
+	}
+	for _, body := range []string{
+		`{"detail": "` + fuzzKey[:20] + `"}`, `{"errors": ["` + fuzzKey + `"], "message": "m ` + fuzzKey + `", "status": 400}`,
+		`{"errors": {"access_token": ["` + url.QueryEscape(fuzzKey) + `"], "` + fuzzKey + `": 1}, "status": "400"}`,
+		`{"message": "\u0063` + fuzzKey[1:] + `"}`,
+	} {
+		f.Add(uint16(303), body, fuzzKey)
+	}
+	f.Fuzz(func(t *testing.T, more uint16, body, requestID string) {
+		status := 200 + int(more)%800
+		if strings.ContainsFunc(requestID, unicode.IsControl) || len(requestID) > 1000 || status == 204 || status == 304 {
+			return // no header holds such an id, and these have no body
+		}
+		server := piped(saying(raw(status, body, "X-Request-Id: "+requestID)))
+		client := clientFor(t, memory, fuzzKey, server, quickRetry(1))
+		shown := func(err error) {
+			for _, text := range []string{err.Error(), fmt.Sprintf("%v %+v %#v %q", err, err, err, err)} {
+				for _, key := range []string{fuzzKey, url.QueryEscape(fuzzKey), url.PathEscape(fuzzKey)} {
+					if strings.Contains(text, key) {
+						t.Errorf("%q shows the key", text)
+					}
+				}
+				if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) || len(text) > 128<<10 {
+					t.Errorf("%.1000q is no line of text", text)
+				}
+			}
+		}
+		if status/100 != 2 {
+			_, err := client.TokenInfo(t.Context())
+			api, ok := errors.AsType[*esper.APIError](err)
+			if !ok || api.StatusCode != status || string(api.Body) != body || len(api.Details) > 32 {
+				t.Errorf("%#v", err)
+			}
+			shown(err)
+			return
+		}
 		var whole struct {
 			Token json.RawMessage `json:"token"`
 			List  json.RawMessage `json:"personal_access_tokens"`
@@ -282,22 +285,22 @@ func FuzzAnswers(f *testing.F) {
 			err != nil && !errors.Is(err, esper.ErrInvalidResponse):
 			t.Errorf("%d tokens, %v; want %d, none %t", len(list), err, len(items), none)
 		case err != nil:
-			checkShown(t, err)
+			shown(err)
 		}
-		renewals(client, func(renew func(context.Context) (*esper.RenewedToken, error)) {
+		renewals(client, func(renew func(context.Context) (esper.Secret, error)) {
 			renewed, err := renew(t.Context())
 			var key string
 			_ = json.Unmarshal(whole.Token, &key)
 			unique := strings.Count(body, "token\"") == 1 && plain.MatchString(key)
 			switch {
-			case err == nil && (renewed.Token.IsZero() || strings.ContainsRune(renewed.Token.Reveal(), utf8.RuneError)),
+			case err == nil && (renewed.IsZero() || strings.ContainsRune(renewed.Reveal(), utf8.RuneError)),
 				err == nil && !strings.Contains(strings.ToLower(body), "token") && !strings.Contains(body, `\u`),
 				err != nil && outcomeOf(err) != esper.OutcomeUnreadable:
 				t.Errorf("%v, %v", renewed, err)
-			case unique && (err != nil || renewed.Token.Reveal() != key):
+			case unique && (err != nil || renewed.Reveal() != key):
 				t.Errorf("%v, %v; want the key in %q", renewed, err, body)
 			case err != nil:
-				checkShown(t, err)
+				shown(err)
 			}
 		})
 	})

@@ -1,18 +1,15 @@
 package esper_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"reflect"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -104,50 +101,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		"/api/elsewhere/", "?again", "http://[::1", "",
 	} {
 		for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308, 399} {
-			name := fmt.Sprint(status, " to ", location)
-			var requests atomic.Int32
-			server := piped(func(conn net.Conn) {
-				requests.Add(1)
-				saying(raw(status, "", "Location: "+location))(conn)
-			})
-			c := clientFor(t, memory+"/api", "key", server, quickRetry(3))
-			each(t, c, "key", func(t *testing.T, do func(context.Context) error) {
-				if err := do(t.Context()); !errors.Is(err, esper.ErrRedirect) {
-					t.Errorf("%s: %v, want ErrRedirect", name, err)
-				}
-			})
-			resp, err := c.Generated().GetTokenInfo(t.Context())
-			if err != nil || resp.Body.Close() != nil || resp.StatusCode != status || resp.Header.Get("Location") != "" {
-				t.Errorf("%s: Generated: %v, %v", name, resp, err)
-			}
-			wantCount(t, name+": requests, one for each call", requests.Load(), 3)
-		}
-	}
-}
-
-const tokenID = "0d3f8d3a-6f0f-4b8e-9d55-3a4c1b0f7e21"
-
-// No result, error or middleware shows a key from a list, however many keys there are.
-func TestListedKeysAreSecrets(t *testing.T) {
-	var items []string
-	for i := range 300 { // no two begin or end alike
-		items = append(items, fmt.Sprintf(`{"id": "x", "token": "%04d-canary-%04d-Made0Up", "prefix": "%04d-can"}`, i, i, i))
-	}
-	const last = "0299-canary-0299-Made0Up"
-	for _, status := range []int{200, 400} {
-		body := fmt.Sprintf(`{"message": "about %s", "personal_access_tokens": [%s]}`, last, strings.Join(items, ","))
-		server := piped(saying(raw(status, body, "X-Request-Id: "+last)))
-		var seen string
-		spy := watching(func(_ *http.Request, resp *http.Response) { seen = fmt.Sprintf("%+v %#v", resp, resp.Header) })
-		list, err := clientFor(t, memory, "own-made-up-key", server, spy).ListPersonalAccessTokens(t.Context())
-		if text := fmt.Sprintf("%+v %v %#v %s", list, err, err, seen); strings.Contains(text, "-canary-0") {
-			t.Errorf("%d: the result, the error or the middleware shows a key: %.2000s", status, text)
-		}
-		if status == 200 && (err != nil || len(list) != 300 || list[299].Token.Reveal() != last) {
-			t.Errorf("%d, %v", len(list), err)
-		}
-		if api, ok := errors.AsType[*esper.APIError](err); ok != (status == 400) || ok && api.Body != nil {
-			t.Errorf("%d: %v; the error keeps the body", status, err)
+			situation{
+				serve: saying(raw(status, "", "Location: "+location)), status: status, is: esper.ErrRedirect, tries: 1,
+			}.check(t, fmt.Sprint(status, " to ", location))
 		}
 	}
 }

@@ -1,13 +1,9 @@
 package esper_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -87,40 +83,6 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 	}
 }
 
-func TestLogger_OneRecordAnAttempt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const info, renew = "TokenInfo GET /v1/token-info/ ",
-			"RenewToken POST /v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token/ "
-		all := info + "503 1\n" + info + "0 2\n" + info + "200 3\n" + renew + "429 1\n" + renew + "201 2\n"
-		for level, want := range map[slog.Level]string{slog.LevelInfo: "", slog.LevelDebug: all} {
-			var out bytes.Buffer
-			logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
-			server, _ := scripted(raw(503, ""), "", raw(200, infoAnswer), raw(429, oldKey), raw(201, realRenewal))
-			client := clientFor(t, memory+"/base%20path/api/", oldKey, esper.WithLogger(logger), server)
-			_, err := client.TokenInfo(t.Context())
-			renewed, renewErr := client.RenewToken(t.Context(), renewal(oldKey))
-			if wantRenewed(t, renewed, renewErr); err != nil {
-				t.Error(err)
-			}
-			got := ""
-			for line := range strings.Lines(out.String()) {
-				var r map[string]any
-				if err := json.Unmarshal([]byte(line), &r); err != nil || r["level"] != "DEBUG" || r["duration"] != 0.0 {
-					t.Errorf("record %s: %v", line, err)
-				}
-				got += fmt.Sprintln(r["operation"], r["method"], r["path"], r["status"], r["attempt"])
-				const fields = "[attempt duration level method msg operation path status time]"
-				if names := fmt.Sprint(slices.Sorted(maps.Keys(r))); names != fields {
-					t.Errorf("record %s has %v", line, names)
-				}
-			}
-			if got != want || strings.Contains(out.String(), oldKey) {
-				t.Errorf("at %v: %s", level, out.String())
-			}
-		}
-	})
-}
-
 // Wherever a call is when its context ends, it ends at once. The error tells how: errors.Is finds the context's error,
 // and the cause that the caller gave to it. The outcome of a renewal is known as far as it can be, and a key that has
 // arrived is returned. A middleware that removes the end of the context changes nothing. Package faults shows the same
@@ -164,7 +126,7 @@ func TestEndOfACall(t *testing.T) {
 						return next.RoundTrip(req)
 					})
 					c := clientFor(t, memory, oldKey, server, withoutEnd, esper.WithTimeout(time.Hour), quickRetry(3))
-					each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+					each(c, oldKey, func(do func(context.Context) error) {
 						cause := errors.New("the caller's own reason")
 						ctx, cancel := context.WithCancelCause(t.Context())
 						defer time.AfterFunc(at.after, func() { cancel(cause) }).Stop()
@@ -208,7 +170,7 @@ func TestEndOfAWait(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := clientFor(t, memory, oldKey, piped(saying(raw(429, "", "Retry-After: 20"))))
-			each(t, c, oldKey, func(t *testing.T, do func(context.Context) error) {
+			each(c, oldKey, func(do func(context.Context) error) {
 				ctx, cancel := context.WithTimeout(t.Context(), tc.deadline)
 				defer time.AfterFunc(time.Second/2, cancel).Stop()
 				begun := time.Now()

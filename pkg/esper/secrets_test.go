@@ -4,18 +4,26 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
-	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -28,6 +36,7 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 		"mixed": strings.ReplaceAll(url.PathEscape(canary), "%20", "+"), "url": "/x/?access_token=" + lower + "&y=1",
 	}
 	const end, unknown = "\r\nConnection: close\r\n\r\n", "Unknown0Oddly0Key0Thirty0Letter"
+	const listed = `{"id":"x","name":"n","token":"` + unknown + `","prefix":"Unknown0Oddly"}`
 	for form, echo := range echoes {
 		quoted, _ := json.Marshal(echo) // cannot fail
 		for name, answer := range map[string]string{
@@ -51,12 +60,11 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 			"gzip":        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + end + echo,
 			"cut short":   "HTTP/1.1 201 Created\r\nContent-Length: 999" + end + `{"token":"` + echo,
 			"early hints": "HTTP/1.1 103 Early Hints\r\nLink: <" + echo + ">\r\n\r\nHTTP/1.1 500 No" + end,
+			"list":        "HTTP/1.1 200 OK" + end + `{"personal_access_tokens":[` + listed + `,` + listed + `]}`,
+			"no list":     "HTTP/1.1 400 No\r\nX-Request-Id: " + unknown + end + `{"message":"about ` + unknown + `"}`,
 			"success":     "HTTP/1.1 200 OK" + end + `{"id":1,"enterprise":"e","source_refresh_token":` + string(quoted) + `}`,
 		} {
-			t.Run(name+"/"+form, func(t *testing.T) {
-				t.Parallel()
-				checkCalls(t, memory, piped(saying(answer)))
-			})
+			situation{serve: saying(answer), outcome: noRenewal}.check(t, name+", "+form)
 		}
 	}
 }
@@ -164,6 +172,9 @@ func spy(t *testing.T) esper.Option {
 		look(what, string(dump), err, req, *req.URL, req.URL.String(), req.Header, req.Context())
 	}
 	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if req.URL == nil { // by mistake of another middleware
+			return next.RoundTrip(req)
+		}
 		lookAt("request", req)
 		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 			WroteHeaderField: func(name string, values []string) { look("trace of "+name, values) },
@@ -182,37 +193,154 @@ func spy(t *testing.T) esper.Option {
 	})
 }
 
-// checkCalls makes every call, and checks that no result, error, log record or response shows the key.
-func checkCalls(t *testing.T, environment string, opts ...esper.Option) {
+// situation is what calls meet on their way, and what their callers get.
+type situation struct {
+	environment string         // in memory, and in a bubble, if it is empty
+	serve       func(net.Conn) // answers a request; nil if opts say what does
+	opts        []esper.Option
+	status      int           // of the answer; 0 if there is none
+	is          error         // the one of kinds that each error is, or another error that it wraps
+	says        string        // what each error says, in parts; $ stands for the end of its text
+	tries       int32         // how often TokenInfo is sent; 0 if nothing is said of it
+	outcome     esper.Outcome // of each renewal; noRenewal if nothing is said of it
+	body        string        // what each error keeps
+}
+
+// check makes each call in the situation.
+func (s situation) check(t *testing.T, name string) {
+	t.Helper()
+	if s.environment != "" {
+		s.meet(t, name)
+		return
+	}
+	s.environment = memory + "/base%20path/api/"
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		if s.meet(t, name); time.Since(begun) > time.Second {
+			t.Errorf("%s: the calls took %v", name, time.Since(begun))
+		}
+	})
+}
+
+func (s situation) meet(t *testing.T, name string) {
 	t.Helper()
 	var log bytes.Buffer
-	all := append([]esper.Option{spy(t), esper.WithLogger(slog.New(bothHandlers(&log))), quickRetry(2)}, opts...)
-	c := clientFor(t, environment, canary, all...)
-	info, err := c.TokenInfo(t.Context())
-	checkError(t, "TokenInfo", err)
-	checkPrinting(t, "TokenInfo", info)
+	var tries atomic.Int32
+	opts := append([]esper.Option{counting(&tries), quickRetry(3), esper.WithInsecureHTTP()}, s.opts...)
+	if s.serve != nil {
+		opts[0] = piped(func(conn net.Conn) { tries.Add(1); s.serve(conn) })
+	}
+	opts = append(opts, spy(t), esper.WithLogger(slog.New(bothHandlers(&log))))
+	all := operations(clientFor(t, s.environment, canary, opts...), canary)
 	// The key to renew may differ from the client's own.
-	renewed, err := clientFor(t, environment, "another-made-up-one", all...).RenewToken(t.Context(), renewal(canary))
-	checkError(t, "RenewToken", err)
-	checkPrinting(t, "RenewToken", renewed)
-	for name, call := range map[string]func() (*http.Response, error){
-		"Generated().GetTokenInfo": func() (*http.Response, error) { return c.Generated().GetTokenInfo(t.Context()) },
-		"Generated().RenewToken": func() (*http.Response, error) {
-			params := &gen.RenewTokenParams{AccessToken: canary}
-			return c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params)
-		},
-	} {
-		resp, err := call()
-		checkError(t, name, err)
-		if err == nil {
-			_, err = io.Copy(io.Discard, resp.Body)
-			checkError(t, name+", body", err)
-			_ = resp.Body.Close()
-			checkPrinting(t, name+", response", resp)
+	all[1] = operations(clientFor(t, s.environment, "another-made-up-one", opts...), canary)[1]
+	for _, op := range all {
+		tries.Store(0)
+		log.Reset()
+		var result any
+		var key esper.Secret
+		var err error
+		lean(t, func() { result, key, err = op.do(t.Context()) })
+		what, n := name+": "+op.name, tries.Load()
+		checkPrinting(t, what, result)
+		checkError(t, what, err)
+		checkNoCanary(t, what+", the debug log", log.String())
+		s.checkRecords(t, op, n, log.String())
+		api, refused := errors.AsType[*esper.APIError](err)
+		resp, _ := result.(*http.Response)
+		want := s.tries
+		switch {
+		case strings.HasPrefix(op.name, "Generated"): // it is sent once, and the answer is returned
+			if n > 1 || s.status != 0 && (resp == nil || resp.StatusCode != s.status || resp.Header.Get("Location") != "" ||
+				errors.Is(err, esper.ErrResponseTooLarge) != (len(s.body) == mebibyte)) {
+				t.Errorf("%s: %v, %v after %d requests", what, resp, err, n)
+			}
+			continue
+		case op.name == "ListPersonalAccessTokens":
+			if refused && api.Body != nil {
+				t.Errorf("%s: the error keeps the body", what)
+			}
+			continue
+		case op.renews() && s.outcome == noRenewal, !op.renews() && s.tries == 0:
+			continue
+		case op.renews():
+			if wantOutcome(t, what, key, err, s.outcome, s.body); s.outcome != esper.OutcomeNotRenewed {
+				want = 1
+			}
+		}
+		wantCount(t, what+": requests", n, want)
+		if s.outcome == renewedKey && (op.renews() || s.is == nil) {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			continue
+		}
+		s.checkText(t, what, err, n)
+		if refused != (s.status/100 != 2 && s.status != 0) ||
+			refused && (api.StatusCode != s.status || string(api.Body) != s.body || api.Attempts != int(n)) {
+			t.Errorf("%s: APIError %+v", what, api)
 		}
 	}
-	checkNoCanary(t, "the debug log", log.String())
-	if log.Len() == 0 {
-		t.Error("nothing was logged")
+}
+
+// checkRecords checks that each attempt is logged, by both handlers, with these fields and no others.
+func (s situation) checkRecords(t *testing.T, op operation, attempts int32, log string) {
+	t.Helper()
+	var got, want string
+	for line := range strings.Lines(log) {
+		var r map[string]any
+		if json.Unmarshal([]byte(line), &r) == nil {
+			if s.tries == 0 { // the status is not known
+				r["status"] = s.status
+			}
+			got += fmt.Sprintln(r["level"], r["operation"], r["method"], r["path"], r["status"], r["attempt"], slices.Sorted(maps.Keys(r)))
+		}
 	}
+	for n := range attempts {
+		want += fmt.Sprintln("DEBUG", op.name, op.line, s.status, n+1,
+			"[attempt duration level method msg operation path status time]")
+	}
+	if op.line != "" && got != want || op.line == "" && log != "" {
+		t.Errorf("%s logs %s, want %s", op.name, log, want)
+	}
+}
+
+// checkText checks the kind of an error, and that its text is one line that says what it should.
+func (s situation) checkText(t *testing.T, what string, err error, attempts int32) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no error", what)
+		return
+	}
+	for _, kind := range kinds {
+		if errors.Is(err, kind) != (kind == s.is) { //nolint:errorlint // identity is the question
+			t.Errorf("%s: %v: errors.Is(%v) = %v", what, err, kind, errors.Is(err, kind))
+		}
+	}
+	if s.is != nil && !errors.Is(err, s.is) {
+		t.Errorf("%s: %v does not wrap %v", what, err, s.is)
+	}
+	text, most := err.Error(), 900
+	if s.status != 0 {
+		most = 12 << 10
+	}
+	for part := range strings.SplitSeq(s.says, "|") {
+		part, atEnd := strings.CutSuffix(part, "$")
+		if !strings.Contains(text, part) || atEnd && !strings.HasSuffix(text, part) {
+			t.Errorf("%s: %q does not say %q", what, text, part)
+		}
+	}
+	gateway := s.is == esper.ErrGateway //nolint:errorlint // identity is the question
+	if strings.ContainsFunc(text, unicode.IsControl) || len(text) > most || !utf8.ValidString(text) ||
+		strings.Count(text, "esper: ") != 1 || strings.Contains(text, "not Esper's refusal") != gateway ||
+		(attempts > 1) != strings.Contains(text, fmt.Sprintf(" (%d attempts)", attempts)) {
+		t.Errorf("%s: %q is not the line that tells of %d attempts", what, text, attempts)
+	}
+}
+
+// kinds are the errors that a caller tells apart.
+var kinds = []error{
+	esper.ErrBadRequest, esper.ErrUnauthorized, esper.ErrForbidden, esper.ErrNotFound, esper.ErrRateLimited,
+	esper.ErrServer, esper.ErrRedirect, esper.ErrGateway, esper.ErrInvalidArgument, esper.ErrInvalidResponse,
+	esper.ErrResponseTooLarge,
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -85,7 +84,7 @@ func TestSourceGetsTheContext(t *testing.T) {
 		<-asked.Done()
 		return nil, context.Cause(asked)
 	}), untouchable(t))
-	each(t, c, "old", func(t *testing.T, do func(context.Context) error) {
+	each(c, "old", func(do func(context.Context) error) {
 		if err := do(ctx); !errors.Is(err, errSource) {
 			t.Errorf("%v, want the source's error", err)
 		}
@@ -143,7 +142,7 @@ func TestSourceLearnsOfA401(t *testing.T) {
 		if p.keys() != tc.sent || !slices.Equal(tc.source.rejected, []string{tc.source.key}) {
 			t.Errorf("%s: sent %v, rejected %v", name, p.keys(), tc.source.rejected)
 		}
-		if err := generatedCall(t.Context(), client); err != nil {
+		if _, _, err := readAll(client.Generated().GetTokenInfo(t.Context())); err != nil {
 			t.Errorf("%s: Generated: %v, want the answer as it is", name, err)
 		}
 		if _, err := client.RenewToken(t.Context(), renewal("a-key-of-somebody-else")); err == nil {
@@ -167,10 +166,7 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 		}
 	}
 	params := &gen.RenewTokenParams{AccessToken: "own-key"}
-	resp, err := client.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params)
-	if err == nil {
-		_ = resp.Body.Close()
-	}
+	_, _, err := readAll(client.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params))
 	checkRefused(t, "Generated", err, "Client.RenewToken", "")
 	_, err = client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
 	checkRefused(t, "RenewPersonalAccessToken", err, "Client.RenewToken", "")
@@ -195,15 +191,4 @@ func TestSourceKnowsItsServer(t *testing.T) {
 			t.Errorf("a key for %q with the environment foo: %v", server, err)
 		}
 	}
-}
-
-// generatedCall calls GetTokenInfo of the generated client, and reads the answer.
-func generatedCall(ctx context.Context, c *esper.Client) error {
-	resp, err := c.Generated().GetTokenInfo(ctx)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err
 }
