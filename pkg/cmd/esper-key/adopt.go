@@ -136,9 +136,9 @@ func (d keyDescription) ways(ctx context.Context, source *renew.Source) map[stri
 		}
 		return "no: " + strings.TrimPrefix(err.Error(), "renew: ")
 	}
-	ways := source.Ways(ctx)
-	texts := map[string]string{viaRenewToken: say(ways.RenewToken), viaToken: say(ways.PersonalAccessToken)}
-	if d.retired && ways.RenewToken == nil {
+	renewToken, personal := source.Ways(ctx)
+	texts := map[string]string{viaRenewToken: say(renewToken), viaToken: say(personal)}
+	if d.retired && renewToken == nil {
 		texts[viaRenewToken] = "unknown: Esper tells nothing about keys any more, and perhaps does not renew them so"
 	}
 	return texts

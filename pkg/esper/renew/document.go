@@ -90,10 +90,8 @@ func decode(data []byte, server string) (content, error) {
 		return content{}, errors.New("it is empty; restore it, or remove it and give a key anew (WithInitialToken, esper-key adopt)")
 	case d.Format == documentFormat && d.Version > documentVersion: // even if the rest cannot be read
 		return content{}, fmt.Errorf("it has format version %d, and this program knows only %d; update the program", d.Version, documentVersion)
-	case err != nil || answerErr != nil:
-		return content{}, errors.New("it is no key document, or damaged; restore it, or move it away and give a key anew (WithInitialToken, esper-key adopt)")
-	case d.Format != documentFormat || d.Version != documentVersion:
-		return content{}, errors.New("it is not a key document of this package; move it away and give a key anew (WithInitialToken, esper-key adopt)")
+	case err != nil || answerErr != nil || d.Format != documentFormat || d.Version != documentVersion:
+		return content{}, errors.New("it is no key document of this package, or damaged; restore it, or move it away and give a key anew (WithInitialToken, esper-key adopt)")
 	case strings.TrimRight(d.Server, "/") != server:
 		return content{}, fmt.Errorf("its key belongs to %.100q, not to %s; each server needs a store of its own", d.Server, server)
 	}

@@ -66,7 +66,7 @@ func TestDocumentIsWrong(t *testing.T) {
 		"only a mark":     {"\ufeff \n", "it is empty"},
 		"cut short":       {string(data[:len(data)/2]), "damaged"},
 		"no JSON":         {stubFirst, "damaged"},
-		"something else":  {`{"format": "other"}`, "not a key document"},
+		"something else":  {`{"format": "other"}`, "no key document"},
 		"a later version": {`{"format": "esper-go key", "version": 3, "key": {"changed": true}}`, "update the program"},
 		"another server":  {replaced("https://foo-", "https://bar-"), `its key belongs to "https://bar-api.esper.cloud/api"`},
 		"a line break":    {replaced(stubFirst, stubFirst+`\n`), "cannot be sent"},

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -41,9 +42,7 @@ func Open(ctx context.Context, environment string, store Store, opts ...Option) 
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
-	}
+	s.logger = cmp.Or(s.logger, slog.New(slog.DiscardHandler))
 	s.tell.logger = s.logger
 	if err := s.makeClients(environment); err != nil {
 		return nil, fmt.Errorf("renew: %w", err)
@@ -143,8 +142,7 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 		return content{d, time.Now(), hostname()}, nil
 	}
 	// Another process may have saved a key first, or the store has saved ours although it reported an error.
-	c, s.version, err = s.load(ctx)
-	if err != nil || c.Key.IsZero() {
+	if c, s.version, err = s.load(ctx); err != nil || c.Key.IsZero() {
 		return c, saveErr
 	}
 	return c, nil

@@ -61,24 +61,19 @@ func (s *Source) Reject(ctx context.Context, token *oauth2.Token) (*oauth2.Token
 
 // suspect waits for the turn that is under way, if there is one, and then for a turn that looks into a 401.
 func (s *Source) suspect(ctx context.Context) error {
-	for {
-		ended, mine := s.start(ctx, policy.Turn{Ask: policy.AskSuspect})
-		wait(ctx, ended)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case s.now.Load().closed:
-			return ErrClosed
-		case mine:
-			return nil
-		}
+	busy, err := s.reserve(ctx, false)
+	if err != nil {
+		return err
 	}
+	go s.turn(context.WithoutCancel(ctx), ctx, policy.Turn{Ask: policy.AskSuspect}, busy)
+	wait(ctx, busy)
+	return ctx.Err()
 }
 
 // RenewToken renews the source's own key, as [Source.Renew] does. [esper.Client.RenewToken] calls it if the
 // client uses the source. The two ids in r, and the key if r has one, must be those of the source; otherwise
-// the error is [esper.ErrInvalidArgument]. If the renewal fails, the error is an [*esper.RenewalError]. If
-// another process made the new key, the result has only Token, the two times and the two ids.
+// the error is [esper.ErrInvalidArgument]. If the renewal fails, the error is an [*esper.RenewalError]. The result
+// has only Token, the two times and the two ids, since another process may have made the new key.
 func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.RenewedToken, error) {
 	d := s.now.Load().state.Doc
 	if r.EnterpriseID != d.EnterpriseID || r.DeveloperAppID != d.DeveloperAppID || !r.AccessToken.IsZero() && r.AccessToken != d.Key {
@@ -91,11 +86,7 @@ func (s *Source) RenewToken(ctx context.Context, r esper.RenewRequest) (*esper.R
 		}
 		return nil, &esper.RenewalError{Outcome: failed.Outcome, Body: failed.Body, Err: err}
 	}
-	v := s.now.Load()
-	if d = v.state.Doc; v.answer != nil && v.answer.Token == d.Key {
-		answer := *v.answer
-		return &answer, nil
-	}
+	d = s.now.Load().state.Doc
 	return &esper.RenewedToken{
 		Token: d.Key, Enterprise: wire.Ref{ID: d.EnterpriseID}, DeveloperApp: wire.Ref{ID: d.DeveloperAppID},
 		CreatedOn: wire.Time{Time: d.IssuedAt}, ExpiresAt: wire.Time{Time: d.ExpiresAt},

@@ -35,12 +35,8 @@ func (s *Source) statusOf(v *snapshot) Status {
 	if st.Lost() {
 		failed = s.lost(v)
 	}
-	end := st.Doc.ExpiresAt
-	if end.IsZero() || st.End.Before(end) {
-		end = st.End
-	}
 	return Status{
-		IssuedAt: st.Doc.IssuedAt, ExpiresAt: end, RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted, WorkedAt: v.worked,
+		IssuedAt: st.Doc.IssuedAt, ExpiresAt: endOf(st), RenewedAt: st.Doc.RenewedAt, AcceptedAt: v.accepted, WorkedAt: v.worked,
 		NextAttempt: plain(st.NextAttempt()), Saved: st.Saved(), Lost: st.Lost(), InDoubt: st.InDoubt(),
 		Refused: !st.Doc.RefusedAt.IsZero(), Serial: st.Doc.Serial, LastError: failed,
 	}
@@ -108,16 +104,11 @@ func (s *Source) log(level slog.Level, message string, attrs ...slog.Attr) {
 }
 
 // why returns the error of a turn that failed although none of its actions failed.
-func (s *Source) why(state policy.State, now time.Time) error {
-	switch {
-	case state.Lost():
-		return ErrKeyLost
-	case state.InDoubt() && !state.Busy(now):
+func why(state policy.State, now time.Time) error {
+	if state.InDoubt() && !state.Busy(now) {
 		return errors.New("renew: the outcome of a renewal is unknown, and the server was not asked about the key since")
-	case state.AttemptLength(now) == 0:
-		return errors.New("renew: too little is left of the key to begin a renewal: one without an answer could not be told from a lost key")
 	}
-	return errors.New("renew: the renewal was not begun, since it could not be noted in the store")
+	return errors.New("renew: too little is left of the key to begin a renewal: one without an answer could not be told from a lost key")
 }
 
 func byWhom(a policy.Attempt) string {
@@ -142,7 +133,7 @@ func (s *Source) lost(v *snapshot) error {
 		about += "; perhaps it was revoked, or another machine renewed it and keeps the new key in a store of its own"
 	}
 	err := v.failed
-	if err == nil || errors.Is(err, ErrKeyLost) {
+	if err == nil {
 		err = esper.ErrUnauthorized
 	}
 	return fmt.Errorf("%w: %s; make a new key in the Esper Console and adopt it (Source.Adopt, esper-key adopt): %w", ErrKeyLost, about, err)

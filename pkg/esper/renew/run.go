@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,13 +60,10 @@ func (s *Source) settle() error {
 	stop()
 	limit, cancel := s.hurried(context.Background(), true)
 	defer cancel()
-	for s.now.Load().state.Unsaved() && limit.Err() == nil {
-		busy, mine := s.enter(true)
-		if mine {
+	if s.now.Load().state.Unsaved() {
+		if busy, err := s.reserve(limit, true); err == nil {
 			s.turn(ended, ended, policy.Turn{}, busy)
-			break
 		}
-		wait(limit, busy)
 	}
 	return s.notSaved(s.now.Load())
 }
@@ -85,20 +83,11 @@ func (s *Source) notSaved(v *snapshot) error {
 
 // run waits for the turn that is under way, if there is one, and then runs a turn in this goroutine.
 func (s *Source) run(ctx context.Context, want policy.Turn) (last policy.Action, ended policy.Turn, err error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return policy.Rest, want, err
-		}
-		busy, mine := s.enter(false)
-		if mine {
-			last, ended = s.turn(ctx, ctx, want, busy)
-			return last, ended, nil
-		}
-		if s.now.Load().closed {
-			return policy.Rest, want, ErrClosed
-		}
-		wait(ctx, busy)
+	busy, err := s.reserve(ctx, false)
+	if err == nil {
+		last, ended = s.turn(ctx, ctx, want, busy)
 	}
+	return last, ended, err
 }
 
 // RenewIfDue does what is due, a renewal, a save or a check, and waits for its end. Use it from cron, and
@@ -203,12 +192,9 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 		return err
 	case v.state.Doc.Key == key, v.state.Doc.Replaced(key):
 		return nil
-	case v.failed != nil:
-		return fmt.Errorf("renew: the key is not adopted: %w", v.failed)
-	case ctx.Err() != nil:
-		return fmt.Errorf("renew: the key is not adopted: %w", ctx.Err())
+	default:
+		return fmt.Errorf("renew: the key is not adopted: %w", cmp.Or(v.failed, ctx.Err(), ErrConflict))
 	}
-	return fmt.Errorf("renew: the key is not adopted: %w", ErrConflict)
 }
 
 // Check asks the server whether it accepts the key, and reads the store. It returns nil if all is well.

@@ -84,7 +84,7 @@ func (s *Source) post(ctx context.Context, state policy.State, t policy.Turn, o 
 	}})
 	answer, err := s.way.Renew(withKey(ctx, state.Doc.Key), state.Doc, left)
 	if err == nil {
-		s.update(func(n *snapshot) { n.accepted, n.answer = time.Now(), answer })
+		s.update(func(n *snapshot) { n.accepted = time.Now() })
 		o.Doc = s.renewed(answer)
 		return nil
 	}
@@ -121,14 +121,12 @@ func (s *Source) renewed(answer *esper.RenewedToken) policy.Document {
 	return d
 }
 
-// callKeys is the token source of Source.client, which renews and checks keys. Each call has its key in its context,
-// since a renewal and a check may be about different keys.
+// callKeys is the token source of Source.client, which renews and checks keys. Each call has its key in its context, under
+// callKeys, since a renewal and a check may be about different keys.
 type callKeys struct{}
 
-type callKey struct{}
-
 func withKey(ctx context.Context, key esper.Secret) context.Context {
-	return context.WithValue(ctx, callKey{}, key)
+	return context.WithValue(ctx, callKeys{}, key)
 }
 
 // Token is never called: the client calls TokenContext instead.
@@ -141,27 +139,19 @@ func (callKeys) Reject(_ context.Context, token *oauth2.Token) (*oauth2.Token, e
 }
 
 func (callKeys) TokenContext(ctx context.Context) (*oauth2.Token, error) {
-	key, _ := ctx.Value(callKey{}).(esper.Secret)
+	key, _ := ctx.Value(callKeys{}).(esper.Secret)
 	return &oauth2.Token{AccessToken: key.Reveal()}, nil
 }
 
-// Ways says in which ways the key in use can be renewed, as far as a source can know without a renewal. A field is nil
-// if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be asked.
-type Ways struct {
-	// RenewToken is nil if the key belongs to a developer app, which the renew-token endpoint asks for. Whether the
-	// server still has that endpoint is seen only when it is used.
-	RenewToken error
-	// PersonalAccessToken is nil if the server lists the token that the key belongs to, and if the unit of that token's
-	// expiry_at is certain. [WithPersonalAccessTokens] needs both.
-	PersonalAccessToken error
-}
-
-// Ways asks the server how the key can be renewed. It works with and without [WithPersonalAccessTokens], and changes
-// nothing.
-func (s *Source) Ways(ctx context.Context) Ways {
+// Ways asks the server in which ways the key in use can be renewed, as far as that is known without a renewal. A result
+// is nil if the key can be renewed in that way. Otherwise it is [ErrNotRenewable], or says that the server could not be
+// asked. Ways works with and without [WithPersonalAccessTokens], and changes nothing.
+//
+// The key can be renewed through renew-token if it belongs to a developer app; whether the server still has that endpoint
+// is seen only when it is used. It can be renewed as a personal access token if the server lists the token that the key
+// belongs to, and if the unit of that token's expiry_at is certain.
+func (s *Source) Ways(ctx context.Context) (renewToken, personalAccessToken error) {
 	d := s.now.Load().state.Doc
-	return Ways{
-		RenewToken:          ways.Endpoint{}.Renewable(d),
-		PersonalAccessToken: ways.PersonalTokens{Client: s.client}.Sure(withKey(orBackground(ctx), d.Key), d, askTime),
-	}
+	tokens := ways.PersonalTokens{Client: s.client}
+	return ways.Endpoint{}.Renewable(d), tokens.Sure(withKey(orBackground(ctx), d.Key), d, askTime)
 }

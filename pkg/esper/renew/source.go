@@ -48,7 +48,7 @@ type Source struct {
 	read      content      // the document that was last read; without a key if that could not be decoded
 	readText  esper.Secret // its text: nearly always the next read finds the same, which is not decoded again
 	hung      []chan error // calls of the store that did not return in time; each sends when it returns
-	serverErr error        // of the last question or renewal of this turn that failed
+	serverErr error        // of the last question of this turn that failed, or of the renewal if that came later
 	readErr   error        // of the last read of this turn; nil if it went well
 	saveErr   error        // the same of the last save
 	compared  struct {     // the last comparison with another key that failed
@@ -61,11 +61,10 @@ type Source struct {
 // snapshot is what a source knows, at one moment. It is never changed.
 type snapshot struct {
 	state    policy.State
-	next     time.Time           // when the next turn is due, by the wall clock
-	failed   error               // the error of the last turn that had something to do; nil if that turn went well
-	accepted time.Time           // when the server last accepted a key, or made one
-	answer   *esper.RenewedToken // the last new key of this process, for RenewToken
-	worked   time.Time           // when the last turn ended
+	next     time.Time // when the next turn is due, by the wall clock
+	failed   error     // the error of the last turn that had something to do; nil if that turn went well
+	accepted time.Time // when the server last accepted a key, or made one
+	worked   time.Time // when the last turn ended
 	closed   bool
 
 	token *oauth2.Token // of state
@@ -85,9 +84,7 @@ func (s *Source) update(change func(*snapshot)) {
 		n = *old
 	}
 	change(&n)
-	if t := tokenOf(n.state); n.token == nil || t.AccessToken != n.token.AccessToken || !t.Expiry.Equal(n.token.Expiry) {
-		n.token = t
-	}
+	n.token = tokenOf(n.state)
 	n.until = time.Time{}
 	if !n.closed && n.state.Usable(now) && n.state.Doc.RefusedAt.IsZero() {
 		wall := now.Round(0)
@@ -209,6 +206,21 @@ func (s *Source) start(ctx context.Context, want policy.Turn) (ended <-chan stru
 	return busy, mine
 }
 
+// reserve reserves the next turn for the caller, once the one that is under way has ended.
+func (s *Source) reserve(ctx context.Context, closing bool) (busy chan struct{}, err error) {
+	for ctx.Err() == nil {
+		busy, mine := s.enter(closing)
+		switch {
+		case mine:
+			return busy, nil
+		case !closing && s.now.Load().closed:
+			return nil, ErrClosed
+		}
+		wait(ctx, busy)
+	}
+	return nil, ctx.Err()
+}
+
 // enter reserves the next turn for the caller, and then mine is true. If a turn is under way, it returns the channel
 // that is closed when that turn ends. Once the source is closed, it returns a closed channel, except to Close.
 func (s *Source) enter(closing bool) (busy chan struct{}, mine bool) {
@@ -244,11 +256,15 @@ func (s *Source) usable(v *snapshot, now time.Time) (*oauth2.Token, error) {
 }
 
 func tokenOf(s policy.State) *oauth2.Token {
-	expiry := s.Doc.ExpiresAt
-	if expiry.IsZero() {
-		expiry = s.End
+	return &oauth2.Token{AccessToken: s.Doc.Key.Reveal(), TokenType: "Bearer", Expiry: endOf(s)}
+}
+
+// endOf returns when the key ends: as the server says, or earlier by this clock.
+func endOf(s policy.State) time.Time {
+	if end := s.Doc.ExpiresAt; !end.IsZero() && end.Before(s.End) {
+		return end
 	}
-	return &oauth2.Token{AccessToken: s.Doc.Key.Reveal(), TokenType: "Bearer", Expiry: expiry}
+	return s.End
 }
 
 // Server returns a copy of the base URL of the server that the key is for. With this source, [esper.New]

@@ -132,8 +132,8 @@ func TestFindsToken(t *testing.T) {
 			source := openVia(t, server)
 			list := fmt.Sprintf(`{"count": 9, "personal_access_tokens": [%s]}`, test.list)
 			server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: list})
-			if ways := source.Ways(t.Context()); ways.RenewToken != nil || (ways.PersonalAccessToken == nil) != (test.want == "") {
-				t.Errorf("Ways: %v", ways)
+			if renewToken, personal := source.Ways(t.Context()); renewToken != nil || (personal == nil) != (test.want == "") {
+				t.Errorf("Ways: %v, %v", renewToken, personal)
 			}
 			err := source.Renew(t.Context())
 			if test.want == "" {

@@ -1,11 +1,11 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 
 	"golang.org/x/oauth2"
@@ -23,10 +23,7 @@ import (
 // request once more, provided that the request has no body or its GetBody is set. If Reject fails, its error
 // is returned, such as [ErrKeyLost]. In any other case the caller gets the 401.
 func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	return &transport{source: s, base: base}
+	return &transport{source: s, base: cmp.Or(base, http.DefaultTransport)}
 }
 
 type transport struct {
@@ -74,14 +71,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) send(req *http.Request, token *oauth2.Token, body io.ReadCloser) (*http.Response, error) {
 	out := req.WithContext(network.RedactTrace(req.Context()))
 	out.Body = body
-	out.Header = make(http.Header, len(req.Header)+1)
-	maps.Copy(out.Header, req.Header)
-	for name := range req.Header {
-		if http.CanonicalHeaderKey(name) == "Authorization" { // in upper or lower case: net/http would send each of them
-			delete(out.Header, name)
+	out.Header = http.Header{"Authorization": {"Bearer " + token.AccessToken}}
+	for name, values := range req.Header {
+		if http.CanonicalHeaderKey(name) != "Authorization" { // in upper or lower case: net/http would send each of them
+			out.Header[name] = values
 		}
 	}
-	out.Header["Authorization"] = []string{"Bearer " + token.AccessToken}
 	resp, err := t.base.RoundTrip(out)
 	if err != nil {
 		return nil, t.clean(err, token)

@@ -128,9 +128,7 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 			ID: rand.Text()[:16], Host: hostname(), PID: os.Getpid(), Begun: begun, Until: begun.Add(state.AttemptLength(now)),
 		}
 	case policy.Post:
-		if err := s.post(ctx, state, t, &o); err != nil {
-			s.serverErr = err
-		}
+		s.serverErr = s.post(ctx, state, t, &o)
 	case policy.Wait:
 		pause(ctx, saveAgain)
 	case policy.Fail:
@@ -180,9 +178,7 @@ func (s *Source) finish(before *snapshot, state policy.State, t policy.Turn, las
 	goOn.Stop = false
 	switch {
 	case last == policy.Fail:
-		if failed = both(s.serverErr, cmp.Or(s.saveErr, s.readErr)); failed == nil {
-			failed = s.why(state, now)
-		}
+		failed = cmp.Or(both(s.serverErr, cmp.Or(s.saveErr, s.readErr)), why(state, now))
 	case t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
 		next = now // the turn was stopped early, so the next caller goes on
 	case !now.Before(state.Retry):
