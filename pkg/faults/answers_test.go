@@ -2,48 +2,105 @@ package faults
 
 import (
 	"compress/gzip"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
 const mebibyte = 1 << 20
 
-// answers is a server that answers with a.
-func answers(a answer) func(s *stage) { return func(s *stage) { s.answer = a } }
-
-// silence acts on the request, and sends nothing until the client closes the connection.
-func silence(s *stage, conn net.Conn, r *http.Request) bool {
-	s.body(r.Method)
-	_, _ = io.Copy(io.Discard, conn)
-	return false
-}
-
-// lateClose sends an answer after which the connection ends, but only when the client closes it. With sized, the client
-// can see where the answer ends.
-func lateClose(sized bool) answer {
-	a := altered(func(body string) ([]string, string) {
-		if sized {
-			return []string{"Connection: close", length(body)}, body
-		}
-		return []string{"Connection: close"}, body
-	})
-	return func(s *stage, conn net.Conn, r *http.Request) bool {
-		a(s, conn, r)
-		_, _ = io.Copy(io.Discard, conn)
-		return false
-	}
-}
-
-// cutUnsized ends a connection in an answer whose end is that of the connection.
-func cutUnsized(sent int) func(s *stage) {
+// sending lets send write each answer of the server to the client. The server writes an answer at once.
+func sending(send func(conn net.Conn, answer string) error) func(s *stage) {
 	return func(s *stage) {
-		s.answer = lateClose(false)
-		afterBytes(sent, false)(s)
+		s.meet = func(conn net.Conn) net.Conn { return &faultyConn{conn, send} }
 	}
+}
+
+type faultyConn struct {
+	net.Conn
+	send func(conn net.Conn, answer string) error
+}
+
+func (c *faultyConn) Write(b []byte) (int, error) {
+	if err := c.send(c.Conn, string(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// edit makes another answer of one.
+type edit func(answer string) string
+
+func sound(answer string) string { return answer }
+
+// answers sends what e makes of an answer.
+func answers(e edit) func(s *stage) {
+	return sending(func(conn net.Conn, answer string) error {
+		_, err := io.WriteString(conn, e(answer))
+		return err
+	})
+}
+
+// afterBytes ends a connection when so many bytes of an answer are sent, by FIN or by RST.
+func afterBytes(sent int, reset bool, e edit) func(s *stage) {
+	return sending(func(conn net.Conn, answer string) error {
+		answer = e(answer)
+		_, _ = io.WriteString(conn, answer[:min(sent, len(answer))])
+		end(conn, reset)
+		return net.ErrClosed
+	})
+}
+
+// slowly sends size bytes at a time, with a pause before each.
+func slowly(size int, pause time.Duration, e edit) func(s *stage) {
+	return sending(func(conn net.Conn, answer string) error {
+		for piece := range slices.Chunk([]byte(e(answer)), size) {
+			<-time.After(pause)
+			if _, err := conn.Write(piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// lateClose sends an answer after which the connection ends, but only when the client closes it.
+func lateClose(e edit) func(s *stage) {
+	return sending(func(conn net.Conn, answer string) error {
+		_, _ = io.WriteString(conn, e(answer))
+		_, err := io.Copy(io.Discard, conn)
+		return err
+	})
+}
+
+// altered has the status and the body of the normal answer. edit returns the header's lines and what is sent.
+func altered(edit func(body string) (lines []string, sent string)) edit {
+	return func(answer string) string {
+		header, body, _ := strings.Cut(answer, "\r\n\r\n")
+		status, _, _ := strings.Cut(header, "\r\n")
+		lines, body := edit(body)
+		return strings.Join(append([]string{status, "Content-Type: application/json"}, lines...), "\r\n") + "\r\n\r\n" + body
+	}
+}
+
+func length(body string) string { return "Content-Length: " + strconv.Itoa(len(body)) }
+
+// nothing is an answer that does not come.
+func nothing(string) string { return "" }
+
+// closing is an answer after which the connection ends.
+func closing() edit {
+	return altered(func(body string) ([]string, string) { return []string{"Connection: close", length(body)}, body })
+}
+
+// unsized is one whose end is that of the connection.
+func unsized() edit {
+	return altered(func(body string) ([]string, string) { return []string{"Connection: close"}, body })
 }
 
 // split splits a body where white space changes nothing: before its members, or after them.
@@ -54,8 +111,8 @@ func split(body string, behind bool) (front, rest string) {
 	return "{", body[1:]
 }
 
-// bomb answers with a body of 64 MiB that is 64 KiB when compressed, most of which is white space.
-func bomb(behind bool) answer {
+// bomb has a body of 64 MiB that is 64 KiB when compressed, most of which is white space.
+func bomb(behind bool) edit {
 	blanks := strings.Repeat(packed(strings.Repeat(" ", mebibyte)), 64) // a series of gzip files is a gzip file
 	return altered(func(body string) ([]string, string) {
 		front, rest := split(body, behind)
@@ -72,8 +129,8 @@ func packed(text string) string {
 	return b.String()
 }
 
-// padded answers with the normal body and so much white space.
-func padded(size int, behind bool) answer {
+// padded has the normal body and so much white space.
+func padded(size int, behind bool) edit {
 	return altered(func(body string) ([]string, string) {
 		front, rest := split(body, behind)
 		body = front + strings.Repeat(" ", size) + rest
@@ -81,7 +138,7 @@ func padded(size int, behind bool) answer {
 	})
 }
 
-func headers(size int) answer {
+func headers(size int) edit {
 	line := "X-Padding: " + strings.Repeat("x", 1000)
 	return altered(func(body string) ([]string, string) {
 		return append(slices.Repeat([]string{line}, size/len(line)), length(body)), body
@@ -90,33 +147,25 @@ func headers(size int) answer {
 
 const informational = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
-// before sends text, and then the normal answer.
-func before(text string) answer {
-	return func(s *stage, conn net.Conn, r *http.Request) bool {
-		_, _ = io.WriteString(conn, text)
-		return sound(s, conn, r)
+// before puts text before the normal answer.
+func before(text string) edit {
+	return func(answer string) string { return text + answer }
+}
+
+func endless(conn net.Conn, _ string) (err error) {
+	for err == nil {
+		_, err = io.WriteString(conn, strings.Repeat(informational, 100))
 	}
+	return err
 }
 
-func endless(s *stage, conn net.Conn, r *http.Request) bool {
-	s.body(r.Method)
-	for {
-		if _, err := io.WriteString(conn, strings.Repeat(informational, 100)); err != nil {
-			return false
-		}
-	}
+func switching(answer string) string {
+	_, body, _ := strings.Cut(answer, "\r\n\r\n")
+	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: esper\r\n\r\n" + body
 }
 
-func switching(s *stage, conn net.Conn, r *http.Request) bool {
-	_, body := s.body(r.Method)
-	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: esper\r\n\r\n"+body)
-	return false
-}
-
-func refusing(status int) answer {
-	return func(_ *stage, conn net.Conn, r *http.Request) bool {
-		body := fmt.Sprintf(`{"message":"no","errors":["no"],"status":%d}`, status)
-		_, _ = io.WriteString(conn, head(status, length(body))+body)
-		return !r.Close
+func refusing(status int) func(s *stage) {
+	return func(s *stage) {
+		s.server.Fail(-1, espertest.Fault{Status: status, Body: `{"message":"no","errors":["no"]}`})
 	}
 }

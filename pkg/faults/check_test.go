@@ -31,7 +31,10 @@ const (
 // describe returns what a caller gets, in a text that is the same on each run.
 func describe(o outcome, op operation) string {
 	if o.err == nil {
-		return "**" + op.prize + "**"
+		if op.renews() {
+			return "**the new key**"
+		}
+		return "**the answer**"
 	}
 	text := cause(o.err)
 	if renewal := (*esper.RenewalError)(nil); errors.As(o.err, &renewal) {

@@ -2,9 +2,9 @@ package faults
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"sync/atomic"
 
@@ -19,7 +19,7 @@ type misbehaviour func(s *stage, f *http2.Framer, stream uint32) bool
 
 func goAway(code http2.ErrCode) misbehaviour {
 	return func(s *stage, f *http2.Framer, stream uint32) bool {
-		if _, _, requests := s.state(http.MethodGet); requests == 0 { // the handler has not run
+		if s.overHTTP2.Load() == 0 { // the handler has not run
 			stream = 0
 		}
 		_ = f.WriteGoAway(stream, code, nil)
@@ -35,10 +35,15 @@ func resetStream(code http2.ErrCode) misbehaviour {
 }
 
 func halfAnswer(s *stage, f *http2.Framer, stream uint32) bool {
-	_, body := s.body(http.MethodGet)
+	body := s.tokenInfo()
 	writeHeaders(f, stream, len(body))
 	_ = f.WriteData(stream, false, []byte(body[:len(body)/2]))
 	return false
+}
+
+// tokenInfo is the answer to TokenInfo, which is all that comes over HTTP/2.
+func (s *stage) tokenInfo() string {
+	return fmt.Sprintf(`{"id":"570","enterprise":%q,"token":%q}`, enterpriseID, s.server.Token())
 }
 
 func writeHeaders(f *http2.Framer, stream uint32, length int) {
@@ -59,12 +64,12 @@ func overHTTP2(handled bool, requests int32, m misbehaviour) func(s *stage) {
 		s.http2 = func(f *http2.Framer, stream uint32, faulty bool) bool {
 			faulty = faulty && seen.Add(1) <= requests
 			if handled || !faulty {
-				s.count(http.MethodGet)
+				s.overHTTP2.Add(1)
 			}
 			if faulty {
 				return m(s, f, stream)
 			}
-			_, body := s.body(http.MethodGet)
+			body := s.tokenInfo()
 			writeHeaders(f, stream, len(body))
 			return f.WriteData(stream, true, []byte(body)) == nil
 		}

@@ -81,60 +81,15 @@ func inRequest(reset bool) func(s *stage) {
 	}
 }
 
-// afterBytes ends each connection when the server has sent so many bytes, the next of which it would send now.
-func afterBytes(sent int, reset bool) func(s *stage) {
-	return func(s *stage) {
-		s.meet = func(conn net.Conn) net.Conn { return &cutConn{conn, sent, reset} }
-	}
-}
-
-type cutConn struct {
-	net.Conn
-	left  int
-	reset bool
-}
-
-func (c *cutConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b[:min(len(b), c.left)])
-	if c.left -= n; c.left == 0 {
-		end(c.Conn, c.reset)
-		return n, net.ErrClosed
-	}
-	return n, err
-}
-
-// slowly lets the server send size bytes at a time, with a pause before each.
-func slowly(size int, pause time.Duration, a answer) func(s *stage) {
-	return answers(func(s *stage, conn net.Conn, r *http.Request) bool {
-		return a(s, &slowConn{conn, size, pause}, r)
-	})
-}
-
-type slowConn struct {
-	net.Conn
-	size  int
-	pause time.Duration
-}
-
-func (c *slowConn) Write(b []byte) (n int, err error) {
-	for n < len(b) && err == nil {
-		<-time.After(c.pause)
-		var wrote int
-		wrote, err = c.Conn.Write(b[n:min(len(b), n+c.size)])
-		n += wrote
-	}
-	return n, err
-}
-
-// certificate makes a self-signed certificate, and a pool that holds it.
-func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *x509.CertPool) {
+// certificate makes a self-signed certificate.
+func certificate(t *testing.T, name string, lives time.Duration) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: until,
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(lives),
 		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name}, IPAddresses: []net.IP{net.ParseIP("10.77.0.1")},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -145,20 +100,16 @@ func certificate(t *testing.T, name string, until time.Time) (tls.Certificate, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 // overTLS is a server whose certificate has a name and an end, and is known to the client, or not. After the fault it
 // has one that the client trusts.
 func overTLS(name string, lives time.Duration, known bool, set func(s *stage)) func(s *stage) {
 	return func(s *stage) {
-		bad, pool := certificate(s.t, name, time.Now().Add(lives))
-		good, trusted := certificate(s.t, host, time.Now().Add(time.Hour))
-		if known {
-			pool.AddCert(good.Leaf)
-			trusted = pool
+		bad, good, trusted := certificate(s.t, name, lives), certificate(s.t, host, time.Hour), x509.NewCertPool()
+		if trusted.AddCert(good.Leaf); known {
+			trusted.AddCert(bad.Leaf)
 		}
 		s.secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if s.sound.Load() {
@@ -191,30 +142,12 @@ func behindProxy(answer string, set func(s *stage)) func(s *stage) {
 				_, _ = io.WriteString(conn, answer)
 				return
 			}
-			tunnel(s.t, conn, in, server)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+			s.tunnel(conn, in, server)
 		})
 		s.transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test"})
 		if set != nil {
 			set(s)
 		}
 	})
-}
-
-func tunnel(t *testing.T, client net.Conn, in io.Reader, address string) {
-	t.Helper()
-	server, err := to(address)(t.Context())
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-	done := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(client, server)
-		_ = client.Close()
-		close(done)
-	}()
-	_, _ = io.Copy(server, in)
-	_ = server.Close()
-	<-done
 }

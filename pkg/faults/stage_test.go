@@ -1,16 +1,13 @@
 package faults
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
 const (
@@ -30,36 +28,31 @@ const (
 	host           = "esper.test"
 )
 
-// stage is a server that answers as Esper does, and the client's way to it. A fault changes what its set sets, until the
-// stage is sound.
+// stage is a fake server, and the client's way to it. A fault changes what its set sets, until the stage is sound.
 type stage struct {
 	t         *testing.T
-	address   string // of the server
+	server    *espertest.Server
+	address   string // where the client's connections lead to
 	base      string // the URL that the client is given
 	transport *http.Transport
 
-	dial   dialer                       // the client's; nil: to the server
-	meet   func(conn net.Conn) net.Conn // gets each connection that the server accepts; nil: it has ended the connection
-	answer answer
+	dial   dialer                                                 // the client's; nil: to address
+	meet   func(conn net.Conn) net.Conn                           // gets each connection of a client; nil: it has ended the connection
 	secure *tls.Config                                            // with TLS
 	http2  func(f *http2.Framer, stream uint32, faulty bool) bool // serves a request, and tells whether the connection stays
 
-	sound  atomic.Bool // the fault is over
-	mu     sync.Mutex
-	counts map[string]int // of requests, by their method
-	keys   int            // how many new keys the server has made
+	sound     atomic.Bool  // the fault is over
+	overHTTP2 atomic.Int32 // how many requests were handled over HTTP/2
 }
 
 type dialer func(ctx context.Context) (net.Conn, error)
 
-// answer answers a request. It reports whether the connection stays open.
-type answer func(s *stage, conn net.Conn, r *http.Request) bool
-
-// newStage starts the server of a fault.
+// newStage starts the server of a fault, and the way to it.
 func newStage(t *testing.T, set func(s *stage)) *stage {
 	t.Helper()
 	l := listen(t, "127.0.0.1")
-	s := &stage{t: t, address: l.Addr().String(), transport: new(http.Transport), counts: make(map[string]int)}
+	s := &stage{t: t, address: l.Addr().String(), transport: new(http.Transport)}
+	s.server = espertest.NewServer(t, espertest.WithToken(canary))
 	s.base = "http://" + s.address + "/api"
 	set(s)
 	each(t, l, s.serve)
@@ -109,7 +102,7 @@ func to(address string) dialer {
 	}
 }
 
-// serve serves a connection. What it does with a late request must not depend on when the fault is over.
+// serve serves a connection of a client. What it does with a late request must not depend on when the fault is over.
 func (s *stage) serve(conn net.Conn) {
 	faulty := !s.sound.Load()
 	if faulty && s.meet != nil {
@@ -128,89 +121,42 @@ func (s *stage) serve(conn net.Conn) {
 		}
 		conn = secured
 	}
-	answer := sound
-	if faulty && s.answer != nil {
-		answer = s.answer
+	s.tunnel(conn, conn, strings.Split(s.server.URL, "/")[2])
+}
+
+// tunnel connects a client with address until one of them closes its connection. What the client sends is read from in.
+func (s *stage) tunnel(client net.Conn, in io.Reader, address string) {
+	server, err := to(address)(s.t.Context())
+	if err != nil {
+		return
 	}
-	for in := bufio.NewReader(conn); ; {
-		r, err := http.ReadRequest(in)
-		if err != nil {
-			return
+	done := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+		close(done)
+	}()
+	_, _ = io.Copy(server, in)
+	_ = server.Close()
+	<-done
+}
+
+// requests counts the requests with a method that the server has handled.
+func (s *stage) requests(method string) (n int) {
+	for _, r := range s.server.Requests() {
+		if r.Method == method {
+			n++
 		}
-		if _, err = io.Copy(io.Discard, r.Body); err != nil {
-			return
-		}
-		s.count(r.Method)
-		if !answer(s, conn, r) {
-			return
-		}
 	}
-}
-
-func (s *stage) count(method string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts[method]++
-}
-
-// state returns the key that is valid now, how many keys the server has made, and how many requests it has handled.
-func (s *stage) state(method string) (key string, renewals, requests int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return keyOf(s.keys), s.keys, s.counts[method]
-}
-
-func keyOf(renewals int) string { return fmt.Sprintf("%s-%04d", canary, renewals) }
-
-// body returns the normal answer to a request with method. For a renewal, it makes a new key first.
-func (s *stage) body(method string) (status int, body string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if method != http.MethodGet {
-		s.keys++
+	if method == http.MethodGet {
+		n += int(s.overHTTP2.Load())
 	}
-	return answerTo(method, keyOf(s.keys))
-}
-
-func answerTo(method, key string) (status int, body string) {
-	switch method {
-	case http.MethodPut:
-		return http.StatusOK, fmt.Sprintf(`{"id":%q,"name":"token 1","prefix":"canary+k","legacy_token_id":571,"token":%q,"expiry_at":4070908800}`, tokenID, key)
-	case http.MethodPost:
-		return http.StatusCreated, fmt.Sprintf(`{"id":571,"user":"bindya","enterprise":"Esper [%s]","token":%q,`+
-			`"expires_at":"2099-07-03T04:29:53.906020Z","scope":"read write"}`, enterpriseID, key)
-	}
-	return http.StatusOK, fmt.Sprintf(`{"id":"570","enterprise":%q,"user":"bindya","developer_app":%q,"token":%q,`+
-		`"expires_on":"2099-11-19T15:42:16.637203Z","scope":["read","write"]}`, enterpriseID, developerAppID, key)
-}
-
-// head returns the status line and the header of an answer. Each of more is a header line. It is the same on each run.
-func head(status int, more ...string) string {
-	lines := append([]string{"HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status), "Content-Type: application/json"}, more...)
-	return strings.Join(lines, "\r\n") + "\r\n\r\n"
-}
-
-func length(body string) string { return "Content-Length: " + strconv.Itoa(len(body)) }
-
-// altered answers with the status and the body of the normal answer. edit returns the header's lines and what is sent.
-func altered(edit func(body string) (lines []string, sent string)) answer {
-	return func(s *stage, conn net.Conn, r *http.Request) bool {
-		status, body := s.body(r.Method)
-		lines, body := edit(body)
-		_, err := io.WriteString(conn, head(status, lines...)+body)
-		return err == nil && !r.Close
-	}
-}
-
-// sound sends the normal answer, in one write.
-func sound(s *stage, conn net.Conn, r *http.Request) bool {
-	return altered(func(body string) ([]string, string) { return []string{length(body)}, body })(s, conn, r)
+	return n
 }
 
 // Token makes the stage a token source, which always returns the key that the server accepts.
 func (s *stage) Token() (*oauth2.Token, error) {
-	key, _, _ := s.state("")
-	return &oauth2.Token{AccessToken: key}, nil
+	return &oauth2.Token{AccessToken: s.server.Token()}, nil
 }
 
 // client makes a client for s, which logs to log.
