@@ -51,54 +51,53 @@ func TestViolationFailsTheOwningTest(t *testing.T) {
 
 const canary = "cAnArY &+%;=/key"
 
-// leaks reports whether text holds the canary, raw or percent-encoded.
-func leaks(text string) bool {
-	for _, form := range []string{canary, url.QueryEscape(canary), url.PathEscape(canary), "cAnArY"} {
-		if strings.Contains(text, form) {
-			return true
-		}
-	}
-	return false
-}
+// leaks reports whether text holds the canary, whose beginning is the same in every encoding.
+func leaks(text string) bool { return strings.Contains(text, "cAnArY") }
 
 func TestViolations(t *testing.T) {
 	query := url.QueryEscape(canary)
 	const renew = "/v0/enterprise/f44373cb-1800-43c6-aab3-c81f8b1f435c/developerapp/5fa87c46-bef7-4c1f-9ca8-ebf022d118b6/renew-token"
 	const template = "/v0/enterprise/{enterprise_id}/developerapp/{developerapp_id}/renew-token"
 	const tokens = "/authn2/v0/personal-access-token"
-	const token = tokens + "/0d3f8d3a-6f0f-4b8e-9d55-000000000001"
-	for name, c := range map[string]struct {
-		method, target, body string
-		status               int
-		want                 string
+	const token, byID = tokens + "/0d3f8d3a-6f0f-4b8e-9d55-000000000001", tokens + "/{personal_access_token_id}"
+	const noObject, required, wholeNumber = "The body is no JSON object", "expiry_at: This field is required", "expiry_at: Want a whole number of seconds since 1970"
+	for _, c := range []struct {
+		request, body string
+		status        int
+		says          string // the answer
+		want          string
 	}{
-		"list, no slash":    {"GET", tokens, "", 405, "GET " + tokens + ": the path lacks its trailing slash"},
-		"token with slash":  {"PUT", token + "/", `{"expiry_at": -1}`, 404, "PUT /api" + tokens + "/…/: there is no such path"},
-		"GET token":         {"GET", token, "", 405, "GET " + tokens + "/{personal_access_token_id}: the path does not have this method"},
-		"dots":              {"GET", "/v1/../v1/token-info/", "", 404, "GET /api/v1/…/v1/token-info/: there is no such path"},
-		"no number":         {"PUT", token, `{"expiry_at": "` + canary + `"}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's type"},
-		"no expiry_at":      {"PUT", token, `{"` + canary + `": 1}`, 400, "PUT " + tokens + "/{personal_access_token_id}: the body's /expiry_at breaks the schema's required"},
-		"no JSON":           {"PUT", token, canary, 400, "PUT " + tokens + "/{personal_access_token_id}: the body cannot be read"},
-		"missing body":      {"PUT", token, "", 400, "PUT " + tokens + "/{personal_access_token_id}: the body is missing"},
-		"no slash":          {"GET", "/v1/token-info", "", 405, "GET /v1/token-info: the path lacks its trailing slash"},
-		"renewal, no slash": {"POST", renew + "?access_token=" + query, "", 405, "POST " + template + ": the path lacks its trailing slash"},
-		"GET renewal":       {"GET", renew + "/?access_token=" + query, "", 405, "GET " + template + "/: the path does not have this method"},
-		"POST info":         {"POST", "/v1/token-info/", "", 405, "POST /v1/token-info/: the path does not have this method"},
-		"unknown path":      {"GET", "/v1/" + url.PathEscape(canary) + "/", "", 404, "GET /api/v1/…/: there is no such path"},
-		"two slashes":       {"GET", "/v1/token-info//", "", 404, "GET /api/v1/token-info//: there is no such path"},
-		"no access token":   {"POST", renew + "/", "", 400, "POST " + template + "/: query parameter access_token is missing"},
-		"empty token":       {"POST", renew + "/?access_token=", "", 400, "POST " + template + "/: query parameter access_token "},
-		"raw semicolon":     {"POST", renew + "/?access_token=" + query + ";" + query, "", 400, "POST " + template + "/: the query is not well-formed"},
-		"no UUID": {
-			"POST", strings.Replace(renew, "f44373cb-", query, 1) + "/?access_token=" + query, "", 403,
+		{"GET " + tokens, "", 405, "", "GET " + tokens + ": the path lacks its trailing slash"},
+		{"PUT " + token + "/", `{"expiry_at": -1}`, 404, "", "PUT /api" + tokens + "/…/: there is no such path"},
+		{"GET " + token, "", 405, "", "GET " + byID + ": the path does not have this method"},
+		{"GET /v1/../v1/token-info/", "", 404, "", "GET /api/v1/…/v1/token-info/: there is no such path"},
+		{"PUT " + token, `{"expiry_at": "` + canary + `"}`, 400, wholeNumber, "PUT " + byID + ": the body's /expiry_at breaks the schema's type"},
+		{"PUT " + token, `{"expiry_at": null}`, 400, required, "PUT " + byID + ": the body's /expiry_at breaks the schema's nullable"},
+		{"PUT " + token, `{"` + canary + `": 1}`, 400, required, "PUT " + byID + ": the body's /expiry_at breaks the schema's required"},
+		{"PUT " + token, canary, 400, noObject, "PUT " + byID + ": the body cannot be read"},
+		{"PUT " + token, "", 400, noObject, "PUT " + byID + ": the body is missing"},
+		{"GET /v1/token-info", "", 405, "", "GET /v1/token-info: the path lacks its trailing slash"},
+		{"POST " + renew + "?access_token=" + query, "", 405, "", "POST " + template + ": the path lacks its trailing slash"},
+		{"GET " + renew + "/?access_token=" + query, "", 405, "", "GET " + template + "/: the path does not have this method"},
+		{"POST /v1/token-info/", "", 405, "", "POST /v1/token-info/: the path does not have this method"},
+		{"GET /v1/" + url.PathEscape(canary) + "/", "", 404, "", "GET /api/v1/…/: there is no such path"},
+		{"GET /v1/token-info//", "", 404, "", "GET /api/v1/token-info//: there is no such path"},
+		{"POST " + renew + "/", "", 400, "", "POST " + template + "/: query parameter access_token is missing"},
+		{"POST " + renew + "/?access_token=", "", 400, "", "POST " + template + "/: query parameter access_token "},
+		{"POST " + renew + "/?access_token=" + query + ";" + query, "", 400, "", "POST " + template + "/: the query is not well-formed"},
+		{
+			"POST " + strings.Replace(renew, "f44373cb-", query, 1) + "/?access_token=" + query, "", 403, "",
 			"POST " + template + "/: path parameter enterprise_id breaks the schema's format uuid",
 		},
-		"a body": {"POST", renew + "/?access_token=" + query, "access_token=" + query, 201, "POST " + template + "/: the request has a body, the operation has none"},
+		{"POST " + renew + "/?access_token=" + query, "access_token=" + query, 201, "", "POST " + template + "/: the request has a body, the operation has none"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.want, func(t *testing.T) {
 			s := espertest.New(espertest.WithToken(canary))
 			defer s.Close()
-			want(t, send(t, c.method, s.URL+c.target, canary, c.body), c.status)
+			method, target, _ := strings.Cut(c.request, " ")
+			if got := want(t, send(t, method, s.URL+target, canary, c.body), c.status); !strings.Contains(got.body, c.says) {
+				t.Errorf("the answer does not say %s: %s", c.says, got.body)
+			}
 			violations := s.Violations()
 			if len(violations) != 1 || !strings.HasPrefix(violations[0].Error(), c.want) {
 				t.Fatalf("violations = %v, want one: %s", violations, c.want)

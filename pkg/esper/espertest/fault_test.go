@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,9 +50,10 @@ func TestFaultsQueue(t *testing.T) {
 }
 
 func TestFaultAnswers(t *testing.T) {
+	const normal = `{"id":571,` // how it begins
 	for name, c := range map[string]struct {
 		fault       espertest.Fault
-		status      int
+		status      int // 0: nothing arrives
 		contentType string
 		body        string
 		newKey      bool
@@ -64,9 +66,15 @@ func TestFaultAnswers(t *testing.T) {
 		"handled":      {espertest.Fault{Status: 500, Body: "x", Handled: true}, 500, "application/json", "x", true},
 		"handled body": {espertest.Fault{Body: "x", Handled: true}, 201, "application/json", "x", true},
 		"no body":      {espertest.Fault{Status: 204, Body: "x"}, 204, "application/json", "", false},
-		"handled only": {espertest.Fault{Handled: true}, 201, "application/json", `{"id":571,`, true},
-		"header only":  {espertest.Fault{Header: http.Header{"Content-Type": {"text/plain"}}}, 201, "text/plain", `{"id":571,`, true},
+		"handled only": {espertest.Fault{Handled: true}, 201, "application/json", normal, true},
+		"header only":  {espertest.Fault{Header: http.Header{"Content-Type": {"text/plain"}}}, 201, "text/plain", normal, true},
 		"refusal":      {espertest.Fault{Status: 403}, 403, "application/json", `{"errors":["`, false},
+
+		"reset before the header":          {espertest.Fault{Reset: espertest.BeforeHeader}, 0, "", "", false},
+		"reset before the header, handled": {espertest.Fault{Reset: espertest.BeforeHeader, Handled: true}, 0, "", "", true},
+		"reset in the body":                {espertest.Fault{Body: "12345", Reset: espertest.InBody}, 201, "application/json", "12", false},
+		"reset in an empty body":           {espertest.Fault{Status: 201, Reset: espertest.InBody}, 201, "application/json", "", false},
+		"reset in the normal answer":       {espertest.Fault{Reset: espertest.InBody}, 201, "application/json", normal, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := espertest.NewServer(t) // would fail if the server checked the answer of a fault
@@ -77,43 +85,22 @@ func TestFaultAnswers(t *testing.T) {
 			key := s.Token()
 			got := renew(t, s, key)
 			ct := got.header.Get("Content-Type")
-			whole := strings.HasPrefix(c.body, `{"`) && strings.HasPrefix(got.body, c.body) && got.json != nil
-			if got.status != c.status || ct != c.contentType || got.body != c.body && !whole {
+			begun := strings.HasPrefix(c.body, `{"`) && strings.HasPrefix(got.body, c.body)
+			if got.status != c.status || ct != c.contentType || got.body != c.body && !begun {
 				t.Errorf("answer = %d %q %q, want %d %q %q", got.status, ct, got.body, c.status, c.contentType, c.body)
 			}
-			if (s.Token() != key) != c.newKey {
-				t.Errorf("Token() = %q, want a new key: %v", s.Token(), c.newKey)
+			cut := errors.Is(got.err, io.ErrUnexpectedEOF)
+			if cut != (c.fault.Reset == espertest.InBody) || (got.err != nil) != (c.fault.Reset != espertest.NoReset) || begun && !cut && got.json == nil {
+				t.Errorf("%v, %s", got.err, got.body)
 			}
+			if size := strconv.Itoa(max(len(c.fault.Body), 1)); cut && !begun && got.header.Get("Content-Length") != size {
+				t.Errorf("Content-Length is %q, want that of the whole body, %s", got.header.Get("Content-Length"), size)
+			}
+			if (s.Token() != key) != c.newKey || len(s.Requests()) != 1 {
+				t.Errorf("Token() = %q after %d requests, want a new key: %v", s.Token(), len(s.Requests()), c.newKey)
+			}
+			want(t, info(t, s, s.Token()), 200)
 		})
-	}
-}
-
-func TestResets(t *testing.T) {
-	for name, c := range map[string]struct {
-		fault espertest.Fault
-		body  string // "": none arrives
-		size  string // what Content-Length says
-		renew bool
-	}{
-		"before the header":          {espertest.Fault{Reset: espertest.BeforeHeader}, "", "", false},
-		"before the header, handled": {espertest.Fault{Reset: espertest.BeforeHeader, Handled: true}, "", "", true},
-		"in the body":                {espertest.Fault{Body: "12345", Reset: espertest.InBody}, "12", "5", false},
-		"in an empty body":           {espertest.Fault{Status: 201, Reset: espertest.InBody}, "", "1", false},
-		"in the normal answer":       {espertest.Fault{Reset: espertest.InBody}, `{"id":571,`, "", true},
-	} {
-		s := espertest.NewServer(t)
-		key := s.Token()
-		s.Fail(1, c.fault)
-		got := renew(t, s, key)
-		cutOff := errors.Is(got.err, io.ErrUnexpectedEOF) && got.status == 201
-		if got.err == nil || cutOff != (c.fault.Reset == espertest.InBody) || !strings.HasPrefix(got.body, c.body) ||
-			c.size != "" && (got.header.Get("Content-Length") != c.size || got.body != c.body) {
-			t.Errorf("%s: %d %q of %v, %v", name, got.status, got.body, got.header, got.err)
-		}
-		if renewed := s.Token() != key; renewed != c.renew || len(s.Requests()) != 1 {
-			t.Errorf("%s: renewed %t, %d requests", name, renewed, len(s.Requests()))
-		}
-		want(t, info(t, s, s.Token()), 200)
 	}
 }
 

@@ -63,6 +63,22 @@ func renewURL(s *espertest.Server, key string) string {
 		"/renew-token/?access_token=" + url.QueryEscape(key)
 }
 
+// ask makes the request for an operation, with the newest key.
+func ask(t *testing.T, s *espertest.Server, operation, body string) reply {
+	t.Helper()
+	const tokens = "/authn2/v0/personal-access-token/"
+	switch key := s.Token(); operation {
+	case "renewToken":
+		return renew(t, s, key)
+	case "listPersonalAccessTokens":
+		return send(t, "GET", s.URL+tokens, key, "")
+	case "renewPersonalAccessToken":
+		return send(t, "PUT", s.URL+tokens+"0d3f8d3a-6f0f-4b8e-9d55-000000000001", key, body)
+	default:
+		return info(t, s, key)
+	}
+}
+
 func info(t *testing.T, s *espertest.Server, key string) reply {
 	t.Helper()
 	return send(t, "GET", infoURL(s), key, "")
@@ -90,8 +106,8 @@ func statuses(t *testing.T, s *espertest.Server, requests string) string {
 	t.Helper()
 	var all []string
 	for _, request := range requests {
-		ask := map[rune]func(*testing.T, *espertest.Server, string) reply{'i': info, 'r': renew}[request]
-		all = append(all, fmt.Sprint(ask(t, s, s.Token()).status))
+		operation := map[rune]string{'i': "getTokenInfo", 'r': "renewToken"}[request]
+		all = append(all, fmt.Sprint(ask(t, s, operation, "").status))
 	}
 	return strings.Join(all, " ")
 }

@@ -13,31 +13,20 @@ import (
 	"time"
 )
 
-// hello is the line that the program prints when it has started.
-type hello struct {
-	URL, Key       string
-	EnterpriseID   string `json:"enterprise_id"`
-	DeveloperAppID string `json:"developerapp_id"`
-}
-
 // ask makes a request with the first key, on a connection of its own. It returns the status and what was read of the
-// body, or "no answer". The name is info, renew, or no slash, which is info without its slash.
-func ask(t *testing.T, h hello, name string) string {
+// body, or "no answer". The server is what the program prints when it has started.
+func ask(t *testing.T, server map[string]string, name string) string {
 	t.Helper()
-	method, target := "GET", h.URL+"/v1/token-info/"
-	switch name {
-	case "renew":
-		method = "POST"
-		target = h.URL + "/v0/enterprise/" + h.EnterpriseID + "/developerapp/" + h.DeveloperAppID +
-			"/renew-token/?access_token=" + url.QueryEscape(h.Key)
-	case "no slash":
-		target = strings.TrimSuffix(target, "/")
-	}
-	req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
+	method, path, _ := strings.Cut(map[string]string{
+		"info": "GET /v1/token-info/", "no slash": "GET /v1/token-info",
+		"renew": "POST /v0/enterprise/" + server["enterprise_id"] + "/developerapp/" + server["developerapp_id"] +
+			"/renew-token/?access_token=" + url.QueryEscape(server["key"]),
+	}[name], " ")
+	req, err := http.NewRequestWithContext(t.Context(), method, server["url"]+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+h.Key)
+	req.Header.Set("Authorization", "Bearer "+server["key"])
 	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
 		return "no answer"
@@ -79,13 +68,13 @@ func TestRun(t *testing.T) {
 			exit := make(chan int)
 			var stderr strings.Builder
 			go func() { exit <- run(ctx, strings.Fields(tc.flags), in, &stderr) }()
-			var h hello
-			if err := json.NewDecoder(out).Decode(&h); err != nil {
+			var server map[string]string
+			if err := json.NewDecoder(out).Decode(&server); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
 			for i, name := range strings.Split(tc.asks, ",") {
-				if got := ask(t, h, name); !strings.HasPrefix(got, tc.want[i]) {
+				if got := ask(t, server, name); !strings.HasPrefix(got, tc.want[i]) {
 					t.Errorf("%s: %s, want %s", name, got, tc.want[i])
 				}
 			}
@@ -102,19 +91,16 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// brokenPipe is a writer that always fails.
-type brokenPipe struct{}
-
-func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
-
 func TestRunErrors(t *testing.T) {
+	out, broken := io.Pipe()
+	_ = out.Close()
 	for flags, want := range map[string]int{
 		"-h": 0, "-what": 2, "-addr nowhere": 2, "extra": 2, "-status 100": 2, "-status 1000": 2, "-header nocolon": 2,
 		"-delay 1": 2, "-reset later": 2, "": 2,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // ends a server that should not have started
 		var stderr strings.Builder
-		if code := run(ctx, strings.Fields(flags), brokenPipe{}, &stderr); code != want || stderr.Len() == 0 {
+		if code := run(ctx, strings.Fields(flags), broken, &stderr); code != want || stderr.Len() == 0 {
 			t.Errorf("%q: exit %d, want %d; stderr %q", flags, code, want, stderr.String())
 		}
 		cancel()
