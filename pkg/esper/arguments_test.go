@@ -1,7 +1,6 @@
 package esper_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -113,15 +112,20 @@ func TestBadKeys(t *testing.T) {
 		"/k3Jd8Yq0/abcDEF1234567890abcd", "abc+/def==", "eyJhbGciOiJub25lIn0.e30.", "id:secret", "a-b_c~d", "key", "token",
 		"AbcdefGhijklmnop0123456789qrst", "projects", "x.y!z:1", "__x", "**", "#x", "!x", "ENC", "a=b=c", "xxx-1", "%2541",
 	} {
-		if _, err := clientFor(t, p.URL, key).TokenInfo(t.Context()); err != nil {
+		t.Setenv("ESPER_API_KEY", key)
+		c, err := esper.NewFromEnv(esper.WithTransport(&http.Transport{DisableKeepAlives: true}))
+		if err == nil {
+			_, err = c.TokenInfo(t.Context())
+		}
+		if err != nil || !strings.HasSuffix(p.keys(), key) {
 			t.Errorf("%q: %v", key, err)
 		}
 	}
 }
 
-func TestBadIDs(t *testing.T) {
+func TestBadArguments(t *testing.T) {
 	p := newProbe(t, nil)
-	c := clientFor(t, p.URL, "good")
+	c := clientFor(t, p.URL, "good", nil, esper.WithTransport(nil), esper.WithLogger(nil), esper.WithMiddleware())
 	for _, id := range []string{
 		"", " ", "570", "{" + enterpriseID + "}", "urn:uuid:" + enterpriseID, strings.ReplaceAll(enterpriseID, "-", ""),
 		enterpriseID + "/", enterpriseID + "\n", " " + enterpriseID, enterpriseID[:33] + "../", strings.Repeat("../", 12),
@@ -142,31 +146,23 @@ func TestBadIDs(t *testing.T) {
 		_, err := c.RenewPersonalAccessToken(t.Context(), tokenID, expiry)
 		checkRefused(t, "an expiry", err, "a moment in the future, or -1 for never", "")
 	}
-	wantCount(t, "requests", p.count.Load(), 0)
-	upper := renewal("good")
-	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)
-	if _, err := c.RenewToken(t.Context(), upper); err != nil {
-		t.Errorf("an id in upper case: %v", err)
-	}
-}
-
-func TestBadArguments(t *testing.T) {
-	p := newProbe(t, nil)
-	c := clientFor(t, p.URL, "good", nil, esper.WithTransport(nil), esper.WithLogger(nil), esper.WithMiddleware())
-	each(c, "good", func(do func(context.Context) error) {
-		checkRefused(t, "nil context", do(nil), "context is nil", "")
-	})
 	_, err := esper.New(p.URL, nil)
 	checkRefused(t, "nil source", err, "use APIKey", "")
 	empty := func() (*oauth2.Token, error) { return nil, nil } //nolint:nilnil // the mistake that is tested
-	nothing := clientOf(t, p.URL, sourceFunc(empty))
-	each(nothing, "good", func(do func(context.Context) error) {
-		checkRefused(t, "source without token", do(t.Context()), "neither a token nor an error", "")
-	})
+	for i, op := range operations(clientOf(t, p.URL, sourceFunc(empty)), "good") {
+		_, _, err := op.do(t.Context())
+		checkRefused(t, op.name+", source without token", err, "neither a token nor an error", "")
+		if i < 4 { // the generated client panics
+			_, _, err = operations(c, "good")[i].do(nil)
+			checkRefused(t, op.name+", nil context", err, "context is nil", "")
+		}
+	}
 	nilFrom := func(http.RoundTripper) http.RoundTripper { return nil }
 	retry := func(attempts int, minWait, maxWait time.Duration) esper.Option {
 		return esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: minWait, MaxWait: maxWait})
 	}
+	t.Setenv("ESPER_ENVIRONMENT", p.URL)
+	t.Setenv("ESPER_API_KEY", "good")
 	for advice, opts := range map[string][]esper.Option{ // "" if they are right
 		"must be positive":        {esper.WithTimeout(0), esper.WithTimeout(-1)},
 		"negative":                {retry(-1, 0, 0), retry(0, -1, 0), retry(0, 0, -1)},
@@ -177,14 +173,19 @@ func TestBadArguments(t *testing.T) {
 		"":                        {retry(0, time.Hour, 0), retry(0, 0, time.Nanosecond), esper.WithUserAgent("mine/1 (a)")},
 	} {
 		for i, opt := range opts {
-			if _, err := esper.New(p.URL, esper.APIKey("good"), opt); advice != "" {
-				checkRefused(t, fmt.Sprint(advice, " ", i), err, advice, "")
+			if _, err := esper.NewFromEnv(opt); advice != "" {
+				checkRefused(t, fmt.Sprint(advice, " ", i), err, advice, "ESPER_") // which is not to blame
 			} else if err != nil {
 				t.Errorf("option %d: %v", i, err)
 			}
 		}
 	}
 	wantCount(t, "requests", p.count.Load(), 0)
+	upper := renewal("good")
+	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)
+	if _, err := c.RenewToken(t.Context(), upper); err != nil {
+		t.Errorf("an id in upper case: %v", err)
+	}
 }
 
 // misplaced is a key that somebody put into the environment.
@@ -248,12 +249,18 @@ var badEnvironments = map[string][]string{
 }
 
 func TestBadEnvironments(t *testing.T) {
+	t.Setenv("ESPER_API_KEY", "key")
 	for advice, environments := range badEnvironments {
 		for _, environment := range environments {
 			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
 			checkRefused(t, fmt.Sprintf("New(%q)", environment), err, advice, environment)
 			if c != nil {
 				t.Errorf("New(%q) returns a client", environment)
+			}
+			if !strings.Contains(environment, "\x00") { // which no variable can hold
+				t.Setenv("ESPER_ENVIRONMENT", environment)
+				_, err = esper.NewFromEnv(untouchable(t))
+				checkRefused(t, fmt.Sprintf("NewFromEnv, %q", environment), err, " (in ESPER_ENVIRONMENT)", environment)
 			}
 		}
 	}
@@ -298,27 +305,6 @@ func TestGoodEnvironments(t *testing.T) {
 	c.BaseURL().Host = "changed"
 	if got := c.BaseURL().String(); got != "https://foo-api.esper.cloud/api" {
 		t.Errorf("BaseURL is %s", got)
-	}
-}
-
-func TestNewFromEnv(t *testing.T) { // TestBadKeys has more
-	p := newProbe(t, nil)
-	t.Setenv("ESPER_API_KEY", "from-env")
-	for _, environment := range []string{"", "foo bar"} {
-		t.Setenv("ESPER_ENVIRONMENT", environment)
-		_, err := esper.NewFromEnv()
-		checkRefused(t, environment, err, "(in ESPER_ENVIRONMENT)", "")
-	}
-	t.Setenv("ESPER_ENVIRONMENT", p.URL)
-	c, err := esper.NewFromEnv(esper.WithTransport(&http.Transport{DisableKeepAlives: true}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.TokenInfo(t.Context()); err != nil || p.keys() != "from-env" {
-		t.Errorf("%v, %s", err, p.keys())
-	}
-	if _, err := esper.NewFromEnv(esper.WithTimeout(0)); err == nil || strings.Contains(err.Error(), "ESPER_") {
-		t.Errorf("an option that cannot work is blamed on a variable: %v", err)
 	}
 }
 

@@ -131,6 +131,20 @@ func TestWhoRefused(t *testing.T) {
 	}
 }
 
+// A redirect is an error, wherever it leads. Through Generated it is an answer without a Location.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	for _, location := range []string{
+		memory + "/api/v1/token-info/", "http://other.example/api/", "https://127.0.0.1/api/", "//127.0.0.1/api/",
+		"/api/elsewhere/", "?again", "http://[::1", "",
+	} {
+		for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308, 399} {
+			situation{
+				serve: saying(raw(status, "", "Location: "+location)), status: status, is: esper.ErrRedirect, tries: 1,
+			}.check(t, fmt.Sprint(status, " to ", location))
+		}
+	}
+}
+
 // byBody are answers with a reason in each form that servers and gateways have for it. The text of an error is one line
 // of bounded length, with 32 details at most.
 func byBody() map[string]refused {

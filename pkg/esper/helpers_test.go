@@ -65,17 +65,6 @@ func around(f roundTrip) esper.Option {
 	})
 }
 
-// watching shows f each request and its response.
-func watching(f func(*http.Request, *http.Response)) esper.Option {
-	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-		resp, err := next.RoundTrip(req)
-		if err == nil {
-			f(req, resp)
-		}
-		return resp, err
-	})
-}
-
 // counting counts the round trips, those that send nothing too.
 func counting(n *atomic.Int32) esper.Option {
 	return around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -156,13 +145,6 @@ func readAll(resp *http.Response, err error) (any, esper.Secret, error) {
 		_ = resp.Body.Close()
 	}
 	return resp, esper.Secret{}, err
-}
-
-// each calls f with TokenInfo and both renewals.
-func each(c *esper.Client, key string, f func(do func(context.Context) error)) {
-	for _, op := range operations(c, key)[:3] {
-		f(func(ctx context.Context) error { _, _, err := op.do(ctx); return err })
-	}
 }
 
 // renewedKey is the outcome of a renewal that brings a key, and noRenewal that of another call.

@@ -143,13 +143,13 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 					saying(answer)(conn)
 				})
 				client := clientFor(t, memory, oldKey, server, around(unruly(arrived)[name]), quickRetry(5))
-				renewals(client, func(renew func(context.Context) (esper.Secret, error)) {
+				for _, op := range operations(client, oldKey)[1:3] {
 					posts.Store(0)
-					key, err := renew(t.Context())
+					_, key, err := op.do(t.Context())
 					_, body, _ := strings.Cut(answer, "\r\n\r\n")
 					wantOutcome(t, name, key, err, outcome, body)
 					wantCount(t, "renewals", posts.Load(), 1)
-				})
+				}
 			}
 			if name == "has a timeout of its own" { // it ends while the server sleeps, and not before
 				synctest.Test(t, func(t *testing.T) {
@@ -368,7 +368,10 @@ func TestOtherParametersStay(t *testing.T) {
 	} {
 		p := newProbe(t, nil)
 		above := ""
-		c := clientFor(t, p.URL, "key", watching(func(req *http.Request, _ *http.Response) { above = req.URL.RawQuery }))
+		c := clientFor(t, p.URL, "key", around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+			above = req.URL.RawQuery
+			return next.RoundTrip(req)
+		}))
 		edit := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = query; return nil }
 		params := &gen.RenewTokenParams{}
 		if _, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params, edit)); err != nil {

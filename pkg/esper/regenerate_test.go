@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -137,5 +138,42 @@ func TestPageLinks(t *testing.T) {
 	}
 	if tests < 30 {
 		t.Errorf("only %d tests are linked", tests)
+	}
+}
+
+// TestDependencies limits the modules that a program links when it imports these packages.
+func TestDependencies(t *testing.T) {
+	// Module is nil for Go's own packages.
+	const format = "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{else}}{{.ImportPath}}{{end}}"
+	five := []string{
+		"github.com/apapsch/go-jsonmerge/v2", "github.com/cenkalti/backoff/v5", "github.com/google/uuid",
+		"github.com/oapi-codegen/runtime", "golang.org/x/oauth2",
+	}
+	forTests := []string{"testing", "net/http/httptest", "encoding/gob"}
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		for _, name := range []string{".", "./renew", "./renew/sqlstore"} {
+			cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", format, name)
+			cmd.Env = append(os.Environ(), "GOOS="+system)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			linked := strings.Fields(string(out))
+			slices.Sort(linked)
+			modules := slices.DeleteFunc(slices.Compact(linked), func(path string) bool {
+				if slices.Contains(forTests, path) {
+					t.Errorf("%s on %s links %s", name, system, path)
+				}
+				first, _, _ := strings.Cut(path, "/")
+				return !strings.Contains(first, ".") // one of Go's own packages
+			})
+			want := five
+			if system == "windows" && name != "." {
+				want = append(slices.Clone(five), "golang.org/x/sys") // locks of files
+			}
+			if !slices.Equal(modules, want) {
+				t.Errorf("%s on %s needs %q, want %q", name, system, modules, want)
+			}
+		}
 	}
 }

@@ -25,13 +25,6 @@ import (
 
 var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 
-// renewals calls f with each way to renew oldKey.
-func renewals(c *esper.Client, f func(renew func(context.Context) (esper.Secret, error))) {
-	for _, op := range operations(c, oldKey)[1:3] {
-		f(func(ctx context.Context) (esper.Secret, error) { _, key, err := op.do(ctx); return key, err })
-	}
-}
-
 // If a renewal may have arrived and there is no answer, nobody knows what became of the key. An answer without a key that
 // can be read is kept. TestWhoRefused has the other answers. A renewal is sent once, unless the server answered 429.
 func TestRenewalFails(t *testing.T) {
@@ -287,8 +280,8 @@ func FuzzAnswers(f *testing.F) {
 		case err != nil:
 			shown(err)
 		}
-		renewals(client, func(renew func(context.Context) (esper.Secret, error)) {
-			renewed, err := renew(t.Context())
+		for _, op := range operations(client, oldKey)[1:3] {
+			_, renewed, err := op.do(t.Context())
 			var key string
 			_ = json.Unmarshal(whole.Token, &key)
 			unique := strings.Count(body, "token\"") == 1 && plain.MatchString(key)
@@ -302,6 +295,7 @@ func FuzzAnswers(f *testing.F) {
 			case err != nil:
 				shown(err)
 			}
-		})
+		}
+
 	})
 }

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
@@ -83,11 +85,12 @@ func TestTokenInfo_RetryAfter(t *testing.T) {
 	}
 }
 
-// Wherever a call is when its context ends, it ends at once. The error tells how: errors.Is finds the context's error,
-// and the cause that the caller gave to it. The outcome of a renewal is known as far as it can be, and a key that has
-// arrived is returned. A middleware that removes the end of the context changes nothing. Package faults shows the same
-// of WithTimeout.
+// Wherever a call is when its context ends, it ends at once; before a wait that would outlast the deadline, even sooner.
+// The error tells how: errors.Is finds the context's error, and the cause that the caller gave to it. The outcome of a
+// renewal is known as far as it can be, and a key that has arrived is returned. A middleware that removes the end of the
+// context changes nothing. Package faults shows the same of WithTimeout.
 func TestEndOfACall(t *testing.T) {
+	const notRenewed = esper.OutcomeNotRenewed
 	begin := strings.TrimSpace(raw(200, strings.Repeat(" ", 300))) + "\r\n\r\n{"
 	for name, at := range map[string]struct {
 		answer  string // what the server sends before it waits
@@ -95,15 +98,23 @@ func TestEndOfACall(t *testing.T) {
 		sent    int32 // requests
 		after   time.Duration
 	}{
-		"before":    {"", esper.OutcomeNotRenewed, 0, 0},
-		"dial":      {"", esper.OutcomeNotRenewed, 0, time.Second},
+		"before":    {"", notRenewed, 0, 0},
+		"source":    {"", notRenewed, 0, time.Second},
+		"dial":      {"", notRenewed, 0, time.Second},
 		"no answer": {"", esper.OutcomeUnknown, 1, time.Second},
 		"one byte":  {begin, esper.OutcomeUnreadable, 1, time.Second},
 		"the key":   {begin + `"token": "` + newKey + `"`, renewedKey, 1, time.Second},
+		"a wait":    {raw(429, "", "Retry-After: 20"), notRenewed, 1, time.Second},
+		"no wait":   {raw(429, "", "Retry-After: 20"), notRenewed, 1, 0},
 	} {
 		for _, want := range []error{context.DeadlineExceeded, context.Canceled} {
 			for _, lasting := range []bool{false, true} {
+				timeout := errors.Is(want, context.DeadlineExceeded)
+				if strings.HasSuffix(name, "wait") && timeout != (name == "no wait") {
+					continue
+				}
 				synctest.Test(t, func(t *testing.T) {
+					what := fmt.Sprintf("%s, %v, lasting %t", name, want, lasting)
 					var sent, dials atomic.Int32
 					server := piped(func(conn net.Conn) { sent.Add(1); hanging(at.answer)(conn) })
 					if name == "dial" {
@@ -115,7 +126,13 @@ func TestEndOfACall(t *testing.T) {
 						}
 						server = esper.WithTransport(&http.Transport{DialContext: dial})
 					}
-					what := fmt.Sprintf("%s, %v, lasting %t", name, want, lasting)
+					source := contextSource(func(ctx context.Context) (*oauth2.Token, error) {
+						if name == "source" {
+							<-ctx.Done()
+							return nil, fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx))
+						}
+						return &oauth2.Token{AccessToken: oldKey}, nil
+					})
 					withoutEnd := around(func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 						if _, ok := req.Context().Deadline(); !ok {
 							t.Errorf("%s: a middleware sees no deadline", what)
@@ -125,61 +142,43 @@ func TestEndOfACall(t *testing.T) {
 						}
 						return next.RoundTrip(req)
 					})
-					c := clientFor(t, memory, oldKey, server, withoutEnd, esper.WithTimeout(time.Hour), quickRetry(3))
-					each(c, oldKey, func(do func(context.Context) error) {
-						cause := errors.New("the caller's own reason")
+					retry := esper.WithRetry(esper.Retry{MaxAttempts: 3, MinWait: time.Millisecond, MaxWait: time.Minute})
+					c := clientOf(t, memory, source, server, withoutEnd, esper.WithTimeout(time.Hour), retry)
+					for _, op := range operations(c, oldKey)[:3] {
+						cause, limit := errors.New("the caller's own reason"), at.after
 						ctx, cancel := context.WithCancelCause(t.Context())
 						defer time.AfterFunc(at.after, func() { cancel(cause) }).Stop()
-						if want == context.DeadlineExceeded { //nolint:errorlint // identity is the question
+						if name == "no wait" {
+							limit = time.Second
+						}
+						if timeout {
 							var stop context.CancelFunc
-							ctx, stop = context.WithTimeoutCause(t.Context(), at.after, cause)
+							ctx, stop = context.WithTimeoutCause(t.Context(), limit, cause)
 							defer stop()
 						}
 						synctest.Wait()
 						sent.Store(0)
 						before, begun := dials.Load(), time.Now()
-						err := do(ctx)
+						_, _, err := op.do(ctx)
 						if took := time.Since(begun); took != at.after {
 							t.Errorf("%s: it took %v", what, took)
 						}
 						wantCount(t, what+": requests", sent.Load(), at.sent)
-						outcome := outcomeOf(err)
-						if synctest.Wait(); outcome != noRenewal && dials.Load() > before { // a pooled dial may serve another call
+						if synctest.Wait(); op.renews() && dials.Load() > before { // a pooled dial may serve another call
 							t.Errorf("%s: the dial goes on", what)
 						}
-						timeout := errors.Is(want, context.DeadlineExceeded)
-						if outcome != noRenewal && outcome != at.outcome || outcome != renewedKey &&
-							(!errors.Is(err, want) || !errors.Is(err, cause) || os.IsTimeout(err) != timeout) {
+						says := map[string]string{
+							"a wait":  "while waiting to try again, after: ",
+							"no wait": "the wait of 20s for another attempt would outlast the call's deadline, after: ",
+						}[name]
+						if outcome := outcomeOf(err); op.renews() && outcome != at.outcome || outcome != renewedKey &&
+							(!errors.Is(err, want) || !errors.Is(err, cause) && name != "no wait" ||
+								os.IsTimeout(err) != timeout && name != "source" || !strings.Contains(err.Error(), says)) {
 							t.Errorf("%s: %v; a timeout %t", what, err, os.IsTimeout(err))
 						}
-					})
+					}
 				})
 			}
 		}
-	}
-}
-
-// The end of the context ends a wait. A deadline that comes before the next attempt ends the call at once.
-func TestEndOfAWait(t *testing.T) {
-	for says, tc := range map[string]struct {
-		deadline, took time.Duration
-		want           error
-	}{
-		"while waiting to try again": {time.Hour, time.Second / 2, context.Canceled},
-		"the wait of 20s for another attempt would outlast the call's deadline": {time.Second, 0, context.DeadlineExceeded},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			c := clientFor(t, memory, oldKey, piped(saying(raw(429, "", "Retry-After: 20"))))
-			each(c, oldKey, func(do func(context.Context) error) {
-				ctx, cancel := context.WithTimeout(t.Context(), tc.deadline)
-				defer time.AfterFunc(time.Second/2, cancel).Stop()
-				begun := time.Now()
-				err := do(ctx)
-				took, text := time.Since(begun), fmt.Sprint(err)
-				if !errors.Is(err, tc.want) || took != tc.took || !strings.Contains(text, says+", after: ") {
-					t.Errorf("%v after %v", err, took)
-				}
-			})
-		})
 	}
 }
