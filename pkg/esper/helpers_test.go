@@ -36,10 +36,10 @@ const (
 )
 
 const (
-	infoAnswer = `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c","token":"info-token"}`
+	// goodAnswer is one to each call.
+	goodAnswer = `{"id":"570","enterprise":"e","token":"` + newKey + `","personal_access_tokens":[]}`
 	// refusal has Esper's envelope. Its key does not count, because the status is not 2xx.
-	refusal       = `{"errors":["no"],"message":"no","status":403,"token":"` + newKey + `"}`
-	renewalAnswer = `{"id":571,"enterprise":"Esper [f44373cb-1800-43c6-aab3-c81f8b1f435c]","token":"new-token"}`
+	refusal = `{"errors":["no"],"message":"no","status":403,"token":"` + newKey + `"}`
 	// realRenewal is a renewal's answer as the server sends it.
 	realRenewal = `{"id": 571, "user": "bindya", "enterprise": "Esper [` + enterpriseID + `]",` +
 		` "developerapp": "DeveloperApp object (` + developerAppID + `)", "token": "` + newKey + `",` +
@@ -215,7 +215,7 @@ type probe struct {
 	seen           []arrival
 }
 
-// newProbe starts a server that answers with answer, or like an Esper server without faults if answer is nil.
+// newProbe starts a server that answers with answer, or with goodAnswer if answer is nil.
 func newProbe(t testing.TB, answer http.HandlerFunc) *probe {
 	t.Helper()
 	p := unstartedProbe(answer)
@@ -236,7 +236,7 @@ func secureProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport
 
 func unstartedProbe(answer http.HandlerFunc) *probe {
 	if answer == nil {
-		answer = answerWell
+		answer = answers(200, "application/json", goodAnswer)
 	}
 	p := &probe{}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -325,15 +325,7 @@ func raw(status int, body string, header ...string) string {
 // abort closes the connection without an answer.
 func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-func answerWell(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost {
-		answer(http.StatusCreated, "application/json", renewalAnswer)(w, r)
-		return
-	}
-	answer(http.StatusOK, "application/json", infoAnswer)(w, r)
-}
-
-func answer(status int, contentType, body string) http.HandlerFunc {
+func answers(status int, contentType, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = []string{contentType}[:min(1, len(contentType))] // none, or net/http would guess
 		w.WriteHeader(status)

@@ -30,13 +30,13 @@ var errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connectio
 func TestRenewalFails(t *testing.T) {
 	for name, serve := range map[string]func(net.Conn){
 		"closed": saying(""), "garbage": saying("SSH-2.0-OpenSSH_9.6\r\n\r\n"),
-		"cut in the head": saying("HTTP/1.1 201 Created\r\nContent-"),
+		"cut in the head": saying("HTTP/1.1 201 Created\r\nContent-"), "no colon": saying("HTTP/1.1 200 OK\r\nno\r\n\r\n"),
 	} {
-		situation{serve: serve, tries: 3, outcome: esper.OutcomeUnknown}.check(t, name)
+		situation{serve: serve, says: "no answer from 127.0.0.1", tries: 3}.check(t, name)
 	}
 	// The body is the connection itself. Reading it would outlast every timeout.
 	switching := hanging("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-	situation{serve: switching, status: 101, tries: 1, outcome: esper.OutcomeUnknown}.check(t, "a switch of protocols")
+	situation{serve: switching, status: 101, tries: 1}.check(t, "a switch of protocols")
 	reasons := map[string]string{
 		"empty": "is empty", "HTML": "an HTML page", "cut in the key": "cut short", "an empty object": "no usable new token",
 	}
@@ -139,7 +139,7 @@ func TestRenewToken_NeverOnAUsedConnection(t *testing.T) {
 			close(arrived)
 			<-r.Context().Done() // the client gives up
 		}
-		answerWell(w, r)
+		answers(200, "", goodAnswer)(w, r)
 	})
 	c := clientFor(t, p.URL, "key", esper.WithTransport(transport), esper.WithMiddleware(meddler), quickRetry(2))
 	call := func(ctx context.Context, calls []operation, want error) {
@@ -296,6 +296,5 @@ func FuzzAnswers(f *testing.F) {
 				shown(err)
 			}
 		}
-
 	})
 }

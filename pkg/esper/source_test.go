@@ -61,7 +61,7 @@ var errSource = errors.New("the vault is sealed")
 
 // Each attempt asks the source once, and an error of the source is returned as it is.
 func TestSource(t *testing.T) {
-	p := newProbe(t, answer(http.StatusTooManyRequests, "", ""))
+	p := newProbe(t, answers(http.StatusTooManyRequests, "", ""))
 	asked := 0
 	c := clientOf(t, p.URL, sourceFunc(func() (*oauth2.Token, error) {
 		if asked++; asked%4 == 0 {
@@ -86,11 +86,11 @@ func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Authorization") {
 		case "Bearer " + key:
-			answerWell(w, r)
+			answers(200, "", goodAnswer)(w, r)
 		case "Bearer gateway-key":
-			answer(http.StatusUnauthorized, "", "Unauthorized")(w, r)
+			answers(http.StatusUnauthorized, "", "Unauthorized")(w, r)
 		default:
-			answer(http.StatusUnauthorized, "", refusal)(w, r)
+			answers(http.StatusUnauthorized, "", refusal)(w, r)
 		}
 	})
 }
@@ -164,7 +164,7 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 		t.Fatalf("%d renewals by the source, requests with %q", len(source.renewals), p.keys())
 	}
 	renewed, err := client.RenewToken(t.Context(), renewal("another-key"))
-	if err != nil || renewed.Token.Reveal() != "new-token" || len(source.renewals) != 2 || p.keys() != "own-key" {
+	if err != nil || renewed.Token.Reveal() != newKey || len(source.renewals) != 2 || p.keys() != "own-key" {
 		t.Errorf("another key: %v, %v", renewed, err)
 	}
 }

@@ -55,7 +55,7 @@ func TestStoppedDuringARenewal(t *testing.T) {
 			return
 		}
 		time.AfterFunc(stopLimit+stopLimit/4, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
-		answer(201, "application/json", realRenewal)(w, r)
+		answers(201, "application/json", realRenewal)(w, r)
 	})
 	var all sync.WaitGroup
 	for range 20 {
