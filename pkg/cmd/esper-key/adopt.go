@@ -5,12 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
@@ -43,22 +50,18 @@ func (a *app) adoptKey(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	// esper.New refuses what people paste by mistake in place of a key.
-	if _, err := esper.New(a.environment, esper.APIKey(key.Reveal()), a.client()...); a.environment != "" && err != nil {
-		return err
-	}
 	a.warn = func(text string) {
 		if !strings.Contains(text, "is not the stored one") { // adopt is there to replace another key
 			a.tell("warning: " + text)
 		}
 	}
-	source, closeSource, err := a.open(c, key)
+	source, err := a.open(c, key)
 	if err == nil {
 		defer during(c, "asking Esper about the key, and storing it", renewTime)()
 		if err = source.Adopt(c.Context(), key); err == nil {
-			return errors.Join(a.tellAdopted(c, source, key, from), closeSource())
+			return errors.Join(a.tellAdopted(c, source, key, from), source.Close())
 		}
-		err = errors.Join(err, closeSource())
+		err = errors.Join(err, source.Close())
 	}
 	if errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, renew.ErrKeyLost) {
 		return fmt.Errorf("the key from %s was not adopted, and nothing was changed: %w", from, err)
@@ -178,7 +181,7 @@ func (a *app) show() *cobra.Command {
 		Example: "  esper-key show\n  esper-key show -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			a.readOnly = true
-			source, closeSource, err := a.open(c, esper.Secret{})
+			source, err := a.open(c, esper.Secret{})
 			if err != nil {
 				return err
 			}
@@ -196,9 +199,93 @@ func (a *app) show() *cobra.Command {
 			default:
 				err = show(c, d.lines()...)
 			}
-			return errors.Join(err, closeSource())
+			return errors.Join(err, source.Close())
 		},
 	}
 	oneOf(c, &form, "output", "o", "`form` of the output: text or json", "text", "json")
 	return c
+}
+
+// givenKey reads the key from the named file, from ESPER_API_KEY, or from standard input, which may be the terminal: the
+// first that is given. It says which that was. Standard input is left alone otherwise: in a script it may belong to others.
+func givenKey(c *cobra.Command, file string) (key esper.Secret, from string, err error) {
+	switch {
+	case file != "" && file != "-":
+		from = "the file of --key-file"
+		key, err = keyIn(file)
+	case file == "" && setting(keyVariable) != "":
+		return esper.NewSecret(setting(keyVariable)), keyVariable, nil
+	case file == "" && term.IsTerminal(int(os.Stdin.Fd())):
+		from = "the terminal"
+		key, err = askForKey(c.ErrOrStderr())
+	default:
+		from = "standard input"
+		if key, err = readKey(os.Stdin); err != nil {
+			err = fmt.Errorf("standard input: %w", err)
+		}
+	}
+	if err == nil && key.IsZero() {
+		err = usage("%s is empty; pass the key on standard input, in --key-file or in %s", from, keyVariable)
+	}
+	return key, from, err
+}
+
+// askForKey asks for the key on the terminal, which does not show what is typed. The terminal stops showing it before the
+// question is printed: a person, or a program, may answer at once.
+func askForKey(to io.Writer) (esper.Secret, error) {
+	const fd = 0
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return esper.Secret{}, errors.New("the terminal cannot hide the key; pass it on standard input")
+	}
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, endSignals()...)
+	defer func() { signal.Stop(came); close(came) }()
+	go func() {
+		if s, ok := <-came; ok {
+			_ = term.Restore(fd, before)
+			os.Exit(codeOfSignal(s))
+		}
+	}()
+	terminal := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, to}, "")
+	// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
+	text, _ := terminal.ReadPassword("API key (nothing is shown): ")
+	_ = term.Restore(fd, before)
+	_, _ = fmt.Fprintln(to)
+	if text = tidy(text); text == "" {
+		return esper.Secret{}, usage("no key was typed")
+	}
+	return esper.NewSecret(text), nil
+}
+
+// keyIn reads the key in a file; none from an empty one.
+func keyIn(path string) (key esper.Secret, err error) {
+	f, err := os.Open(path)
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		key, err = readKey(f)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && withoutKeys(path) == "…" && !strings.ContainsAny(path, "/.~"):
+		err = usage("the file of --key-file does not exist, and its name looks like a key; if it is one, make a new key")
+	case err != nil:
+		err = fmt.Errorf("the file of --key-file: %w", err)
+	}
+	return key, err
+}
+
+// readKey reads a key as editors and shells write it, in UTF-16 too.
+func readKey(from io.Reader) (esper.Secret, error) {
+	const most = 64 << 10
+	data, err := io.ReadAll(io.LimitReader(transform.NewReader(from, unicode.BOMOverride(unicode.UTF8.NewDecoder())), most+1))
+	if err == nil && len(data) > most {
+		err = errors.New("it is too long to be a key")
+	}
+	if err != nil {
+		return esper.Secret{}, err
+	}
+	return esper.NewSecret(tidy(string(data))), nil
 }

@@ -81,7 +81,7 @@ func (a *app) examine(c *cobra.Command, warn, critical time.Duration) (code int,
 	const most = 100
 	warnings := make(chan string, most)
 	a.warn = func(text string) { warnings <- text }
-	source, closeSource, err := a.open(c, esper.Secret{})
+	source, err := a.open(c, esper.Secret{})
 	if err != nil {
 		if codeOf(err) == exitPerson {
 			return stateCritical, oneLine(err), end
@@ -90,7 +90,7 @@ func (a *app) examine(c *cobra.Command, warn, critical time.Duration) (code int,
 	}
 	err = source.Check(c.Context())
 	status := source.Status()
-	_ = closeSource() // a read-only source has nothing to save; then all warnings are there
+	_ = source.Close() // a read-only source has nothing to save; then all warnings are there
 	text = "the key " + ends(status.ExpiresAt)
 	if err != nil {
 		text += ", and cannot be checked: " + oneLine(err)

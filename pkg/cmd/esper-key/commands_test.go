@@ -95,7 +95,7 @@ func TestAdoptRefuses(t *testing.T) {
 			t.Errorf("the key is printed: %s", r.stderr)
 		}
 	}
-	o.run("adpot").wants(exitUsage, `"adpot" is no command`)
+	o.run("adpot").wants(exitUsage, "adpot is no command")
 	o.server.Close()
 	o.input(key, "adopt").wants(exitFailed, "refused")
 	if exists(o.path()) {

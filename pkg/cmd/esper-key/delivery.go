@@ -59,17 +59,6 @@ func newDelivery(ctx context.Context, f runFlags, a *app) (*delivery, error) {
 	return d, nil
 }
 
-// begin writes the file, unless a renewal is due: to ask for the key would begin the renewal, which only the source's Run
-// may do.
-func (d *delivery) begin(ctx context.Context, source *renew.Source) error {
-	status := source.Status()
-	d.handed = nameOf(status)
-	if status.Lost || !time.Now().Before(status.NextAttempt) {
-		return nil
-	}
-	return d.deliver(ctx, source)
-}
-
 // deliver makes the file hold the key in use, and runs the program once for each new key. It is called after each change
 // and once a minute: so it does again what failed, and writes a file again that somebody removed.
 func (d *delivery) deliver(ctx context.Context, source *renew.Source) error {

@@ -26,36 +26,35 @@ const (
 	slowest         = 5 * time.Second
 )
 
-// serve starts the server for metrics and health, and returns the function that stops it. Without an address it starts
-// none.
-func (k *keeper) serve(address string) (stop func(), err error) {
+// serve starts the server for metrics and health, which ends with the process. Without an address it starts none.
+func (k *keeper) serve(address string) error {
 	if address == "" {
-		return func() {}, nil
+		return nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, usage("--listen has to be an address with a port, such as :9464 or 127.0.0.1:9464")
+		return usage("--listen has to be an address with a port, such as :9464 or 127.0.0.1:9464")
 	}
 	if host == "" {
 		host = "127.0.0.1"
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, port)) //nolint:noctx // it does not wait
 	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
+		return fmt.Errorf("--listen: %w", err)
 	}
 	server := &http.Server{
 		Handler: k.handler(), ReadTimeout: slowest, WriteTimeout: 2 * slowest, IdleTimeout: slowest, MaxHeaderBytes: mostHeader,
 		ErrorLog: slog.NewLogLogger(k.log.Handler(), slog.LevelWarn),
 	}
-	go func() { _ = server.Serve(netutil.LimitListener(listener, mostConnections)) }() // Close ends it
+	go func() { _ = server.Serve(netutil.LimitListener(listener, mostConnections)) }()
 	k.log.Info("metrics and health are served", slog.String("address", listener.Addr().String()))
-	return func() { _ = server.Close() }, nil
+	return nil
 }
 
 // handler answers /metrics, /healthz and /readyz.
 func (k *keeper) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(k.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(k.registry, promhttp.HandlerOpts{}))
 	for path, trouble := range map[string]func() string{"/healthz": k.stuck, "/readyz": k.unusable} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			if text := trouble(); text != "" {
@@ -68,26 +67,19 @@ func (k *keeper) handler() http.Handler {
 	return mux
 }
 
-// metrics has the values that /metrics shows.
-type metrics struct {
-	registry  *prometheus.Registry
-	renewals  *prometheus.CounterVec
-	delivered prometheus.Gauge
-}
-
-func newMetrics(k *keeper) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
-	m.renewals = prometheus.NewCounterVec(prometheus.CounterOpts{
+// makeMetrics makes what /metrics shows.
+func (k *keeper) makeMetrics() {
+	k.renewals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "esper_key_renewals_total",
 		Help: "New keys that came into use, renewed or adopted by this process or another one, and failures of this process.",
 	}, []string{"result"})
 	for _, result := range []string{"renewed", "adopted", "failed"} {
-		m.renewals.WithLabelValues(result)
+		k.renewals.WithLabelValues(result)
 	}
-	m.delivered = prometheus.NewGauge(prometheus.GaugeOpts{
+	k.delivered = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esper_key_delivered", Help: "0 if the file of --write-token does not hold the key in use, or the program of --on-renew has not succeeded for it.",
 	})
-	m.delivered.Set(1)
+	k.delivered.Set(1)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "esper_key_build_info", Help: "Always 1; the labels have the versions of esper-key and of Go.",
 		ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
@@ -96,18 +88,18 @@ func newMetrics(k *keeper) *metrics {
 	gauge := func(name, help string, value func(renew.Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(k.source.Status()) })
 	}
-	m.registry.MustRegister(m.renewals, m.delivered, build,
+	k.registry = prometheus.NewRegistry()
+	k.registry.MustRegister(k.renewals, k.delivered, build,
 		gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", func(s renew.Status) float64 { return time.Until(s.ExpiresAt).Seconds() }),
 		gauge("esper_key_age_seconds", "Seconds since the key in use was made.", func(s renew.Status) float64 { return time.Since(s.IssuedAt).Seconds() }),
 		gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
 		gauge("esper_key_saved", "1 if the store holds the key in use; if 0, the key is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
 		gauge("esper_key_failing", "1 if the last renewal, save, read or check failed; the log says why.", func(s renew.Status) float64 { return number(s.LastError != nil) }),
-		gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return seconds(s.AcceptedAt) }),
+		gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return float64(max(0, s.AcceptedAt.Unix())) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "esper_key_log_records_dropped_total", Help: "Records of the log that were dropped, because nobody read it.",
 		}, func() float64 { return float64(k.log.dropped.Load()) }),
 	)
-	return m
 }
 
 func number(b bool) float64 {
@@ -115,13 +107,6 @@ func number(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-func seconds(t time.Time) float64 {
-	if t.IsZero() {
-		return 0
-	}
-	return float64(t.Unix())
 }
 
 // notifier tells systemd the state of the service, if systemd started it.

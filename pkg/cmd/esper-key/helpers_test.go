@@ -222,7 +222,7 @@ func (o *operator) restore(document string) {
 // with opens the store that the commands use.
 func (o *operator) with(f func(store renew.Store)) {
 	o.t.Helper()
-	store, closeStore, err := openStore(strings.Replace(o.store, ":///", "://"+o.root+"/", 1), false, ignore)
+	store, closeStore, err := openAt(strings.Replace(o.store, ":///", "://"+o.root+"/", 1), false)
 	must(o.t, err)
 	defer closeStore()
 	f(store)
@@ -267,8 +267,12 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// ignore takes the warnings of a store.
-func ignore(string) {}
+// openAt opens the store that a URL names.
+func openAt(address string, readOnly bool) (store renew.Store, closeStore func(), err error) {
+	a := &app{readOnly: readOnly, warn: func(string) {}}
+	store, err = a.openStore(address)
+	return store, a.closeStore, err
+}
 
 func must(t *testing.T, err error, out ...any) {
 	t.Helper()

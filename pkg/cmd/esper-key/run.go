@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/esper-go/esper-go/pkg/esper"
@@ -68,11 +69,14 @@ func (a *app) run() *cobra.Command {
 // keeper does what run does beside the renewal: metrics, delivery, systemd and the log.
 type keeper struct {
 	log      *logQueue
-	metrics  *metrics
 	delivery *delivery
 	notify   *notifier
 	source   *renew.Source
 	changed  chan struct{} // something happened to the key; holds one
+
+	registry  *prometheus.Registry
+	renewals  *prometheus.CounterVec
+	delivered prometheus.Gauge
 }
 
 func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
@@ -89,38 +93,45 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 			return err
 		}
 	}
-	k.metrics, k.notify = newMetrics(k), newNotifier(k.log)
-	source, closeSource, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
+	k.makeMetrics()
+	k.notify = newNotifier(k.log)
+	source, err := a.open(c, initial, renew.WithLogger(k.log.Logger), renew.WithOnChange(k.tell))
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err = errors.Join(err, closeSource()); err != nil { // it goes where nobody has to read it
+		if err = errors.Join(err, source.Close()); err != nil { // it goes where nobody has to read it
 			k.log.Error(oneLine(err))
 			err = &failure{codeOf(err), nil}
 		}
 	}()
 	k.source = source
 	a.keeper.Store(k)
-	if err := k.delivery.begin(ctx, source); err != nil {
+	status := source.Status()
+	k.delivery.handed = nameOf(status)
+	// If a renewal is due, to ask for the key would begin it, which only the source's Run may do.
+	if !status.Lost && time.Now().Before(status.NextAttempt) {
+		if err := k.delivery.deliver(ctx, source); err != nil {
+			return err
+		}
+	}
+	if err := k.serve(f.listen); err != nil {
 		return err
 	}
-	stopServer, err := k.serve(f.listen)
-	if err != nil {
-		return err
-	}
-	defer stopServer()
 	k.log.Info("esper-key keeps the key renewed", slog.String("version", version()), slog.String("store", a.storeName),
-		slog.Time("expires", source.Status().ExpiresAt))
-	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+		slog.Time("expires", status.ExpiresAt))
+	lasting, stopDelivery := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopDelivery(nil)
+	work, stopWork := context.WithCancel(lasting)
 	var works sync.WaitGroup
-	works.Go(func() { k.deliver(work) })
+	works.Go(func() { k.deliver(work, lasting) })
 	works.Go(func() { k.watch(work) })
 	k.notify.status(source, daemon.SdNotifyReady)
 	err = source.Run(ctx)
 	k.notify.send(daemon.SdNotifyStopping + "\nSTATUS=finishing what has begun")
 	k.log.Info("esper-key ends")
 	stopWork()
+	time.AfterFunc(lastTime, func() { stopDelivery(errors.New("it was stopped, because esper-key ends")) })
 	works.Wait()
 	return err
 }
@@ -129,9 +140,9 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 func (k *keeper) tell(e renew.Event) {
 	switch e.Kind {
 	case renew.Renewed, renew.Adopted:
-		k.metrics.renewals.WithLabelValues(string(e.Kind)).Inc()
+		k.renewals.WithLabelValues(string(e.Kind)).Inc()
 	case renew.Failed, renew.Lost:
-		k.metrics.renewals.WithLabelValues("failed").Inc()
+		k.renewals.WithLabelValues("failed").Inc()
 	case renew.Recovered:
 	}
 	select {
@@ -140,13 +151,8 @@ func (k *keeper) tell(e renew.Event) {
 	}
 }
 
-// deliver delivers after each change, once a minute or more often, and when ctx ends. It takes lastTime more at most.
-func (k *keeper) deliver(ctx context.Context) {
-	lasting, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stop(nil)
-	defer context.AfterFunc(ctx, func() {
-		time.AfterFunc(lastTime, func() { stop(errors.New("it was stopped, because esper-key ends")) })
-	})()
+// deliver delivers after each change, once a minute or more often, and when ctx ends. The end of lasting interrupts it.
+func (k *keeper) deliver(ctx, lasting context.Context) {
 	often := time.NewTicker(k.notify.interval)
 	defer often.Stop()
 	for ended := false; ; {
@@ -155,7 +161,7 @@ func (k *keeper) deliver(ctx context.Context) {
 		if err != nil {
 			k.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
 		}
-		k.metrics.delivered.Set(number(err == nil))
+		k.delivered.Set(number(err == nil))
 		if ended {
 			return
 		}
@@ -168,13 +174,10 @@ func (k *keeper) deliver(ctx context.Context) {
 	}
 }
 
-// watch tells systemd again and again that the renewal comes round, while that is so. Once an hour it logs what is wrong
-// with the key, if anything is.
+// watch tells systemd again and again that the renewal comes round, while that is so.
 func (k *keeper) watch(ctx context.Context) {
 	alive := time.NewTicker(k.notify.interval)
-	shout := time.NewTicker(time.Hour)
 	defer alive.Stop()
-	defer shout.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -182,10 +185,6 @@ func (k *keeper) watch(ctx context.Context) {
 		case <-alive.C:
 			if k.stuck() == "" {
 				k.notify.status(k.source, daemon.SdNotifyWatchdog)
-			}
-		case <-shout.C:
-			if text := trouble(k.source.Status()); text != "" {
-				k.log.Error(text)
 			}
 		}
 	}

@@ -421,7 +421,7 @@ func TestStuck(t *testing.T) {
 		must(t, err)
 		defer func() { _ = source.Close() }()
 		k := &keeper{source: source, notify: newNotifier(nil)}
-		k.metrics = newMetrics(k)
+		k.makeMetrics()
 		go k.watch(t.Context())
 		time.Sleep(4*time.Minute + time.Second)
 		k.says(t, "/healthz", http.StatusOK, "ok")

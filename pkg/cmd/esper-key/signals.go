@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -12,11 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
-
-// stopped is why the context of a command ended: a signal.
-type stopped struct{ signal os.Signal }
-
-func (s stopped) Error() string { return "stopped by a signal" }
 
 // catchSignals has each signal end the waits of the command. A renewal that has begun is finished first, even after a
 // second signal, and a command that may be renewing the key says so. Until now a signal has ended the process, which may
@@ -29,20 +22,13 @@ func (a *app) catchSignals() {
 	signal.Notify(came, a.signals...)
 	go func() {
 		for s := range came {
-			a.stop(stopped{s})
+			a.ended.CompareAndSwap(0, int64(codeOfSignal(s)))
+			a.stop()
 			if !a.readOnly {
 				a.tell("stopping; a renewal that has begun is finished first, which takes two minutes at most: do not kill esper-key, or the new key may be lost")
 			}
 		}
 	}()
-}
-
-// signalCode returns the exit code of a command that a signal ended; 0 if none did.
-func signalCode(ctx context.Context) int {
-	if s := (stopped{}); errors.As(context.Cause(ctx), &s) {
-		return codeOfSignal(s.signal)
-	}
-	return 0
 }
 
 // codeOfSignal returns the exit code after a signal, as a shell has it.

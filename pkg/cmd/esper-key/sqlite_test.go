@@ -58,7 +58,7 @@ const writerEnv = "ESPER_KEY_TEST_WRITER"
 
 // loadNumber returns the number in the document.
 func loadNumber(at string, readOnly bool) (n int64, err error) {
-	store, closeStore, err := openStore(at, readOnly, ignore)
+	store, closeStore, err := openAt(at, readOnly)
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +88,7 @@ func saveNumber(store renew.Store) (n int64, err error) {
 // gets an older document than before, and after the next save nothing lies beside the file. ESPER_TEST_KILLS is the number of kills.
 func TestSQLiteKilled(t *testing.T) {
 	if at := os.Getenv(writerEnv); at != "" { // the program to kill
-		store, _, err := openStore(at, false, ignore)
+		store, _, err := openAt(at, false)
 		for n := int64(0); err == nil; fmt.Println(n) {
 			n, err = saveNumber(store)
 		}
@@ -101,7 +101,7 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "store", "keys.db")
 	at := (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
-	store, closeStore, err := openStore(at, false, ignore)
+	store, closeStore, err := openAt(at, false)
 	must(t, err)
 	defer closeStore()
 	_, err = saveNumber(store)

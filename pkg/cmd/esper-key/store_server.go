@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -32,67 +34,102 @@ type onServer struct {
 
 func (s onServer) String() string { return fmt.Sprintf("%s on %s", s.Store, s.address) }
 
-// connector opens connections. Its errors say what to do if the server offers no TLS.
-type connector struct {
-	driver.Connector
-}
+// connect opens a connection to a database. If the server offers no TLS, the error says what to do.
+type connect func(ctx context.Context) (driver.Conn, error)
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	connection, err := c.Connector.Connect(ctx)
+func (connect) Driver() driver.Driver { return nil }
+
+func (c connect) Connect(ctx context.Context) (driver.Conn, error) {
+	connection, err := c(ctx)
 	if err != nil && (errors.Is(err, mysql.ErrNoTLS) || strings.Contains(err.Error(), "server refused TLS connection")) {
 		err = fmt.Errorf("%w; the server offers no TLS: turn it on there, or add sslmode=disable to the store's URL if nobody can listen on the way to it", err)
 	}
 	return connection, err
 }
 
-// server opens the store in a database server. address is the server's, for errors.
-func server(c driver.Connector, d sqlstore.Dialect, row []sqlstore.Option, address string) (renew.Store, func(), error) {
-	store, closeStore, err := sqlStore(sql.OpenDB(connector{c}), d, row, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	return onServer{store, address}, closeStore, nil
-}
-
 // parameters are those that the URL of each database server may have.
 type parameters struct {
-	security
 	row    []sqlstore.Option
 	socket string // of a server on this machine
+	mode   string // of TLS, in PostgreSQL's words, or "" if the URL does not say
+	ca     string // a file with the certificates of authorities, in PEM
 }
 
+// open opens the store. address is the server's, for errors.
+func (p parameters) open(a *app, c connect, d sqlstore.Dialect, address string) (renew.Store, error) {
+	store, err := a.sqlStore(sql.OpenDB(c), d, p.row)
+	if err != nil {
+		return nil, err
+	}
+	return onServer{store, address}, nil
+}
+
+// takeParameters removes the parameters from a URL's query. The clients of the databases have several names for each about
+// TLS, and several values.
 func takeParameters(u *url.URL, query url.Values) (p parameters, err error) {
 	p.row, p.socket = rowOf(query), take(query, "socket")
 	if host := u.Hostname(); p.socket != "" && host != "" && host != "localhost" {
 		return p, usage("the URL of the store names a host and a socket; keep one")
 	}
-	p.security, err = takeSecurity(query)
-	return p, err
-}
-
-// postgres opens connections to PostgreSQL. It reads the files with certificates again for each connection: they may
-// come late, or change.
-type postgres struct{ url, ca string }
-
-func (postgres) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
-
-func (p postgres) Connect(ctx context.Context) (driver.Conn, error) {
-	if p.ca != "" && p.ca != "system" {
-		if _, err := authorities(p.ca); err != nil {
-			return nil, err
+	word := func(text string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(text)) }
+	modes := map[string]string{
+		"disable": "disable", "disabled": "disable", "allow": "prefer", "prefer": "prefer", "preferred": "prefer",
+		"require": "require", "required": "require", "verifyca": "verify-ca", "verifyfull": "verify-full", "verifyidentity": "verify-full",
+	}
+	switches := map[string]string{"true": "require", "1": "require", "false": "disable", "0": "disable"}
+	ofDriver := map[string]string{"true": "verify-full", "1": "verify-full", "false": "disable", "0": "disable", "skipverify": "require", "preferred": "prefer"}
+	for name := range maps.Clone(query) {
+		known := map[string]map[string]string{"sslmode": modes, "usessl": switches, "ssl": switches, "tls": ofDriver}[word(name)]
+		ca := word(name) == "sslca" || word(name) == "sslrootcert"
+		if known == nil && !ca {
+			continue
+		}
+		value := take(query, name)
+		mode, ok := known[word(value)]
+		switch {
+		case ca:
+			p.ca = value
+		case !ok:
+			return p, usage("the parameter %s of the store's URL is none of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		case p.mode != "" && p.mode != mode:
+			return p, usage("two parameters of the store's URL disagree about TLS; keep one, such as sslmode=verify-full")
+		default:
+			p.mode = mode
 		}
 	}
-	config, err := pgx.ParseConfig(p.url)
-	if err != nil { // it quotes the URL, which may hold a password
-		return nil, errors.Join(errors.New("the settings of the PostgreSQL store cannot be used"), errors.Unwrap(err))
+	if p.ca != "" && p.mode == "" {
+		p.mode = "verify-ca"
 	}
-	return stdlib.GetConnector(*config).Connect(ctx)
+	return p, nil
 }
 
-func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
+// readable fails if a file has no certificates of authorities. It is looked at for each connection: it may come late, or
+// change.
+func readable(file string) error {
+	data, err := os.ReadFile(file)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		err = fmt.Errorf("%s has no certificate in PEM", file)
+	}
+	if err != nil && file != "" && file != "system" {
+		return fmt.Errorf("the certificates of the store's authority: %w", err)
+	}
+	return nil
+}
+
+// readURL reads a URL of PostgreSQL. The error of pgx quotes the URL, which may hold a password.
+func readURL(u url.URL, query url.Values) (*pgx.ConnConfig, error) {
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // for pgx, a + is no blank
+	config, err := pgx.ParseConfig(u.String())
+	if err != nil {
+		return nil, errors.Join(errors.New("the settings of the store cannot be used"), errors.Unwrap(err))
+	}
+	return config, nil
+}
+
+func (a *app) postgresStore(u *url.URL, query url.Values) (renew.Store, error) {
 	p, err := takeParameters(u, query)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	set := func(name, value string) {
 		if value != "" {
@@ -101,9 +138,8 @@ func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	}
 	set("sslmode", p.mode)
 	set("sslrootcert", p.ca)
-	if !query.Has("default_query_exec_mode") {
-		query.Set("default_query_exec_mode", "exec") // a named prepared statement fails behind a pooler
-	}
+	// A named prepared statement fails behind a pooler.
+	set("default_query_exec_mode", cmp.Or(query.Get("default_query_exec_mode"), "exec"))
 	folder, port, _ := strings.Cut(p.socket, "/.s.PGSQL.") // perhaps the socket's file, not its folder
 	set("host", folder)
 	set("port", port)
@@ -112,9 +148,9 @@ func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	for _, file := range []string{"sslrootcert", "sslcert", "sslkey"} {
 		unread.Set(file, "")
 	}
-	config, err := pgx.ParseConfig(withQuery(*u, unread))
+	config, err := readURL(*u, unread)
 	if err != nil {
-		return nil, nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
+		return nil, usage("the URL of the PostgreSQL store cannot be used; check its host, port, database and parameters, and the variables that begin with PG")
 	}
 	hosts := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
 	var addresses []string
@@ -126,27 +162,30 @@ func postgresStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 			query.Set("sslmode", "require")
 		}
 	}
-	return server(postgres{withQuery(*u, query), cmp.Or(p.ca, os.Getenv("PGSSLROOTCERT"))}, sqlstore.PostgreSQL, p.row, strings.Join(addresses, ","))
+	return p.open(a, func(ctx context.Context) (driver.Conn, error) {
+		if err := readable(cmp.Or(p.ca, os.Getenv("PGSSLROOTCERT"))); err != nil {
+			return nil, err
+		}
+		config, err := readURL(*u, query)
+		if err != nil {
+			return nil, err
+		}
+		return stdlib.GetConnector(*config).Connect(ctx)
+	}, sqlstore.PostgreSQL, strings.Join(addresses, ","))
 }
 
-// withQuery returns the URL with other parameters, for pgx, for which a + is no blank.
-func withQuery(u url.URL, query url.Values) string {
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
-	return u.String()
-}
-
-func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
+func (a *app) mysqlStore(u *url.URL, query url.Values) (renew.Store, error) {
 	p, err := takeParameters(u, query)
 	if err == nil { // the driver would have the server set any other parameter as a variable
 		err = nothingElse(u, query, "allowCleartextPasswords", "allowNativePasswords", "allowOldPasswords", "charset", "collation", "compress",
 			"connectionAttributes", "loc", "maxAllowedPacket", "parseTime", "readTimeout", "rejectReadOnly", "timeout", "writeTimeout")
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	config, err := mysql.ParseDSN("/?" + query.Encode())
 	if err != nil {
-		return nil, nil, usage("the parameters of the MySQL store's URL cannot be used")
+		return nil, usage("the parameters of the MySQL store's URL cannot be used")
 	}
 	config.User, config.DBName = u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	config.Passwd = os.Getenv("MYSQL_PWD")
@@ -165,16 +204,35 @@ func mysqlStore(u *url.URL, query url.Values) (renew.Store, func(), error) {
 	}
 	p.mode = cmp.Or(p.mode, standard)
 	config.Logger = new(mysql.NopLogger)
+	config.AllowFallbackToPlaintext = p.mode == "prefer"
 	_ = config.Apply(mysql.BeforeConnect(func(_ context.Context, c *mysql.Config) (err error) {
-		c.TLS, err = p.config(host)
-		c.AllowFallbackToPlaintext = p.mode == "prefer" || p.mode == "allow"
+		c.TLS, err = p.tls(host)
 		return err
 	}))
 	c, err := mysql.NewConnector(config)
 	if err != nil || host == "" && p.socket == "" || config.DBName == "" {
-		return nil, nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database, or mysql://user@/database?socket=/run/mysqld/mysqld.sock")
+		return nil, usage("the URL of the MySQL store cannot be used; it is mysql://user@host/database, or mysql://user@/database?socket=/run/mysqld/mysqld.sock")
 	}
-	return server(c, sqlstore.MySQL, p.row, config.Addr)
+	return p.open(a, c.Connect, sqlstore.MySQL, config.Addr)
+}
+
+// tls returns the settings for TLS with a MySQL host, or nil if TLS is not to be used. They are those that pgx makes of the
+// same parameters.
+func (p parameters) tls(host string) (*tls.Config, error) {
+	if err := readable(p.ca); err != nil {
+		return nil, err
+	}
+	alike := url.URL{Scheme: "postgres", User: url.User("a"), Host: net.JoinHostPort(cmp.Or(host, "localhost"), "1")}
+	config, err := readURL(alike, url.Values{"sslmode": {p.mode}, "sslrootcert": {p.ca}, "sslcert": {""}, "sslkey": {""}, "sslnegotiation": {"postgres"}})
+	if err != nil || config.TLSConfig == nil {
+		return nil, err
+	}
+	for _, suite := range tls.CipherSuites() {
+		config.TLSConfig.CipherSuites = append(config.TLSConfig.CipherSuites, suite.ID)
+	}
+	// MySQL 5.7 and the first releases of 8.0 have no key exchange that Go offers by itself.
+	config.TLSConfig.CipherSuites = append(config.TLSConfig.CipherSuites, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_GCM_SHA256)
+	return config.TLSConfig, nil
 }
 
 // local reports whether a host is this machine: a loopback address, or a folder with a socket.

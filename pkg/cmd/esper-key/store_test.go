@@ -35,7 +35,7 @@ func TestStoreURLs(t *testing.T) {
 		"kubernetes://fleet/esper-key":                   `the Secret "esper-key"`,
 		"kubernetes://fleet/esper-key?key=k&context=a":   `the Secret "esper-key"`,
 	} {
-		store, closeStore, err := openStore(address, false, ignore)
+		store, closeStore, err := openAt(address, false)
 		if err != nil {
 			t.Errorf("%s: %v", address, err)
 			continue
@@ -54,11 +54,11 @@ func TestBadStoreURLs(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for _, address := range []string{"mysql://u@h/db?ssl-certs=x", "file:///k?ssl-certs=0640", "kubernetes://n/s?ssl-certs=x"} {
-		if _, _, err := openStore(address, false, ignore); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
+		if _, _, err := openAt(address, false); err == nil || !strings.Contains(err.Error(), "unknown parameter, ssl-certs") || codeOf(err) != exitUsage {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if _, _, err := openStore("postgres://u@%2Frun%2Fpg/db", false, ignore); err == nil || !strings.Contains(err.Error(), "?socket=") {
+	if _, _, err := openAt("postgres://u@%2Frun%2Fpg/db", false); err == nil || !strings.Contains(err.Error(), "?socket=") {
 		t.Errorf("a socket in place of the host: %v", err)
 	}
 	for _, address := range []string{
@@ -69,7 +69,7 @@ func TestBadStoreURLs(t *testing.T) {
 		"postgres://u:secret@h/db#fragment", "file:///secret#x", "mysql://u:12?secret/db", "mysql://u@h/db?socket=/s", "postgres://u@h/db?socket=/s",
 		"mysql://u@h/db?tls=secret", "postgres://u@h/db?useSSL=secret", "mysql://u@h/db?interpolateParams=true", "mysql://u@h/db?tls=true&useSSL=false",
 	} {
-		_, _, err := openStore(address, false, ignore)
+		_, _, err := openAt(address, false)
 		switch {
 		case err == nil:
 			t.Errorf("%s is accepted", address)

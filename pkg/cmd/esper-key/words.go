@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 )
@@ -60,6 +64,14 @@ func withoutKeys(text string) string {
 	return regexp.MustCompile(`[A-Za-z0-9_.~+/-]{20,}=*`).ReplaceAllString(text, "…")
 }
 
+// plainWord returns a text that a person wrote, if it can be repeated: what is no plain word may be a key or a password.
+func plainWord(text, otherwise string) string {
+	if regexp.MustCompile(`^[A-Za-z_-]{1,25}$`).MatchString(text) {
+		return text
+	}
+	return otherwise
+}
+
 // tidy removes what editors, shells and files from Windows leave around a value.
 func tidy(value string) string {
 	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
@@ -88,4 +100,90 @@ func long(d time.Duration) string {
 		return fmt.Sprintf("%d minutes", d/time.Minute)
 	}
 	return fmt.Sprintf("%d seconds", d/time.Second)
+}
+
+const (
+	logRecords = 256             // how many records wait at most
+	logEnd     = 5 * time.Second // how long the end of the command waits for the last ones
+)
+
+// warnings is the log of the commands that end soon. A person is told of what is not as it should be, such as a file that
+// other users can read. What fails is told as the command's own error.
+type warnings struct {
+	slog.Handler
+	warn func(text string)
+}
+
+func (w warnings) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(attr slog.Attr) bool {
+		if err, ok := attr.Value.Any().(error); ok {
+			text += ": " + err.Error()
+		}
+		return true
+	})
+	w.warn(oneLine(errors.New(text)))
+	return nil
+}
+
+// logQueue is the log of `esper-key run`. Who logs never waits: behind standard error may be a pipe that nobody reads,
+// and a renewal must not depend on that. Records that find the queue full are dropped and counted.
+type logQueue struct {
+	*slog.Logger
+	dropped atomic.Int64
+	records chan []byte // nil is the end
+	closed  chan struct{}
+}
+
+func newLog(to io.Writer, format string) *logQueue {
+	q := &logQueue{records: make(chan []byte, logRecords), closed: make(chan struct{})}
+	logger := func(to io.Writer) *slog.Logger {
+		options := &slog.HandlerOptions{ReplaceAttr: attrInWords}
+		if format == "json" {
+			return slog.New(slog.NewJSONHandler(to, options))
+		}
+		return slog.New(slog.NewTextHandler(to, options))
+	}
+	q.Logger = logger(q)
+	go func() {
+		defer close(q.closed)
+		direct, told := logger(to), int64(0) // that records were dropped must not be dropped itself
+		for record := range q.records {
+			if n := q.dropped.Load(); n > told {
+				direct.Warn("nobody read the log, and records of it were dropped", slog.Int64("dropped", n-told))
+				told = n
+			}
+			if record == nil {
+				return
+			}
+			_, _ = to.Write(record) // nobody could be told of an error
+		}
+	}()
+	return q
+}
+
+// Write adds a record to the queue.
+func (q *logQueue) Write(record []byte) (int, error) {
+	select {
+	case q.records <- bytes.Clone(record):
+	default:
+		q.dropped.Add(1)
+	}
+	return len(record), nil
+}
+
+// close waits until the records are written, but not for long.
+func (q *logQueue) close() {
+	end := time.After(logEnd)
+	select {
+	case q.records <- nil:
+	case <-end:
+		return
+	}
+	select {
+	case <-q.closed:
+	case <-end:
+	}
 }
