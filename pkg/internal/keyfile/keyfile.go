@@ -14,6 +14,7 @@ package keyfile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -28,10 +29,9 @@ var ErrConflict = errors.New("the stored document was changed by another process
 
 // Store is a file. It is safe for concurrent use.
 type Store struct {
-	given  string // the path as it was given
-	path   string // absolute
-	group  bool   // the file's group may read it
-	engine bool   // a database engine writes the file, and a journal beside it
+	given, path      string      // the path as it was given, and an absolute one
+	mode, folderMode fs.FileMode // of a new file, and of its folder if that is missing
+	engine           bool        // a database engine writes the file, and a journal beside it
 
 	mu    sync.Mutex
 	found []string // all warnings so far
@@ -41,9 +41,10 @@ type Store struct {
 // New returns a store in the file at path. A relative path starts at the working directory at the time of the call. A
 // new file has mode 0600, or with groupReadable 0640.
 func New(path string, groupReadable bool) *Store {
-	s := &Store{given: path, path: path, group: groupReadable}
-	if absolute, err := filepath.Abs(path); err == nil {
-		s.path = absolute
+	absolute, _ := filepath.Abs(path) // it fails if there is no working directory
+	s := &Store{given: path, path: cmp.Or(absolute, path), mode: 0o600, folderMode: 0o700}
+	if groupReadable {
+		s.mode, s.folderMode = ours, 0o750
 	}
 	return s
 }
@@ -79,41 +80,37 @@ func (s *Store) warn(text string) {
 // Inspect looks at the file, its folder and the way there. Its error is the one that Save would return. It narrows the
 // folder as Save does, and makes nothing, except for a [Database]. With readOnly it changes nothing, and judges nobody.
 func (s *Store) Inspect(_ context.Context, readOnly bool) error {
-	doing := map[bool]action{true: reading}[readOnly]
 	p, err := find(s.path)
-	if err == nil && !readOnly && (s.engine || p.folder != nil) { // else the first save makes the folder
-		p, err = s.prepare()
-	}
 	switch {
 	case err != nil:
-	case readOnly && p.mounted() && !s.engine:
-		s.warn(alone + "; " + mountFolder)
-	case p.mounted():
-		err = permanent(alone, mountFolder)
-	case s.engine:
+	case !readOnly && (s.engine || p.folder != nil): // else the first save makes the folder
+		p, err = s.prepare()
+	case mounted(p.target) && s.engine:
+		err = permanent(mountedAlone)
+	case mounted(p.target):
+		s.warn(mountedAlone)
+	}
+	if err == nil && s.engine {
 		err = p.forEngine(readOnly)
 	}
-	return explain(s.path, doing, err)
+	return explain(s.path, readOnly, err)
 }
 
 // forEngine makes the file of a database, or takes from others the right to read it, as a save does with another file.
 // It returns an error if this user may not use the file. It never opens a file that exists: to close that would take
 // the locks of this process from it.
 func (p place) forEngine(readOnly bool) error {
-	switch {
-	case p.file == nil && readOnly:
-		return &Error{text: "it does not exist", err: fs.ErrNotExist, permanent: true}
-	case p.file == nil:
-		made, err := p.make(p.target)
-		if err == nil {
-			return made.Close()
-		}
-		if errors.Is(err, fs.ErrExist) { // another process has just made it
-			return nil
-		}
-		return err
-	case readOnly:
+	if readOnly {
 		return access(p.target, false)
+	}
+	if p.file == nil {
+		made, err := p.create(p.target, 0o600, nil)
+		if err == nil {
+			err = made.Close()
+		}
+		if !errors.Is(err, fs.ErrExist) { // else another process has just made it
+			return err
+		}
 	}
 	err := errors.Join(access(p.target, true), access(filepath.Dir(p.target), true))
 	if err == nil && p.wide() && isMine(p.file) {
@@ -124,44 +121,39 @@ func (p place) forEngine(readOnly bool) error {
 
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes nothing.
 //
-// It looks twice, and begins again if something changed meanwhile: a save ended, and Load must not return older content
-// than it did before; or a link leads to another file, as the kubelet changes it for a mounted Secret.
+// It looks until it sees the same twice. Meanwhile a save may have ended, and Load must not return older content than it
+// did before; or a link may lead to another file, as the kubelet changes it for a mounted Secret.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
-	for err = ctx.Err(); err == nil; err = ctx.Err() {
-		var now place
-		var next, again []byte
-		p, content, err := s.look(ctx)
-		if err == nil {
-			next = p.finished(ctx, content)
-			now, again, err = s.look(ctx)
+	target, content, err := s.look(ctx)
+	for err == nil {
+		before, version := target, versionOf(content)
+		target, content, err = s.look(ctx)
+		if err == nil && target == before && versionOf(content) == version {
+			return bytes.TrimPrefix(content, []byte("\ufeff")), version, nil // without the mark that some editors write
 		}
-		switch {
-		case err != nil:
-			return nil, "", explain(s.path, reading, err)
-		case now.target != p.target || hash(again) != hash(content):
-			continue
-		case next != nil:
-			content = next
-		}
-		return bytes.TrimPrefix(content, []byte("\ufeff")), hash(content), nil // without the mark that some editors write
 	}
-	return nil, "", err
+	return nil, "", explain(s.path, true, err)
 }
 
-func (s *Store) look(ctx context.Context) (p place, content []byte, err error) {
-	if p, err = find(s.path); err == nil {
-		content, err = read(ctx, p.target)
+// look returns the path of the file, and its content.
+func (s *Store) look(ctx context.Context) (target string, content []byte, err error) {
+	var p place
+	if err = ctx.Err(); err == nil {
+		p, err = find(s.path)
 	}
-	return p, content, err
+	if err == nil {
+		content, _, err = p.current(ctx)
+	}
+	return p.target, content, err
 }
 
 // Save replaces the content if its version is still version. ErrConflict may also mean that somebody has removed the
 // lock meanwhile: to try again is safe.
 func (s *Store) Save(ctx context.Context, document []byte, version string) (newVersion string, err error) {
 	if err = s.save(ctx, document, version); err != nil {
-		return "", explain(s.path, writing, err)
+		return "", explain(s.path, false, err)
 	}
-	return hash(document), nil
+	return versionOf(document), nil
 }
 
 func (s *Store) save(ctx context.Context, document []byte, version string) error {
@@ -172,16 +164,16 @@ func (s *Store) save(ctx context.Context, document []byte, version string) error
 	if err != nil {
 		return err
 	}
-	held, err := s.lock(ctx, p)
+	held, err := p.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer held.Close() //nolint:errcheck // the file is empty
-	current, err := s.complete(ctx, p)
+	current, err := p.complete(ctx)
 	switch {
 	case err != nil:
 		return err
-	case hash(current) != version:
+	case versionOf(current) != version:
 		return ErrConflict
 	}
 	return s.replace(ctx, p, held, current, document)
@@ -195,14 +187,10 @@ func (s *Store) prepare() (place, error) {
 	case err != nil:
 		return p, err
 	case p.folder == nil:
-		mode := fs.FileMode(0o700)
-		if s.group {
-			mode = 0o750
-		}
-		err = makeFolder(filepath.Dir(p.target), mode)
+		err = makeFolder(filepath.Dir(p.target), s.folderMode)
 	case p.widened():
 		s.warn("its folder let others write, and was narrowed; in a volume with fsGroup that happens at each start")
-		err = narrow(filepath.Dir(p.target))
+		err = withFolder(filepath.Dir(p.target), narrow)
 	}
 	if err == nil {
 		p, err = find(s.path) // nobody else can change it any more

@@ -81,7 +81,7 @@ func TestCrashes(t *testing.T) {
 		"it could not be put in place": {func(target string) {
 			s := New(target, false)
 			p := at(t, s)
-			held, _ := s.lock(t.Context(), p)
+			held, _ := p.lock(t.Context())
 			_ = errors.Join(os.Remove(target), os.Mkdir(target, 0o700))
 			_ = s.replace(t.Context(), p, held, old, next) // no file is renamed over a folder
 			_ = errors.Join(held.Close(), os.Remove(target))
@@ -159,7 +159,7 @@ func TestLoadNeverGoesBack(t *testing.T) {
 func TestLockHeld(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
-	held, err := s.lock(t.Context(), at(t, s))
+	held, err := at(t, s).lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

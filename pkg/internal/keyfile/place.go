@@ -1,13 +1,29 @@
 package keyfile
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+)
+
+const (
+	othersWrite = 0o022 // the bits of a mode that let others write
+	ours        = 0o640 // those that a file with a key may have
+	// unmapped is the user to whom everything seems to belong that a user namespace, such as a container, does not know.
+	unmapped = 65534
+
+	mountFolder  = "mount its folder instead (docker -v folder:folder, a volume without subPath)"
+	mountedAlone = "it is mounted by itself, so it can be neither replaced nor seen when another process replaces it; " +
+		mountFolder
+	useOwn = "use a folder such as /var/lib/myapp, in which, and for root also above which, only root and " +
+		"the user of the service can write; in a container volume (fsGroup, emptyDir), use a folder of its own below it, which is made with mode 0700"
 )
 
 // place is where a path leads.
@@ -25,69 +41,61 @@ type step struct {
 
 // find follows a path through all links, as the operating system does. What lies there has to be a regular file.
 func find(path string) (p place, err error) {
-	const most = 40 // links, as of Linux
-	top := filepath.VolumeName(path) + string(filepath.Separator)
-	p.target = top
-	for links, rest := 0, parts(path); len(rest) > 0; {
-		if p.file != nil {
-			p.way = append(p.way, step{p.target, p.file})
-		}
-		next := filepath.Join(p.target, rest[0])
-		rest = rest[1:]
-		if p.file, err = os.Lstat(next); errors.Is(err, fs.ErrNotExist) {
-			p.target = filepath.Join(append([]string{next}, rest...)...)
-			break
-		}
-		if err != nil {
-			return p, err
-		}
-		if p.file.Mode()&fs.ModeSymlink == 0 {
-			p.target = next
-			continue
-		}
-		p.way, p.file = append(p.way, step{next, p.file}), nil
-		to, err := os.Readlink(next)
-		if links++; err == nil && links > most {
-			err = &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
-		}
-		if err != nil {
-			return p, err
-		}
-		if volume := filepath.VolumeName(to); volume != "" {
-			top = volume + string(filepath.Separator)
-		}
-		if filepath.IsAbs(to) || to != "" && os.IsPathSeparator(to[0]) {
-			p.target = top
-		}
-		rest = append(parts(to), rest...)
-	}
-	if p.folder, err = os.Stat(filepath.Dir(p.target)); errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+	if err = p.follow(path); err != nil || p.folder == nil && p.file == nil {
+		return p, err
 	}
 	if p.file == nil {
 		p.file, _ = os.Stat(path) // what only the operating system can follow, such as /dev/stdout
 	}
-	if err == nil && p.file != nil {
+	if p.file != nil {
 		err = regular(p.file)
 	}
 	return p, err
+}
+
+// follow goes from p.target, a folder, to where a path leads from there.
+func (p *place) follow(path string) error {
+	const most = 1000 // steps; there are more only if a link leads back to itself
+	volume := filepath.VolumeName(path)
+	names := filepath.ToSlash(path[len(volume):])
+	if strings.HasPrefix(names, "/") {
+		p.target = cmp.Or(volume, filepath.VolumeName(p.target)) + string(filepath.Separator)
+		p.file, _ = os.Lstat(p.target)
+	}
+	for name := range strings.FieldsFuncSeq(names, func(r rune) bool { return r == '/' }) {
+		if p.folder = p.file; p.folder != nil {
+			p.way = append(p.way, step{p.target, p.folder})
+		}
+		next := filepath.Join(p.target, name)
+		info, err := os.Lstat(next)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && info.Mode()&fs.ModeSymlink == 0:
+			p.target, p.file, err = next, info, nil
+		case err == nil && len(p.way) > most:
+			err = &fs.PathError{Op: "follow", Path: next, Err: syscall.ELOOP}
+		case err == nil:
+			p.way = append(p.way, step{next, info})
+			var to string
+			if to, err = os.Readlink(next); err == nil {
+				err = p.follow(to)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // regular returns an error for what is not a regular file.
 func regular(info fs.FileInfo) error {
 	switch {
 	case info.IsDir():
-		return permanent("it is a folder", "give the path of a file in it")
+		return permanent("it is a folder; give the path of a file in it")
 	case !info.Mode().IsRegular():
-		return permanent("it is not a regular file, but a pipe, a device or a socket", "give the path of a file")
+		return permanent("it is not a regular file, but a pipe, a device or a socket; give the path of a file")
 	}
 	return nil
-}
-
-// parts returns the names in a path.
-func parts(path string) []string {
-	path = filepath.ToSlash(path[len(filepath.VolumeName(path)):])
-	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 }
 
 // mounted reports whether a file or folder is a mount point of its own. Only Linux has such files.
@@ -103,56 +111,201 @@ func mounted(path string) bool {
 	return false
 }
 
-// mounted reports whether the file is mounted by itself.
-func (p place) mounted() bool { return p.file != nil && mounted(p.target) }
+func uidOf(info fs.FileInfo) int {
+	uid, _ := ownerOf(info)
+	return uid
+}
+
+func isOwner(info fs.FileInfo, users ...int) bool { return slices.Contains(users, uidOf(info)) }
+func isMine(info fs.FileInfo) bool                { return isOwner(info, os.Geteuid()) }
+func another(info fs.FileInfo) string             { return fmt.Sprintf("another user (%d)", uidOf(info)) }
+
+func isUnknown(info fs.FileInfo) bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return isOwner(info, unmapped) && err == nil && strings.Join(strings.Fields(string(ids)), " ") != "0 0 4294967295"
+}
+
+// trusts reports whether something belongs to root, to this user, or to the owner of the folder: a service for which
+// root acts, or one whose key this user may read.
+func (p place) trusts(info fs.FileInfo) bool {
+	service := p.folder != nil && isOwner(info, uidOf(p.folder)) // it is nil while another process is making it
+	return service || isOwner(info, 0, os.Geteuid())
+}
+
+// judge returns an error for a place where another user could replace or read the file, or lead this program to
+// another one, and warns of what is not as it should be. With sticky it accepts a folder in which others can make
+// files, but not remove this one.
+//
+// For root the folders above count too: who can rename one of them can replace the file, and gets it if root gives the
+// file to the owner of its folder.
+func (p place) judge(sticky bool, warn func(string)) error {
+	switch {
+	case mounted(p.target):
+		return permanent(mountedAlone)
+	case !hasModes:
+		return nil
+	}
+	me, steps := os.Geteuid(), p.way
+	if p.file != nil {
+		steps = append(steps, step{p.target, p.file})
+	}
+	for i, s := range steps {
+		mode, final := s.info.Mode(), s.path == filepath.Dir(p.target)
+		mine := isOwner(s.info, 0, me)
+		trusted := mine || me == 0 && p.trusts(s.info)
+		what, harm := "the folder "+s.path, "replace the file"
+		switch {
+		case s.path == p.target:
+			what, harm = "it", "read and change it"
+		case mode&fs.ModeSymlink != 0: // the service may lead root from one folder of its own to another such
+			what, harm = "the link "+s.path, "lead to another file"
+			trusted = mine || trusted && i > 0 && isOwner(s.info, uidOf(p.way[i-1].info))
+		case me != 0 && !final:
+			continue
+		}
+		switch {
+		case isUnknown(s.info):
+			warn(what + " belongs to a user whom this container does not know")
+		case !trusted:
+			return permanent(what + " belongs to " + another(s.info) + ", who could " + harm + "; " + useOwn)
+		}
+		text := fmt.Sprintf("others could replace the file, since the folder %s has mode %#o", s.path, mode.Perm())
+		switch {
+		case !mode.IsDir() || mode&othersWrite == 0:
+		case mode&fs.ModeSticky != 0 && (sticky || !final) && isOwner(p.folder, 0, me):
+			// Nobody removes what is another's here, but anybody could have made the folder of a service.
+		case !final && mounted(s.path):
+			warn(text + ", as the volume lets them")
+		default:
+			return permanent(text + "; " + useOwn)
+		}
+	}
+	if p.wide() {
+		warn(fmt.Sprintf("other users can read it: it has mode %#o; chmod 600 it, or 640 for programs of its group",
+			p.file.Mode().Perm()))
+	}
+	return nil
+}
+
+// wide reports whether others can read the file, or write it.
+func (p place) wide() bool { return p.file != nil && p.file.Mode().Perm()&^ours != 0 }
+
+// widened reports whether others may write in the file's folder although it is our own: it is this user's, and nothing
+// lies in it but the file and what belongs to the file.
+func (p place) widened() bool {
+	folder, mode := filepath.Dir(p.target), p.folder.Mode()
+	if !hasModes || mode&othersWrite == 0 || mode&fs.ModeSticky != 0 || !isMine(p.folder) || mounted(folder) {
+		return false
+	}
+	entries, err := os.ReadDir(folder)
+	foreign := func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), filepath.Base(p.target)) }
+	return err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, foreign)
+}
+
+// restored reports whether a file belongs to somebody else, in a folder of this user's.
+func restored(path string) bool {
+	p, err := find(path)
+	return err == nil && p.file != nil && !isMine(p.file) && isMine(p.folder)
+}
+
+// create makes a file that only its owner can read before it has its mode. It gets the owner and the group of the file
+// that it replaces. If there is none and root makes it, it gets those of the folder, so that the service can use it.
+func (p place) create(path string, mode fs.FileMode, warn func(string)) (*os.File, error) {
+	made, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	like := p.file
+	if like == nil && os.Geteuid() == 0 && !isUnknown(p.folder) {
+		like = p.folder
+	}
+	if like != nil {
+		err = give(made, like)
+	}
+	switch {
+	case err == nil:
+	case !isMine(like) && !isUnknown(like):
+		uid, gid := ownerOf(like)
+		text := "it belongs to user %d and group %d, who could not read it any more if this user replaced it; " +
+			"run this program as that user, or give the file to this one (chown %d)"
+		err = &Error{text: fmt.Sprintf(text, uid, gid, os.Geteuid()), err: err, permanent: true}
+	case mode == ours:
+		_, gid := ownerOf(like)
+		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; "+
+			"let this user join the group, or let the unit use chown", gid, plainText(err)))
+		fallthrough
+	default:
+		mode, err = 0o600, nil
+	}
+	if err == nil && mode == ours {
+		err = made.Chmod(mode)
+	}
+	if err != nil {
+		_ = errors.Join(made.Close(), os.Remove(path))
+		return nil, err
+	}
+	return made, nil
+}
+
+// give gives what was made to the owner and the group of something else, unless it has them.
+func give(made *os.File, like fs.FileInfo) error {
+	uid, gid := ownerOf(like)
+	info, err := made.Stat()
+	if err == nil {
+		if u, g := ownerOf(info); u != uid || g != gid {
+			err = made.Chown(uid, gid)
+		}
+	}
+	return err
+}
 
 // makeFolder makes a folder, and those above it that are missing. What root makes gets the owner of the folder above.
 func makeFolder(folder string, mode fs.FileMode) error {
-	above, err := os.Stat(filepath.Dir(folder))
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = makeFolder(filepath.Dir(folder), 0o700); err == nil {
-			above, err = os.Stat(filepath.Dir(folder))
+	above := filepath.Dir(folder)
+	err := os.Mkdir(folder, mode)
+	if errors.Is(err, fs.ErrNotExist) && above != folder { // they are equal for a drive of Windows that is not there
+		if err = makeFolder(above, 0o700); err == nil {
+			err = os.Mkdir(folder, mode)
 		}
-	}
-	if err == nil {
-		err = os.Mkdir(folder, mode)
 	}
 	if errors.Is(err, fs.ErrExist) { // another process was quicker; the caller judges what is there
 		return nil
 	}
-	if err != nil {
+	if err != nil || os.Geteuid() != 0 {
 		return err
 	}
-	return withFolder(folder, func(made *os.File) error { give(made, above); return nil })
-}
-
-// narrow takes the right to write in a folder from others. Whoever exchanges the folder meanwhile gains nothing.
-func narrow(folder string) error {
-	return withFolder(folder, func(dir *os.File) error {
-		info, err := dir.Stat()
-		if err == nil {
-			err = dir.Chmod(info.Mode() &^ othersWrite)
+	return withFolder(folder, func(made *os.File) error {
+		like, err := os.Stat(above)
+		if err == nil && !isUnknown(like) {
+			_ = give(made, like) // if this fails, the service's next save says so
 		}
 		return err
 	})
 }
 
 func withFolder(path string, do func(*os.File) error) error {
-	dir, err := os.OpenFile(path, os.O_RDONLY|folderOnly|noFollow, 0)
+	folder, err := os.OpenFile(path, os.O_RDONLY|folderOnly|noFollow, 0)
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(dir), dir.Close())
+	return errors.Join(do(folder), folder.Close())
+}
+
+// narrow takes the right to write in a folder from others. Whoever exchanges the folder meanwhile gains nothing.
+func narrow(folder *os.File) error {
+	info, err := folder.Stat()
+	if err == nil {
+		err = folder.Chmod(info.Mode() &^ othersWrite)
+	}
+	return err
 }
 
 // syncFolder makes a rename durable. It ignores the error of a file system that cannot sync a folder, as Windows, which
 // keeps a journal of renames.
-func syncFolder(folder string) error {
-	return withFolder(folder, func(dir *os.File) error {
-		err := dir.Sync()
-		if runtime.GOOS == "windows" || is(err, syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF) {
-			return nil
-		}
-		return err
-	})
+func syncFolder(folder *os.File) error {
+	err := folder.Sync()
+	if runtime.GOOS == "windows" || is(err, syscall.EINVAL, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EBADF) {
+		return nil
+	}
+	return err
 }

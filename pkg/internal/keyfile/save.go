@@ -22,13 +22,26 @@ const (
 	maxFile = 4 << 20
 )
 
-// complete renames the file of a save that ended after it had written the file, removes what other saves have left
-// behind, and returns the content. The caller holds the lock, so no other save is under way.
-func (s *Store) complete(ctx context.Context, p place) (current []byte, err error) {
-	current, err = read(ctx, p.target)
-	if next := p.finished(ctx, current); err == nil && next != nil {
-		err = install(ctx, nextName(p.target, current, next), p.target)
-		current = next
+// current returns the content of the file. If a save has ended after it had written the content that is to replace this,
+// but before it renamed that file, current returns the new content and the path of its file.
+func (p place) current(ctx context.Context) (content []byte, finished string, err error) {
+	if content, err = read(ctx, p.target); err != nil {
+		return nil, "", err
+	}
+	for _, path := range p.nexts() {
+		if next, err := read(ctx, path); err == nil && next != nil && path == nextName(p.target, content, next) {
+			return next, path, nil
+		}
+	}
+	return content, "", nil
+}
+
+// complete renames the file of a save that has finished it, removes what other saves have left behind, and returns the
+// content. The caller holds the lock, so no other save is under way.
+func (p place) complete(ctx context.Context) (content []byte, err error) {
+	content, finished, err := p.current(ctx)
+	if finished != "" {
+		err = install(ctx, finished, p.target)
 	}
 	if err != nil {
 		return nil, err
@@ -36,17 +49,21 @@ func (s *Store) complete(ctx context.Context, p place) (current []byte, err erro
 	for _, path := range p.nexts() {
 		_ = os.Remove(path) // the file may hold a key; if this fails, the next Save tries again
 	}
-	return current, nil
+	return content, nil
 }
 
 func (s *Store) replace(ctx context.Context, p place, held *os.File, current, document []byte) error {
-	mode := fs.FileMode(0o600)
-	if s.group || p.file != nil && p.file.Mode().Perm() == ours {
+	mode := s.mode
+	if p.file != nil && p.file.Mode().Perm() == ours {
 		mode = ours
 	}
 	path := nextName(p.target, current, document)
-	err := p.write(path, document, mode, s.warn)
-	if err == nil && !isAt(held, p.lockName()) {
+	out, err := p.create(path, mode, s.warn)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(document)
+	if err = errors.Join(err, out.Sync(), out.Close()); err == nil && !isAt(held, p.lockName()) {
 		err = ErrConflict // somebody has removed the lock, so another save may be under way
 	}
 	if err != nil {
@@ -56,36 +73,18 @@ func (s *Store) replace(ctx context.Context, p place, held *os.File, current, do
 	return install(ctx, path, p.target)
 }
 
-// write makes the file at path, with the owner and the group of the target, and returns once its content would survive
-// a crash.
-func (p place) write(path string, content []byte, mode fs.FileMode, warn func(string)) error {
-	out, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // own gives it away, to nobody in between
-	if err != nil {
-		return err
-	}
-	if err = p.own(out, mode, warn); err == nil {
-		_, err = out.Write(content)
-	}
-	return errors.Join(err, out.Sync(), out.Close())
-}
-
-// install renames the finished file at path over target. If that fails, the file stays, and Load reads it.
+// install renames the finished file at path over target. If that fails, the file stays, and Load reads it. To sync the
+// folder makes either durable.
 func install(ctx context.Context, path, target string) error {
-	err := syncFolder(filepath.Dir(target))
-	if err == nil {
-		err = patiently(ctx, func() error { return os.Rename(path, target) })
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(target))
-	}
-	return err
+	err := patiently(ctx, func() error { return os.Rename(path, target) })
+	return errors.Join(err, withFolder(filepath.Dir(target), syncFolder))
 }
 
 func (p place) lockName() string { return p.target + ".lock" }
 
 // lock waits until it has locked the lock file. The file that it has locked is the one at that path: somebody may have
 // removed another one meanwhile. To close the file unlocks it, and not every file system can unlock it otherwise.
-func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
+func (p place) lock(ctx context.Context) (*os.File, error) {
 	for {
 		file, err := p.openLock(p.lockName())
 		if err == nil {
@@ -96,7 +95,7 @@ func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 			_ = file.Close()
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody removes it all the time
-			return nil, explain(s.path, locking, err)
+			return nil, err
 		}
 		select {
 		case <-time.After(lockPoll):
@@ -108,23 +107,23 @@ func (s *Store) lock(ctx context.Context, p place) (*os.File, error) {
 
 // openLock opens the lock file, or makes it. It does not wait, whatever lies there.
 func (p place) openLock(path string) (*os.File, error) {
-	made, err := p.make(path)
-	if err == nil {
-		return made, nil
+	lock, err := p.create(path, 0o600, nil)
+	if !errors.Is(err, fs.ErrExist) {
+		return lock, err
 	}
-	info, statErr := os.Lstat(path)
+	info, err := os.Lstat(path)
 	name := "its lock, the file " + filepath.Base(path) + " beside it, "
 	switch {
-	case statErr != nil:
+	case err != nil:
 		return nil, err
 	case regular(info) != nil:
-		return nil, permanent(name+"is not a regular file", "remove the lock")
+		return nil, permanent(name + "is not a regular file; remove the lock")
 	case p.trusts(info):
-		if made, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0); !errors.Is(err, fs.ErrPermission) {
-			return made, err
+		if lock, err = os.OpenFile(path, os.O_RDWR|openNow|noFollow, 0); !errors.Is(err, fs.ErrPermission) {
+			return lock, err
 		}
 	}
-	return nil, permanent(name+"belongs to "+another(info), "remove the lock, or give it to this user")
+	return nil, permanent(name + "belongs to " + another(info) + "; remove the lock, or give it to this user")
 }
 
 // isAt reports whether an open file is the one at path.
@@ -166,16 +165,20 @@ func read(ctx context.Context, path string) (content []byte, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case len(content) > maxFile:
-		return nil, permanent("it is larger than any key document", "give the path of the key's file")
+		return nil, permanent("it is larger than any key document; give the path of the key's file")
 	}
 	return content, err
 }
 
-// hash returns the version of a content: a short hash, or "" if there is no file.
-func hash(content []byte) string {
+// versionOf returns the version of a content: a short hash, or "" if there is no file.
+func versionOf(content []byte) string {
 	if content == nil {
 		return ""
 	}
+	return hash(content)
+}
+
+func hash(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:8])
 }
@@ -183,11 +186,7 @@ func hash(content []byte) string {
 // nextName returns the name of the file with the content to that is to replace target while that has the content from.
 // It always has the same length, so that a name that is too long is noticed at the first save.
 func nextName(target string, from, to []byte) string {
-	was := hash(from)
-	if was == "" {
-		was = strings.Repeat("0", hex.EncodedLen(8))
-	}
-	return target + nextMark + was + "-" + hash(to)
+	return target + nextMark + hash(from) + "-" + hash(to)
 }
 
 const nextMark = ".next-"
@@ -198,20 +197,12 @@ func (p place) nexts() (paths []string) {
 	folder, prefix := filepath.Dir(p.target), filepath.Base(p.target)+nextMark
 	entries, _ := os.ReadDir(folder) // if the folder cannot be listed, no such file is found
 	for _, e := range entries {
-		if info, err := e.Info(); strings.HasPrefix(e.Name(), prefix) && err == nil && info.Mode().IsRegular() && p.trusts(info) {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && p.trusts(info) {
 			paths = append(paths, filepath.Join(folder, e.Name()))
 		}
 	}
 	return paths
-}
-
-// finished returns the content of a save that is written but not renamed, and that is to replace current; nil if there
-// is none.
-func (p place) finished(ctx context.Context, current []byte) []byte {
-	for _, path := range p.nexts() {
-		if next, err := read(ctx, path); err == nil && next != nil && path == nextName(p.target, current, next) {
-			return next
-		}
-	}
-	return nil
 }

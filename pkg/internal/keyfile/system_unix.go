@@ -29,10 +29,7 @@ func access(path string, write bool) error {
 	if write {
 		mode = 6 // and W_OK
 	}
-	if err := syscall.Access(path, mode); err != nil {
-		return &fs.PathError{Op: "access", Path: path, Err: err}
-	}
-	return nil
+	return os.NewSyscallError("access", syscall.Access(path, mode))
 }
 
 func lockFile(file *os.File) (locked bool, err error) {

@@ -98,7 +98,8 @@ func TestModeAtFirst(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	p, path, first := at(t, s), s.path+".new", fs.FileMode(0)
 	p.file = watched{p.file, func() { first |= mode(t, path) }}
-	if err := p.write(path, []byte("y"), 0o600, nil); err != nil || first != 0o600 {
+	made, err := p.create(path, 0o600, nil)
+	if err := errors.Join(made.Close(), err); err != nil || first != 0o600 {
 		t.Errorf("%v; the mode is %#o before it is set", err, first)
 	}
 }
@@ -221,7 +222,7 @@ func TestLockRemoved(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
 	p := at(t, s)
-	held, err := s.lock(t.Context(), p)
+	held, err := p.lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,20 +290,20 @@ func TestAdvice(t *testing.T) {
 	s := fresh(t)
 	for _, row := range []struct {
 		cause     syscall.Errno
-		doing     action
+		reading   bool
 		permanent bool
 		want      string
 	}{
-		{syscall.EBUSY, writing, true, "mount its folder"},
-		{syscall.EROFS, writing, true, "mounted read-only"},
-		{syscall.EACCES, writing, true, "StateDirectory="},
-		{syscall.EPERM, writing, true, "fsGroup"},
-		{syscall.ENOSPC, writing, false, "make room"},
-		{syscall.EIO, writing, false, "input/output error"},
-		{syscall.EACCES, reading, true, "let this user join their group"},
-		{syscall.ENOLCK, locking, true, "perhaps NFS, has no locks"},
+		{syscall.EBUSY, false, true, "mount its folder"},
+		{syscall.EROFS, false, true, "mounted read-only"},
+		{syscall.EACCES, false, true, "StateDirectory="},
+		{syscall.EPERM, false, true, "fsGroup"},
+		{syscall.ENOSPC, false, false, "make room"},
+		{syscall.EIO, false, false, "input/output error"},
+		{syscall.EACCES, true, true, "let this user join their group"},
+		{syscall.ENOLCK, false, true, "perhaps NFS, lacks locks"},
 	} {
-		err := explain(s.path, row.doing, &os.LinkError{Op: "rename", Old: s.path, New: s.path, Err: row.cause})
+		err := explain(s.path, row.reading, &os.LinkError{Op: "rename", Old: s.path, New: s.path, Err: row.cause})
 		wantError(t, s, err, row.permanent, row.want)
 		if !errors.Is(err, row.cause) {
 			t.Errorf("%v does not wrap its cause", err)
