@@ -80,7 +80,7 @@ func TestBadKeys(t *testing.T) {
 			}
 		}
 	}
-	wantCount(t, "requests", p.count.Load(), 0)
+	equal(t, "requests", p.count.Load(), 0)
 	t.Setenv("ESPER_ENVIRONMENT", p.URL)
 	for advice, keys := range map[string][]string{
 		"name of a scheme": {"Token Key0Canary"},
@@ -136,9 +136,7 @@ func TestBadArguments(t *testing.T) {
 		checkRefused(t, id, err, "RenewRequest.EnterpriseID is not a UUID such as "+enterpriseID+"; TokenInfo tells it", "")
 		_, err = c.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: enterpriseID, DeveloperAppID: id})
 		checkRefused(t, id, err, "RenewRequest.DeveloperAppID", "")
-		if outcomeOf(err) != noRenewal {
-			t.Errorf("%q: %#v", id, err)
-		}
+		equal(t, id, outcomeOf(err), noRenewal)
 		_, err = c.RenewPersonalAccessToken(t.Context(), id, -1)
 		checkRefused(t, id, err, "id of the personal access token", "")
 	}
@@ -180,12 +178,11 @@ func TestBadArguments(t *testing.T) {
 			}
 		}
 	}
-	wantCount(t, "requests", p.count.Load(), 0)
+	equal(t, "requests", p.count.Load(), 0)
 	upper := renewal("good")
 	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)
-	if _, err := c.RenewToken(t.Context(), upper); err != nil {
-		t.Errorf("an id in upper case: %v", err)
-	}
+	_, err = c.RenewToken(t.Context(), upper)
+	must(t, err)
 }
 
 // misplaced is a key that somebody put into the environment.
@@ -303,9 +300,7 @@ func TestGoodEnvironments(t *testing.T) {
 	}
 	c := clientFor(t, "https://FOO-api.esper.cloud.:443/api/", "key")
 	c.BaseURL().Host = "changed"
-	if got := c.BaseURL().String(); got != "https://foo-api.esper.cloud/api" {
-		t.Errorf("BaseURL is %s", got)
-	}
+	equal(t, "BaseURL", c.BaseURL().String(), "https://foo-api.esper.cloud/api")
 }
 
 // FuzzEnvironment passes any text for an environment.

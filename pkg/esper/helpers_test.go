@@ -81,9 +81,7 @@ func clientFor(t testing.TB, environment, key string, opts ...esper.Option) *esp
 func clientOf(t testing.TB, environment string, source oauth2.TokenSource, opts ...esper.Option) *esper.Client {
 	t.Helper()
 	c, err := esper.New(environment, source, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
@@ -183,16 +181,21 @@ func wantOutcome(t testing.TB, what string, key esper.Secret, err error, outcome
 func parsed(t *testing.T, address string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return u
 }
 
-func wantCount(t testing.TB, what string, got, want int32) {
+func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
-		t.Errorf("%s: %d, want %d", what, got, want)
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -338,8 +341,6 @@ func gzipped(t *testing.T, text string) string {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	_, err := io.WriteString(w, text)
-	if err = errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(err, w.Close()))
 	return out.String()
 }

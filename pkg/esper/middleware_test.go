@@ -148,7 +148,7 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 					_, key, err := op.do(t.Context())
 					_, body, _ := strings.Cut(answer, "\r\n\r\n")
 					wantOutcome(t, name, key, err, outcome, body)
-					wantCount(t, "renewals", posts.Load(), 1)
+					equal(t, "renewals", posts.Load(), 1)
 				}
 			}
 			if name == "has a timeout of its own" { // it ends while the server sleeps, and not before
@@ -203,9 +203,9 @@ func TestMiddlewareOfARead(t *testing.T) {
 				saying(raw([]int{tc.status, 200}[id%2], fmt.Sprintf(`{"enterprise": "e", "id": %d}`, id)))(conn)
 			})
 			c := clientFor(t, memory, oldKey, server, around(tc.middleware), quickRetry(1))
-			if info, err := c.TokenInfo(t.Context()); err != nil || string(info.ID) != tc.want {
-				t.Errorf("%s: %+v, %v; want %s", name, info, err, tc.want)
-			}
+			info, err := c.TokenInfo(t.Context())
+			must(t, err)
+			equal(t, name, string(info.ID), tc.want)
 			time.Sleep(time.Minute) // until the loser has ended
 		})
 	}
@@ -267,10 +267,8 @@ func TestMiddlewareByItself(t *testing.T) {
 			t.Error("a renewal was sent when its call was over")
 		}
 	}
-	wantCount(t, "renewals that began when the call was over", unsent.count.Load(), 0)
-	if len(shared) != 1 {
-		t.Error("the header that a middleware shares between its answers was changed")
-	}
+	equal(t, "renewals that began when the call was over", unsent.count.Load(), 0)
+	equal(t, "fields of the header that a middleware shares between its answers", len(shared), 1)
 }
 
 // The first middleware is outermost. It sees only the listed header fields of an answer, without keys, and no names of
@@ -295,9 +293,9 @@ func TestWhatMiddlewareSees(t *testing.T) {
 		})
 	}
 	client := clientFor(t, memory, oldKey, named("a"), named("b"), piped(saying(answer)))
-	if _, err := client.RenewToken(t.Context(), renewal(oldKey)); err != nil || order+seen != want {
-		t.Errorf("%v; seen %s\nwant %s", err, order+seen, want)
-	}
+	_, err := client.RenewToken(t.Context(), renewal(oldKey))
+	must(t, err)
+	equal(t, "seen", order+seen, want)
 }
 
 // The key goes to the base URL's server alone, in every way to write it, and without the call's context nowhere.
@@ -306,7 +304,7 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 	var requests atomic.Int32
 	server := piped(func(conn net.Conn) {
 		requests.Add(1)
-		saying(raw(200, `{"id": 1, "enterprise": "e", "token": "`+newKey+`"}`))(conn)
+		saying(raw(200, goodAnswer))(conn)
 	})
 	for target, ok := range map[string]bool{ // URL, Host field
 		"http://foo.example foo.example": true, "http://foo.example ": true, "http://Foo.Example FOO.example": true,
@@ -338,7 +336,7 @@ func TestMiddlewareCannotTakeTheKeyElsewhere(t *testing.T) {
 		}
 		requests.Store(0)
 		s.check(t, target)
-		wantCount(t, target+": requests", requests.Load(), map[bool]int32{true: 6}[ok])
+		equal(t, target+": requests", requests.Load(), map[bool]int32{true: 6}[ok])
 	}
 }
 
@@ -357,15 +355,10 @@ func TestOtherParametersStay(t *testing.T) {
 		}))
 		edit := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = query; return nil }
 		params := &gen.RenewTokenParams{}
-		if _, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params, edit)); err != nil {
-			t.Fatal(err)
-		}
+		_, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params, edit))
+		must(t, err)
 		written := regexp.MustCompile(`access(_|%5f)token=made%2Fup`)
-		if want := written.ReplaceAllString(query, "access_token=sealed"); above != want {
-			t.Errorf("a middleware sees %q, want %q", above, want)
-		}
-		if got := p.arrivals()[0].URL.RawQuery; got != query {
-			t.Errorf("the server gets %q, want %q", got, query)
-		}
+		equal(t, "a middleware sees", above, written.ReplaceAllString(query, "access_token=sealed"))
+		equal(t, "the server gets", p.arrivals()[0].URL.RawQuery, query)
 	}
 }

@@ -170,7 +170,7 @@ func TestNetworkErrors(t *testing.T) {
 		}
 		s.check(t, name)
 	}
-	wantCount(t, "requests that were served", plain.count.Load()+secure.count.Load(), 0)
+	equal(t, "requests that were served", plain.count.Load()+secure.count.Load(), 0)
 }
 
 // Many callers share the connections, and so do calls whose answer is an error, unless it is too large to be read.
@@ -204,14 +204,14 @@ func TestConnectionsAreKept(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		wantCount(t, name+": requests", p.count.Load(), tc.calls)
+		equal(t, name+": requests", p.count.Load(), tc.calls)
 		if n := p.dialled.Load(); n < tc.fewest || n > tc.mostDials {
 			t.Errorf("%s: %d calls by %d callers dialled %d connections", name, tc.calls, tc.callers, n)
 		}
 		before := p.dialled.Load()
 		c.CloseIdleConnections() // the client remains usable, and dials anew
 		_, _ = c.TokenInfo(t.Context())
-		wantCount(t, name+": connections afterwards", p.dialled.Load(), before+1)
+		equal(t, name+": connections afterwards", p.dialled.Load(), before+1)
 		c.CloseIdleConnections()
 		p.Close()
 	}

@@ -71,27 +71,18 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 	root, tree := filepath.Join("..", ".."), t.TempDir()
 	for _, name := range []string{"go.mod", "go.sum", "tools.go", "Makefile"} {
 		data, err := os.ReadFile(filepath.Join(root, name))
-		if err = errors.Join(err, os.WriteFile(filepath.Join(tree, name), data, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(err, os.WriteFile(filepath.Join(tree, name), data, 0o600)))
 	}
 	for _, dir := range []string{"api", "gen", "pkg/wire", "pkg/esper"} {
-		if err := os.CopyFS(filepath.Join(tree, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.CopyFS(filepath.Join(tree, dir), os.DirFS(filepath.Join(root, dir))))
 	}
 	spec := filepath.Join(tree, "api", "openapi.yaml")
 	data, err := os.ReadFile(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	changed := strings.Replace(string(data), "paths:\n", thirdOperation, 1)
 	third := filepath.Join(tree, "third")
-	err = errors.Join(os.WriteFile(spec, []byte(changed), 0o600), os.Mkdir(third, 0o755),
-		os.WriteFile(filepath.Join(third, "main.go"), []byte(callThird), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(os.WriteFile(spec, []byte(changed), 0o600), os.Mkdir(third, 0o755),
+		os.WriteFile(filepath.Join(third, "main.go"), []byte(callThird), 0o600)))
 	run := func(name string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), name, args...)
 		var stderr strings.Builder
@@ -103,11 +94,8 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 		return string(out)
 	}
 	run("make", "generate")
-	got := run("go", "run", "./third")
 	const want = `server GET /api/v0/probe/7/ "Bearer third-key" "third-token"` + "\nprobe 200 570\n"
-	if got != want {
-		t.Errorf("the new operation:\n%s\nwant:\n%s", got, want)
-	}
+	equal(t, "the new operation", run("go", "run", "./third"), want)
 }
 
 // Each link of a page leads to a file, and a link with the name of a test leads to the file with that test.
@@ -118,9 +106,7 @@ func TestPageLinks(t *testing.T) {
 		"api/conformance/README.md", "pkg/esper/PROMISES.md",
 	} {
 		page, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, link := range regexp.MustCompile(`\[([^\]]+)\]\(([^):#]+)[^)]*\)`).FindAllStringSubmatch(string(page), -1) {
 			text, target := link[1], filepath.Join(root, filepath.Dir(name), filepath.FromSlash(link[2]))
 			if link[2] == "https" {
@@ -155,9 +141,7 @@ func TestDependencies(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", format, name)
 			cmd.Env = append(os.Environ(), "GOOS="+system)
 			out, err := cmd.Output()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			linked := strings.Fields(string(out))
 			slices.Sort(linked)
 			modules := slices.DeleteFunc(slices.Compact(linked), func(path string) bool {
@@ -171,9 +155,7 @@ func TestDependencies(t *testing.T) {
 			if system == "windows" && name != "." {
 				want = append(slices.Clone(five), "golang.org/x/sys") // locks of files
 			}
-			if !slices.Equal(modules, want) {
-				t.Errorf("%s on %s needs %q, want %q", name, system, modules, want)
-			}
+			equal(t, name+" on "+system, strings.Join(modules, " "), strings.Join(want, " "))
 		}
 	}
 }

@@ -159,10 +159,8 @@ func TestEndOfACall(t *testing.T) {
 						sent.Store(0)
 						before, begun := dials.Load(), time.Now()
 						_, _, err := op.do(ctx)
-						if took := time.Since(begun); took != at.after {
-							t.Errorf("%s: it took %v", what, took)
-						}
-						wantCount(t, what+": requests", sent.Load(), at.sent)
+						equal(t, what+": it took", time.Since(begun), at.after)
+						equal(t, what+": requests", sent.Load(), at.sent)
 						if synctest.Wait(); op.renews() && dials.Load() > before { // a pooled dial may serve another call
 							t.Errorf("%s: the dial goes on", what)
 						}

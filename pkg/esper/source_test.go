@@ -8,9 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -69,16 +67,12 @@ func TestSource(t *testing.T) {
 		}
 		return &oauth2.Token{AccessToken: fmt.Sprint("key-", asked)}, nil
 	}), quickRetry(9))
-	if _, err := c.TokenInfo(t.Context()); err != errSource { //nolint:errorlint // as it is, not wrapped
-		t.Errorf("TokenInfo: %v, want the source's error as it is", err)
-	}
-	_, err := c.RenewToken(t.Context(), renewal("old"))
-	if outcomeOf(err) != esper.OutcomeNotRenewed || errors.Unwrap(err) != errSource { //nolint:errorlint // as it is
-		t.Errorf("RenewToken: %#v, want NotRenewed with the source's error", err)
-	}
-	if got := p.keys(); got != "key-1 key-2 key-3 key-5 key-6 key-7" {
-		t.Errorf("the requests used %s", got)
-	}
+	_, err := c.TokenInfo(t.Context())
+	equal(t, "TokenInfo", err, errSource)
+	_, err = c.RenewToken(t.Context(), renewal("old"))
+	equal(t, "RenewToken", outcomeOf(err), esper.OutcomeNotRenewed)
+	equal(t, "RenewToken", errors.Unwrap(err), errSource)
+	equal(t, "keys of the requests", p.keys(), "key-1 key-2 key-3 key-5 key-6 key-7")
 }
 
 // knows starts a server that accepts only key. A gateway in front of it refuses the key gateway-key.
@@ -129,18 +123,15 @@ func TestSourceLearnsOfA401(t *testing.T) {
 		if !errors.Is(err, tc.want) || tc.want != nil && !errors.Is(err, esper.ErrUnauthorized) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
-		if p.keys() != tc.sent || !slices.Equal(tc.source.rejected, []string{tc.source.key}) {
-			t.Errorf("%s: sent %v, rejected %v", name, p.keys(), tc.source.rejected)
-		}
-		if _, _, err := readAll(client.Generated().GetTokenInfo(t.Context())); err != nil {
-			t.Errorf("%s: Generated: %v, want the answer as it is", name, err)
-		}
+		equal(t, name+": sent", p.keys(), tc.sent)
+		equal(t, name+": rejected", strings.Join(tc.source.rejected, " "), tc.source.key)
+		_, _, err = readAll(client.Generated().GetTokenInfo(t.Context()))
+		must(t, err) // the answer is returned as it is
 		if _, err := client.RenewToken(t.Context(), renewal("a-key-of-somebody-else")); err == nil {
 			t.Errorf("%s: RenewToken: no error", name)
 		}
-		if p.keys() != tc.sent+strings.Repeat(" "+tc.source.key, 2) || len(tc.source.rejected) != 3 {
-			t.Errorf("%s: sent %v, rejected %v", name, p.keys(), tc.source.rejected)
-		}
+		equal(t, name+": sent", p.keys(), tc.sent+strings.Repeat(" "+tc.source.key, 2))
+		equal(t, name+": rejected", len(tc.source.rejected), 3)
 	}
 }
 
@@ -151,22 +142,19 @@ func TestSourceRenewsItsOwnKey(t *testing.T) {
 	client := clientOf(t, p.URL, source)
 	for _, key := range []string{"", "own-key"} {
 		renewed, err := client.RenewToken(t.Context(), renewal(key))
-		if err != nil || renewed.Token.Reveal() != "renewed-by-the-source" {
-			t.Errorf("%q: %v, %v", key, renewed, err)
-		}
+		must(t, err)
+		equal(t, "own key", renewed.Token.Reveal(), "renewed-by-the-source")
 	}
 	params := &gen.RenewTokenParams{AccessToken: "own-key"}
 	_, _, err := readAll(client.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params))
 	checkRefused(t, "Generated", err, "Client.RenewToken", "")
 	_, err = client.RenewPersonalAccessToken(t.Context(), tokenID, -1)
 	checkRefused(t, "RenewPersonalAccessToken", err, "Client.RenewToken", "")
-	if len(source.renewals) != 2 || p.keys() != "" {
-		t.Fatalf("%d renewals by the source, requests with %q", len(source.renewals), p.keys())
-	}
+	equal(t, "requests with the own key", p.keys(), "")
 	renewed, err := client.RenewToken(t.Context(), renewal("another-key"))
-	if err != nil || renewed.Token.Reveal() != newKey || len(source.renewals) != 2 || p.keys() != "own-key" {
-		t.Errorf("another key: %v, %v", renewed, err)
-	}
+	must(t, err)
+	equal(t, "another key", renewed.Token.Reveal()+" "+p.keys(), newKey+" own-key")
+	equal(t, "renewals by the source", len(source.renewals), 2)
 }
 
 // New refuses a source whose Server method names another server.
@@ -224,40 +212,23 @@ func TestRequestOnTheWire(t *testing.T) {
 		c := clientFor(t, p.URL+base, key, opt)
 		_, err := c.TokenInfo(t.Context())
 		_, renewErr := c.RenewToken(t.Context(), renewal(given))
-		_, _ = c.RenewPersonalAccessToken(t.Context(), tokenID, 1888272000) // the probe does not know it
-		if err = errors.Join(err, renewErr); err != nil || len(p.arrivals()) != 3 {
-			t.Fatalf("%s, %q: %v", base, key, err)
+		_, putErr := c.RenewPersonalAccessToken(t.Context(), tokenID, 1888272000)
+		must(t, errors.Join(err, renewErr, putErr))
+		header := func(more string) string {
+			return fmt.Sprintf("map[Accept:[%s] Authorization:[Bearer %s] %sUser-Agent:[%s]] ", accept, key, more, agent)
 		}
-		asJSON, param := []string{"application/json"}, url.Values{"access_token": {key}}
-		for i, want := range []struct {
-			line        string
-			contentType []string
-			params      url.Values
-		}{
-			{"GET /v1/token-info/ ", nil, url.Values{}},
-			{"POST /v0/enterprise/" + enterpriseID + "/developerapp/" + developerAppID + "/renew-token/ ", nil, param},
-			{"PUT /authn2/v0/personal-access-token/" + tokenID + ` {"expiry_at":1888272000}`, asJSON, url.Values{}},
+		for i, want := range []string{
+			"GET /v1/token-info/ map[] " + header(""),
+			"POST /v0/enterprise/" + enterpriseID + "/developerapp/" + developerAppID + "/renew-token/ " +
+				fmt.Sprintf("map[access_token:[%s]] ", key) + header("Connection:[close] Content-Length:[0] "),
+			"PUT /authn2/v0/personal-access-token/" + tokenID + " map[] " + header("Connection:[close] "+
+				"Content-Length:[24] Content-Type:[application/json] ") + `{"expiry_at":1888272000}`,
 		} {
 			r := p.arrivals()[i]
 			path, _, _ := strings.Cut(r.RequestURI, "?")
-			got := r.Method + " " + path + " " + r.body
-			if got != strings.Replace(want.line, " ", " "+strings.TrimRight(base, "/"), 1) {
-				t.Errorf("%s, want %s", got, want.line)
-			}
-			if params := r.URL.Query(); !reflect.DeepEqual(params, want.params) {
-				t.Errorf("%q arrived in %q as %q", key, r.URL.RawQuery, params)
-			}
-			for name, values := range map[string][]string{
-				"Authorization": {"Bearer " + key}, "Accept": {accept}, "User-Agent": {agent}, "Content-Type": want.contentType,
-				"Referer": nil, "Idempotency-Key": nil, "X-Idempotency-Key": nil, "Accept-Encoding": nil,
-			} {
-				if field := r.Header[name]; !reflect.DeepEqual(field, values) {
-					t.Errorf("%s: %s = %q, want %q", got, name, field, values)
-				}
-			}
-			if int(max(0, r.ContentLength)) != len(r.body) || len(r.TransferEncoding) > 0 {
-				t.Errorf("%s: length %d, encoding %q", got, r.ContentLength, r.TransferEncoding)
-			}
+			got := fmt.Sprintf("%s %s %v %v %s", r.Method, path, r.URL.Query(), r.Header, r.body)
+			equal(t, "request", got, strings.Replace(want, " ", " "+strings.TrimRight(base, "/"), 1))
 		}
+		equal(t, "requests", len(p.arrivals()), 3)
 	}
 }

@@ -80,9 +80,7 @@ func TestNoCertificates(t *testing.T) {
 	t.Cleanup(p.Close)
 	own := filepath.Join(t.TempDir(), "own.pem")
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw})
-	if err := os.WriteFile(own, cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(own, cert, 0o600))
 	const missing = "no CA certificates; install them (ca-certificates), or name a file of them in SSL_CERT_FILE"
 	for file, says := range map[string]string{os.DevNull: "this machine has " + missing, own: "<nil>"} {
 		out, err := child(t, "CHILD_RENEWS="+p.URL, "SSL_CERT_FILE="+file, "SSL_CERT_DIR="+t.TempDir()).CombinedOutput()
