@@ -96,10 +96,7 @@ func (d Document) Begun(lineage string) Document {
 
 // Aside returns the keys that are set aside.
 func (d Document) Aside() []string {
-	if d.SetAside.IsZero() {
-		return nil
-	}
-	return strings.Split(d.SetAside.Reveal(), "\n")
+	return strings.FieldsFunc(d.SetAside.Reveal(), func(r rune) bool { return r == '\n' })
 }
 
 // AsideOf makes Document.SetAside of a list of keys.
@@ -120,9 +117,6 @@ func (d Document) setAside(old Document) Document {
 	}
 	return d
 }
-
-// aside reports whether d's key is set aside in other.
-func (d Document) aside(other Document) bool { return slices.Contains(other.Aside(), d.Key.Reveal()) }
 
 // unsure notes an attempt that may be under way at now. A key that was set aside needs that: the document that had the
 // note of its attempt is gone.

@@ -63,7 +63,6 @@ func (s *State) withdraw(t *Turn) {
 func (s *State) saved(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Conflict:
-		s.Proven = true // the store told versions apart
 		t.Read, t.Saves = false, t.Saves+1
 	case o.Err:
 		t.Read, t.Saves = false, maxConflicts+1
@@ -78,8 +77,8 @@ func (s *State) saved(t *Turn, o Outcome, now time.Time) {
 
 // probed takes in the server's answer to the question whether Doc's key works.
 func (s *State) probed(t *Turn, o Outcome, now time.Time) {
-	given := !t.Given.Key.IsZero()
-	needed := given || !t.Other.Key.IsZero() || s.doubtful(now)
+	came := s.Doc.Replaced(t.Given.Key)
+	needed := came || !t.Other.Key.IsZero() || s.doubtful(now)
 	t.Ask, t.Said, s.Asked = AskIfDoubtful, Unanswered, o.Began
 	switch {
 	case o.Refused:
@@ -89,15 +88,12 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 		} else if !o.Began.Before(s.RefusedWait) {
 			t.Said = RefusedTwice
 		}
-		if given {
+		if came {
 			t.Given = t.Given.setAside(s.Doc)
 		}
 	case o.Err:
 		t.Failed = t.Failed || needed
 	default:
-		if given {
-			t.Given, t.Read = Document{}, false // nothing is to be adopted
-		}
 		if s.Doc.after(t.Other) {
 			t.Read = false // it is an old copy
 		}
@@ -111,6 +107,9 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 // accepted takes in that the server accepts Doc's key.
 func (s *State) accepted(t *Turn, o Outcome, now time.Time) {
 	t.Said, s.Asked = Accepted, o.Began
+	if s.Doc.Replaced(t.Given.Key) {
+		t.Given = Document{} // nothing is to be adopted
+	}
 	s.Doc.RefusedAt, s.Doc.LostAt, s.RefusedWait = time.Time{}, time.Time{}, time.Time{}
 	s.complete(o.Doc, now, o.Random)
 	if !now.Before(s.End) {

@@ -47,6 +47,8 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !accepted && !person)
+	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
+	e.never(w, "I3", "a person gives the key that is stored, and its document is replaced", !p.T.Given.Key.IsZero() && old == next)
 	for k := range w.Keys {
 		e.never(w, "I3", "a key set aside that works is overwritten",
 			aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted)
@@ -190,7 +192,7 @@ func (e *explorer) ends(w *world) (any, all, lost, renews bool) {
 		}
 		works := w.knows(keyOf(p.S.Doc))
 		any = any || works && !p.S.ReadOnly
-		all = all && works && !p.S.Lost() && !p.Turning
+		all = all && works && !p.S.Lost() && !p.Turning && (p.S.ReadOnly || p.S.Doc.SetAside.IsZero())
 		lost = lost && (p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || works))
 		renews = renews || !p.S.ReadOnly
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/wire"
@@ -10,7 +11,7 @@ import (
 func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	t.Read, t.Other = true, Document{}
 	d, ours, given := o.Doc, s.Doc, t.Given
-	if given.aside(d) || given.aside(ours) {
+	if key := given.Key.Reveal(); slices.Contains(d.Aside(), key) || slices.Contains(ours.Aside(), key) {
 		t.Given = given.unsure(now)
 	}
 	if !given.Key.IsZero() && d.Key == given.Key {
@@ -19,10 +20,6 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Err:
 		t.Saves = maxConflicts + 1
-	case d.Key == ours.Key && d == s.Stored: // nothing has changed, except perhaps the version
-		if now.Before(s.WindowMade.Add(-Skew)) { // the clock was set back since
-			s.windows(now, o.Random)
-		}
 	case d.Key == ours.Key:
 		s.updated(t, o, now)
 	case d.after(ours):
@@ -40,16 +37,14 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		if !d.Key.IsZero() && !ours.Replaced(d.Key) {
 			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
 		}
-	case !t.Given.Key.IsZero() && !d.Replaced(given.Key): // a person's key replaces it
-	case s.ReadOnly && d == s.Stored && t.Said < Refused: // the server refused it, and accepts ours
 	default:
 		s.withdraw(t)
 		t.Other = d
 	}
 }
 
-// updated takes in a document of the key in use in which something else has changed. What others have noted counts, but
-// for what the server has said in this turn. What came from the server stays.
+// updated takes in a document of the key in use, in which something else may have changed. What others have noted
+// counts. What came from the server stays.
 func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	base, ours, added := s.Stored, s.Doc, s.Doc
 	if s.Saved() && ours.SetAside == base.SetAside {
@@ -59,14 +54,11 @@ func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	if o.Doc.Attempt == base.Attempt {
 		s.Doc.Attempt = ours.Attempt
 	}
-	switch {
-	case t.Said == Accepted:
-		s.Doc.RefusedAt, s.Doc.LostAt = time.Time{}, time.Time{}
-	case o.Doc.RefusedAt.Equal(base.RefusedAt) && o.Doc.LostAt.Equal(base.LostAt):
+	if o.Doc.RefusedAt.Equal(base.RefusedAt) && o.Doc.LostAt.Equal(base.LostAt) {
 		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
 	}
 	s.complete(ours, now, o.Random)
-	if s.Stored == s.Doc {
+	if s.Stored == s.Doc && s.Stored != base {
 		t.Saves = 0 // the save that failed was carried out after all
 	}
 	if s.Doc.Attempt != t.Begun {
@@ -75,7 +67,8 @@ func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	if s.Doc.SetAside != ours.SetAside {
 		s.AsideWait, t.Aside = time.Time{}, 0
 	}
-	if !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
+	setBack := now.Before(s.WindowMade.Add(-Skew)) // the clock
+	if setBack || !s.Doc.ExpiresAt.Equal(ours.ExpiresAt) || !s.Doc.IssuedAt.Equal(ours.IssuedAt) {
 		s.windows(now, o.Random)
 	}
 	s.notice(now, base.Attempt, ours.Attempt)
@@ -96,23 +89,16 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 			other = o.Doc.Begun("of " + Hash(o.Doc.Key)).unsure(o.Began)
 		}
 		s.take(t, other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random)
-		t.Given = Document{} // the other key came from it
 		s.accepted(t, o, now)
 	case !stored:
 		s.asideRefused(t, o)
-	case !t.Given.Key.IsZero():
-		t.Given, t.Other = t.Given.setAside(other), Document{}
 	case t.Said == Accepted: // ours replaces the other one
 		s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}
 		t.Other, t.Aside = Document{}, 0
 	default: // the server has refused both, and the stored one stays
-		refused := other.setAside(s.Doc)
-		if refused.LostAt = (time.Time{}); refused.RefusedAt.IsZero() {
-			refused.RefusedAt = plain(o.Began)
-		}
-		s.Stored = other
-		s.take(t, refused, now, o.Random)
-		t.Said, s.Asked = Refused, o.Began
+		s.Stored, other.LostAt = other, time.Time{}
+		s.take(t, other.setAside(s.Doc), now, o.Random)
+		t.Ask = AskNow
 	}
 }
 

@@ -47,7 +47,7 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"an emptied store is not refilled", "loaded.go", "\t\t\ts.Stored, t.Saves = d, 0\n", "\t\t\tt.Saves = 0\n"},
 	{"a comparison goes on with what the store held before", "loaded.go", "\tt.Read, t.Other = true, Document{}\n", "\tt.Read = true\n"},
 	{"what is replaced is not set aside", "loaded.go", "s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}", "s.Stored, s.AsideWait = other, time.Time{}"},
-	{"both are refused, and ours is dropped", "loaded.go", "refused := other.setAside(s.Doc)", "refused := other"},
+	{"both are refused, and ours is dropped", "loaded.go", "s.take(t, other.setAside(s.Doc), now, o.Random)", "s.take(t, other, now, o.Random)"},
 	{"a key set aside is dropped after one refusal", "loaded.go", "\tcase o.Began.Before(s.AsideWait):\n", "\tcase false:\n"},
 	{"a key set aside is renewed at once", "loaded.go", ".unsure(o.Began)", ""},
 	{"a key set aside that a person gives is renewed at once", "loaded.go", "t.Given = given.unsure(now)", "_ = given.unsure(now)"},
@@ -91,7 +91,6 @@ var equivalent = []struct{ mutation, reason string }{
 
 	// The model leaves it out, and tests of package renew show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
-	{"Decide: other without !given", "a person gives a key whose successor is stored, and another one is in use: the one in use may stay"},
 	{"posted: without t.Ask = AskNow", "the server of the model always says when a key ends"},
 }
 

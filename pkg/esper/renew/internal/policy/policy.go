@@ -12,11 +12,11 @@ func Decide(s State, t Turn, now time.Time) Action {
 	case !t.Read:
 		return Load
 
-	// If a key of another history is in the store, the server is asked about ours, then about that one. A key that a person
-	// gave is saved. If the key in use came from it, only if the server refuses the one in use.
+	// If a key of another history is in the store, the server is asked about ours, then about that one. After that, a key
+	// that a person gave is saved. If the key in use came from it, only if the server refuses the one in use.
 	case t.Failed && (other || given), trouble && given:
 		return Fail
-	case t.Said < Accepted && (other && !given || given && s.Doc.Replaced(t.Given.Key)):
+	case t.Said < Accepted && (other || given && s.Doc.Replaced(t.Given.Key)):
 		return Probe
 	case other:
 		return Compare

@@ -11,7 +11,6 @@ const (
 	advisoryLeast   = 24 * time.Hour     // but no shorter than this where the lifetime allows
 	mandatoryMost   = 5 * time.Minute    // the mandatory window, or a twentieth of the lifetime if that is less
 	AssumedLifetime = 7 * 24 * time.Hour // how long a key lives if the server does not say when it ends
-	minInterval     = time.Second        // the shortest time from one renewal to the next
 	Skew            = 25 * time.Hour     // how far off a clock may be, as by a wrong time zone; if more, it is wrong
 
 	longestAttempt   = 90 * time.Second // from the begin of an attempt to its end
@@ -45,18 +44,13 @@ func (s *State) windows(now time.Time, random float64) {
 	issued, expires, renewed, lifetime := s.Doc.IssuedAt, s.Doc.ExpiresAt, s.Doc.RenewedAt, s.Doc.lifetime()
 	s.WindowMade, s.End = now, expires
 	if expires.IsZero() || !issued.IsZero() && issued.Before(expires) { // if this clock is behind, that is no later end
-		s.End = now.Add(lifetime)
-		for _, from := range []time.Time{issued, renewed} {
-			if !from.IsZero() {
-				s.End = earliest(s.End, from.Add(lifetime))
-			}
-		}
+		s.End = earliest(now, cmp.Or(issued, now), cmp.Or(renewed, now)).Add(lifetime)
 	}
 	before := min(cmp.Or(s.RenewBefore, max(lifetime/advisoryPart, advisoryLeast)), lifetime/2)
 	s.Advisory = s.End.Add(-before - time.Duration(random*float64(before/4)))
 	if !renewed.IsZero() && renewed.Before(now.Add(Skew)) {
 		// If a new key is due at once, this clock or the server's is wrong. Then keep some time between renewals.
-		s.Advisory = latest(s.Advisory, renewed.Add(max(lifetime/10, minInterval)))
+		s.Advisory = latest(s.Advisory, renewed.Add(lifetime/10))
 	}
 }
 
