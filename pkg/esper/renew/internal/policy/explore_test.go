@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unique"
 )
 
 // search visits every world that can be reached, in order of the number of events, so that no violation has a
 // shorter story than the one that is shown.
 type search struct {
 	*config
-	texts  texts
 	parent []uint32 // the world before each world, in the order in which the worlds were found
 	choice []uint16 // which of the worlds after its parent it is
 	found  []violation
@@ -31,9 +31,8 @@ type violation struct {
 // run returns how many worlds it visited, and whether these are all. Of the worlds that were seen it remembers hashes: among
 // ten million worlds, the probability that two of them have the same one is one in 400,000.
 func (s *search) run() (states int, whole bool) {
-	s.texts = texts{number: map[string]byte{"": 0}, all: []string{""}}
 	seen, seed := map[uint64]struct{}{}, maphash.MakeSeed()
-	var current, next []byte
+	var current, next []packed
 	var at uint32
 	var n uint16
 	w := new(world)
@@ -45,21 +44,21 @@ func (s *search) run() (states int, whole bool) {
 	}
 	e.emit = func(w *world, _ string) {
 		n++
-		before := len(next)
-		next = s.encode(next, w)
-		hash := maphash.Bytes(seed, next[before:])
+		s.forget(w)
+		hash := s.hash(w, seed)
 		if _, known := seen[hash]; known {
-			next = next[:before]
 			return
 		}
 		seen[hash] = struct{}{}
+		next = append(next, s.pack(w))
 		s.parent, s.choice = append(s.parent, at), append(s.choice, n)
 	}
 	e.emit(s.begin(), "")
 	for len(next) > 0 && len(s.found) == 0 {
 		current, next = next, current[:0]
-		for rest := current; len(rest) > 0; at++ {
-			rest, n = s.decode(rest, w), 0
+		for _, p := range current {
+			p.unpack(w)
+			n = 0
 			e.next(w)
 			if at%8 == 0 {
 				e.settle(w)
@@ -67,9 +66,59 @@ func (s *search) run() (states int, whole bool) {
 			if len(seen) > s.limit {
 				return len(seen), false
 			}
+			at++
 		}
 	}
 	return len(seen), len(s.found) == 0
+}
+
+// packed is a world in less memory: what many worlds have in common is kept once.
+type packed struct {
+	outside unique.Handle[outside]
+	procs   []unique.Handle[process]
+}
+
+func (c *config) pack(w *world) packed {
+	p := packed{outside: unique.Make(w.outside)}
+	for i := range c.procs {
+		p.procs = append(p.procs, unique.Make(w.P[i]))
+	}
+	return p
+}
+
+func (p packed) unpack(w *world) {
+	w.outside = p.outside.Value()
+	for i, of := range p.procs {
+		w.P[i] = of.Value()
+	}
+}
+
+// hash tells worlds apart.
+func (c *config) hash(w *world, seed maphash.Seed) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	maphash.WriteComparable(&h, w.outside)
+	for i := range c.procs {
+		maphash.WriteComparable(&h, w.P[i])
+	}
+	return h.Sum64()
+}
+
+// forget leaves out times that make no difference any more, so that worlds are equal but for them.
+func (c *config) forget(w *world) {
+	for i := range c.procs {
+		state, now := &w.P[i].S, c.clock(w, i)
+		state.WindowMade = time.Time{}
+		if !now.Before(state.Retry) {
+			state.Retry = time.Time{}
+		}
+		if state.Suspects(now) {
+			state.Asked = time.Time{}
+		}
+		if far := start.Add(distant); state.End.After(far) { // of a key that has ended by a wrong clock
+			state.End = far
+		}
+	}
 }
 
 // path returns the choices that lead to a world.

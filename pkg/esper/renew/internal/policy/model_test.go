@@ -59,19 +59,18 @@ type process struct {
 
 type budget struct{ Crash, Disk, Net, Person, Wrong, Leave, Empty int8 }
 
-// all returns the parts of a budget.
-func (b *budget) all() []*int8 {
-	return []*int8{&b.Crash, &b.Disk, &b.Net, &b.Person, &b.Wrong, &b.Leave, &b.Empty}
-}
-
 // world is everything at one moment.
 type world struct {
+	outside
+	P [maxProcs]process
+}
+
+type outside struct {
 	Tick   int8
 	Later  int // seconds after the last instant, for settle: no more faults come, and no key reaches its end
 	Store  Document
 	Late   Document // a save that reported an error and may be carried out later, unless the store changes before
 	Keys   [maxKeys + 1]serverKey
-	P      [maxProcs]process
 	Budget budget
 }
 
@@ -153,7 +152,7 @@ func (w *world) descends(k, from int) bool {
 
 // begin is the first state of the world.
 func (c *config) begin() *world {
-	w := &world{Budget: c.budget}
+	w := &world{outside: outside{Budget: c.budget}}
 	w.Keys[1] = serverKey{Exists: true, Valid: true}
 	w.Store = w.given(1)
 	if c.left {

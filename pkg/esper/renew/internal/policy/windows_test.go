@@ -74,25 +74,6 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// What this process has found of an attempt is saved, although the store has changed otherwise.
-func TestSettledAttempt(t *testing.T) {
-	now := time.Now().UTC().Round(0)
-	d := Document{Key: wire.NewSecret("k"), Attempt: Attempt{ID: "a", Begun: now, Until: now.Add(longestAttempt)}}
-	s, turn := New(State{Proven: true}, d, now, 0), Turn{}
-	now = now.Add(2 * longestAttempt)
-	changed := d
-	changed.SetAside = wire.NewSecret("other")
-	for _, step := range []struct {
-		a Action
-		o Outcome
-	}{{Load, Outcome{Doc: d}}, {Probe, Outcome{Began: now}}, {Save, Outcome{Conflict: true}}, {Load, Outcome{Doc: changed}}} {
-		s, turn = Evolve(s, turn, step.a, step.o, now)
-	}
-	if s.Doc.Attempt.ID != "" || Decide(s, turn, now) != Save {
-		t.Errorf("the attempt is %q, and next comes %v", s.Doc.Attempt.ID, Decide(s, turn, now))
-	}
-}
-
 // The pauses after failures grow to an hour, or after 403 to a day. They are shorter when little is left of the key.
 func TestPauses(t *testing.T) {
 	now := time.Now()
