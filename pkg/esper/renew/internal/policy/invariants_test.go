@@ -48,6 +48,9 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !accepted && !person)
 	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
+	forgets := !w.Store.RefusedAt.IsZero() && target.RefusedAt.IsZero() ||
+		!w.Store.LostAt.IsZero() && target.LostAt.IsZero() && target.SetAside == w.Store.SetAside
+	e.never(w, "I4", "a refusal that is noted is taken back, and the server has not accepted the key", old == next && forgets && !p.Accepted)
 	e.never(w, "I3", "a person gives the key that is stored, and its document is replaced", !p.T.Given.Key.IsZero() && old == next)
 	for k := range w.Keys {
 		e.never(w, "I3", "a key set aside that works is overwritten",

@@ -17,6 +17,9 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	if !given.Key.IsZero() && d.Key == given.Key {
 		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
 	}
+	if d != s.Stored {
+		t.Saves = 0 // the save that failed was carried out after all, or another one was
+	}
 	switch {
 	case o.Err:
 		t.Saves = maxConflicts + 1
@@ -31,10 +34,8 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		s.take(t, next, now, o.Random)
 	case d.Key.IsZero(), ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
-		if s.Stored != d {
-			s.Stored, t.Saves = d, 0
-		}
-		if !d.Key.IsZero() && !ours.Replaced(d.Key) {
+		s.Stored = d
+		if !ours.Replaced(d.Key) {
 			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
 		}
 	default:
@@ -47,7 +48,7 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 // counts. What came from the server stays.
 func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	base, ours, added := s.Stored, s.Doc, s.Doc
-	if s.Saved() && ours.SetAside == base.SetAside {
+	if ours.SetAside == base.SetAside {
 		added.SetAside = wire.Secret{}
 	}
 	s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false
@@ -58,9 +59,6 @@ func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 		s.Doc.RefusedAt, s.Doc.LostAt = ours.RefusedAt, ours.LostAt
 	}
 	s.complete(ours, now, o.Random)
-	if s.Stored == s.Doc && s.Stored != base {
-		t.Saves = 0 // the save that failed was carried out after all
-	}
 	if s.Doc.Attempt != t.Begun {
 		t.Begun = Attempt{} // somebody else was faster
 	}
@@ -81,7 +79,7 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 	stored := !other.Key.IsZero()
 	switch {
 	case o.Err:
-		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored || t.Said >= Refused
+		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored
 	case !o.Refused:
 		if stored {
 			s.Stored = other

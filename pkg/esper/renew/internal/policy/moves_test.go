@@ -235,7 +235,7 @@ func (e *explorer) after(w *world, i int, a Action, o Outcome, how string) {
 
 func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p := &w.P[i]
-	before, stop := p.S.Doc, p.T.Stop
+	before, stop, given := p.S.Doc, p.T.Stop, keyOf(p.T.Given)
 	if a.Ends() {
 		e.checkNoted(w, i)
 	}
@@ -244,8 +244,13 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p.Reread = p.Turning && (p.Reread || a == Load && !o.Err) && a != Probe
 	p.Unsure = !a.Ends() && a != Load && (p.Unsure || a == Save && (o.Err || o.Conflict))
 	p.Tried = a != Post && (p.Tried || o.Err && (a == Load || a == Save))
+	same := before.Key == p.S.Doc.Key
+	p.Silent = same && !a.Ends() && (p.Silent || a == Compare && o.Err)
+	p.Accepted = p.T.Said == Accepted || same && p.Accepted
 	if a.Ends() {
 		p.Turning, p.Reread = false, false
+	} else {
+		e.never(w, "I3", "a key that a person gives is dropped", given != 0 && p.T.Given.Key.IsZero() && given != keyOf(o.Doc) && !w.descends(keyOf(p.S.Doc), given))
 	}
 	e.checkDropped(w, i, before, o)
 	if stop && a.Ends() {
@@ -269,6 +274,7 @@ func (e *explorer) act(w *world, i int) {
 		if a == Probe {
 			e.checkAsked(w, i)
 		}
+		e.never(w, "I6", "the server is asked again about another key, and gave no answer a moment ago", a == Compare && p.Silent)
 		e.ask(w, i, a)
 	case Begin:
 		e.never(w, "I1", "a renewal is begun by a program that is to end, or that only reads", p.T.Stop || p.S.ReadOnly)
