@@ -39,7 +39,7 @@ func (e *explorer) save(w *world, i int) {
 	}
 	n := e.fork(w)
 	if !p.Fresh {
-		e.after(n, i, Save, Outcome{Conflict: true}, "a conflict")
+		e.after(n, i, Save, Outcome{Conflict: true, Err: true}, "a conflict")
 	} else {
 		e.checkSaved(w, i, target)
 		if !p.T.Given.Key.IsZero() && n.Store.Attempt.ID != "" {
@@ -61,10 +61,10 @@ func (e *explorer) save(w *world, i int) {
 	n.Late = target
 	e.after(n, i, Save, Outcome{Err: true}, "an error, and it may be written later: "+e.text(target))
 	n.Late, n.P[i].Fresh = w.Late, false
-	e.after(n, i, Save, Outcome{Conflict: true}, "a conflict, since the version changed by itself")
+	e.after(n, i, Save, Outcome{Conflict: true, Err: true}, "a conflict, since the version changed by itself")
 	n.write(target)
 	e.after(n, i, Save, Outcome{Err: true}, "an error, although it is written: "+e.text(target))
-	e.after(n, i, Save, Outcome{Conflict: true}, "a conflict about its own write: "+e.text(target))
+	e.after(n, i, Save, Outcome{Conflict: true, Err: true}, "a conflict about its own write: "+e.text(target))
 }
 
 // ask asks the server about a key, as TokenInfo does.
