@@ -1,38 +1,125 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"database/sql/driver"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper"
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-func newStore(t *testing.T, f *fakeDB, d Dialect, opts ...Option) renew.Store {
+// fakeDB is a database driver, and its own connection, with one table, which has one row at most. The tests in
+// pkg/stores use real engines.
+type fakeDB struct {
+	driver.Conn
+	version    string
+	document   []byte
+	unfit      string   // the value of Dialect.check
+	statements []string // all statements that were sent
+	writes     int      // how many of them write
+	// The error of a statement that reads, and of one that writes, before and after it does.
+	read, before, after func() error
+}
+
+// times returns an error the first n times, and then none.
+func times(n int, err error) func() error {
+	return func() error {
+		if n--; n < 0 {
+			return nil
+		}
+		return err
+	}
+}
+
+const always = 1_000_000
+
+// fake returns a fakeDB that makes no error, and a store in it.
+func fake(t *testing.T, d Dialect, opts ...Option) (renew.Store, *fakeDB) {
 	t.Helper()
-	s, err := New(open(t, f), d, opts...)
+	f := &fakeDB{read: times(0, nil), before: times(0, nil), after: times(0, nil)}
+	db := sql.OpenDB(f)
+	t.Cleanup(func() { _ = db.Close() })
+	s, err := New(db, d, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, f
+}
+
+func (f *fakeDB) Connect(context.Context) (driver.Conn, error) { return f, nil }
+func (*fakeDB) Driver() driver.Driver                          { return nil }
+func (*fakeDB) Close() error                                   { return nil }
+
+func (f *fakeDB) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	f.statements = append(f.statements, query)
+	f.writes++
+	if err := cmp.Or(f.before(), ctx.Err()); err != nil {
+		return nil, err
+	}
+	expected := ""
+	if len(args) == 4 {
+		expected, _ = args[3].Value.(string)
+	} else if f.version != "" {
+		return nil, errors.New("duplicate key")
+	}
+	if expected != f.version {
+		return driver.RowsAffected(0), nil
+	}
+	f.version, _ = args[0].Value.(string)
+	document, _ := args[1].Value.([]byte)
+	f.document = slices.Clone(document)
+	return driver.RowsAffected(1), f.after()
+}
+
+func (f *fakeDB) QueryContext(ctx context.Context, query string, _ []driver.NamedValue) (driver.Rows, error) {
+	if strings.Contains(query, "SELECT coalesce(max(file)") { // what Inspect asks
+		return &fakeRows{row: []driver.Value{""}}, nil
+	}
+	f.statements = append(f.statements, query)
+	row := []driver.Value{nil, nil, f.unfit}
+	if f.version != "" {
+		row = []driver.Value{f.version, slices.Clone(f.document), f.unfit}
+	}
+	return &fakeRows{row: row}, cmp.Or(f.read(), ctx.Err())
+}
+
+type fakeRows struct{ row []driver.Value }
+
+func (r *fakeRows) Columns() []string { return strings.Fields("version document unfit")[:len(r.row)] }
+func (*fakeRows) Close() error        { return nil }
+
+func (r *fakeRows) Next(dest []driver.Value) error {
+	if r.row == nil {
+		return io.EOF
+	}
+	copy(dest, r.row)
+	r.row = nil
+	return nil
 }
 
 // saved returns a store that holds a document, and the document's version.
-func saved(t *testing.T, f *fakeDB) (renew.Store, string) {
+func saved(t *testing.T) (renew.Store, *fakeDB, string) {
 	t.Helper()
-	s := newStore(t, f, PostgreSQL)
+	s, f := fake(t, PostgreSQL)
 	version, err := s.Save(t.Context(), []byte("first"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.writes = 0
-	return s, version
+	return s, f, version
 }
 
 // TestRepeated has writes take effect and then return an error. Save must find out that they took effect.
@@ -44,14 +131,8 @@ func TestRepeated(t *testing.T) {
 		"the driver knows no rows":  errors.New("no rows affected"),
 		"the server gives up later": context.DeadlineExceeded,
 	} {
-		f := &fakeDB{}
-		s, version := saved(t, f)
-		f.after = func(n int) error {
-			if n == 1 {
-				return err
-			}
-			return nil
-		}
+		s, f, version := saved(t)
+		f.after = times(1, err)
 		got, saveErr := s.Save(t.Context(), []byte("second"), version)
 		if saveErr != nil || got != f.version || string(f.document) != "second" {
 			t.Errorf("%s: Save returned %q, %v, and the row has %q with %q", name, got, saveErr, f.version, f.document)
@@ -60,7 +141,7 @@ func TestRepeated(t *testing.T) {
 			t.Errorf("%s: database/sql sent the statement only once, so the test proves nothing", name)
 		}
 		// The same for the save that creates the row.
-		f.version, f.writes = "", 0
+		f.version, f.after = "", times(1, err)
 		if got, saveErr = s.Save(t.Context(), []byte("third"), ""); saveErr != nil || got != f.version {
 			t.Errorf("%s, without a row: Save returned %q, %v, and the row has %q", name, got, saveErr, f.version)
 		}
@@ -69,24 +150,20 @@ func TestRepeated(t *testing.T) {
 
 // TestNotDone has writes fail without taking effect.
 func TestNotDone(t *testing.T) {
-	f := &fakeDB{}
-	s, version := saved(t, f)
+	s, f, version := saved(t)
 	broken := errors.New("no space left on device")
-	f.before = func(int) error { return broken }
+	f.before = times(always, broken)
 	if _, err := s.Save(t.Context(), []byte("second"), version); err == nil || !strings.Contains(err.Error(), broken.Error()) || errors.Is(err, renew.ErrConflict) {
 		t.Errorf("a statement that fails: %v", err)
 	}
 	if f.writes != 1 {
 		t.Errorf("Save sent a statement %d times, want once: its error was not about other sessions", f.writes)
 	}
-	f.read = func() error { return errors.New("connection refused") }
+	f.read = times(1, errors.New("connection refused"))
 	if _, err := s.Save(t.Context(), []byte("second"), version); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("the write and the read both fail: %v", err)
 	}
-	f.read, f.before = nil, func(int) error {
-		f.version = "another's"
-		return broken
-	}
+	f.version = "another's"
 	if _, err := s.Save(t.Context(), []byte("second"), version); !errors.Is(err, renew.ErrConflict) {
 		t.Errorf("a statement that fails after another process has saved: %v", err)
 	}
@@ -107,28 +184,16 @@ func TestBusy(t *testing.T) {
 		errors.New("SQLITE_BUSY: another program is writing"):                    SQLite,
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			f := &fakeDB{}
-			s := newStore(t, f, d)
-			reads := 0
-			f.before = func(n int) error {
-				if n < 4 {
-					return err
-				}
-				return nil
-			}
-			f.read = func() error {
-				if reads++; reads%3 != 0 {
-					return err
-				}
-				return nil
-			}
+			s, f := fake(t, d)
+			f.before, f.read = times(3, err), times(5, err)
 			if _, err := s.Save(t.Context(), []byte("x"), ""); err != nil {
 				t.Errorf("dialect %d: Save while others are in the way for a while: %v", d, err)
 			}
+			f.read = times(5, err)
 			if document, _, err := s.Load(t.Context()); err != nil || string(document) != "x" {
 				t.Errorf("dialect %d: Load while others are in the way for a while: %q, %v", d, document, err)
 			}
-			f.read = func() error { return err }
+			f.read = times(always, err)
 			began := time.Now()
 			if _, _, err := s.Load(t.Context()); err == nil || time.Since(began) > busyTime+busyPause || time.Since(began) < busyTime {
 				t.Errorf("dialect %d: Load while others are in the way for ever: %v after %v", d, err, time.Since(began))
@@ -146,9 +211,8 @@ func TestBusy(t *testing.T) {
 // TestInterrupted has a driver stop because the context ended, and return an error that does not wrap the context's.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &fakeDB{}
-	s := newStore(t, f, SQLite)
-	f.before = func(int) error {
+	s, f := fake(t, SQLite)
+	f.before = func() error {
 		cancel()
 		return errors.New("interrupted (9)")
 	}
@@ -158,7 +222,7 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	db := open(t, &fakeDB{})
+	db := sql.OpenDB(&fakeDB{})
 	long := strings.Repeat("n", maxName+1)
 	for name, try := range map[string]func() (renew.Store, error){
 		"no database":      func() (renew.Store, error) { return New(nil, SQLite) },
@@ -189,5 +253,98 @@ func TestSchema(t *testing.T) {
 	}
 	if got := Schema(0) + Schema(SQLite+1); got != "" {
 		t.Errorf("the schema of no dialect: %q", got)
+	}
+}
+
+// TestNoSecrets has a driver's error quote the document, in its text and in a field, in several notations. The store's
+// error must not hold the key.
+func TestNoSecrets(t *testing.T) {
+	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
+	document := []byte(`{"key": "` + canary + `", "to": "<\u00e9>"}`)
+	for name, form := range map[string]string{
+		"as it is":   string(document),
+		"quoted":     fmt.Sprintf("%q", document),
+		"in hex":     hex.EncodeToString(document),
+		"in HEX":     strings.ToUpper(hex.EncodeToString(document)),
+		"in Go":      fmt.Sprintf("%#v", document),
+		"in numbers": fmt.Sprint(document),
+		"cut":        canary[:25],
+	} {
+		s, f, version := saved(t)
+		f.before = times(always, &rowError{Words: "invalid input: " + form, Detail: canary})
+		_, err := s.Save(t.Context(), document, version)
+		if err == nil || !strings.Contains(err.Error(), "22P02") {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err), fmt.Sprintf("%q", err)} {
+			for form, secret := range map[string]string{
+				"raw": canary[:20], "hex": hex.EncodeToString([]byte(canary[:10])),
+				"Go":     strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}"),
+				"base64": base64.StdEncoding.EncodeToString([]byte(canary))[:20],
+			} {
+				if strings.Contains(strings.ToLower(printed), strings.ToLower(secret)) {
+					t.Errorf("%s: the error holds the key (%s): %s", name, form, printed)
+				}
+			}
+		}
+		var own *rowError
+		if errors.As(err, &own) {
+			t.Errorf("%s: errors.As finds the driver's error, whose fields quote the row", name)
+		}
+		for _, statement := range f.statements {
+			if strings.Contains(statement, canary) {
+				t.Errorf("%s: a statement holds the key: %s", name, statement)
+			}
+		}
+	}
+}
+
+// rowError is like an error of a PostgreSQL driver. In Detail the server quotes the row.
+type rowError struct{ Words, Detail string }
+
+func (e *rowError) Error() string  { return e.Words }
+func (*rowError) SQLState() string { return "22P02" }
+
+// TestAdvice opens a Source on a database that is read-only, or lacks the table or a right. The error says what to do.
+func TestAdvice(t *testing.T) {
+	server := espertest.NewServer(t)
+	for name, test := range map[string]struct {
+		dialect   Dialect
+		read      error  // of the statement that reads
+		write     error  // of the statement that writes
+		unfit     string // what the server says of itself
+		want      string
+		permanent bool
+	}{
+		"PostgreSQL, no table":     {PostgreSQL, coded("42P01"), nil, "", `CREATE TABLE IF NOT EXISTS "my""keys" ( name text`, true},
+		"PostgreSQL, no right":     {PostgreSQL, nil, coded("42501"), "", `SELECT, INSERT and UPDATE on "my""keys"`, true},
+		"PostgreSQL, only reads":   {PostgreSQL, nil, coded("25006"), "", "primary", false},
+		"MySQL, no table":          {MySQL, errors.New("Error 1146 (42S02): Table 'ops.x' doesn't exist"), nil, "", "CREATE TABLE IF NOT EXISTS `my\"keys` ( name varbinary", true},
+		"MySQL, no right":          {MySQL, nil, errors.New("Error 1142 (42000): UPDATE command denied to user"), "", "grant", true},
+		"MySQL, only reads":        {MySQL, nil, errors.New("Error 1290 (HY000): The server is running with --read-only"), "", "primary", false},
+		"SQLite, no table":         {SQLite, errors.New("SQL logic error: no such table: x (1)"), nil, "", `CREATE TABLE IF NOT EXISTS "my""keys" ( name text NOT NULL`, true},
+		"SQLite, another's table":  {SQLite, errors.New("no such column: k.version"), nil, "", `CREATE TABLE`, true},
+		"SQLite, hot journal":      {SQLite, errors.New("attempt to write a readonly database (776)"), nil, "", "a save was interrupted", false},
+		"SQLite, not readable":     {SQLite, errors.New("unable to open database file (14)"), nil, "", "able to read the file", true},
+		"PostgreSQL, a replica":    {PostgreSQL, nil, nil, "replica", "connect to the primary", false},
+		"MySQL, nothing is saved":  {MySQL, nil, nil, "autocommit", "autocommit is off", true},
+		"SQLite, a power cut":      {SQLite, nil, nil, "synchronous", "synchronous=EXTRA", true},
+		"SQLite, a killed program": {SQLite, nil, nil, "journal", "journal_mode=DELETE", true},
+		"SQLite, only reads":       {SQLite, nil, errors.New("attempt to write a readonly database (8)"), "", "to write it and in its folder", true},
+	} {
+		s, f := fake(t, test.dialect, WithTable(`my"keys`))
+		f.unfit, f.read, f.before = test.unfit, times(always, test.read), times(always, test.write)
+		_, err := renew.Open(t.Context(), server.URL, s, renew.WithInitialToken(esper.NewSecret(server.Token())))
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		var p interface{ Permanent() bool }
+		if !errors.As(err, &p) || p.Permanent() != test.permanent {
+			t.Errorf("%s: permanent is not %v: %v", name, test.permanent, err)
+		}
+		if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") || test.dialect == SQLite && strings.Contains(err.Error(), "primary") {
+			t.Errorf("%s: %v\nwant in one line %q", name, err, test.want)
+		}
 	}
 }

@@ -3,7 +3,9 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +27,8 @@ func TestMemory(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	Run(t, freshPath, func(address string) (renew.Store, error) { return renew.File(address), nil })
+	Run(t, func(t *testing.T) string { return filepath.Join(t.TempDir(), "esper", "key.json") },
+		func(address string) (renew.Store, error) { return renew.File(address), nil })
 }
 
 // TestOddStore uses a store that returns conflicts although the save took effect, and changes its version by itself.
@@ -33,8 +36,6 @@ func TestFile(t *testing.T) {
 func TestOddStore(t *testing.T) {
 	RunInProcess(t, func(*testing.T) renew.Store { return &store{fault: "odd", storage: new(storage)} })
 }
-
-func freshPath(t *testing.T) string { return filepath.Join(t.TempDir(), "esper", "key.json") }
 
 // TestSuiteCatches runs the suite on stores that each break the contract in one way. It uses child processes, because
 // the suite has to fail there.
@@ -52,7 +53,7 @@ func TestSuiteCatches(t *testing.T) {
 		})
 		return
 	case "a file in place": // likewise
-		Run(t, freshPath, func(address string) (renew.Store, error) { return inPlace(address), nil })
+		Run(t, func(t *testing.T) string { return filepath.Join(t.TempDir(), "key.json") }, func(address string) (renew.Store, error) { return inPlace(address), nil })
 		return
 	default:
 		run(t, soon, func(*testing.T) opener {
@@ -117,14 +118,22 @@ type storage struct {
 	calls    int
 }
 
+// current is the version of the document, "" if there is none.
+func (s *store) current() string {
+	switch {
+	case s.document == nil:
+		return ""
+	case s.fault == "version never changes":
+		return "1"
+	}
+	return strconv.Itoa(s.version)
+}
+
 func (s *store) Load(ctx context.Context) ([]byte, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
-	version := ""
-	if s.document != nil {
-		version = strconv.Itoa(s.version)
-	}
+	version := s.current()
 	switch {
 	case ctx.Err() != nil && s.fault == "wrong error":
 		return nil, "", errors.New("cannot load")
@@ -140,8 +149,6 @@ func (s *store) Load(ctx context.Context) ([]byte, string, error) {
 		return s.document, version, nil
 	case s.fault == "own copies" && s.own != nil:
 		return slices.Clone(s.own), version, nil
-	case s.document != nil && s.fault == "version never changes":
-		return slices.Clone(s.document), "1", nil
 	case s.document != nil && s.fault == "random version":
 		return slices.Clone(s.document), version + "." + strconv.Itoa(s.calls), nil
 	case s.fault == "odd" && s.calls%7 == 0 && s.document != nil:
@@ -151,20 +158,16 @@ func (s *store) Load(ctx context.Context) ([]byte, string, error) {
 }
 
 func (s *store) Save(ctx context.Context, document []byte, version string) (string, error) {
-	const mebibyte = 1 << 20
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	current := ""
-	if s.document != nil {
-		current = strconv.Itoa(s.version)
-	}
+	current := s.current()
 	version, _, _ = strings.Cut(version, ".")
 	same := version == current || s.fault == "ignores the version" || s.fault == "empty version overrides" && version == "" ||
-		s.fault == "saves over nothing" && current == "" || s.fault == "version never changes"
+		s.fault == "saves over nothing" && current == ""
 	saved := slices.Clone(document)
 	if !same {
 		switch s.fault {
@@ -175,12 +178,11 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (stri
 		}
 		return "", renew.ErrConflict
 	}
-	old := current
 	switch s.fault {
 	case "trims":
 		saved = bytes.TrimSpace(saved)
 	case "cut at 1 MiB", "cut beyond its limit":
-		saved = saved[:min(len(saved), mebibyte)]
+		saved = saved[:min(len(saved), 1<<20)]
 	case "never overwrites":
 		if s.document != nil {
 			saved = s.document
@@ -201,14 +203,12 @@ func (s *store) Save(ctx context.Context, document []byte, version string) (stri
 	}
 	s.document, s.version = saved, s.version+1
 	switch {
-	case s.fault == "old version from Save" && old != "":
-		return old, nil
-	case s.fault == "version never changes":
-		return "1", nil
+	case s.fault == "old version from Save" && current != "":
+		return current, nil
 	case s.fault == "odd" && s.calls%11 == 0:
 		return "", renew.ErrConflict
 	}
-	return strconv.Itoa(s.version), nil
+	return s.current(), nil
 }
 
 // inPlace is a store that overwrites its file, so that a process that is killed leaves half a document.
@@ -219,18 +219,13 @@ func (f inPlace) Load(ctx context.Context) ([]byte, string, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, "", ctx.Err()
 	}
-	version := strconv.Itoa(len(document))
-	if len(document) > 0 {
-		version += "." + strconv.Itoa(int(document[0]))
-	}
-	return document, version, errors.Join(err, ctx.Err())
+	return document, fmt.Sprintf("%x", sha256.Sum256(document)), errors.Join(err, ctx.Err())
 }
 
 func (f inPlace) Save(ctx context.Context, document []byte, version string) (string, error) {
-	if _, current, _ := f.Load(ctx); current != version || ctx.Err() != nil {
-		return "", errors.Join(renew.ErrConflict, ctx.Err())
+	if _, current, err := f.Load(ctx); current != version || err != nil {
+		return "", errors.Join(renew.ErrConflict, err)
 	}
-	_ = os.MkdirAll(filepath.Dir(string(f)), 0o700)
 	out, err := os.Create(string(f))
 	if err != nil {
 		return "", err
@@ -238,6 +233,5 @@ func (f inPlace) Save(ctx context.Context, document []byte, version string) (str
 	for i := range document { // one byte at a time, so that a kill comes in between
 		_, err = out.Write(document[i : i+1])
 	}
-	_, now, _ := f.Load(ctx)
-	return now, errors.Join(err, out.Close())
+	return fmt.Sprintf("%x", sha256.Sum256(document)), errors.Join(err, out.Close())
 }
