@@ -190,7 +190,7 @@ const misplaced = "Misplaced0Canary"
 
 // untouchable fails the test when anything is sent.
 func untouchable(t *testing.T) esper.Option {
-	return instead(func(*http.Request) (*http.Response, error) {
+	return around(func(*http.Request, http.RoundTripper) (*http.Response, error) {
 		t.Error("a request was sent")
 		return nil, errors.New("untouchable")
 	})
@@ -265,6 +265,7 @@ func TestBadEnvironments(t *testing.T) {
 	checkRefused(t, "WithInsecureHTTP", err, "scheme must be https", "")
 }
 
+// An environment has one form, however it is written. New refuses a source whose Server method names another.
 func TestGoodEnvironments(t *testing.T) {
 	good := map[string][]string{
 		"https://foo-api.esper.cloud/api/": {
@@ -279,7 +280,7 @@ func TestGoodEnvironments(t *testing.T) {
 		"https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/": {strings.Repeat("m", 59)},
 	}
 	for _, same := range []string{
-		"https://esper.example:65535/a/b", "https://esper.example/a%2Fb", "https://esper.example/.well/..x",
+		"https://esper.example:65535", "https://127.255.255.254:8080", "https://esper.example:65535/a/b", "https://esper.example/a%2Fb", "https://esper.example/.well/..x",
 		"https://[2001:db8::1]:8443/api", "http://127.255.255.254:8080", "http://[0:0:0:0:0:0:0:1]",
 		"http://[::ffff:127.0.0.1]", "https://localhost.evil.example/api", "https://gw.example/api/v1/esper",
 		"https://gw.example/api/v2/proxy/esper/api",
@@ -290,11 +291,11 @@ func TestGoodEnvironments(t *testing.T) {
 	}
 	for want, environments := range good {
 		for _, environment := range environments {
-			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
-			if err != nil {
-				t.Errorf("New(%q): %v", environment, err)
-			} else if got := c.Generated().Server; got != want {
-				t.Errorf("New(%q) calls %q, want %q", environment, got, want)
+			c := clientFor(t, environment, "key", untouchable(t))
+			equal(t, environment, c.Generated().Server, want)
+			for other := range good {
+				_, err := esper.New(environment, &renewing{key: "key", server: parsed(t, other)})
+				equal(t, environment+", key of "+other, errors.Is(err, esper.ErrInvalidArgument), other != want)
 			}
 		}
 	}

@@ -51,11 +51,6 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// instead lets f answer in place of the network.
-func instead(f roundTripFunc) esper.Option {
-	return esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return f })
-}
-
 // roundTrip is a middleware of one function.
 type roundTrip = func(req *http.Request, next http.RoundTripper) (*http.Response, error)
 
@@ -204,18 +199,12 @@ func says(status int, text string) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(text))}, nil
 }
 
-// arrival is a request as a server saw it.
-type arrival struct {
-	*http.Request
-	body string
-}
-
 // probe is a server that keeps the requests that arrive.
 type probe struct {
 	*httptest.Server
 	count, dialled atomic.Int32 // requests, connections
 	mu             sync.Mutex
-	seen           []arrival
+	seen           []*http.Request
 }
 
 // newProbe starts a server that answers with answer, or with goodAnswer if answer is nil.
@@ -246,7 +235,8 @@ func unstartedProbe(answer http.HandlerFunc) *probe {
 		p.count.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
-		p.seen = append(p.seen, arrival{r.Clone(context.Background()), string(body)})
+		p.seen = append(p.seen, r.Clone(context.Background()))
+		p.seen[len(p.seen)-1].Body = io.NopCloser(bytes.NewReader(body))
 		p.mu.Unlock()
 		answer(w, r)
 	}))
@@ -259,7 +249,7 @@ func unstartedProbe(answer http.HandlerFunc) *probe {
 	return p
 }
 
-func (p *probe) arrivals() []arrival {
+func (p *probe) arrivals() []*http.Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seen

@@ -128,8 +128,8 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 				var posts atomic.Int32
 				failing := map[string]int32{"hedges": 3}[name] // dials
 				server := pipedLate(failing, func(conn net.Conn, r *http.Request) {
-					isPost := strings.HasSuffix(r.RequestURI, "/renew-token/?access_token="+oldKey) && r.Method == http.MethodPost
-					isPut := strings.HasSuffix(r.RequestURI, "/"+tokenID) && r.Method == http.MethodPut
+					isPost := r.Method == http.MethodPost && strings.HasSuffix(r.RequestURI, "/renew-token/?access_token="+oldKey)
+					isPut := r.Method == http.MethodPut && strings.HasSuffix(r.RequestURI, "/"+tokenID)
 					if r.Method != http.MethodPost && r.Method != http.MethodPut {
 						saying(raw(200, `{"token": "AnotherAnswersKeyAnother"}`))(conn)
 						return
@@ -215,7 +215,10 @@ func TestMiddlewareOfARead(t *testing.T) {
 // nothing. Its answer counts; only after 429 is a renewal tried again. No error shows the key.
 func TestMiddlewareByItself(t *testing.T) {
 	const notRenewed, unreadable = esper.OutcomeNotRenewed, esper.OutcomeUnreadable
-	own := func(f roundTripFunc, s situation) situation { s.opts = []esper.Option{instead(f)}; return s }
+	own := func(f roundTripFunc, s situation) situation {
+		s.opts = []esper.Option{esper.WithMiddleware(func(http.RoundTripper) http.RoundTripper { return f })}
+		return s
+	}
 	fails := func(tries int32, is, err error) situation {
 		f := func(*http.Request) (*http.Response, error) { return nil, err }
 		return own(f, situation{tries: tries, is: is, outcome: notRenewed})

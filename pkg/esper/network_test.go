@@ -105,9 +105,7 @@ func TestNetworkErrors(t *testing.T) {
 	failing := func(err error) *http.Transport {
 		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
 	}
-	missing := &net.OpError{
-		Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "foo-api.esper.cloud", IsNotFound: true},
-	}
+	missing := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "foo-api.esper.cloud"}}
 	proxy := func(status int) *http.Transport {
 		p := newProbe(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodConnect {
@@ -138,7 +136,7 @@ func TestNetworkErrors(t *testing.T) {
 		return next.RoundTrip(req)
 	})
 	oldTLS := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
-	const notRenewed, unknown = esper.OutcomeNotRenewed, esper.OutcomeUnknown
+	const unsent, unknown = esper.OutcomeNotRenewed, esper.OutcomeUnknown
 	on, boom := esper.WithTransport, errors.New("boom")
 	for name, tc := range map[string]struct {
 		environment string
@@ -147,18 +145,18 @@ func TestNetworkErrors(t *testing.T) {
 		tries       int32
 		outcome     esper.Outcome
 	}{
-		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, notRenewed},
-		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, notRenewed},
-		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, notRenewed},
-		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, notRenewed},
-		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, notRenewed},
-		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, notRenewed},
-		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, notRenewed},
-		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, notRenewed},
-		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, notRenewed},
-		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, notRenewed},
-		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, notRenewed},
-		"a bad header":      {plain.URL, badHeader, "invalid header", 1, notRenewed},
+		"no such host":      {"foo", on(failing(missing)), "foo-api.esper.cloud|no such host|check the tenant", 3, unsent},
+		"own dialer":        {"foo", on(failing(boom)), "dial tcp: boom", 3, unsent},
+		"unknown authority": {secure.URL, nil, "unknown authority|RootCAs", 1, unsent},
+		"another name":      {secure.URL, on(named), "another.example|check the base URL", 1, unsent},
+		"too old a TLS":     {secure.URL, on(oldTLS), "protocol version|no way to speak TLS", 1, unsent},
+		"http, not https":   {strings.Replace(plain.URL, "http:", "https:", 1), nil, "speaks http, not https", 1, unsent},
+		"proxy, 407":        {"foo", on(proxy(407)), "the proxy 127.0.0.1:|answered CONNECT with 407|a user name", 1, unsent},
+		"proxy, 403":        {"foo", on(proxy(403)), "it does not allow this host", 1, unsent},
+		"proxy, a bad URL":  {"foo", on(ftp), "the proxy's URL has no host, or none of the schemes", 1, unsent},
+		"proxy, no name":    {"foo", on(noProxy), "the proxy, not Esper, cannot be reached", 3, unsent},
+		"proxy function":    {"foo", on(broken), "Proxy function failed|HTTPS_PROXY", 1, unsent},
+		"a bad header":      {plain.URL, badHeader, "invalid header", 1, unsent},
 		"no answer":         {silent, on(&http.Transport{Proxy: choose}), "no answer from|EOF", 3, unknown},
 		"an error with key": {silent, on(&http.Transport{DialContext: talking}), "no answer from", 3, unknown},
 	} {
@@ -237,10 +235,11 @@ func lean(t *testing.T, call func()) {
 // Of an answer without an end, or a gzip bomb, one mebibyte is read and kept, whether it holds the key or a refusal. An
 // answer of exactly one mebibyte is not too large.
 func TestBody_Huge(t *testing.T) {
+	tooLarge := esper.ErrResponseTooLarge
 	for _, zipped := range []bool{false, true} {
 		for begin, s := range map[string]situation{
-			`{"id": 571, "pad": "`:                 {status: 201, is: esper.ErrResponseTooLarge, outcome: esper.OutcomeUnreadable},
-			`{"token": "` + newKey + `", "pad": "`: {status: 201, is: esper.ErrResponseTooLarge, outcome: renewedKey},
+			`{"id": 571, "pad": "`:                 {status: 201, is: tooLarge, outcome: esper.OutcomeUnreadable},
+			`{"token": "` + newKey + `", "pad": "`: {status: 201, is: tooLarge, outcome: renewedKey},
 			`{"message": "no"}`:                    {status: 400, is: esper.ErrBadRequest, outcome: esper.OutcomeNotRenewed},
 		} {
 			sent, more := begin, strings.Repeat(" ", mebibyte)
@@ -259,7 +258,6 @@ func TestBody_Huge(t *testing.T) {
 		}
 	}
 	full := clientFor(t, memory, oldKey, piped(saying(raw(200, strings.Repeat("x", mebibyte)))))
-	if _, _, err := readAll(full.Generated().GetTokenInfo(t.Context())); err != nil {
-		t.Errorf("one mebibyte: %v", err)
-	}
+	_, _, err := readAll(full.Generated().GetTokenInfo(t.Context()))
+	must(t, err)
 }
