@@ -144,7 +144,7 @@ func newAPIError(operation string, attempts int, a *answer, secrets []string) *A
 		Message: redact.Text(message, secrets...), RequestID: a.requestID, front: a.front, made: a.made,
 	}
 	for _, text := range details {
-		e.Details = append(e.Details, redact.Detail(text, secrets...))
+		e.Details = append(e.Details, redact.Shortened(redact.MaxDetail, text, secrets...))
 	}
 	refused := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
 	e.gateway = refused && (a.fault != nil || !body.IsRefusal(a.body))

@@ -25,7 +25,7 @@ func APIKey(key string) oauth2.TokenSource { return newAPIKey(key, "the API key"
 // newAPIKey is APIKey with a name for the key in errors. It also refuses texts that people paste by mistake.
 func newAPIKey(key, name string) apiKey {
 	token, err := &oauth2.Token{AccessToken: key}, error(nil)
-	if advice := cmp.Or(origin.BadKey(key), origin.PastedKey(key)); advice != "" {
+	if advice := cmp.Or(origin.BadKey(key), origin.Pasted(key, true)); advice != "" {
 		token, err = nil, invalid("%s %s", name, advice)
 	}
 	return func() (*oauth2.Token, error) { return token, err }

@@ -16,7 +16,6 @@ import (
 func Single(pooled *http.Transport) *http.Transport {
 	single := pooled.Clone()
 	single.DisableKeepAlives = true
-	single.ForceAttemptHTTP2 = false
 	single.Protocols = new(http.Protocols)
 	single.Protocols.SetHTTP1(true)
 	single.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}

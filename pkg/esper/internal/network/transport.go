@@ -23,27 +23,21 @@ const (
 	pingAfter, pingTimeout = 15 * time.Second, 10 * time.Second
 )
 
-// newTransport differs from http.DefaultTransport in its pool. DefaultTransport keeps two idle connections for a host;
-// with those, every third of many concurrent callers dials anew for each call.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          idleConns,
-		MaxIdleConnsPerHost:   idleConns,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-	}
-}
-
 // Pooled clones t, or this package's own transport if t is nil. The clone limits the header of an answer, and its Proxy
 // function sees no key.
 func Pooled(t *http.Transport) *http.Transport {
 	own := t == nil
-	if own {
-		t = newTransport()
+	if own { // it differs from http.DefaultTransport, which would let every third of many concurrent callers dial anew
+		t = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConns:          idleConns,
+			MaxIdleConnsPerHost:   idleConns,
+			IdleConnTimeout:       90 * time.Second,
+			TLSHandshakeTimeout:   10 * time.Second,
+			ExpectContinueTimeout: time.Second,
+		}
 	}
 	pooled := t.Clone()
 	pooled.DisableCompression = true // package body decompresses, within its limits, whatever Content-Encoding says

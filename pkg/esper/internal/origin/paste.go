@@ -65,12 +65,9 @@ func BadKey(key string) (advice string) {
 	return ""
 }
 
-// PastedKey returns advice if text was passed by mistake in place of a key, and "" otherwise. A server may issue any
-// text as a key, so the patterns match only texts that no server would issue.
-func PastedKey(text string) (advice string) { return pasted(text, true) }
-
-// pasted is PastedKey for a key, and recognises the mistakes that people make with an environment too.
-func pasted(text string, key bool) (advice string) {
+// Pasted returns advice if text was passed by mistake in place of a key, or else of an environment, and "" otherwise. A
+// server may issue any text as a key, so the patterns match only texts that no server would issue.
+func Pasted(text string, key bool) (advice string) {
 	if len(text) >= shortKey && strings.Trim(text, alphanumeric) == "" {
 		return "" // the usual key, which no pattern matches
 	}

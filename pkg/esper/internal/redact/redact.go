@@ -37,10 +37,7 @@ var (
 
 // Text returns a text as it may be shown: one line of at most MaxText bytes, without what may be a key. Keys are those
 // that the text could repeat.
-func Text(text string, keys ...string) string { return shown(text, MaxText, keys) }
-
-// Detail is Text for one of several texts: at most MaxDetail bytes.
-func Detail(text string, keys ...string) string { return shown(text, MaxDetail, keys) }
+func Text(text string, keys ...string) string { return Shortened(MaxText, text, keys...) }
 
 // ID is Text for the identifier of a request or a trace: it may be one long run of hexadecimal digits.
 func ID(text string, keys ...string) string {
@@ -50,7 +47,8 @@ func ID(text string, keys ...string) string {
 	return Text(text, keys...)
 }
 
-func shown(text string, most int, keys []string) string {
+// Shortened is Text with at most so many bytes.
+func Shortened(most int, text string, keys ...string) string {
 	searched := text[:min(len(text), most+maxKey)] // what stands at the cut is searched and hidden as a whole
 	if Repeats(searched, keys...) {
 		return Withheld
