@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,19 +19,26 @@ import (
 )
 
 // here runs a command in this process, with the server in memory, so that both have the clock of a bubble.
-func (o *operator) here(ctx context.Context, a *app, args ...string) *result {
+func (o *operator) here(ctx context.Context, a *app, args ...string) *process {
 	o.t.Helper()
 	var stdout, stderr bytes.Buffer
 	a.stderr, a.clientOptions = &stderr, []esper.Option{esper.WithTransport(o.server.Transport())}
 	code := a.execute(ctx, append(args, "--environment", o.server.URL, "--store", o.store), &stdout)
 	o.remember(stderr.String())
-	return &result{o.t, args, stdout.String(), stderr.String(), code}
+	return &process{o: o, args: args, stdout: stdout.String(), stderr: stderr.String(), code: code}
+}
+
+// adopt adopts a key in this process.
+func (o *operator) adopt(key string) {
+	o.t.Helper()
+	write(o.t, o.at("key"), key)
+	o.here(o.t.Context(), new(app), "adopt", "--key-file", o.at("key")).wants(0)
 }
 
 // keeps starts `esper-key run` in this process. stop ends it.
 func (o *operator) keeps(args ...string) (k *keeper, stop func()) {
 	o.t.Helper()
-	a, ended := new(app), make(chan *result)
+	a, ended := new(app), make(chan *process)
 	ctx, cancel := context.WithCancel(o.t.Context())
 	go func() { ended <- o.here(ctx, a, append([]string{"run"}, args...)...) }()
 	synctest.Wait()
@@ -59,7 +65,7 @@ func TestAgreement(t *testing.T) {
 	const minute = time.Minute + time.Second
 	refused := func(o *operator) {
 		o.server.Revoke()
-		o.edit(func(d map[string]any) { d["refused_at"] = time.Now() }) // a command has noted it
+		o.set("refused_at", time.Now()) // a command has noted it
 	}
 	lost := func(o *operator) {
 		refused(o)
@@ -70,9 +76,7 @@ func TestAgreement(t *testing.T) {
 	}
 	replaced := func(o *operator) { // a person makes a new key, and gives it to another process than run
 		time.Sleep(minute)
-		path := filepath.Join(o.folder, "next")
-		write(o.t, path, o.server.NewKey())
-		o.here(o.t.Context(), new(app), "adopt", "--key-file", path).wants(0)
+		o.adopt(o.server.NewKey())
 	}
 	backup := ""
 	for name, test := range map[string]struct {
@@ -138,14 +142,12 @@ func TestAgreement(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				o := newOperator(t)
-				key := filepath.Join(o.folder, "first")
-				write(t, key, o.server.Token())
-				o.here(t.Context(), new(app), "adopt", "--key-file", key).wants(0)
+				o.adopt(o.server.Token())
 				if test.before != nil {
 					test.before(o)
 				}
-				file := filepath.Join(o.folder, "token")
-				k, stop := o.keeps("--write-token", file, "--on-renew", o.script("program", "touch "+filepath.Join(o.folder, "called")))
+				file := o.at("token")
+				k, stop := o.keeps("--write-token", file, "--on-renew", o.script("program", "touch "+o.at("called")))
 				if test.happens != nil {
 					test.happens(o)
 				}
@@ -160,7 +162,7 @@ func TestAgreement(t *testing.T) {
 				if test.result != "" {
 					k.says(t, "/metrics", http.StatusOK, fmt.Sprintf("\nesper_key_renewals_total{result=%q} 1\n", test.result))
 				}
-				if called := exists(filepath.Join(o.folder, "called")); called != (test.result != "") {
+				if called := exists(o.at("called")); called != (test.result != "") {
 					t.Errorf("the program of --on-renew was started: %t", called)
 				}
 				for _, tc := range []struct {
@@ -189,9 +191,9 @@ func TestYear(t *testing.T) {
 	const lifetime, renewals, most = 5 * day, 5, 300 << 10
 	synctest.Test(t, func(t *testing.T) {
 		o := newOperator(t, espertest.WithLifetime(lifetime))
-		key := filepath.Join(o.folder, "first")
+		key := o.at("first")
 		write(t, key, o.server.Token())
-		file := filepath.Join(o.folder, "token")
+		file := o.at("token")
 		_, stop := o.keeps("--key-file", key, "--write-token", file)
 		used := func() (heap uint64, goroutines int) {
 			synctest.Wait()

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,11 +19,11 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// TestAdoptReads: adopt reads the key as editors, shells and people write it.
+// TestAdoptReads: adopt reads the key as editors, shells and people write it, and nothing from standard input if the key is
+// in the environment.
 func TestAdoptReads(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	file := filepath.Join(o.folder, "key")
 	for name, as := range map[string]func(key string) string{
 		"a line end of Windows": func(key string) string { return key + "\r\n" },
 		"no line end":           func(key string) string { return key },
@@ -33,13 +34,14 @@ func TestAdoptReads(t *testing.T) {
 		},
 	} {
 		o.input(as(o.server.NewKey()), "adopt").wants(0, "The key is stored and in use; it came from standard input")
+		o.token()
+		write(t, o.at("key"), as(o.server.NewKey()))
+		o.run("adopt", "--key-file", o.at("key")).wants(0)
 		if o.token(); t.Failed() {
 			t.Fatal(name)
 		}
-		write(t, file, as(o.server.NewKey()))
-		o.run("adopt", "--key-file", file).wants(0)
-		o.token()
 	}
+	o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
 	o.env = []string{keyVariable + "=\ufeff" + o.server.NewKey() + " \r"}
 	r, w, err := os.Pipe() // which stays open, as in a script's loop
 	must(t, err)
@@ -47,55 +49,40 @@ func TestAdoptReads(t *testing.T) {
 	must(t, err)
 	cmd := o.command("adopt")
 	cmd.Stdin = r
-	o.end(cmd).wants(0, "it came from ESPER_API_KEY")
+	o.begin(cmd).end().wants(0, "it came from ESPER_API_KEY")
 	must(t, w.Close())
 	if left, err := io.ReadAll(r); err != nil || string(left) != "of somebody else" {
 		t.Errorf("%q, %v is left of standard input, want all", left, err)
 	}
 	o.token()
-	o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestAdoptRefuses: adopt refuses what is not a key of this tenant, does not print it, and stores nothing.
 func TestAdoptRefuses(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	key := "MadeUpKeyMadeUpKeyMadeUpKeyM02"
-	for name, test := range map[string]struct {
-		input string
-		args  []string
-		code  int
-		text  string
+	const key = "MadeUpKeyMadeUpKeyMadeUpKeyM02"
+	for _, test := range []struct {
+		input, args string
+		code        int
+		text        string
 	}{
-		"nothing":               {"", nil, exitUsage, "standard input is empty"},
-		"blanks":                {" \n", nil, exitUsage, "standard input is empty"},
-		"another tenant's key":  {key, nil, exitPerson, "the key from standard input was not adopted, and nothing was changed"},
-		"a long text":           {strings.Repeat("x", 100_000), nil, exitFailed, "too long"},
-		"an argument":           {"", []string{key}, exitUsage, "takes no key as an argument"},
-		"a reference":           {"@Microsoft.KeyVault(SecretUri=https://v)", nil, exitUsage, "not resolved"},
-		"a file that is gone":   {"", []string{"--key-file", filepath.Join("no", "file")}, exitFailed, "no such file"},
-		"a file that is a key":  {"", []string{"--key-file", key}, exitUsage, "looks like a key"},
-		"a flag that is a key":  {"", []string{"--" + key}, exitUsage, "unknown flag"},
-		"a key and an argument": {key, []string{"now"}, exitUsage, "argument"},
+		{"", "adopt", exitUsage, "standard input is empty"},
+		{" \n", "adopt", exitUsage, "standard input is empty"},
+		{key, "adopt", exitPerson, "the key from standard input was not adopted, and nothing was changed"}, // another tenant's
+		{strings.Repeat("x", 100_000), "adopt", exitFailed, "too long"},
+		{"@Microsoft.KeyVault(SecretUri=https://v)", "adopt", exitUsage, "not resolved"},
+		{"", "adopt " + key, exitUsage, "takes no key as an argument"},
+		{key, "adopt now", exitUsage, "argument"},
+		{"", "adopt --key-file " + filepath.Join("no", "file"), exitFailed, "no such file"},
+		{"", "adopt --key-file " + key, exitUsage, "looks like a key"},
+		{"", "adopt --" + key, exitUsage, "unknown flag"},
+		{"", key, exitUsage, "is no command"},
+		{"", "postgres://u:" + key + "@host/db", exitUsage, "is no command"},
+		{"", "adpot", exitUsage, "adpot is no command"},
 	} {
-		r := o.input(test.input, append([]string{"adopt"}, test.args...)...).wants(test.code, test.text).silent()
-		if strings.Contains(r.stderr, key) {
-			t.Errorf("%s: the key is printed: %s", name, r.stderr)
-		}
+		o.input(test.input, strings.Fields(test.args)...).wants(test.code, test.text).prints("").lacks(key[:5])
 	}
-	for _, argument := range []string{key, "postgres://u:" + key + "@host/db"} {
-		if r := o.run(argument).wants(exitUsage, "is no command"); strings.Contains(r.stderr, key[:5]) {
-			t.Errorf("the key is printed: %s", r.stderr)
-		}
-	}
-	o.run("adpot").wants(exitUsage, "adpot is no command")
 	o.server.Close()
 	o.input(key, "adopt").wants(exitFailed, "refused")
 	if exists(o.path()) {
@@ -112,21 +99,19 @@ func TestAdoptAgain(t *testing.T) {
 	o.run("renew", "--now").wants(0)
 	o.input(first, "adopt").wants(0, "replaced by a renewal")
 	o.token()
-	must(t, os.Chmod(o.path(), 0o644)) // of Windows' files nothing is said
-	if r := o.input(first, "adopt").wants(0); runtime.GOOS != "windows" && !strings.Contains(r.stderr, "warning: ") {
-		t.Errorf("adopt says nothing of a file that others can read: %q", r.stderr)
+	if runtime.GOOS != "windows" { // of whose files nothing is said
+		must(t, os.Chmod(o.path(), 0o644))
+		o.input(first, "adopt").wants(0, "warning: ", "other users can read it")
+		must(t, os.Chmod(o.path(), 0o600))
 	}
-	must(t, os.Chmod(o.path(), 0o600))
 	o.server.Revoke()
 	key := o.server.NewKey()
-	if r := o.input(key, "adopt").wants(0, "stored and in use"); strings.Contains(r.stderr, "warning") {
-		t.Errorf("adopt warns of what it is there for: %q", r.stderr)
-	}
+	o.input(key, "adopt").wants(0, "stored and in use").lacks("warning") // it is there to replace another key
 	o.token()
 	o.input("another-key-that-is-refused", "adopt").wants(exitPerson, "nothing was changed")
 	o.token()
 	o.server.Revoke()
-	o.input(key, "adopt").wants(exitPerson, "the key is stored, but", "401").silent()
+	o.input(key, "adopt").wants(exitPerson, "the key is stored, but", "401").prints("")
 }
 
 // TestShow: show says whose key this is and when it ends, and never shows the key.
@@ -135,9 +120,7 @@ func TestShow(t *testing.T) {
 	o := adopted(t)
 	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in", "scopes      read write", "in 89 days")
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Body: `{"id":1,"user":"\u001b[31mbindya","enterprise":"e"}`})
-	if r := o.run("show").wants(0, "bindya"); strings.Contains(r.stdout, "\x1b") {
-		t.Errorf("show makes the terminal obey: %q", r.stdout)
-	}
+	o.run("show").wants(0, "bindya").lacks("\x1b") // which the terminal would obey
 	var fields map[string]any
 	must(t, json.Unmarshal([]byte(o.run("show", "-o", "json").wants(0).stdout), &fields))
 	for _, name := range []string{"server", "store", "id", "user", "enterprise_id", "developer_app_id", "scopes", "issued_at", "expires_at", "serial"} {
@@ -152,49 +135,39 @@ func TestShow(t *testing.T) {
 		t.Error("show changed the file, or renewed the key")
 	}
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 403})
-	o.run("show").wants(exitPerson, "403").silent()
+	o.run("show").wants(exitPerson, "403").prints("")
 	o.server.Revoke()
-	o.run("show").wants(exitPerson, "401").silent()
+	o.run("show").wants(exitPerson, "401").prints("")
 }
 
-// TestTokenOffline: token needs no server while the key is not due, and prints a valid key even if its renewal fails.
-func TestTokenOffline(t *testing.T) {
+// TestToken: token needs no server while the key is not due, and prints a valid key even if its renewal fails. With
+// --read-only it prints a key that is due, and renews nothing; exec neither.
+func TestToken(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	key, n := o.server.Token(), len(o.server.Requests())
+	key, n := o.server.Token()+"\n", len(o.server.Requests())
 	o.token()
 	if len(o.server.Requests()) != n {
 		t.Error("token asked the server")
 	}
+	o.due(day)
+	o.run("token", "--read-only").wants(0).prints(key)
+	o.run("exec", "--read-only", "--", "env").wants(0, keyVariable+"="+key)
+	if o.posts() != 0 {
+		t.Error("a command with --read-only renewed the key")
+	}
+	o.due(80 * day)
 	o.server.Close()
-	if r := o.run("token").wants(0); r.stdout != key+"\n" || r.stderr != "" {
-		t.Errorf("token prints %q, %q, want the key alone", r.stdout, r.stderr)
+	if p := o.run("token").wants(0).prints(key); p.stderr != "" {
+		t.Errorf("token prints %q beside the key", p.stderr)
 	}
 	o.due(day)
-	if r := o.run("token").wants(0, "warning: the key, which ends on", "was not renewed or checked"); r.stdout != key+"\n" {
-		t.Errorf("token prints %q, want the old key", r.stdout)
-	}
-	o.edit(func(d map[string]any) {
-		d["attempt"] = map[string]any{"id": "another", "begun_at": time.Now(), "until": time.Now().Add(time.Minute)}
-	})
-	if r := o.run("token").wants(0, "warning: the key, which ends on", "another process has begun to renew it"); r.stdout != key+"\n" {
-		t.Errorf("token prints %q, want the old key", r.stdout)
-	}
-	o.edit(func(d map[string]any) { delete(d, "attempt") })
+	o.run("token").wants(0, "warning: the key, which ends on", "was not renewed or checked").prints(key)
+	o.set("attempt", begun())
+	o.run("token").wants(0, "warning: the key, which ends on", "another process has begun to renew it").prints(key)
+	o.set("attempt", nil)
 	o.due(-time.Minute)
-	o.run("token").wants(exitFailed, "expired").silent()
-}
-
-// TestReadOnly: token and exec with --read-only hand out a key that is due, and renew nothing.
-func TestReadOnly(t *testing.T) {
-	t.Parallel()
-	o := adopted(t)
-	o.due(day)
-	for _, args := range [][]string{{"token", "--read-only"}, {"exec", "--read-only", "--", "env"}} {
-		if r := o.run(args...).wants(0); !strings.Contains(r.stdout, o.server.Token()) || o.posts() != 0 {
-			t.Errorf("%q prints %q after %d renewals, want the key and no renewal", args, r.stdout, o.posts())
-		}
-	}
+	o.run("token").wants(exitFailed, "expired").prints("")
 }
 
 // TestExecAsksFirst: if the store says that Esper refused the key, exec asks Esper first, and hands out no key that it
@@ -202,16 +175,16 @@ func TestReadOnly(t *testing.T) {
 func TestExecAsksFirst(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	note := func() { o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-time.Second) }) }
+	note := func() { o.set("refused_at", time.Now().Add(-time.Second)) }
 	note()
 	o.run("exec", "--", "true").wants(0)
 	note()
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 403})
-	o.run("token").wants(exitPerson, "403").silent()
+	o.run("token").wants(exitPerson, "403").prints("")
 	o.server.Revoke()
 	note()
-	o.run("exec", "--", "env").wants(execFailed, "401").silent()
-	o.run("token", "--read-only").wants(exitPerson, "401").silent()
+	o.run("exec", "--", "env").wants(execFailed, "401").prints("")
+	o.run("token", "--read-only").wants(exitPerson, "401").prints("")
 }
 
 // TestRenew runs renew as cron does.
@@ -223,11 +196,11 @@ func TestRenew(t *testing.T) {
 	o.run("renew").wants(0, "was renewed", "89 days")
 	o.run("renew").wants(0, "is not due", "89 days")
 	o.due(day)
-	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 503})
-	o.run("renew").wants(exitFailed, "503").silent()
-	o.edit(func(d map[string]any) { delete(d, "attempt") })
-	o.server.FailOperation("renewToken", 1, espertest.Fault{Status: 403})
-	o.run("renew").wants(exitPerson, "403").silent()
+	for status, code := range map[int]int{503: exitFailed, 403: exitPerson} {
+		o.server.FailOperation("renewToken", 1, espertest.Fault{Status: status})
+		o.run("renew").wants(code, strconv.Itoa(status)).prints("")
+		o.set("attempt", nil)
+	}
 	if got := o.posts(); got != 3 {
 		t.Errorf("%d renewals, want 3", got)
 	}
@@ -245,7 +218,7 @@ func TestUsage(t *testing.T) {
 		"run --write-token " + o.folder, "run --write-token-mode rw", "run --write-token token --write-token-mode 0666",
 		"run --write-token token --write-token-mode 0644", "run --on-renew no-such-program",
 	} {
-		o.run(strings.Fields(line)...).wants(exitUsage).silent()
+		o.run(strings.Fields(line)...).wants(exitUsage).prints("")
 	}
 	o.run("token", "--store", o.store+" \n", "--environment", o.server.URL+"\r").wants(0)
 	o.env = []string{environmentVariable + "=\ufeff" + o.server.URL + " \r", viaVariable + "=renew-token\r", storeVariable + "=\t" + o.store}
@@ -274,11 +247,9 @@ func TestCheck(t *testing.T) {
 	}
 	o.run("check", "-w", "91d").wants(stateWarning, "WARNING")
 	o.run("check", "-w", "91d", "-c", "13w").wants(stateCritical, "CRITICAL")
-	o.edit(func(d map[string]any) {
-		d["attempt"] = map[string]any{"id": "another", "begun_at": time.Now(), "until": time.Now().Add(time.Minute)}
-	})
+	o.set("attempt", begun())
 	o.run("check").wants(stateWarning, "WARNING", "its outcome is unknown")
-	o.edit(func(d map[string]any) { delete(d, "attempt") })
+	o.set("attempt", nil)
 	before := read(o.path())
 	o.server.Fail(1, espertest.Fault{Status: 403})
 	o.run("check").wants(stateCritical, "403")
@@ -307,16 +278,20 @@ func TestCheckSecret(t *testing.T) {
 			secrets[path.Base(r.URL.Path)], base64.StdEncoding.EncodeToString([]byte(read(o.path()))))
 	}))
 	t.Cleanup(cluster.Close)
-	config := filepath.Join(o.folder, "kubeconfig")
-	write(t, config, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a"}}],
-		"clusters":[{"name":"a","cluster":{"server":"`+cluster.URL+`"}}]}`)
-	o.env = []string{"KUBECONFIG=" + config}
-	for _, test := range []struct {
-		name, text string
-		code       int
-	}{{"good", "the key ends on", stateOK}, {"immutable", "it is immutable", stateWarning}, {"going", "it is being deleted", stateWarning}} {
-		if r := o.run("check", "--store", "kubernetes://n/"+test.name).wants(test.code, test.text); strings.Count(r.stdout, "\n") != 1 || r.stderr != "" {
-			t.Errorf("%q and %q, want one line with all of it", r.stdout, r.stderr)
+	o.env = []string{"KUBECONFIG=" + kubeconfig(t, cluster.URL)}
+	for name, text := range map[string]string{"good": "the key ends on", "immutable": "it is immutable", "going": "it is being deleted"} {
+		want := map[bool]int{false: stateWarning}[name == "good"]
+		if p := o.run("check", "--store", "kubernetes://n/"+name).wants(want, text); strings.Count(p.stdout, "\n") != 1 || p.stderr != "" {
+			t.Errorf("%q and %q, want one line with all of it", p.stdout, p.stderr)
 		}
 	}
+}
+
+// kubeconfig returns the settings for a cluster.
+func kubeconfig(t *testing.T, url string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "kubeconfig")
+	write(t, path, `{"apiVersion":"v1","kind":"Config","current-context":"a","contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],
+		"clusters":[{"name":"a","cluster":{"server":"`+url+`"}}],"users":[{"name":"a","user":{"token":"secret-password"}}]}`)
+	return path
 }

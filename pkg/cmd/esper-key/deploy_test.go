@@ -21,7 +21,7 @@ const deploy = "../../examples/deploy"
 // bin returns a folder in which this test program is esper-key, for PATH.
 func (o *operator) bin() (folder string) {
 	o.t.Helper()
-	folder = filepath.Join(o.folder, "bin")
+	folder = o.at("bin")
 	program, err := os.Executable()
 	if must(o.t, err); !exists(folder) {
 		must(o.t, os.Mkdir(folder, 0o700))
@@ -34,10 +34,17 @@ func (o *operator) bin() (folder string) {
 func (o *operator) shell(args ...string) *exec.Cmd {
 	o.t.Helper()
 	cmd := exec.CommandContext(o.t.Context(), args[0], args[1:]...)
-	cmd.Dir = o.folder
-	cmd.Env = append(os.Environ(), "PATH="+o.bin()+":"+os.Getenv("PATH"), storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1")
-	cmd.Env = append(cmd.Env, o.env...)
-	return cmd
+	cmd.Env = []string{"PATH=" + o.bin() + ":" + os.Getenv("PATH")}
+	return o.prepare(cmd)
+}
+
+// says runs a program to its end, with a text on standard input, and returns what it prints.
+func (o *operator) says(cmd *exec.Cmd, input string) string {
+	o.t.Helper()
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	must(o.t, err, string(out))
+	return string(out)
 }
 
 // deployed returns a file for operators, with the command, the folders and the tenant of the test.
@@ -46,11 +53,11 @@ func (o *operator) deployed(name string) string {
 	data, err := os.ReadFile(filepath.Join(deploy, name))
 	must(o.t, err)
 	return strings.NewReplacer("/usr/local/bin", o.bin(), "${CREDENTIALS_DIRECTORY}", o.folder, "/run/esper-key", o.folder, `"`, "",
-		"/var/lib/esper-key", filepath.Join(o.folder, "store"), "127.0.0.1:9464", "127.0.0.1:0", "=foo", "="+o.server.URL).Replace(string(data))
+		"/var/lib/esper-key", o.at("store"), "127.0.0.1:9464", "127.0.0.1:0", "=foo", "="+o.server.URL).Replace(string(data))
 }
 
-// set sets the variables that a file for operators sets.
-func (o *operator) set(name string) {
+// settings sets the variables that a file for operators sets.
+func (o *operator) settings(name string) {
 	o.t.Helper()
 	o.env = append(o.env, regexp.MustCompile(`(?m)^[A-Z_]+=.*$`).FindAllString(o.deployed(name), -1)...)
 }
@@ -61,10 +68,8 @@ func TestDeploySystemd(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	commands := map[string]*exec.Cmd{}
-	socket := filepath.Join(o.folder, "notify")
-	told := listen(t, socket)
-	o.env = []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=60000000"}
-	o.set("systemd/environment")
+	told := o.systemd(time.Minute)
+	o.settings("systemd/environment")
 	for _, name := range []string{"esper-key.service", "esper-key-renew.service", "esper-key-renew.timer"} {
 		text, path := o.deployed("systemd/"+name), filepath.Join(o.folder, name)
 		write(t, path, text)
@@ -83,22 +88,19 @@ func TestDeploySystemd(t *testing.T) {
 		line := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindStringSubmatch(text)
 		commands[name] = o.shell(strings.Fields(line[1])...)
 	}
-	write(t, filepath.Join(o.folder, "api-key"), o.server.Token()+"\n")
-	service := o.watch(commands["esper-key.service"], nil)
-	eventually(t, "the service is ready", func() bool { return strings.Contains(told(), "READY=1") })
-	token := filepath.Join(o.folder, "token")
-	for _, path := range []string{token, o.path()} {
+	write(t, o.at("api-key"), o.server.Token()+"\n")
+	service := o.begin(commands["esper-key.service"])
+	eventually(t, "the service is ready", func() bool { return strings.Contains(told.String(), "READY=1") })
+	for _, path := range []string{o.at("token"), o.path()} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 || !strings.Contains(read(path), o.server.Token()) {
 			t.Errorf("%s: %v, %v, want a file of mode 0640 with the key", path, info, err)
 		}
 	}
-	if code := service.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("the service ended with %d: %s", code, service.text())
-	}
+	service.signal(syscall.SIGTERM).end().wants(0)
 	o.due(day)
 	must(t, os.Chmod(o.path(), 0o640))
-	if out, err := commands["esper-key-renew.service"].CombinedOutput(); err != nil || o.posts() != 1 {
-		t.Errorf("%d renewals, want 1: %v: %s", o.posts(), err, out)
+	if out := o.says(commands["esper-key-renew.service"], ""); o.posts() != 1 {
+		t.Errorf("%d renewals, want 1: %s", o.posts(), out)
 	}
 }
 
@@ -107,12 +109,12 @@ func TestDeployCrontab(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	o.set("cron/crontab")
+	o.settings("cron/crontab")
 	job := regexp.MustCompile(`(?m)^\d+ \d+ \* \* \* (.*)$`).FindStringSubmatch(o.deployed("cron/crontab"))
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", job[1])
 	cmd.Env = append(o.env, "HOME="+o.folder, actEnv+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 || o.posts() != 1 {
-		t.Errorf("%d renewals, want 1; cron would send mail: %v: %s", o.posts(), err, out)
+	if out := o.says(cmd, ""); out != "" || o.posts() != 1 {
+		t.Errorf("%d renewals, want 1; cron would send mail: %s", o.posts(), out)
 	}
 }
 
@@ -148,8 +150,7 @@ func TestDeployConsumers(t *testing.T) {
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Status: 401})
 	path, err := filepath.Abs(filepath.Join(deploy, "consumer.py"))
 	must(t, err)
-	out, err := o.shell("sh", "-c", "esper-key exec -- "+path).CombinedOutput()
-	must(t, err, string(out))
+	o.says(o.shell("sh", "-c", "esper-key exec -- "+path), "")
 }
 
 // TestDeployAlerts: Prometheus accepts the alerts, and every metric in them exists.
@@ -157,9 +158,8 @@ func TestDeployAlerts(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "promtool", "test", "rules", "test.yaml")
 	cmd.Dir = filepath.Join(deploy, "prometheus")
-	out, err := cmd.CombinedOutput()
-	must(t, err, string(out))
 	o := adopted(t)
+	o.says(cmd, "")
 	metrics := o.start().get("/metrics")
 	rules := read(filepath.Join(deploy, "prometheus/esper-key.rules.yaml"))
 	for _, expr := range regexp.MustCompile(`expr: .*`).FindAllString(rules, -1) {
@@ -175,9 +175,5 @@ func TestDeployAlerts(t *testing.T) {
 			t.Errorf("the runbook has no %s", anchor[1])
 		}
 	}
-	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
-	check.Stdin = strings.NewReader(metrics)
-	if out, err := check.CombinedOutput(); err != nil {
-		t.Errorf("promtool: %v: %s", err, out)
-	}
+	o.says(exec.CommandContext(t.Context(), "promtool", "check", "metrics"), metrics)
 }

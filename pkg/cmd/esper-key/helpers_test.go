@@ -1,16 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
 // actEnv is the variable with which the test program runs as esper-key.
@@ -34,16 +35,33 @@ const day = 24 * time.Hour
 
 // operator runs commands against a fake server, with a store.
 type operator struct {
-	t      *testing.T
-	server *espertest.Server
-	folder string
-	store  string
-	env    []string        // variables that each command gets as well
-	inside func(*exec.Cmd) // has a command run elsewhere, as another user
-	root   string          // what is the root there
+	t       *testing.T
+	server  *espertest.Server
+	folder  string
+	store   string
+	env     []string        // variables that each command gets as well
+	inside  func(*exec.Cmd) // has a command run elsewhere, as another user
+	root    string          // what is the root there
+	printed text            // must hold no key
+	told    *text           // to systemd
+}
 
-	mu      sync.Mutex
-	printed bytes.Buffer // what commands printed; must hold no key
+// text is what is being written. It can be read meanwhile.
+type text struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (t *text) Write(more []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all.Write(more)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all.String()
 }
 
 // newOperator returns an operator with a new server, and an empty store in a file. At the end, the test fails if
@@ -66,124 +84,168 @@ func adopted(t *testing.T, opts ...espertest.Option) *operator {
 
 func (o *operator) path() string { return filepath.Join(o.folder, "store", "key.json") }
 
-// result is what a command printed, and its exit code.
-type result struct {
-	t              *testing.T
-	args           []string
-	stdout, stderr string
-	code           int
-}
+// at returns the path of a file in the operator's folder.
+func (o *operator) at(name string) string { return filepath.Join(o.folder, name) }
 
 // command prepares a command, in a process of its own.
 func (o *operator) command(args ...string) *exec.Cmd {
 	o.t.Helper()
 	program, err := os.Executable()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(o.t.Context(), program, args...)
+	must(o.t, err)
+	return o.prepare(exec.CommandContext(o.t.Context(), program, args...))
+}
+
+// prepare has a program run in the operator's folder, with the settings of commands.
+func (o *operator) prepare(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Dir = o.folder
-	cmd.Env = append(os.Environ(), keyVariable+"=", storeVariable+"="+o.store, environmentVariable+"="+o.server.URL, actEnv+"=1")
-	cmd.Env = append(cmd.Env, o.env...)
+	own := []string{keyVariable + "=", storeVariable + "=" + o.store, environmentVariable + "=" + o.server.URL, actEnv + "=1"}
+	cmd.Env = slices.Concat(os.Environ(), cmd.Env, own, o.env)
 	if o.inside != nil {
 		o.inside(cmd)
 	}
 	return cmd
 }
 
+// process is a command that runs, or has run.
+type process struct {
+	o        *operator
+	args     []string
+	cmd      *exec.Cmd
+	out, log text // what it has printed so far
+	ended    chan struct{}
+
+	address string // of --listen
+	client  *http.Client
+
+	stdout, stderr string // what it has printed in all
+	code           int    // -1 if a signal ended it
+}
+
+// begin starts a command.
+func (o *operator) begin(cmd *exec.Cmd) *process {
+	o.t.Helper()
+	p := &process{o: o, args: cmd.Args[1:], cmd: cmd, ended: make(chan struct{})}
+	p.cmd.Stdout = &p.out
+	if p.cmd.Stderr == nil {
+		p.cmd.Stderr = &p.log
+	}
+	p.cmd.WaitDelay = time.Minute // for what the program of --on-renew has left
+	must(o.t, p.cmd.Start())
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // an error says what the exit code says
+	}()
+	o.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+// end waits for the end. Only token and exec may print a key on standard output.
+func (p *process) end() *process {
+	p.o.t.Helper()
+	<-p.ended
+	p.stdout, p.stderr, p.code = p.out.String(), p.log.String(), p.cmd.ProcessState.ExitCode()
+	if p.o.remember(p.stderr); len(p.args) == 0 || p.args[0] != "token" && p.args[0] != "exec" {
+		p.o.remember(p.stdout)
+	}
+	return p.lacks("DATA RACE").lacks("panic:")
+}
+
+// signal sends a signal.
+func (p *process) signal(s os.Signal) *process {
+	p.o.t.Helper()
+	must(p.o.t, p.cmd.Process.Signal(s))
+	return p
+}
+
+// says waits until the log has a text.
+func (p *process) says(part string) {
+	p.o.t.Helper()
+	defer func() {
+		if p.o.t.Failed() {
+			p.o.t.Log(p.log.String())
+		}
+	}()
+	eventually(p.o.t, "the log has "+part, func() bool { return strings.Contains(p.log.String(), part) })
+}
+
 // run runs a command to its end.
-func (o *operator) run(args ...string) *result { return o.input("", args...) }
+func (o *operator) run(args ...string) *process { return o.input("", args...) }
 
 // input runs a command with a text on its standard input.
-func (o *operator) input(input string, args ...string) *result {
+func (o *operator) input(input string, args ...string) *process {
 	o.t.Helper()
 	cmd := o.command(args...)
 	cmd.Stdin = strings.NewReader(input)
-	return o.end(cmd)
-}
-
-// end runs cmd to its end. Only token and exec may print a key on standard output.
-func (o *operator) end(cmd *exec.Cmd) *result {
-	o.t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) {
-		o.t.Fatal(err)
-	}
-	r := &result{o.t, cmd.Args[1:], stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
-	o.remember(r.stderr)
-	if len(r.args) > 0 && r.args[0] != "token" && r.args[0] != "exec" {
-		o.remember(r.stdout)
-	}
-	if strings.Contains(r.stderr, "DATA RACE") || strings.Contains(r.stderr, "panic:") {
-		o.t.Errorf("%q: %s", r.args, r.stderr)
-	}
-	return r
-}
-
-// remember keeps a text that must hold no key.
-func (o *operator) remember(text string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.printed.WriteString(text)
+	return o.begin(cmd).end()
 }
 
 // wants checks the exit code, and that the output has these texts. If the command failed, its error is one line.
-func (r *result) wants(code int, parts ...string) *result {
-	r.t.Helper()
-	if r.code != code {
-		r.t.Errorf("%q ended with %d, not %d:\n%s%s", r.args, r.code, code, r.stdout, r.stderr)
+func (p *process) wants(code int, parts ...string) *process {
+	p.o.t.Helper()
+	if p.code != code {
+		p.o.t.Errorf("%q ended with %d, not %d:\n%s%s", p.args, p.code, code, p.stdout, p.stderr)
 	}
 	for _, part := range parts {
-		if !strings.Contains(r.stdout+r.stderr, part) {
-			r.t.Errorf("%q does not say %q:\n%s%s", r.args, part, r.stdout, r.stderr)
+		if !strings.Contains(p.stdout+p.stderr, part) {
+			p.o.t.Errorf("%q does not say %q:\n%s%s", p.args, part, p.stdout, p.stderr)
 		}
 	}
-	if lines := strings.Count(r.stderr, "\n"); code != 0 && lines > 1 {
-		r.t.Errorf("%q prints more than one line of errors:\n%s", r.args, r.stderr)
+	if lines := strings.Count(p.stderr, "\n"); code != 0 && lines > 1 {
+		p.o.t.Errorf("%q prints more than one line of errors:\n%s", p.args, p.stderr)
 	}
-	return r
+	return p
 }
 
-// silent fails the test if the command printed anything on standard output.
-func (r *result) silent() *result {
-	r.t.Helper()
-	if r.stdout != "" {
-		r.t.Errorf("%q prints %q on standard output, want nothing", r.args, r.stdout)
+// prints fails the test unless the command printed this on standard output.
+func (p *process) prints(text string) *process {
+	p.o.t.Helper()
+	if p.stdout != text {
+		p.o.t.Errorf("%q prints %q on standard output, want %q; %s", p.args, p.stdout, text, p.stderr)
 	}
-	return r
+	return p
 }
+
+// lacks fails the test if the command printed a text.
+func (p *process) lacks(part string) *process {
+	p.o.t.Helper()
+	if strings.Contains(p.stdout+p.stderr, part) {
+		p.o.t.Errorf("%q prints %q: %s%s", p.args, part, p.stdout, p.stderr)
+	}
+	return p
+}
+
+// remember keeps a text that must hold no key.
+func (o *operator) remember(text string) { _, _ = io.WriteString(&o.printed, text) }
 
 // lookForKeys fails the test if a key that the server was sent or has made, or a name of Go, is in what commands printed.
 func (o *operator) lookForKeys() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	keys := []string{o.server.Token()}
+	printed, keys := o.printed.String(), []string{o.server.Token()}
 	for _, r := range o.server.Requests() {
 		if key := r.Key.Reveal(); len(key) > len("fake") {
 			keys = append(keys, key)
 		}
 	}
 	for _, key := range keys {
-		if form := holds(o.printed.String(), key); form != "" {
-			o.t.Errorf("the key was printed, as %q:\n%s", form, o.printed.String())
+		if holds(printed, key) {
+			o.t.Errorf("the key was printed:\n%s", printed)
 		}
 	}
-	if name := namesOfGo().FindString(o.printed.String()); name != "" {
-		o.t.Errorf("commands printed %q, a name of Go:\n%s", name, o.printed.String())
+	if name := namesOfGo().FindString(printed); name != "" {
+		o.t.Errorf("commands printed %q, a name of Go:\n%s", name, printed)
 	}
 }
 
-// holds returns the encoding in which a text has a key, or "".
-func holds(text, key string) (form string) {
+// holds reports whether a text has a key, in any encoding.
+func holds(text, key string) bool {
 	for _, form := range []string{key, hex.EncodeToString([]byte(key)), strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(key)), "="), url.QueryEscape(key)} {
 		if strings.Contains(text, form) {
-			return form
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
 // edit changes the document in the store.
@@ -195,6 +257,21 @@ func (o *operator) edit(change func(d map[string]any)) {
 	data, err := json.Marshal(d)
 	must(o.t, err)
 	o.restore(string(data))
+}
+
+// set sets a field of the document; nil removes it.
+func (o *operator) set(name string, value any) {
+	o.t.Helper()
+	o.edit(func(d map[string]any) {
+		if d[name] = value; value == nil {
+			delete(d, name)
+		}
+	})
+}
+
+// begun is a renewal that another process has begun.
+func begun() map[string]any {
+	return map[string]any{"id": "another", "begun_at": time.Now(), "until": time.Now().Add(time.Minute)}
 }
 
 // document returns the document in the store.
@@ -238,22 +315,12 @@ func (o *operator) due(left time.Duration) {
 }
 
 // posts counts the renewals that the server got.
-func (o *operator) posts() (n int) {
-	for _, r := range o.server.Requests() {
-		if r.Method == http.MethodPost {
-			n++
-		}
-	}
-	return n
-}
+func (o *operator) posts() int { return processes.Posts(o.server) }
 
 // token runs `esper-key token`, and fails the test unless that prints the newest key of the server.
 func (o *operator) token() {
 	o.t.Helper()
-	r := o.run("token").wants(0)
-	if r.stdout != o.server.Token()+"\n" {
-		o.t.Errorf("token prints %q, which is not the newest key; %s", r.stdout, r.stderr)
-	}
+	o.run("token").wants(0).prints(o.server.Token() + "\n")
 }
 
 // eventually waits until another process has made a condition true. The test fails if that takes too long.
@@ -286,6 +353,11 @@ func read(path string) string {
 	return string(data)
 }
 
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -294,7 +366,7 @@ func exists(path string) bool {
 // script writes a shell program, which runs in the operator's folder.
 func (o *operator) script(name, text string) (path string) {
 	o.t.Helper()
-	path = filepath.Join(o.folder, name)
+	path = o.at(name)
 	write(o.t, path, "#!/bin/sh\n"+text)
 	must(o.t, os.Chmod(path, 0o700))
 	return path

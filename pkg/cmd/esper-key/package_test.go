@@ -195,7 +195,7 @@ func TestContainer(t *testing.T) {
 			t.Errorf("%s of the image: %v, %v", name, info, err)
 		}
 	}
-	volume := filepath.Join(o.folder, "volume")
+	volume := o.at("volume")
 	const open = 0o777
 	must(t, os.Mkdir(volume, open))
 	must(t, errors.Join(os.Chmod(volume, open|fs.ModeSticky), os.Chmod(o.folder, executable), os.Chmod(filepath.Dir(o.folder), executable)))

@@ -25,14 +25,11 @@ func TestHundredAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range processes {
 		all.Go(func() {
-			args := []string{"token"}
 			if i%2 == 0 {
-				args = []string{"exec", "--", "sh", "-c", `echo "$ESPER_API_KEY"`}
+				o.run("exec", "--", "sh", "-c", `echo "$ESPER_API_KEY"`).wants(0).prints(o.server.Token() + "\n")
+				return
 			}
-			r := o.run(args...)
-			if r.code != 0 || r.stdout != o.server.Token()+"\n" {
-				t.Errorf("%q: %d, %q, %s", args, r.code, r.stdout, r.stderr)
-			}
+			o.token()
 		})
 	}
 	all.Wait()
@@ -56,24 +53,21 @@ func TestSignals(t *testing.T) {
 				o.due(day)
 				o.script("program", "cp delivered seen")
 				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 2 * time.Second})
-				s := o.begin(strings.Fields(command)...)
+				p := o.begin(o.command(strings.Fields(command)...))
 				eventually(t, "the renewal begins", func() bool { return o.posts() == 1 })
 				for n := range 2 {
-					must(t, s.cmd.Process.Signal(signal))
-					eventually(t, "it says that it finishes the renewal", func() bool { return strings.Count(s.text(), "is finished first") > n })
+					p.signal(signal)
+					eventually(t, "it says that it finishes the renewal", func() bool { return strings.Count(p.log.String(), "is finished first") > n })
 				}
 				want := code
 				if want > 0 {
 					want += int(signal)
 				}
-				if got := s.end(); got != want {
-					t.Errorf("%q ended with %d, not with %d: %s", command, got, want, s.text())
+				if p.end(); p.code != want || !strings.Contains(read(o.path()), o.server.Token()) {
+					t.Errorf("it ended with %d, not with %d, or has not stored the new key: %s", p.code, want, p.stderr)
 				}
-				if !strings.Contains(read(o.path()), o.server.Token()) {
-					t.Error("the new key is not stored")
-				}
-				if strings.HasPrefix(command, "run") && read(filepath.Join(o.folder, "seen")) != o.server.Token() {
-					t.Errorf("the new key is not delivered: %s", s.text())
+				if strings.HasPrefix(command, "run") && read(o.at("seen")) != o.server.Token() {
+					t.Errorf("the new key is not delivered: %s", p.stderr)
 				}
 				o.token()
 			})
@@ -85,18 +79,17 @@ func TestSignals(t *testing.T) {
 func TestPipeWithoutEnd(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	pipe := filepath.Join(o.folder, "pipe")
+	pipe := o.at("pipe")
 	must(t, syscall.Mkfifo(pipe, 0o600))
 	silent, writer, err := os.Pipe()
 	must(t, err)
 	defer func() { _, _ = silent.Close(), writer.Close() }()
-	for _, args := range [][]string{{"adopt"}, {"adopt", "--key-file", pipe}, {"run", "--key-file", pipe}} {
-		cmd := o.command(args...)
+	for _, args := range []string{"adopt", "adopt --key-file " + pipe, "run --key-file " + pipe} {
+		cmd := o.command(strings.Fields(args)...)
 		cmd.Stdin = silent
-		must(t, cmd.Start())
+		p := o.begin(cmd)
 		time.Sleep(time.Second) // it may not have come to the pipe yet, and ends all the same
-		must(t, cmd.Process.Signal(syscall.SIGTERM))
-		_ = cmd.Wait()
+		p.signal(syscall.SIGTERM).end()
 		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
 			t.Errorf("%q ended with %v, want the signal", args, cmd.ProcessState)
 		}
@@ -107,34 +100,30 @@ func TestPipeWithoutEnd(t *testing.T) {
 func TestExec(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	o.run("exec", "sh", "-c", "exit 42").wants(42)
-	o.run("exec", "--", "sh", "-c", "kill -TERM $$").wants(-1) // -1 is a program that a signal ended
-	o.run("exec", "--", filepath.Join(o.folder, "none")).wants(execNotFound, "no program")
-	o.run("exec", "--", o.folder).wants(execCannotRun)
-	plain := filepath.Join(o.folder, "plain")
-	write(t, plain, "no program")
-	o.run("exec", "--", plain).wants(execCannotRun)
-	if r := o.input("typed", "exec", "--", "cat", "-"); r.stdout != "typed" {
-		t.Errorf("the program prints %q, want its input", r.stdout)
+	write(t, o.at("plain"), "no program")
+	for _, test := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"sh", "-c", "exit 42"}, 42, ""},
+		{[]string{"--", "sh", "-c", "kill -TERM $$"}, -1, ""}, // a signal ended the program
+		{[]string{"--", o.at("none")}, execNotFound, "no program"},
+		{[]string{"--", o.folder}, execCannotRun, ""},
+		{[]string{"--", o.at("plain")}, execCannotRun, ""},
+	} {
+		o.run(append([]string{"exec"}, test.args...)...).wants(test.code, test.text)
 	}
+	o.input("typed", "exec", "--", "cat", "-").wants(0).prints("typed")
 	o.env = append(o.env, keyVariable+"=another")
-	if r := o.run("exec", "--", "env"); strings.Count(r.stdout, keyVariable+"=") != 1 || !strings.Contains(r.stdout, urlVariable+"="+o.server.URL+"\n") || !strings.Contains(r.stdout, keyVariable+"="+o.server.Token()+"\n") ||
-		!strings.Contains(r.stdout, environmentVariable+"="+o.server.URL+"\n") {
-		t.Errorf("the environment does not have the key and the tenant once: %s", r.stdout)
-	}
+	o.run("exec", "--", "env").wants(0, urlVariable+"="+o.server.URL+"\n", keyVariable+"="+o.server.Token()+"\n", environmentVariable+"="+o.server.URL+"\n").
+		lacks(keyVariable + "=another")
 	// The program runs in the process of the command, so it gets the signals.
-	cmd := o.command("exec", "--", "sh", "-c", `trap "echo caught >caught; exit 3" TERM; echo $$ >pid; while :; do sleep 0.05; done`)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the program runs", func() bool { return strings.HasSuffix(read(filepath.Join(o.folder, "pid")), "\n") })
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	_ = cmd.Wait()
-	if cmd.ProcessState.ExitCode() != 3 || read(filepath.Join(o.folder, "caught")) != "caught\n" {
-		t.Errorf("%v, want exit code 3 after SIGTERM was caught", cmd.ProcessState)
-	}
+	p := o.begin(o.command("exec", "--", "sh", "-c", `trap "echo caught; exit 3" TERM; echo $$ >pid; while :; do sleep 0.05; done`))
+	eventually(t, "the program runs", func() bool { return strings.HasSuffix(read(o.at("pid")), "\n") })
+	p.signal(syscall.SIGTERM).end().wants(3).prints("caught\n")
 	o.server.Revoke()
-	o.edit(func(d map[string]any) { d["expires_at"] = time.Now().Add(-time.Hour) })
+	o.set("expires_at", time.Now().Add(-time.Hour))
 	o.run("exec", "--", "true").wants(execFailed)
 }
 
@@ -143,26 +132,22 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	const canary = "MadeUpKeyMadeUpKeyMadeUpKeyM01"
 	o := newOperator(t, espertest.WithToken(canary))
-	sees := func(s *service) {
+	sees := func(p *process) {
 		t.Helper()
 		for _, name := range []string{"cmdline", "environ"} {
-			if text := read(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), name)); text == "" || strings.Contains(text, canary) {
-				t.Errorf("the key is in %s of %q", name, s.cmd.Args)
+			if text := read(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), name)); text == "" || strings.Contains(text, canary) {
+				t.Errorf("the key is in %s of %q", name, p.args)
 			}
 		}
 	}
-	first := filepath.Join(o.folder, "first")
-	write(t, first, canary)
+	write(t, o.at("first"), canary)
 	o.server.Fail(1, espertest.Fault{Delay: time.Second})
-	adopt := o.begin("adopt", "--key-file", first)
+	adopt := o.begin(o.command("adopt", "--key-file", o.at("first")))
 	eventually(t, "adopt asks Esper", func() bool { return len(o.server.Requests()) > 0 })
 	sees(adopt)
-	if code := adopt.end(); code != 0 {
-		t.Errorf("adopt ended with %d: %s", code, adopt.text())
-	}
-	file := filepath.Join(o.folder, "token")
-	s := o.start("--write-token", file)
-	sees(s)
+	adopt.end().wants(0)
+	p := o.start("--write-token", o.at("token"))
+	sees(p)
 	for _, fault := range []espertest.Fault{
 		{Status: 500, Body: canary},
 		{Status: 200, Body: `{"token":"` + canary + `"}`},
@@ -172,24 +157,21 @@ func TestSecrets(t *testing.T) {
 		{Reset: espertest.InBody},
 		{Status: 302, Body: canary},
 	} {
-		for _, args := range [][]string{{"show"}, {"show", "-o", "json"}, {"check"}, {"renew", "--now"}} {
+		for _, command := range []string{"show", "show -o json", "check", "renew --now"} {
 			fault.Header = map[string][]string{"Location": {"https://" + canary}, "X-Request-Id": {canary}}
 			o.server.Fail(1, fault)
-			o.run(args...)
-			o.edit(func(d map[string]any) { delete(d, "attempt") }) // else the next command waits for its end
+			o.run(strings.Fields(command)...)
+			o.set("attempt", nil) // else the next command waits for its end
 		}
 	}
-	for _, path := range []string{file, o.path(), o.path() + ".lock"} {
+	for _, path := range []string{o.at("token"), o.path(), o.path() + ".lock"} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	left, _ := filepath.Glob(filepath.Join(o.folder, ".token*"))
-	if len(left) > 0 {
+	if left, _ := filepath.Glob(o.at(".token*")); len(left) > 0 {
 		t.Errorf("temporary files are left: %q", left)
 	}
-	s.get("/metrics")
-	if code := s.stop(syscall.SIGTERM); code != 0 {
-		t.Errorf("run ended with %d, want 0", code)
-	}
+	p.get("/metrics")
+	p.signal(syscall.SIGTERM).end().wants(0)
 }

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,44 +13,75 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/esper-go/esper-go/pkg/esper/espertest"
-	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
+
+const service, members, reader = 64101, 64102, 64103 // the user of a service, a group that its file may have, and a reader in it
+
+// asRoot returns an operator who runs commands as another user of the machine, in a folder that only root can write in.
+func asRoot(t *testing.T) *operator {
+	t.Helper()
+	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
+		t.Fatal("this test needs root, and mounts of its own: use make files-root")
+	}
+	o := newOperator(t)
+	must(t, syscall.Mount("srv", "/srv", "tmpfs", 0, "mode=0755"))
+	t.Cleanup(func() { must(t, syscall.Unmount("/srv", syscall.MNT_DETACH)) })
+	program, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	must(t, os.WriteFile("/srv/esper-key", program, 0o755))
+	o.folder = "/srv"
+	o.told = o.systemd(time.Minute)
+	must(t, os.Chmod("/srv/notify", 0o666))
+	return o
+}
+
+// as runs a command as a user, with the server's key on standard input. It ends run with SIGTERM as soon as that is ready.
+func (o *operator) as(user int, args ...string) *process {
+	o.t.Helper()
+	cmd := o.command(args...)
+	cmd.Path = "/srv/esper-key"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user), Groups: []uint32{members}}}
+	cmd.Stdin = strings.NewReader(o.server.Token())
+	ready := strings.Count(o.told.String(), "READY=1")
+	p := o.begin(cmd)
+	for {
+		select {
+		case <-p.ended:
+			return p.end()
+		case <-time.After(10 * time.Millisecond):
+			if strings.Count(o.told.String(), "READY=1") > ready {
+				_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			}
+		}
+	}
+}
+
+// folderOf makes a folder of a user.
+func folderOf(t *testing.T, path string, user int) {
+	t.Helper()
+	must(t, os.Mkdir(path, 0o750))
+	must(t, os.Chown(path, user, members))
+}
 
 // TestRootStores runs the command as root and as the user of a service. Its store, or its file of --write-token, is a file
 // that root has mounted, restored or opened to others. `make files-root` runs it as root, in mounts of its own.
 func TestRootStores(t *testing.T) {
-	const service, reader, group = 64101, 64103, 64102
-	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
-		t.Fatal("this test needs root, and mounts of its own: use make files-root")
-	}
-	must(t, syscall.Mount("srv", "/srv", "tmpfs", 0, "mode=0755"))
-	program, err := os.ReadFile("/proc/self/exe")
-	must(t, err)
-	must(t, os.WriteFile("/srv/esper-key", program, 0o755))
 	for _, kind := range []string{"file", "sqlite", "write-token"} {
-		server := espertest.NewServer(t)
-		folder := filepath.Join("/srv", kind)
-		path, store := filepath.Join(folder, "key"), kind+"://"+filepath.Join(folder, "key")
-		must(t, os.Mkdir(folder, 0o750))
-		must(t, os.Chown(folder, service, group))
+		o := asRoot(t)
+		folder := "/srv/" + kind
+		path := folder + "/key"
+		o.store = kind + "://" + path
+		folderOf(t, folder, service)
 		as := func(user, want int, text string, args ...string) {
 			t.Helper()
-			c := exec.CommandContext(t.Context(), "/srv/esper-key", args...)
-			c.Env = []string{actEnv + "=1", environmentVariable + "=" + server.URL, storeVariable + "=" + store}
-			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user), Groups: []uint32{group}}}
-			c.Stdin = strings.NewReader(server.Token())
-			renewed := processes.Posts(server)
-			out := endWhenReady(t, c)
-			if code := c.ProcessState.ExitCode(); code != want || !strings.Contains(out, text) || strings.Contains(out, "primary") {
-				t.Errorf("%s: %q as %d: exit code %d, %s\nwant %d, %q", kind, args, user, code, out, want, text)
-			}
-			if want != 0 && processes.Posts(server) > renewed {
-				t.Errorf("%s: %q as %d: a renewal, although what it writes does not work", kind, args, user)
+			renewed := o.posts()
+			p := o.as(user, args...)
+			if p.code != want || !strings.Contains(p.stdout+p.stderr, text) || strings.Contains(p.stderr, "primary") || want != 0 && o.posts() > renewed {
+				t.Errorf("%s: %q as %d: exit code %d, %d renewals, %s%s\nwant %d, %q", kind, args, user, p.code, o.posts()-renewed, p.stdout, p.stderr, want, text)
 			}
 		}
 		write := func(user, want int, text string) {
@@ -68,16 +97,14 @@ func TestRootStores(t *testing.T) {
 			}
 		}
 		if kind == "write-token" {
-			keys := folder + "-keys"
-			must(t, os.Mkdir(keys, 0o750))
-			must(t, os.Chown(keys, service, group))
-			store = "file://" + keys + "/key"
+			folderOf(t, "/srv/keys", service)
+			o.store = "file:///srv/keys/key"
 			write = func(user, want int, text string) {
 				t.Helper()
 				as(service, 0, "", "renew", "--now") // so that the file does not hold the key
 				as(user, want, text, "run", "--write-token", path)
-				if data, err := os.ReadFile(path); err != nil || (string(data) == server.Token()) != (want == 0) {
-					t.Errorf("the file has the key: %v, %v", string(data) == server.Token(), err)
+				if data, err := os.ReadFile(path); err != nil || (string(data) == o.server.Token()) != (want == 0) {
+					t.Errorf("the file has the key: %v, %v", string(data) == o.server.Token(), err)
 				}
 			}
 			read = func(int, string) {}
@@ -92,12 +119,12 @@ func TestRootStores(t *testing.T) {
 			must(t, os.Chmod(folder, perm))
 			read(exitFailed, "let this user join their group")
 		}
-		must(t, os.Chown(path, service, group))
+		must(t, os.Chown(path, service, members))
 		must(t, os.Chmod(path, 0o640))
-		read(0, server.Token())
+		read(0, o.server.Token())
 		must(t, syscall.Mount(folder, folder, "", syscall.MS_BIND, ""))
 		must(t, syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-		read(0, server.Token())
+		read(0, o.server.Token())
 		write(service, exitFailed, "mounted read-only")
 		must(t, syscall.Unmount(folder, 0))
 		// A file that is mounted by itself, as in two containers, is refused.
@@ -110,7 +137,7 @@ func TestRootStores(t *testing.T) {
 		must(t, os.Chmod(path, 0o600))
 		write(service, exitFailed, "chown 64101")
 		as(0, 0, "", "check")
-		must(t, os.Chown(path, service, group))
+		must(t, os.Chown(path, service, members))
 		write(service, 0, "")
 		// Others can replace the file, or put a journal beside it.
 		must(t, os.WriteFile(filepath.Join(folder, "another"), nil, 0o600))
@@ -124,18 +151,14 @@ func TestRootStores(t *testing.T) {
 // TestRootFilter runs the commands of the systemd units under the units' filters of system calls, which systemd would set.
 // They allow no change of an owner: the save goes on without the file's group, and says so.
 func TestRootFilter(t *testing.T) {
-	const service, readers = 64101, 64102
 	if calls := os.Getenv("ESPER_TEST_CALLS"); calls != "" { // in the process of the user
 		allowOnly(t, strings.Fields(calls))
-		must(t, syscall.Exec("/proc/self/exe", append([]string{"esper-key"}, strings.Fields(os.Getenv("ESPER_TEST_ARGS"))...), append(os.Environ(), actEnv+"=1")))
+		t.Setenv(actEnv, "1")
+		must(t, syscall.Exec("/proc/self/exe", append([]string{"esper-key"}, strings.Fields(os.Getenv("ESPER_TEST_ARGS"))...), os.Environ()))
 	}
-	must(t, syscall.Mount("srv", "/srv", "tmpfs", 0, "mode=0755"))
-	program, err := os.ReadFile("/proc/self/exe")
-	must(t, err)
-	must(t, os.WriteFile("/srv/esper-key.test", program, 0o755))
-	must(t, os.Mkdir("/srv/keys", 0o700))
-	must(t, os.Chown("/srv/keys", service, service))
-	server := espertest.NewServer(t)
+	o := asRoot(t)
+	folderOf(t, "/srv/keys", service)
+	o.store = "file:///srv/keys/key"
 	for _, row := range []struct {
 		unit, args string
 		lost       bool // the file's group
@@ -146,17 +169,14 @@ func TestRootFilter(t *testing.T) {
 		{"esper-key.service", "run --listen 127.0.0.1:0 --write-token /srv/keys/token", false},
 		{"esper-key.service", "check", false},
 	} {
-		calls := strings.Join(allowed(t, "../../examples/deploy/systemd/"+row.unit), " ")
-		c := exec.CommandContext(t.Context(), "/srv/esper-key.test", "-test.run=^TestRootFilter$")
-		c.Env = []string{"ESPER_TEST_CALLS=" + calls, "ESPER_TEST_ARGS=" + row.args, environmentVariable + "=" + server.URL, storeVariable + "=file:///srv/keys/key"}
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: service, Gid: service, Groups: []uint32{readers}}}
-		c.Stdin = strings.NewReader(server.Token())
-		out := endWhenReady(t, c)
-		if code := c.ProcessState.ExitCode(); code != 0 || strings.Contains(out, "could not be given to its group (64102)") != row.lost {
-			t.Errorf("%s under the filter of %s: %d, %s\nthe group is to be lost: %v", row.args, row.unit, code, out, row.lost)
+		calls := strings.Join(allowed(t, filepath.Join(deploy, "systemd", row.unit)), " ")
+		o.env = []string{actEnv + "=", "ESPER_TEST_CALLS=" + calls, "ESPER_TEST_ARGS=" + row.args, "NOTIFY_SOCKET=/srv/notify"}
+		p := o.as(service, "-test.run=^TestRootFilter$")
+		if p.code != 0 || strings.Contains(p.stderr, "could not be given to its group (64102)") != row.lost {
+			t.Errorf("%s under the filter of %s: %d, %s\nthe group is to be lost: %v", row.args, row.unit, p.code, p.stderr, row.lost)
 		}
 		if row.args == "adopt" {
-			must(t, os.Chown("/srv/keys/key", service, readers))
+			must(t, os.Chown("/srv/keys/key", service, members))
 			must(t, os.Chmod("/srv/keys/key", 0o640))
 		}
 	}
@@ -224,29 +244,4 @@ func allowOnly(t *testing.T, calls []string) {
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); errno != 0 {
 		t.Fatal(errno)
 	}
-}
-
-// endWhenReady runs a command to its end, and returns what it printed. One that says that it is ready is ended with
-// SIGTERM.
-func endWhenReady(t *testing.T, c *exec.Cmd) string {
-	t.Helper()
-	const socket = "/srv/notify"
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: socket})
-	must(t, err)
-	must(t, os.Chmod(socket, 0o666))
-	var out bytes.Buffer
-	c.Stdout, c.Stderr, c.Env = &out, &out, append(c.Env, "NOTIFY_SOCKET="+socket)
-	must(t, c.Start())
-	go func() {
-		said := make([]byte, 1<<10)
-		for n, err := conn.Read(said); err == nil; n, err = conn.Read(said) {
-			if strings.Contains(string(said[:n]), "READY=1") {
-				_ = c.Process.Signal(syscall.SIGTERM)
-			}
-		}
-	}()
-	_ = c.Wait()
-	must(t, conn.Close())
-	must(t, os.Remove(socket))
-	return out.String()
 }

@@ -10,12 +10,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -28,103 +26,32 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
-// service is a process of esper-key that is watched while it runs.
-type service struct {
-	o       *operator
-	cmd     *exec.Cmd
-	address string       // of --listen
-	client  *http.Client // with one connection, which is there when descriptors run out
-
-	mu  sync.Mutex
-	log strings.Builder
-}
-
 // start starts `esper-key run`, and waits until it answers at the address of --listen.
-func (o *operator) start(args ...string) *service {
+func (o *operator) start(args ...string) *process {
 	o.t.Helper()
 	return o.startWith(nil, args...)
 }
 
-// startWith starts `esper-key run` with a file in place of the log.
-func (o *operator) startWith(log *os.File, args ...string) *service {
+// startWith starts `esper-key run` with a file in place of the log. It is asked on one connection, which is there when
+// descriptors run out.
+func (o *operator) startWith(log io.Writer, args ...string) *process {
 	o.t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	must(o.t, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	must(o.t, err)
+	address := free.Addr().String()
 	must(o.t, free.Close())
-	s := o.watch(o.command(append([]string{"run", "--listen", ":" + port}, args...)...), log)
-	s.address = "127.0.0.1:" + port
-	eventually(o.t, "/healthz answers", func() bool { return s.get("/healthz") == "ok\n" })
-	return s
-}
-
-// begin starts a command.
-func (o *operator) begin(args ...string) *service { return o.watch(o.command(args...), nil) }
-
-// watch starts a program, with a file in place of its log if there is one.
-func (o *operator) watch(cmd *exec.Cmd, log *os.File) *service {
-	o.t.Helper()
-	s := &service{o: o, cmd: cmd, client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}}
-	if s.cmd.Stderr = s; log != nil {
-		s.cmd.Stderr = log
-	}
-	s.cmd.WaitDelay = time.Minute // for what the program of --on-renew has left
-	must(o.t, s.cmd.Start())
-	o.t.Cleanup(func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			_ = s.cmd.Wait()
-		}
-	})
-	return s
-}
-
-func (s *service) Write(text []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.o.remember(string(text))
-	return s.log.Write(text)
-}
-
-func (s *service) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
-}
-
-// says waits until the log has a text.
-func (s *service) says(part string) {
-	s.o.t.Helper()
-	defer func() {
-		if s.o.t.Failed() {
-			s.o.t.Log(s.text())
-		}
-	}()
-	eventually(s.o.t, "the log has "+part, func() bool { return strings.Contains(s.text(), part) })
-}
-
-// stop sends a signal, and returns the exit code.
-func (s *service) stop(signal syscall.Signal) int {
-	s.o.t.Helper()
-	must(s.o.t, s.cmd.Process.Signal(signal))
-	return s.end()
-}
-
-// end waits for the end, and returns the exit code.
-func (s *service) end() int {
-	s.o.t.Helper()
-	_ = s.cmd.Wait() // an error says what the exit code says
-	if text := s.text(); strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") {
-		s.o.t.Error(text)
-	}
-	return s.cmd.ProcessState.ExitCode()
+	cmd := o.command(append([]string{"run", "--listen", strings.TrimPrefix(address, "127.0.0.1")}, args...)...)
+	cmd.Stderr = log
+	p := o.begin(cmd)
+	p.address, p.client = address, &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	eventually(o.t, "/healthz answers", func() bool { return p.get("/healthz") == "ok\n" })
+	return p
 }
 
 // get returns a page of --listen, or "" if there is no answer.
-func (s *service) get(path string) string {
-	s.o.t.Helper()
-	resp, err := s.client.Get("http://" + s.address + path)
+func (p *process) get(path string) string {
+	p.o.t.Helper()
+	resp, err := p.client.Get("http://" + p.address + path)
 	if err != nil {
 		return ""
 	}
@@ -132,47 +59,50 @@ func (s *service) get(path string) string {
 	data, _ := io.ReadAll(resp.Body)
 	body := string(data)
 	if path != "/metrics" && (body == "ok\n") != (resp.StatusCode == http.StatusOK) {
-		s.o.t.Errorf("%s: %s, %q", path, resp.Status, body)
+		p.o.t.Errorf("%s: %s, %q", path, resp.Status, body)
 	}
-	s.o.remember(body)
+	p.o.remember(body)
 	return body
 }
 
-// has reports whether the metrics have these lines.
-func (s *service) has(lines ...string) bool {
-	s.o.t.Helper()
-	page := s.get("/metrics")
-	for _, line := range lines {
-		if !strings.Contains(page, "\n"+line+"\n") {
-			return false
+// has waits until the metrics have these lines.
+func (p *process) has(lines ...string) {
+	p.o.t.Helper()
+	eventually(p.o.t, "the metrics have "+strings.Join(lines, ", "), func() bool {
+		page, all := p.get("/metrics"), true
+		for _, line := range lines {
+			all = all && strings.Contains(page, "\n"+line+"\n")
 		}
-	}
-	return true
+		return all
+	})
 }
 
-// listen receives messages in place of systemd. The function that it returns gives all messages so far.
-func listen(t *testing.T, socket string) (told func() string) {
-	t.Helper()
+// systemd receives messages in place of systemd, and returns what it is told.
+func (o *operator) systemd(watchdog time.Duration) *text {
+	o.t.Helper()
+	socket, told, ended := o.at("notify"), new(text), make(chan struct{})
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	must(t, err)
-	var mu sync.Mutex
-	var all strings.Builder
-	ended := make(chan struct{})
+	must(o.t, err)
 	go func() {
 		defer close(ended)
 		buffer := make([]byte, 4096)
 		for n, err := conn.Read(buffer); err == nil; n, err = conn.Read(buffer) {
-			mu.Lock()
-			all.WriteString(string(buffer[:n]) + "\n")
-			mu.Unlock()
+			_, _ = told.Write(append(buffer[:n], '\n'))
 		}
 	}()
-	t.Cleanup(func() { _ = conn.Close(); <-ended })
-	return func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return all.String()
-	}
+	o.t.Cleanup(func() { _ = conn.Close(); <-ended })
+	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC="+strconv.FormatInt(watchdog.Microseconds(), 10), "WATCHDOG_PID=")
+	return told
+}
+
+// hears waits until systemd is told a text, and after that some times more that the command is alive.
+func (t *text) hears(o *operator, part string) {
+	o.t.Helper()
+	eventually(o.t, "systemd is told "+part, func() bool { return strings.Contains(t.String(), part) })
+	enough := strings.Count(t.String(), "WATCHDOG=1") + 3
+	eventually(o.t, "the watchdog is served", func() bool {
+		return strings.Count(t.String(), "WATCHDOG=1") >= enough || strings.Contains(t.String(), "STOPPING=1")
+	})
 }
 
 // TestRun: run renews a key that is due, writes the new one to the file, starts the program, and tells systemd and the
@@ -181,38 +111,28 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	first := o.server.Token()
-	socket := filepath.Join(o.folder, "notify")
-	told := listen(t, socket)
-	file := filepath.Join(o.folder, "token")
+	told := o.systemd(200 * time.Millisecond)
+	first, file := o.server.Token(), o.at("token")
 	// The program notes what it is given. It fails at the first call.
 	program := o.script("program", `echo "$# $ESPER_KEY_STORE $ESPER_ENVIRONMENT" >>calls; env >environment; echo on standard output
 cp token seen; test $(wc -l <calls) -gt 1`)
-	o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=200000", "WATCHDOG_PID=", keyVariable+"=a-key-that-nobody-needs")
-	s := o.start("--write-token", file, "--write-token-mode", "0640", "--on-renew", program)
-	s.says("was renewed")
-	s.says("address=127.0.0.1:")
-	calls := filepath.Join(o.folder, "calls")
-	eventually(t, "the metrics tell that the program has succeeded", func() bool {
-		return s.has("esper_key_delivered 1") && strings.Count(read(calls), "\n") == 2
-	})
-	if key := read(file); key != o.server.Token() || key == first || read(filepath.Join(o.folder, "seen")) != key {
-		t.Errorf("the file holds %q, and the program read %q, want the new key", key, read(filepath.Join(o.folder, "seen")))
+	o.env = append(o.env, keyVariable+"=a-key-that-nobody-needs")
+	p := o.start("--write-token", file, "--write-token-mode", "0640", "--on-renew", program)
+	p.says("was renewed")
+	p.says("address=127.0.0.1:")
+	eventually(t, "the program was called twice", func() bool { return strings.Count(read(o.at("calls")), "\n") == 2 })
+	p.has("esper_key_delivered 1", `esper_key_renewals_total{result="renewed"} 1`, `esper_key_renewals_total{result="failed"} 0`, "esper_key_log_records_dropped_total 0")
+	if key := read(file); key != o.server.Token() || key == first || read(o.at("seen")) != key {
+		t.Errorf("the file holds %q, and the program read %q, want the new key", key, read(o.at("seen")))
 	}
-	if info, err := os.Stat(file); err != nil || info.Mode() != 0o640 {
-		t.Errorf("%v, %v, want mode 0640", info.Mode(), err)
-	}
-	if got, want := read(calls), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
+	if got, want := read(o.at("calls")), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
 		t.Errorf("the program was given %q, want two calls without arguments", got)
 	}
-	if env := read(filepath.Join(o.folder, "environment")); strings.Contains(env, keyVariable) || holds(env, first)+holds(env, o.server.Token()) != "" {
+	if env := read(o.at("environment")); strings.Contains(env, keyVariable) || holds(env, first) || holds(env, o.server.Token()) {
 		t.Errorf("a key is in the environment of the program: %s", env)
 	}
-	metrics := s.get("/metrics")
-	for _, want := range []string{
-		"esper_key_seconds_to_end 7.7", "esper_key_age_seconds ", "esper_key_build_info{", "esper_key_last_success_timestamp_seconds 1.",
-		`esper_key_renewals_total{result="renewed"} 1`, `esper_key_renewals_total{result="failed"} 0`, "esper_key_log_records_dropped_total 0",
-	} {
+	metrics := p.get("/metrics")
+	for _, want := range []string{"esper_key_seconds_to_end 7.7", "esper_key_age_seconds ", "esper_key_build_info{", "esper_key_last_success_timestamp_seconds 1."} {
 		if !strings.Contains(metrics, "\n"+want) {
 			t.Errorf("the metrics do not have %s:\n%s", want, metrics)
 		}
@@ -221,18 +141,14 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	eventually(t, "the file is written again", func() bool { return read(file) == o.server.Token() })
 	written, err := os.Stat(file)
 	must(t, err)
-	looks := strings.Count(told(), "WATCHDOG=1") + 3
-	eventually(t, "the file is checked some times more", func() bool { return strings.Count(told(), "WATCHDOG=1") >= looks })
-	if now, err := os.Stat(file); err != nil || !now.ModTime().Equal(written.ModTime()) || !os.SameFile(now, written) {
-		t.Errorf("a file that holds the key was written anew: %v", err)
+	told.hears(o, "READY=1") // the file is checked as often as the watchdog is served
+	if now, err := os.Stat(file); err != nil || !now.ModTime().Equal(written.ModTime()) || !os.SameFile(now, written) || now.Mode() != 0o640 {
+		t.Errorf("a file that holds the key was written anew, or has not the mode 0640: %v, %v", now, err)
 	}
-	if code := s.stop(syscall.SIGTERM); code != 0 || strings.Contains(s.text(), "on standard output") {
-		t.Errorf("run ended with %d, and its log has, or has not, what the program printed: %s", code, s.text())
-	}
-	for _, part := range []string{"READY=1", "STATUS=the key ends on", "STOPPING=1"} {
-		eventually(t, "systemd is told "+part, func() bool { return strings.Contains(told(), part) })
-	}
-	o.remember(told())
+	p.signal(syscall.SIGTERM).end().wants(0).lacks("on standard output")
+	told.hears(o, "STATUS=the key ends on")
+	told.hears(o, "STOPPING=1")
+	o.remember(told.String())
 	o.token()
 }
 
@@ -241,16 +157,13 @@ func TestRunBegins(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	o.run("run").wants(exitPerson, "there is no key yet")
-	key := filepath.Join(o.folder, "first")
+	key := o.at("first")
 	o.run("run", "--key-file", key).wants(exitPerson, "there is no key yet")
 	for _, before := range []func(){
 		func() { write(t, key, o.server.Token()+"\n") }, func() { write(t, key, "") }, func() { must(t, os.Remove(key)) },
 	} {
 		before()
-		s := o.start("--key-file", key)
-		if code := s.stop(syscall.SIGTERM); code != 0 {
-			t.Errorf("run ended with %d: %s", code, s.text())
-		}
+		o.start("--key-file", key).signal(syscall.SIGTERM).end().wants(0)
 		o.token()
 	}
 	o.run("run", "--write-token", filepath.Join(os.DevNull, "token")).wants(exitFailed, "--write-token")
@@ -265,16 +178,14 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	s := o.start("--on-renew", o.script("program", "trap '' TERM; sleep 600 & echo $$ $! >pids; touch calls; sleep 600"))
-	eventually(t, "the program runs", func() bool { return exists(filepath.Join(o.folder, "calls")) })
+	p := o.start("--on-renew", o.script("program", "trap '' TERM; sleep 600 & echo $$ $! >pids; touch calls; sleep 600"))
+	eventually(t, "the program runs", func() bool { return exists(o.at("calls")) })
 	begun := time.Now()
-	if code := s.stop(syscall.SIGTERM); code != 0 || time.Since(begun) > 60*time.Second {
-		t.Errorf("run ended with %d after %v: %s", code, time.Since(begun), s.text())
+	p.signal(syscall.SIGTERM).end().wants(0, "it was stopped, because esper-key ends")
+	if took := time.Since(begun); took > 60*time.Second {
+		t.Errorf("run ended after %v", took)
 	}
-	if !strings.Contains(s.text(), "it was stopped, because esper-key ends") {
-		t.Errorf("run does not say why it stopped the program: %s", s.text())
-	}
-	for _, pid := range strings.Fields(read(filepath.Join(o.folder, "pids"))) {
+	for pid := range strings.FieldsSeq(read(o.at("pids"))) {
 		number, err := strconv.Atoi(pid)
 		must(t, err)
 		eventually(t, "what the program started has ended", func() bool { return syscall.Kill(number, 0) != nil })
@@ -286,39 +197,44 @@ func TestRunStopsWhileTheProgramHangs(t *testing.T) {
 // round all the same, so /healthz stays 200, and the watchdog is served.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	due := func(o *operator) { o.due(day) }
+	pipe := func() (r, w *os.File) {
+		r, w, err := os.Pipe()
+		must(t, err)
+		t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+		return r, w
+	}
+	descriptors := func(p *process, most uint64) {
+		must(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: 1024}, nil))
+	}
 	renewed := []string{"esper_key_failing 0", `esper_key_renewals_total{result="renewed"} 1`}
 	for name, test := range map[string]struct {
-		before  func(o *operator) // the start
-		then    func(s *service)  // once /healthz has answered
-		ready   string            // what /readyz says; empty if the key is good
-		metrics []string          // lines
-		told    string            // to systemd
-		log     func() *os.File   // in place of one that is read; then SIGTERM still ends run
-		deaf    bool              // systemd reads nothing
-		finally func(s *service)  // after which all is well
+		good    bool             // the key is not due
+		before  func(*operator)  // the start
+		then    func(*process)   // once /healthz has answered
+		ready   string           // what /readyz says; empty if the key is good
+		metrics []string         // lines
+		told    string           // to systemd
+		log     func() io.Writer // in place of one that is read; then SIGTERM still ends run
+		deaf    bool             // systemd reads nothing
+		finally func(p *process) // after which all is well
 	}{
-		"all is well": {metrics: []string{"esper_key_failing 0", "esper_key_lost 0", "esper_key_saved 1", "esper_key_delivered 1"}, told: "the key ends on"},
-		"the log is blocked": {before: due, metrics: renewed, told: "in 89 days", log: func() *os.File {
-			r, w, err := os.Pipe()
-			must(t, err)
-			t.Cleanup(func() { _ = r.Close() })
-			must(t, w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+		"all is well": {good: true, metrics: []string{"esper_key_failing 0", "esper_key_lost 0", "esper_key_saved 1", "esper_key_delivered 1"}, told: "the key ends on"},
+		"the log is blocked": {metrics: renewed, told: "in 89 days", log: func() io.Writer {
+			_, w := pipe()
+			err := w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			for err == nil {
 				_, err = w.Write(make([]byte, 512))
 			}
 			return w
 		}},
-		"the log is closed": {before: due, metrics: renewed, told: "in 89 days", log: func() *os.File {
-			r, w, err := os.Pipe()
-			must(t, err)
+		"the log is closed": {metrics: renewed, told: "in 89 days", log: func() io.Writer {
+			r, w := pipe()
 			must(t, r.Close())
 			return w
 		}},
-		"systemd reads nothing": {before: due, metrics: renewed, deaf: true, then: func(s *service) { s.says("systemd could not be told") }},
+		"systemd reads nothing": {metrics: renewed, deaf: true, then: func(p *process) { p.says("systemd could not be told") }},
 		"the store hangs": {
 			before: func(o *operator) {
-				o.due(day)
 				f, err := os.OpenFile(o.path()+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 				must(o.t, err)
 				o.t.Cleanup(func() { _ = f.Close() })
@@ -327,93 +243,81 @@ func TestHealth(t *testing.T) {
 			metrics: []string{"esper_key_failing 1", "esper_key_saved 1"}, told: "in 23 hours",
 		},
 		"the server is away": {
-			before:  func(o *operator) { o.due(day); o.server.Close() },
+			before:  func(o *operator) { o.server.Close() },
 			metrics: []string{"esper_key_failing 1", `esper_key_renewals_total{result="failed"} 1`}, told: "in 23 hours",
 		},
 		"the key is lost": {
 			before: func(o *operator) {
-				o.due(day)
-				o.edit(func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) })
+				o.set("refused_at", time.Now().Add(-13*time.Hour))
 				o.server.Revoke()
 			},
 			ready: "the key is lost", metrics: []string{"esper_key_lost 1", "esper_key_failing 1"}, told: "the key is lost: make a new one",
 		},
 		"the file cannot be written": {
-			then: func(s *service) {
-				must(t, os.Remove(filepath.Join(s.o.folder, "token")))
-				must(t, os.Mkdir(filepath.Join(s.o.folder, "token"), 0o700))
+			good: true, metrics: []string{"esper_key_delivered 0"}, told: "the key ends on",
+			then: func(p *process) {
+				must(t, os.Remove(p.o.at("token")))
+				must(t, os.Mkdir(p.o.at("token"), 0o700))
 			},
-			metrics: []string{"esper_key_delivered 0"}, told: "the key ends on",
 		},
 		"descriptors run out": {
-			then:    func(s *service) { s.descriptors(4) },
-			metrics: []string{"esper_key_failing 1", "esper_key_saved 1"}, told: "the key ends on",
-			finally: func(s *service) { s.descriptors(1024) },
+			good: true, metrics: []string{"esper_key_failing 1", "esper_key_saved 1"}, told: "the key ends on",
+			then:    func(p *process) { descriptors(p, 4) },
+			finally: func(p *process) { descriptors(p, 1024) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := adopted(t)
+			o, told := adopted(t), new(text)
+			if !test.good {
+				o.due(day)
+			}
 			if test.before != nil {
 				test.before(o)
 			}
-			socket := filepath.Join(o.folder, "notify")
-			told := func() string { return "" }
 			if !test.deaf {
-				told = listen(t, socket)
+				told = o.systemd(400 * time.Millisecond)
 			} else {
-				conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+				conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: o.at("notify"), Net: "unixgram"})
 				must(t, err)
 				t.Cleanup(func() { _ = conn.Close() })
+				o.env = []string{"NOTIFY_SOCKET=" + o.at("notify"), "WATCHDOG_USEC=400000", "WATCHDOG_PID="}
 			}
-			o.env = append(o.env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=400000", "WATCHDOG_PID=")
-			var log *os.File
+			var log io.Writer
 			if test.log != nil {
 				log = test.log()
 			}
-			s := o.startWith(log, "--write-token", filepath.Join(o.folder, "token"))
+			p := o.startWith(log, "--write-token", o.at("token"))
 			if test.then != nil {
-				test.then(s)
+				test.then(p)
 			}
-			well := func() {
-				t.Helper()
-				if page := s.get("/healthz"); page != "ok\n" {
-					t.Errorf("/healthz says %q", page)
-				}
-			}
-			eventually(t, strings.Join(test.metrics, ", "), func() bool { well(); return s.has(test.metrics...) })
-			if page := s.get("/readyz"); !strings.HasPrefix(page, cmp.Or(test.ready, "ok")) {
+			p.has(test.metrics...)
+			if page := p.get("/readyz"); !strings.HasPrefix(page, cmp.Or(test.ready, "ok")) {
 				t.Errorf("/readyz says %q", page)
 			}
-			eventually(t, "systemd is told "+test.told, func() bool { return strings.Contains(told(), test.told) })
-			served := strings.Count(told(), "WATCHDOG=1") + 3
-			eventually(t, "the watchdog is served", func() bool { well(); return test.deaf || strings.Count(told(), "WATCHDOG=1") >= served })
+			if !test.deaf {
+				told.hears(o, test.told)
+			}
+			if page := p.get("/healthz"); page != "ok\n" {
+				t.Errorf("/healthz says %q", page)
+			}
 			if test.finally != nil {
-				test.finally(s)
-				eventually(t, "all is well again", func() bool { return s.has("esper_key_failing 0") })
+				test.finally(p)
+				p.has("esper_key_failing 0")
 			}
 			if test.log != nil || test.deaf {
-				_ = log.Close()
-				if code := s.stop(syscall.SIGTERM); code != 0 {
-					t.Errorf("run ended with %d: %s", code, s.text())
-				}
+				p.signal(syscall.SIGTERM).end().wants(0)
 				o.token()
 			}
 		})
 	}
 }
 
-// descriptors sets how many files the process may have open.
-func (s *service) descriptors(most uint64) {
-	s.o.t.Helper()
-	must(s.o.t, unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: 1024}, nil))
-}
-
 // TestStuck: if the renewal does not come round, /healthz says so, and the watchdog is not served any more.
 func TestStuck(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "notify")
-	told := listen(t, socket)
-	t.Setenv("NOTIFY_SOCKET", socket)
+	o := newOperator(t)
+	told := o.systemd(0)
+	t.Setenv("NOTIFY_SOCKET", o.at("notify"))
 	synctest.Test(t, func(t *testing.T) {
 		server := espertest.NewServer(t)
 		source, err := renew.Open(t.Context(), server.URL, renew.Memory(), renew.WithInitialToken(esper.NewSecret(server.Token())),
@@ -429,8 +333,8 @@ func TestStuck(t *testing.T) {
 		k.says(t, "/healthz", http.StatusServiceUnavailable, "the renewal has not come round")
 		k.notify.send("the end")
 	})
-	eventually(t, "systemd is told the end", func() bool { return strings.Contains(told(), "the end") })
-	if n := strings.Count(told(), "WATCHDOG=1"); n != 5 {
+	eventually(t, "systemd is told the end", func() bool { return strings.Contains(told.String(), "the end") })
+	if n := strings.Count(told.String(), "WATCHDOG=1"); n != 5 {
 		t.Errorf("the watchdog was served %d times, want 5, in as many minutes", n)
 	}
 }
@@ -473,7 +377,7 @@ func TestHalfSentRequests(t *testing.T) {
 			_ = conn.Close()
 		}
 	}
-	eventually(t, "metrics are served", func() bool { return s.has("esper_key_lost 0") })
+	s.has("esper_key_lost 0")
 	resident := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindStringSubmatch(read(filepath.Join("/proc", strconv.Itoa(s.cmd.Process.Pid), "status")))
 	used, err := strconv.Atoi(resident[1])
 	must(t, err)

@@ -19,22 +19,26 @@ import (
 func TestAdoptOnATerminal(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	shown := o.onTerminal(o.command("adopt"), "API key", o.server.Token()+"\n")
-	if !strings.Contains(shown, "The key is stored") {
-		t.Error(shown)
-	}
-	o.remember(shown)
-	o.token()
-	if shown := o.onTerminal(o.command("token"), "", ""); !strings.Contains(shown, "the key is on the screen") {
-		t.Errorf("token does not warn: %q", shown)
-	}
-	// Ctrl-C, Ctrl-D and an empty line end adopt, and nothing is stored.
-	for _, typed := range []string{"\x03", "\x04", "\n"} {
-		shown := o.onTerminal(o.command("adopt"), "API key", typed)
-		if !strings.Contains(shown, "no key was typed") || strings.Contains(shown, "stored") {
-			t.Errorf("%q: %s", typed, shown)
+	shows := func(typed, text, command string) {
+		t.Helper()
+		question := map[bool]string{true: "API key"}[command == "adopt"]
+		shown := o.onTerminal(o.command(command), question, typed)
+		if !strings.Contains(shown, text) {
+			t.Errorf("%s does not say %q after %q: %s", command, text, typed, shown)
+		}
+		if command != "token" {
+			o.remember(shown)
 		}
 	}
+	for _, typed := range []string{"\x03", "\x04", "\n"} { // Ctrl-C and Ctrl-D end adopt too
+		shows(typed, "no key was typed", "adopt")
+	}
+	if exists(o.path()) {
+		t.Error("adopt has stored a key that nobody typed")
+	}
+	shows(o.server.Token()+"\n", "The key is stored", "adopt")
+	o.token()
+	shows("", "the key is on the screen", "token")
 	// A signal ends adopt too, and leaves the terminal as it was.
 	adopt := o.command("adopt")
 	adopt.Args = []string{"sh", "-c", `trap : TERM; "$0" adopt; echo "code $?"; stty -a`, adopt.Path}
@@ -45,14 +49,9 @@ func TestAdoptOnATerminal(t *testing.T) {
 	// What takes longer than two seconds says so.
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Delay: 3 * time.Second})
 	o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 3 * time.Second})
-	for _, test := range [][]string{{"show", "asking Esper about the key, until "}, {"renew", "renewing the key, until "}} {
-		if test[0] == "renew" {
-			o.due(day)
-		}
-		if shown := o.onTerminal(o.command(test[0]), "", ""); !strings.Contains(shown, test[1]) {
-			t.Errorf("%s does not say %q: %s", test[0], test[1], shown)
-		}
-	}
+	shows("", "asking Esper about the key, until ", "show")
+	o.due(day)
+	shows("", "renewing the key, until ", "renew")
 	// A key that is typed as soon as the question appears is not shown either.
 	for range 20 {
 		o.remember(o.onTerminal(o.command("adopt"), "API", "fake-esper-key-of-no-one\n"))

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"cmp"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,53 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
+// TestPages runs the commands of the pages for operators in order, with a store in a folder of the test: those of the
+// README, and those of TOKENS.md with which an operator tries personal access tokens.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	for page, test := range map[string]struct {
+		heading string
+		changes [][2]string // each a text of the commands and its replacement
+		retired bool        // Esper has retired renew-token
+		shows   []string
+	}{
+		"../../../README.md": {
+			heading: "\n## For operators",
+			changes: [][2]string{
+				{"go install github.com/esper-go/esper-go/pkg/cmd/esper-key@latest ", ": "}, // TestShip runs it
+				{"file:///var/lib/esper-key/key.json", ""},
+				{"esper-key run ", "esper-key run & sleep 1; kill -TERM $!; wait $! # "},
+			},
+			shows: []string{"\ntoken KEY\n"},
+		},
+		"../../esper/renew/TOKENS.md": {
+			heading: "\n## Try it without risk", changes: [][2]string{{"file:///tmp/esper-trial/key.json", ""}}, retired: true,
+			shows: []string{"renewable   via personal-access-token: yes", "was renewed"},
+		},
+	} {
+		o := newOperator(t)
+		if test.retired {
+			o.server.Retire(http.StatusGone)
+		}
+		_, section, _ := strings.Cut(read(page), test.heading)
+		_, block, _ := strings.Cut(section, "```sh\n")
+		commands, _, _ := strings.Cut(block, "```")
+		for _, change := range append(test.changes, [2]string{"ESPER_ENVIRONMENT=foo", "ESPER_ENVIRONMENT=" + o.server.URL}) {
+			if strings.Count(commands, change[0]) != 1 {
+				t.Fatalf("the commands of %s do not have %q once", page, change[0])
+			}
+			commands = strings.Replace(commands, change[0], cmp.Or(change[1], o.store), 1)
+		}
+		out := o.says(o.shell("bash", "-euc", commands+"\necho token ${TOKEN-}"), o.server.Token()+"\n")
+		for _, part := range test.shows {
+			if !strings.Contains(out, strings.ReplaceAll(part, "KEY", o.server.Token())) {
+				t.Errorf("the commands of %s do not say %q: %s", page, part, out)
+			}
+		}
+		o.token()
+	}
+}
+
 func TestRunbook(t *testing.T) {
 	t.Parallel()
 	runbook(t, func(t *testing.T) *operator { return newOperator(t) })
@@ -23,20 +72,16 @@ func TestRunbook(t *testing.T) {
 // input, and checks that the situation is over.
 func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 	t.Helper()
-	refusedBefore := func(d map[string]any) { d["refused_at"] = time.Now().Add(-13 * time.Hour) }
 	situations := map[string]struct {
 		file   bool                              // it happens to a file
-		arises func(o *operator)                 // brings the situation about
-		is     func(o *operator)                 // checks that it is there
+		arises func(o *operator)                 // brings the situation about, and checks that it is there
 		over   func(o *operator, printed string) // checks that it is over
 	}{
 		"The key is lost": {
 			arises: func(o *operator) {
-				o.edit(refusedBefore)
+				o.set("refused_at", time.Now().Add(-13*time.Hour))
 				o.server.Revoke()
 				o.run("renew", "--now").wants(exitPerson)
-			},
-			is: func(o *operator) {
 				o.run("check").wants(stateCritical, "CRITICAL")
 				o.run("token").wants(exitPerson, "the key is lost")
 			},
@@ -49,17 +94,21 @@ func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 			},
 		},
 		"The key ends tomorrow": {
-			arises: func(o *operator) { o.due(day) },
-			is:     func(o *operator) { o.run("check").wants(stateCritical, "in 23 hours") },
+			arises: func(o *operator) {
+				o.due(day)
+				o.run("check").wants(stateCritical, "in 23 hours")
+			},
 		},
 		"The key was revoked": {
-			arises: func(o *operator) { o.server.Revoke() },
-			is:     func(o *operator) { o.run("check").wants(stateCritical, "401") },
+			arises: func(o *operator) {
+				o.server.Revoke()
+				o.run("check").wants(stateCritical, "401")
+			},
 		},
 		"The new key is not saved": {
 			file: true,
 			arises: func(o *operator) {
-				store, away := filepath.Join(o.folder, "store"), filepath.Join(o.folder, "away")
+				store, away := o.at("store"), o.at("away")
 				o.due(day)
 				o.server.FailOperation("renewToken", 1, espertest.Fault{Delay: 5 * time.Second})
 				s := o.start()
@@ -67,7 +116,7 @@ func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 				must(o.t, os.Rename(store, away))
 				write(o.t, store, "in the way")
 				s.says("saved=false")
-				eventually(o.t, "the metrics tell that it is not saved", func() bool { return s.has("esper_key_saved 0") })
+				s.has("esper_key_saved 0")
 				must(o.t, os.Remove(store)) // a person mends the store
 				must(o.t, os.Rename(away, store))
 				eventually(o.t, "the key is saved", func() bool { return strings.Contains(read(o.path()), o.server.Token()) })
@@ -92,7 +141,7 @@ func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 		"esper-key is not running": {arises: func(o *operator) { o.due(day) }},
 		"The key is not delivered": {
 			arises: func(o *operator) {
-				file := filepath.Join(o.folder, "token")
+				file := o.at("token")
 				o.env = append(o.env, "WATCHDOG_USEC=400000", "WATCHDOG_PID=") // it tries again soon
 				s := o.start("--write-token", strings.TrimPrefix(file, o.root))
 				s.says("keeps the key renewed")
@@ -108,8 +157,8 @@ func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 				backup := o.document()
 				o.run("renew", "--now").wants(0)
 				o.restore(backup)
+				o.run("check").wants(stateCritical)
 			},
-			is: func(o *operator) { o.run("check").wants(stateCritical) },
 		},
 	}
 	sections := strings.Split(read("RUNBOOK.md"), "\n## ")[1:]
@@ -131,25 +180,19 @@ func runbook(t *testing.T, fresh func(*testing.T) *operator) {
 				t.Parallel()
 			}
 			o.input(o.server.Token(), "adopt").wants(0)
-			for _, f := range []func(*operator){situation.arises, situation.is} {
-				if f != nil {
-					f(o)
-				}
+			if situation.arises != nil {
+				situation.arises(o)
 			}
 			commands := ""
 			for _, block := range regexp.MustCompile("(?s)\n```sh\n(.*?)```\n").FindAllStringSubmatch(text, -1) {
 				commands += block[1]
 			}
-			cmd := o.pasted(commands)
+			input := ""
 			if strings.Contains(commands, "esper-key adopt\n") {
-				cmd.Stdin = strings.NewReader(o.server.NewKey() + "\n")
+				input = o.server.NewKey() + "\n"
 			}
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-			if situation.over != nil {
-				situation.over(o, string(out))
+			if out := o.says(o.pasted(commands), input); situation.over != nil {
+				situation.over(o, out)
 			}
 			o.token()
 		})
@@ -164,9 +207,7 @@ func (o *operator) pasted(commands string) *exec.Cmd {
 	}
 	first := regexp.MustCompile(`(?m)^\$ (.*)$`).FindAllStringSubmatch(read("RUNBOOK.md"), -1)
 	commands = first[1][1] + "\n" + strings.Join(o.env, "\n") + "\n" + commands
-	cmd := o.shell("bash", "-c", first[0][1]+` -euxo pipefail -c "$0"`, commands)
-	o.inside(cmd)
-	return cmd
+	return o.shell("bash", "-c", first[0][1]+` -euxo pipefail -c "$0"`, commands)
 }
 
 // beside returns the URL of a store in the folder of the operator.
