@@ -74,23 +74,15 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkTokenInfo(b *testing.B) {
-	for _, c := range all(b, server(b)+good) {
-		b.Run(c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := c.tokenInfo(b.Context()); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkTransport(b *testing.B) {
-	subjects, err := transports(b.Context(), server(b)+good)
+func Benchmark(b *testing.B) {
+	base := server(b) + good
+	subjects, err := transports(b.Context(), base)
 	if err != nil {
 		b.Fatal(err)
+	}
+	for _, c := range all(b, base) {
+		call := func() error { _, err := c.tokenInfo(b.Context()); return err }
+		subjects = append(subjects, subject{"TokenInfo, " + c.name, call})
 	}
 	for _, s := range subjects {
 		b.Run(s.name, func(b *testing.B) {
