@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,24 +23,15 @@ func load(t *testing.T) *openapi3.T {
 	if err != nil {
 		t.Fatalf("load: %v", err)
 	}
-	markUntyped(doc)
+	_ = doc.WalkSchemas(func(_ string, s *openapi3.SchemaRef) error {
+		s.Value.Nullable = s.Value.Nullable || s.Value.Type == nil // without a type it is any value, null included
+		return nil
+	})
 	return doc
 }
 
-// markUntyped tells kin-openapi that a schema without a type takes null too, as OpenAPI has it.
-func markUntyped(doc *openapi3.T) {
-	_ = doc.WalkSchemas(func(_ string, s *openapi3.SchemaRef) error {
-		s.Value.Nullable = s.Value.Nullable || s.Value.Type == nil
-		return nil
-	})
-}
-
 func TestSpecIsValid(t *testing.T) {
-	doc := load(t)
-	if !strings.HasPrefix(doc.OpenAPI, "3.0.") {
-		t.Errorf("openapi: %s, want 3.0.x", doc.OpenAPI)
-	}
-	err := doc.Validate(t.Context(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation())
+	err := load(t).Validate(t.Context(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation())
 	if err != nil {
 		t.Error(err)
 	}
@@ -122,5 +114,32 @@ func TestLeafFirst(t *testing.T) {
 	}
 	if want := len(load(t).Components.Schemas); len(seen) != want || references < 3 {
 		t.Errorf("%d schemas, want %d; %d references between them, want at least 3", len(seen), want, references)
+	}
+}
+
+// TestChangelogNamesTheSpec: each section of the changelog says once which version of the spec it comes with, and the
+// newest says this one.
+func TestChangelogNamesTheSpec(t *testing.T) {
+	text, err := os.ReadFile("../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^Spec \d+\.\d+\.\d+\.$`)
+	for i, section := range strings.Split(string(text), "\n## [")[1:] {
+		name, _, _ := strings.Cut(section, "]")
+		found := line.FindAllString(section, -1)
+		if want := "Spec " + load(t).Info.Version + "."; len(found) != 1 || i == 0 && found[0] != want {
+			t.Errorf("section %s has %q, want one line \"Spec X.Y.Z.\", and in the newest section %q", name, found, want)
+		}
+	}
+}
+
+// TestNoKeyInTheSpec: an example that was copied from a real answer would hold a real key. That is a long run of letters
+// and digits.
+func TestNoKeyInTheSpec(t *testing.T) {
+	for _, word := range regexp.MustCompile(`[A-Za-z0-9]{25,}`).FindAllString(string(api.Spec), -1) {
+		if strings.ContainsAny(word, "0123456789") {
+			t.Errorf("this looks like a key: %s", word)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-openapi/jsonpointer"
 )
 
 // The members under these keys have names that the author chose; under all other keys, names that OpenAPI defines.
@@ -98,34 +100,19 @@ func differing(a, b any, place string) (places []string) {
 	all := maps.Clone(one)
 	maps.Copy(all, other)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
-		places = append(places, differing(one[key], other[key], place+"/"+escape(key))...)
+		places = append(places, differing(one[key], other[key], place+"/"+jsonpointer.Escape(key))...)
 	}
 	return places
 }
 
-var escapes, unescapes = strings.NewReplacer("~", "~0", "/", "~1"), strings.NewReplacer("~1", "/", "~0", "~")
-
-func escape(key string) string { return escapes.Replace(key) }
-
-func unescape(part string) string { return unescapes.Replace(part) }
-
 // at returns the value at a JSON pointer, or nil.
-func at(root any, pointer string) any {
-	for _, part := range strings.Split(pointer, "/")[1:] {
-		switch v := root.(type) {
-		case map[string]any:
-			root = v[unescape(part)]
-		case []any:
-			i, err := strconv.Atoi(part)
-			if err != nil || i < 0 || i >= len(v) {
-				return nil
-			}
-			root = v[i]
-		default:
-			return nil
-		}
+func at(root any, place string) any {
+	pointer, err := jsonpointer.New(place)
+	if err != nil {
+		return nil
 	}
-	return root
+	value, _, _ := pointer.Get(root) // nil if nothing is there
+	return value
 }
 
 // put sets the value at a JSON pointer, or removes it if value is nil.
@@ -133,7 +120,7 @@ func put(root map[string]any, pointer string, value any) {
 	node := root
 	parts := strings.Split(pointer, "/")[1:]
 	for i, part := range parts {
-		key := unescape(part)
+		key := jsonpointer.Unescape(part)
 		if i == len(parts)-1 {
 			if value == nil {
 				delete(node, key)
