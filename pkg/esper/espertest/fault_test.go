@@ -15,40 +15,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-func TestFaultsQueue(t *testing.T) {
-	s := espertest.NewServer(t)
-	fault := func(status int) espertest.Fault { return espertest.Fault{Status: status} }
-	for _, step := range []struct {
-		what       string
-		set        func()
-		asks, want string
-	}{
-		{"two", func() { s.Fail(2, fault(503)) }, "iri", "503 503 200"},
-		{"all", func() { s.Fail(-1, fault(500)) }, "iriri", "500 500 500 500 500"},
-		{"one, which ends all", func() { s.Fail(1, fault(429)) }, "ii", "429 200"},
-		{"none", func() { s.Fail(3, fault(502)); s.Fail(0, espertest.Fault{}) }, "i", "200"},
-		{"in a row, an operation's first", func() {
-			s.Fail(1, fault(503))
-			s.Fail(2, fault(429))
-			s.FailOperation("renewToken", 1, fault(500))
-			s.FailOperation("RenewToken", 1, fault(502))
-		}, "iririir", "503 500 429 502 429 200 201"},
-		{"an operation's", func() { s.FailOperation("TokenInfo", -1, fault(504)) }, "iri", "504 201 504"},
-		{"an operation's removed", func() {
-			s.Fail(1, fault(500))
-			s.FailOperation("getTokenInfo", 0, espertest.Fault{})
-		}, "ii", "500 200"},
-	} {
-		step.set()
-		if got := statuses(t, s, step.asks); got != step.want {
-			t.Errorf("%s: statuses %s, want %s", step.what, got, step.want)
-		}
-	}
-	if got := len(s.Requests()); got != 23 {
-		t.Errorf("%d requests recorded, want 23", got)
-	}
-}
-
 func TestFaultAnswers(t *testing.T) {
 	const normal = `{"id":571,` // how it begins
 	for name, c := range map[string]struct {

@@ -101,13 +101,23 @@ func want(t *testing.T, got reply, status int) reply {
 	return got
 }
 
-// statuses are the statuses of the answers to requests for token info (i) and renewals (r) with the newest key.
+// statuses are the statuses of the answers to requests for token info (i), renewals (r) and the list of tokens (l) with the
+// newest key, and to token info with the first key (I) and its renewal (R).
 func statuses(t *testing.T, s *espertest.Server, requests string) string {
 	t.Helper()
+	const first = "fake-esper-key"
 	var all []string
 	for _, request := range requests {
-		operation := map[rune]string{'i': "getTokenInfo", 'r': "renewToken"}[request]
-		all = append(all, fmt.Sprint(ask(t, s, operation, "").status))
+		var got reply
+		switch request {
+		case 'I':
+			got = info(t, s, first)
+		case 'R':
+			got = send(t, "POST", renewURL(s, first), s.Token(), "")
+		default:
+			got = ask(t, s, map[rune]string{'i': "getTokenInfo", 'r': "renewToken", 'l': "listPersonalAccessTokens"}[request], "")
+		}
+		all = append(all, fmt.Sprint(got.status))
 	}
 	return strings.Join(all, " ")
 }

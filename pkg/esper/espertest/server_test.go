@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,28 +62,72 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestKeysAndTheirLife(t *testing.T) {
+// The keys that the server has made, and for how long, decide about a request, and what a test has set.
+func TestStatuses(t *testing.T) {
+	type server = espertest.Server
+	fault := func(status int) espertest.Fault { return espertest.Fault{Status: status} }
+	for name, c := range map[string]struct {
+		option     espertest.Option
+		set        func(s *server)
+		asks, want string // as statuses has them
+	}{
+		"renewal":           {nil, nil, "irIRir", "200 201 401 400 200 201"},
+		"the old key stays": {espertest.KeepOldKey(), nil, "rIRI", "201 200 201 200"},
+		"expired":           {espertest.WithLifetime(0), nil, "irl", "401 401 401"},
+		"Expire":            {espertest.KeepOldKey(), func(s *server) { renew(t, s, s.Token()); s.Expire() }, "iI", "401 401"},
+		"Revoke":            {espertest.KeepOldKey(), func(s *server) { renew(t, s, s.Token()); s.Revoke() }, "iI", "401 401"},
+		"a key after that":  {espertest.KeepOldKey(), func(s *server) { s.Revoke(); s.NewKey() }, "iIri", "200 401 201 200"},
+		"another key":       {nil, func(s *server) { s.NewKey() }, "iIrI", "200 200 201 200"},
+
+		"retired":      {espertest.WithRetired(410), nil, "ril", "410 200 200"},
+		"two retired":  {nil, func(s *server) { s.Retire(404, "renewToken", "TokenInfo") }, "ril", "404 404 200"},
+		"brought back": {espertest.WithRetired(410), func(s *server) { s.Retire(0, "renewToken") }, "ir", "200 201"},
+
+		"two faults":          {nil, func(s *server) { s.Fail(2, fault(503)) }, "iri", "503 503 200"},
+		"always":              {nil, func(s *server) { s.Fail(-1, fault(500)) }, "iriri", "500 500 500 500 500"},
+		"one, which ends all": {nil, func(s *server) { s.Fail(-1, fault(500)); s.Fail(1, fault(429)) }, "ii", "429 200"},
+		"none":                {nil, func(s *server) { s.Fail(3, fault(502)); s.Fail(0, espertest.Fault{}) }, "i", "200"},
+		"in a row, an operation's first": {nil, func(s *server) {
+			s.Fail(1, fault(503))
+			s.Fail(2, fault(429))
+			s.FailOperation("renewToken", 1, fault(500))
+			s.FailOperation("RenewToken", 1, fault(502))
+		}, "iririir", "503 500 429 502 429 200 201"},
+		"an operation's": {nil, func(s *server) { s.FailOperation("TokenInfo", -1, fault(504)) }, "iri", "504 201 504"},
+		"an operation's removed": {nil, func(s *server) {
+			s.FailOperation("getTokenInfo", -1, fault(504))
+			s.Fail(1, fault(500))
+			s.FailOperation("getTokenInfo", 0, espertest.Fault{})
+		}, "ii", "500 200"},
+	} {
+		s := espertest.NewServer(t, c.option)
+		if c.set != nil {
+			c.set(s)
+		}
+		before := len(s.Requests())
+		if got := statuses(t, s, c.asks); got != c.want || len(s.Requests()) != before+len(c.asks) {
+			t.Errorf("%s: statuses %s, want %s; %d requests", name, got, c.want, len(s.Requests())-before)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
 	s := espertest.NewServer(t, espertest.WithLifetime(time.Hour))
-	first := s.Token()
-	wantTime(t, want(t, info(t, s, first), 200).json["expires_on"], time.Hour)
+	wantTime(t, info(t, s, s.Token()).json["expires_on"], time.Hour)
 	for i, name := range []string{"fake-esper-key-renewed-1", "fake-esper-key-renewed-2"} {
-		got := want(t, renew(t, s, s.Token()), 201).json
+		got := renew(t, s, s.Token()).json
 		if got["token"] != name || s.Token() != name || got["id"] != float64(571+i) {
 			t.Errorf("renewal %d: %v; Token() = %q", i, got, s.Token())
 		}
 		wantTime(t, got["expires_at"], time.Hour)
 		wantTime(t, got["created_on"], 0)
 	}
-	want(t, info(t, s, first), 401)
-	want(t, send(t, "POST", renewURL(s, first), s.Token(), ""), 400)
-
-	kept := espertest.NewServer(t, espertest.KeepOldKey())
-	want(t, renew(t, kept, kept.Token()), 201)
-	want(t, info(t, kept, "fake-esper-key"), 200)
-	want(t, send(t, "POST", renewURL(kept, "fake-esper-key"), kept.Token(), ""), 201)
-	wantTime(t, want(t, info(t, kept, kept.Token()), 200).json["expires_on"], 90*24*time.Hour)
-	expired := espertest.NewServer(t, espertest.WithLifetime(0))
-	want(t, info(t, expired, expired.Token()), 401)
+	first, second := s.NewKey(), s.NewKey()
+	if got := info(t, s, second).json; first == second || second != s.Token() || got["token"] != second || got["id"] != "574" {
+		t.Errorf("the new keys are %q and %q: %v", first, second, got)
+	}
+	usual := espertest.NewServer(t)
+	wantTime(t, info(t, usual, usual.Token()).json["expires_on"], 90*24*time.Hour)
 }
 
 // If the server refuses a well-formed request, that is no violation: else NewServer would fail the test.
@@ -104,28 +149,8 @@ func TestRefusals(t *testing.T) {
 	if s.Token() != key {
 		t.Error("a refused renewal made a key")
 	}
-}
-
-func TestRevokeExpireNewKey(t *testing.T) {
-	for name, end := range map[string]func(*espertest.Server){"Revoke": (*espertest.Server).Revoke, "Expire": (*espertest.Server).Expire} {
-		s := espertest.NewServer(t, espertest.KeepOldKey())
-		first := s.Token()
-		want(t, renew(t, s, first), 201)
-		second := s.Token()
-		end(s)
-		for _, key := range []string{first, second, s.Token()} {
-			want(t, info(t, s, key), 401)
-		}
-		third := s.NewKey()
-		r := want(t, info(t, s, third), 200)
-		if third != s.Token() || third == first || third == second || r.json["token"] != third || r.json["id"] != "572" {
-			t.Errorf("%s: the new key is %q: %s", name, third, r.body)
-		}
-		if again := s.NewKey(); again == third {
-			t.Errorf("%s: a second new key is %q too", name, again)
-		}
-		want(t, info(t, s, third), 200)
-	}
+	s.Retire(404)
+	want(t, renew(t, s, key), 404)
 }
 
 // A renewal through either endpoint replaces the key for both, and no other key.
@@ -177,21 +202,6 @@ func TestPersonalAccessTokens(t *testing.T) {
 		if !strings.Contains(got.body, tc.says) {
 			t.Errorf("%s: %s; want %q", tc.body, got.body, tc.says)
 		}
-	}
-}
-
-func TestRetire(t *testing.T) {
-	s := espertest.NewServer(t, espertest.WithRetired(410))
-	if got := statuses(t, s, "ri"); got != "410 200" {
-		t.Error(got)
-	}
-	s.Retire(404, "renewToken", "TokenInfo")
-	want(t, renew(t, s, s.Token()), 404)
-	want(t, info(t, s, s.Token()), 404)
-	want(t, ask(t, s, "listPersonalAccessTokens", ""), 200)
-	s.Retire(0, "renewToken", "TokenInfo")
-	if got := statuses(t, s, "ir"); got != "200 201" {
-		t.Error(got)
 	}
 }
 
@@ -290,21 +300,19 @@ func TestListenerAndClose(t *testing.T) {
 	goleak.VerifyNone(t)
 }
 
+// The methods are safe for concurrent use; the race detector looks on.
 func TestConcurrentUse(t *testing.T) {
 	s := espertest.NewServer(t, espertest.KeepOldKey())
-	key, replies := s.Token(), make(chan reply)
+	var all sync.WaitGroup
 	for range 20 {
-		go func() {
+		all.Go(func() {
 			s.Fail(0, espertest.Fault{})
-			r := renew(t, s, key)
+			want(t, renew(t, s, "fake-esper-key"), 201)
 			_, _, _ = s.Requests(), s.Violations(), s.Token()
-			replies <- r
-		}()
+		})
 	}
-	for range 20 {
-		want(t, <-replies, 201)
-	}
+	all.Wait()
 	if got := s.Token(); got != "fake-esper-key-renewed-20" {
-		t.Errorf("Token() = %q after 20 renewals, want -renewed-20 at its end", got)
+		t.Errorf("Token() = %q after 20 renewals", got)
 	}
 }
