@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,9 +91,6 @@ func altered(edit func(body string) (lines []string, sent string)) edit {
 
 func length(body string) string { return "Content-Length: " + strconv.Itoa(len(body)) }
 
-// nothing is an answer that does not come.
-func nothing(string) string { return "" }
-
 // closing is an answer after which the connection ends.
 func closing() edit {
 	return altered(func(body string) ([]string, string) { return []string{"Connection: close", length(body)}, body })
@@ -138,13 +136,6 @@ func padded(size int, behind bool) edit {
 	})
 }
 
-func headers(size int) edit {
-	line := "X-Padding: " + strings.Repeat("x", 1000)
-	return altered(func(body string) ([]string, string) {
-		return append(slices.Repeat([]string{line}, size/len(line)), length(body)), body
-	})
-}
-
 const informational = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
 // before puts text before the normal answer.
@@ -164,8 +155,10 @@ func switching(answer string) string {
 	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: esper\r\n\r\n" + body
 }
 
-func refusing(status int) func(s *stage) {
-	return func(s *stage) {
-		s.server.Fail(-1, espertest.Fault{Status: status, Body: `{"message":"no","errors":["no"]}`})
-	}
+// failing is a fault of the server itself.
+func failing(f espertest.Fault) func(s *stage) { return func(s *stage) { s.server.Fail(-1, f) } }
+
+func headers(size int) espertest.Fault {
+	value := strings.Repeat("x", 1000)
+	return espertest.Fault{Handled: true, Header: http.Header{"X-Padding": slices.Repeat([]string{value}, size/len(value))}}
 }

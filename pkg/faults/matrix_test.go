@@ -45,7 +45,7 @@ func faults() []fault {
 		{"no answer to a dial", short, unanswered},
 		{"host name not found", ample, noName},
 		{"black hole once connected", short, saying("")},
-		{"no answer", short, lateClose(nothing)},
+		{"no answer", short, failing(espertest.Fault{Handled: true, Delay: time.Hour})},
 		{"reset during the request", ample, inRequest(true)},
 		{"close during the request", ample, inRequest(false)},
 		{"reset after the request", ample, afterBytes(0, true, sound)},
@@ -89,8 +89,8 @@ func faults() []fault {
 		{"gzip bomb of 64 MiB", ample, answers(bomb(false))},
 		{"gzip bomb of 64 MiB after the token", ample, answers(bomb(true))},
 		{"16 MiB without compression, after the token", ample, answers(padded(16*mebibyte, true))},
-		{"headers of 60 KiB", ample, answers(headers(60 << 10))},
-		{"headers of 10 MiB", ample, answers(headers(10 * mebibyte))},
+		{"headers of 60 KiB", ample, failing(headers(60 << 10))},
+		{"headers of 10 MiB", ample, failing(headers(10 * mebibyte))},
 		{"1 kB/s, beyond the timeout, token at the beginning", short, slowly(100, 100*time.Millisecond, padded(16<<10, true))},
 		{"1 kB/s, beyond the timeout, token at the end", short, slowly(100, 100*time.Millisecond, padded(16<<10, false))},
 		{"slow close of an answer without a length", short, lateClose(unsized())},
@@ -98,8 +98,8 @@ func faults() []fault {
 		{"a thousand 1xx answers before the answer", ample, answers(before(strings.Repeat(informational, 334)))},
 		{"1xx answers without an end", ample, sending(endless)},
 		{"101 Switching Protocols", ample, lateClose(switching)},
-		{"429", ample, refusing(http.StatusTooManyRequests)},
-		{"503", ample, refusing(http.StatusServiceUnavailable)},
+		{"429", ample, failing(espertest.Fault{Status: http.StatusTooManyRequests})},
+		{"503", ample, failing(espertest.Fault{Status: http.StatusServiceUnavailable})},
 	}
 }
 
