@@ -235,36 +235,39 @@ func TestUpstreamSeesChanges(t *testing.T) {
 	const info, renew = "/paths/~1v1~1token-info~1/get", "/paths/~1v0~1enterprise~1{enterprise_id}~1developerapp~1{developerapp_id}~1renew-token~1/post"
 	const schemas = "/components/schemas"
 	type object = map[string]any
-	for place, value := range map[string]any{
-		info + "/operationId":         "other",
-		info + "/deprecated":          true,
-		info + "/security":            []any{},
-		info + "/tags":                []any{"Token", "Other"},
-		info + "/responses/404":       nil,
-		info + "/responses/418":       object{"$ref": "#/components/responses/NotFound"},
-		info + "/responses/200/links": nil,
-		renew + "/parameters":         []any{object{"$ref": "#/components/parameters/AccessToken"}},
-		"/paths/~1v2":                 object{"get": object{"operationId": "more"}},
-		"/servers":                    []any{object{"url": "https://foo-api.esper.cloud/api"}},
-		"/security":                   []any{object{}},
-		"/components/securitySchemes/apiKey/scheme":         "basic",
-		"/components/parameters/AccessToken/in":             "header", // behind a reference
-		"/components/parameters/AccessToken/schema/format":  nil,
-		"/components/responses/TooManyRequests/headers":     nil,
-		schemas + "/TokenInfoV1/required":                   []any{"id"},
-		schemas + "/TokenInfoV1/additionalProperties":       false,
-		schemas + "/TokenInfoV1/properties/description":     object{"type": "string"}, // a name, and no text
-		schemas + "/TokenInfoV1/properties/user":            object{"type": "string"},
-		schemas + "/TokenInfoV1/properties/expires_on/type": "integer",
-		schemas + "/TokenRenewV0/properties/id/x-types":     []any{"string"},
-		schemas + "/ErrorResponse/properties/errors":        nil,
-		schemas + "/ScopeList/items/type":                   "integer",
+	for _, c := range []struct {
+		place string
+		value any
+	}{
+		{info + "/operationId", "other"},
+		{info + "/deprecated", true},
+		{info + "/security", []any{}},
+		{info + "/tags", []any{"Token", "Other"}},
+		{info + "/responses/404", nil},
+		{info + "/responses/418", object{"$ref": "#/components/responses/NotFound"}},
+		{info + "/responses/200/links", nil},
+		{renew + "/parameters", []any{object{"$ref": "#/components/parameters/AccessToken"}}},
+		{"/paths/~1v2", object{"get": object{"operationId": "more"}}},
+		{"/servers", []any{object{"url": "https://foo-api.esper.cloud/api"}}},
+		{"/security", []any{object{}}},
+		{"/components/securitySchemes/apiKey/scheme", "basic"},
+		{"/components/parameters/AccessToken/in", "header"}, // behind a reference
+		{"/components/parameters/AccessToken/schema/format", nil},
+		{"/components/responses/TooManyRequests/headers", nil},
+		{schemas + "/TokenInfoV1/required", []any{"id"}},
+		{schemas + "/TokenInfoV1/additionalProperties", false},
+		{schemas + "/TokenInfoV1/properties/description", object{"type": "string"}}, // a name, and no text
+		{schemas + "/TokenInfoV1/properties/user", object{"type": "string"}},
+		{schemas + "/TokenInfoV1/properties/expires_on/type", "integer"},
+		{schemas + "/TokenRenewV0/properties/id/x-types", []any{"string"}},
+		{schemas + "/ErrorResponse/properties/errors", nil},
+		{schemas + "/ScopeList/items/type", "integer"},
 	} {
 		spec := tree(t)
-		put(spec, place, value)
+		put(spec, c.place, c.value)
 		problems, _ := compare(u, rows, spec)
 		if !slices.ContainsFunc(problems, func(problem string) bool { return strings.Contains(problem, "the vendor has") }) {
-			t.Errorf("%s is %v: no problem is reported", place, value)
+			t.Errorf("%s is %v: no problem is reported", c.place, c.value)
 		}
 	}
 }

@@ -4,14 +4,11 @@ package conformance
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
@@ -22,50 +19,43 @@ const (
 	soon    = 2
 )
 
+// politely is a listener whose connections end with FIN where those of the fake server end with RST.
+type politely struct{ net.Listener }
+
+func (l politely) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return struct{ net.Conn }{conn}, err // without SetLinger
+}
+
 // provoke has the client renew a key on a server whose connections break as the scenario says, and returns what the
 // client says and how many renewals arrived. With byItself, the program leaves its setting against repetition out.
 func (c *client) provoke(t *testing.T, p **program, s scenario, byItself bool) (got reply, arrived int) {
 	t.Helper()
-	var renewals atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		if r.Method == http.MethodGet { // the call before, after which the connection is kept
-			_, _ = io.WriteString(w, `{"id":"570","enterprise":"f44373cb-1800-43c6-aab3-c81f8b1f435c"}`)
-			return
-		}
-		renewals.Add(1)
-		if s.Broken == "late" {
-			<-r.Context().Done()
-			return
-		}
-		if s.Broken == "cut" {
-			const body = `{"id":571,"token":"example-new-key"}`
-			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-			_, _ = io.WriteString(w, body[:len(body)/2])
-			_ = http.NewResponseController(w).Flush()
-		}
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if tcp, ok := conn.(*net.TCPConn); ok && s.Broken == "reset" {
-			_ = tcp.SetLinger(0) // makes Close send RST
-		}
-		_ = conn.Close()
-	}))
-	defer server.Close()
-	defer server.CloseClientConnections()
-	fake := espertest.New() // only for what a renewal names
-	defer fake.Close()
-	cmd := commandFor(s, fake)
-	cmd.URL, cmd.InfoFirst, cmd.ByItself = server.URL+"/api", s.Broken == "kept", byItself
-	if s.Broken == "late" {
-		cmd.Timeout = soon
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	if s.Broken != "reset" {
+		l = politely{l}
+	}
+	server := espertest.NewServer(t, espertest.WithListener(l))
+	fault := espertest.Fault{Reset: espertest.BeforeHeader}
+	cmd := commandFor(s, server)
+	cmd.InfoFirst, cmd.ByItself = s.Broken == "kept", byItself // the connection is kept after a call before
+	switch s.Broken {
+	case "cut":
+		fault = espertest.Fault{Body: `{"id":571,"token":"example-new-key"}`, Reset: espertest.InBody}
+	case "late":
+		fault, cmd.Timeout = espertest.Fault{Delay: time.Hour}, soon
+	}
+	server.FailOperation(s.operation, -1, fault)
 	got = c.ask(t, p, cmd)
-	return got, int(renewals.Load())
+	for _, r := range server.Requests() {
+		if r.Method != http.MethodGet {
+			arrived++
+		}
+	}
+	return got, arrived
 }
 
 // habit is what a client does by itself where no answer comes: how often it sends a renewal, and in which scenarios.

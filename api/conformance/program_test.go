@@ -45,15 +45,9 @@ func (c *client) start(t *testing.T) *program {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.Run[0], c.Run[1:]...)
 	cmd.Dir, cmd.Stderr, cmd.WaitDelay = c.work, os.Stderr, time.Second
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
+	stdin, inErr := cmd.StdinPipe()
+	stdout, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
 	p := &program{cmd, stdin, bufio.NewScanner(stdout)}

@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -45,53 +46,44 @@ func (c *client) from() string {
 	return "`" + c.spec + "`"
 }
 
-func results(clients []*client, scenarios int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Clients in other languages\n\n"+
-		"For whoever writes in another language: which client to take. Each calls a server with the answers of the real one, in the\n"+
-		"%d scenarios of `scenarios.json`: all operations, with every shape of their answers, every error, and what proxies send.\n"+
-		"Nobody here has seen an answer about personal access tokens: the scenarios have what Esper declares, and other shapes. \"All\n"+
-		"well\" means that the client showed everything that was sent, and sent no renewal twice. Else the scenarios stand here in which\n"+
-		"it did not. Made by `make conformance-all`; not to be edited.\n\n"+
-		"| language | client | made from | result |\n|---|---|---|---|\n", scenarios)
+// results puts what was found into the page: how many scenarios there are, the tables, and how the clients are made.
+func results(page string, clients []*client, scenarios int) string {
+	rows, repeats, made, language := "", "", "", ""
 	for _, c := range clients {
-		b.WriteString(c.row())
+		rows += c.row()
 	}
-	b.WriteString("\n")
+	rows += "\n"
 	for _, c := range clients {
 		if c.Operations != nil {
-			fmt.Fprintf(&b, "%s (%s) is asked for %s only.\n", c.Title, c.from(), strings.Join(c.Operations, " and "))
+			rows += fmt.Sprintf("%s (%s) is asked for %s only.\n", c.Title, c.from(), strings.Join(c.Operations, " and "))
 		}
-	}
-	b.WriteString("\n## Renewals that got no answer\n\n" +
-		"A renewal whose connection breaks may have replaced the key. A second one then fails, or replaces the new key, and either way\n" +
-		"nobody has the key that counts. Many HTTP libraries send a request again by themselves, PUT above all. This is what each client\n" +
-		"does as it comes, and the setting that makes it send a renewal once. The programs here have the setting.\n\n" +
-		"| language | client | as it comes | setting |\n|---|---|---|---|\n")
-	for _, c := range clients {
-		if c.spec == c.Specs[0] {
-			b.WriteString(c.repeats())
-		}
-	}
-	b.WriteString("\nEsper's own command line client, espercli 0.0.17, configures itself, shows the token, renews it, and is refused with the old\n" +
-		"one (`TestVendorCLI`).\n\n## How they are made\n")
-	language := ""
-	for _, c := range clients {
 		if c.spec != c.Specs[0] {
 			continue
 		}
+		repeats += c.repeats()
 		if language != c.Language {
 			language = c.Language
-			fmt.Fprintf(&b, "\n### %s\n", language)
+			made += fmt.Sprintf("\n### %s\n", language)
 		}
-		fmt.Fprintf(&b, "\n**%s**: %s.", c.Title, c.Versions)
+		made += fmt.Sprintf("\n**%s**: %s.", c.Title, c.Versions)
 		if c.About != "" {
-			b.WriteString(" " + c.About)
+			made += " " + c.About
 		}
 		if c.Generate != "" {
-			fmt.Fprintf(&b, "\n\n```sh\n%s\n```", c.Generate)
+			made += fmt.Sprintf("\n\n```sh\n%s\n```", c.Generate)
 		}
-		b.WriteString("\n")
+		made += "\n"
 	}
-	return b.String()
+	page = regexp.MustCompile(`\d+ scenarios of`).ReplaceAllString(page, fmt.Sprintf("%d scenarios of", scenarios))
+	for _, part := range [][3]string{
+		{" | result |\n|---|---|---|---|\n", rows, "\n## Renewals that got no answer\n"},
+		{" | setting |\n|---|---|---|---|\n", repeats, "\nEsper's own command line client"},
+	} {
+		above, rest, _ := strings.Cut(page, part[0])
+		_, below, _ := strings.Cut(rest, part[2])
+		page = above + part[0] + part[1] + part[2] + below
+	}
+	const last = "\n## How they are made\n"
+	above, _, _ := strings.Cut(page, last)
+	return above + last + made
 }
