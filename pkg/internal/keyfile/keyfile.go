@@ -121,8 +121,8 @@ func (p place) forEngine(readOnly bool) error {
 
 // Load returns the content and its version; nil and "" if there is no file. It takes no lock and writes nothing.
 //
-// It looks until it sees the same twice. Meanwhile a save may have ended, and Load must not return older content than it
-// did before; or a link may lead to another file, as the kubelet changes it for a mounted Secret.
+// It looks until it sees the same twice. Meanwhile a save may have ended, and Load must not return older content than
+// it did before; or a link may lead to another file, as the kubelet changes it for a mounted Secret.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
 	target, content, err := s.look(ctx)
 	for err == nil {

@@ -10,12 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 func fresh(t *testing.T) *Store {
 	t.Helper()
-	return New(filepath.Join(t.TempDir(), "esper", "key.json"), false)
+	return New(filepath.Join(t.TempDir(), "data", "esper", "key.json"), false)
 }
 
 // at returns the place of s.
@@ -77,7 +76,6 @@ func TestCrashes(t *testing.T) {
 	}{
 		"nothing was written": {func(string) {}, "old"},
 		"half was written":    {func(target string) { put(nextName(target, old, next), "the ne") }, "old"},
-		"all was written":     {func(target string) { put(nextName(target, old, next), "the next one") }, "the next one"},
 		"it could not be put in place": {func(target string) {
 			s := New(target, false)
 			p := at(t, s)
@@ -155,24 +153,6 @@ func TestLoadNeverGoesBack(t *testing.T) {
 	all.Wait()
 }
 
-// A save that waits for the lock ends with its context, and takes place once the lock is free.
-func TestLockHeld(t *testing.T) {
-	s := fresh(t)
-	save(t, s, "x")
-	held, err := at(t, s).lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	_, version, _ := s.Load(t.Context())
-	if _, err := s.Save(ctx, []byte("y"), version); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Save while the lock is held: %v", err)
-	}
-	_ = held.Close()
-	save(t, s, "y")
-}
-
 func TestLoadReads(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
@@ -214,7 +194,7 @@ func TestCheckArguments(t *testing.T) {
 // Of the first savers of a new store one makes the folder, and none fails.
 func TestFirstSavesAtOnce(t *testing.T) {
 	for range 20 {
-		path := filepath.Join(t.TempDir(), "new", "esper", "key.json")
+		path := fresh(t).path
 		var savers sync.WaitGroup
 		for range 8 {
 			savers.Go(func() {
@@ -228,32 +208,27 @@ func TestFirstSavesAtOnce(t *testing.T) {
 	}
 }
 
-// A relative path goes on naming the same file when the program changes its working directory.
-func TestRelativePath(t *testing.T) {
-	t.Chdir(t.TempDir())
-	s := New("key.json", false)
-	save(t, s, "x")
-	t.Chdir(t.TempDir())
-	wantLoad(t, s, "x")
-}
-
-func TestLinks(t *testing.T) {
-	folder := t.TempDir()
+// A link stays a link, and the file that it leads to is replaced. A relative path goes on naming the same file when the
+// program changes its working directory.
+func TestPaths(t *testing.T) {
+	folder, elsewhere := t.TempDir(), t.TempDir()
 	real := filepath.Join(folder, "real", "key.json")
-	for at, to := range map[string]string{
-		"link": real, "relative": filepath.Join("real", "key.json"), "chain": filepath.Join(folder, "link"),
+	for _, row := range []struct{ path, to string }{
+		{real, ""}, {filepath.Join("real", "key.json"), ""},
+		{"link", real}, {"relative", filepath.Join("real", "key.json")}, {"chain", filepath.Join(folder, "link")},
 	} {
-		if err := os.Symlink(to, filepath.Join(folder, at)); err != nil {
-			t.Logf("no symbolic links here: %v", err)
-			return
+		t.Chdir(folder)
+		if row.to != "" {
+			if err := os.Symlink(row.to, row.path); err != nil {
+				t.Skipf("no symbolic links here: %v", err)
+			}
 		}
-	}
-	for _, at := range []string{"link", "relative", "chain"} {
-		s := New(filepath.Join(folder, at), false)
-		save(t, s, at)
-		wantLoad(t, New(real, false), at)
-		if info, err := os.Lstat(filepath.Join(folder, at)); err != nil || info.Mode()&os.ModeSymlink == 0 {
-			t.Errorf("%s is not a link any more: %v", at, err)
+		s := New(row.path, false)
+		t.Chdir(elsewhere)
+		save(t, s, row.path)
+		wantLoad(t, New(real, false), row.path)
+		if info, err := os.Lstat(s.path); err != nil || (info.Mode()&os.ModeSymlink != 0) != (row.to != "") {
+			t.Errorf("%s is another type of file now: %v, %v", row.path, info, err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 const (
 	othersWrite = 0o022 // the bits of a mode that let others write
 	ours        = 0o640 // those that a file with a key may have
-	// unmapped is the user to whom everything seems to belong that a user namespace, such as a container, does not know.
+	// unmapped is the user to whom all seems to belong that a user namespace, such as a container, does not know.
 	unmapped = 65534
 
 	mountFolder  = "mount its folder instead (docker -v folder:folder, a volume without subPath)"
@@ -116,9 +116,9 @@ func uidOf(info fs.FileInfo) int {
 	return uid
 }
 
-func isOwner(info fs.FileInfo, users ...int) bool { return slices.Contains(users, uidOf(info)) }
-func isMine(info fs.FileInfo) bool                { return isOwner(info, os.Geteuid()) }
 func another(info fs.FileInfo) string             { return fmt.Sprintf("another user (%d)", uidOf(info)) }
+func isMine(info fs.FileInfo) bool                { return uidOf(info) == os.Geteuid() }
+func isOwner(info fs.FileInfo, users ...int) bool { return slices.Contains(users, uidOf(info)) }
 
 func isUnknown(info fs.FileInfo) bool {
 	ids, err := os.ReadFile("/proc/self/uid_map")
@@ -149,17 +149,15 @@ func (p place) judge(sticky bool, warn func(string)) error {
 	if p.file != nil {
 		steps = append(steps, step{p.target, p.file})
 	}
-	for i, s := range steps {
+	for _, s := range steps {
 		mode, final := s.info.Mode(), s.path == filepath.Dir(p.target)
-		mine := isOwner(s.info, 0, me)
-		trusted := mine || me == 0 && p.trusts(s.info)
+		trusted := isOwner(s.info, 0, me) || me == 0 && p.trusts(s.info)
 		what, harm := "the folder "+s.path, "replace the file"
 		switch {
 		case s.path == p.target:
 			what, harm = "it", "read and change it"
-		case mode&fs.ModeSymlink != 0: // the service may lead root from one folder of its own to another such
+		case mode&fs.ModeSymlink != 0:
 			what, harm = "the link "+s.path, "lead to another file"
-			trusted = mine || trusted && i > 0 && isOwner(s.info, uidOf(p.way[i-1].info))
 		case me != 0 && !final:
 			continue
 		}

@@ -22,8 +22,8 @@ const (
 	maxFile = 4 << 20
 )
 
-// current returns the content of the file. If a save has ended after it had written the content that is to replace this,
-// but before it renamed that file, current returns the new content and the path of its file.
+// current returns the content of the file. If a save has written the content that is to replace it, but has ended before
+// the rename, current returns that content, and the path where it lies.
 func (p place) current(ctx context.Context) (content []byte, finished string, err error) {
 	if content, err = read(ctx, p.target); err != nil {
 		return nil, "", err

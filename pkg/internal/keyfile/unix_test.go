@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func mode(t *testing.T, path string) fs.FileMode {
@@ -51,8 +52,9 @@ func TestModes(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if err := s.Inspect(t.Context(), true); row.engine != errors.Is(err, fs.ErrNotExist) || exists(filepath.Dir(s.path)) {
-			t.Errorf("a reader of nothing: %v", err)
+		err := s.Inspect(t.Context(), true)
+		if left, _ := os.ReadDir(filepath.Dir(s.path)); row.engine != errors.Is(err, fs.ErrNotExist) || left != nil {
+			t.Errorf("a reader of nothing: %v, %v", err, left)
 		}
 		change()
 		file, folder := fs.FileMode(0o600), fs.FileMode(0o700)
@@ -104,73 +106,88 @@ func TestModeAtFirst(t *testing.T) {
 	}
 }
 
-// A folder in which other users could replace the file is refused.
+// A folder in which other users could replace the file, or put a journal beside that of a database, is refused. But at
+// each start of a pod with fsGroup, the kubelet gives all of the volume to the group: a folder of its own, in which
+// nothing else lies, is narrowed again by the first look at it.
 func TestFolders(t *testing.T) {
-	for perm, refused := range map[fs.FileMode]bool{
-		0o755: false, 0o700: false, 0o750: false, 0o777 | fs.ModeSticky: false, 0o770 | fs.ModeSticky: false,
-		0o777: true, 0o775: true, 0o770 | fs.ModeSetgid: true, 0o702: true,
+	const sticky, setgid = fs.ModeSticky, fs.ModeSetgid
+	for _, row := range []struct {
+		was, want fs.FileMode // want is 0 if the folder is refused
+		theirs    bool        // another file lies in it
+	}{
+		{0o700, 0o700, true}, {0o750, 0o750, true}, {0o755, 0o755, true},
+		{0o777 | sticky, 0o777, true}, {0o770 | sticky, 0o770, true},
+		{0o777, 0, true}, {0o775, 0, true}, {0o770 | setgid, 0, true}, {0o702, 0, true},
+		{0o770 | setgid, 0o750, false}, {0o777, 0o755, false},
 	} {
-		folder := t.TempDir()
-		if err := os.Chmod(folder, perm); err != nil {
-			t.Fatal(err)
-		}
-		s := New(filepath.Join(folder, "key.json"), false)
-		_, err := s.Save(t.Context(), []byte("x"), "")
-		if refuses := Database(filepath.Join(folder, "keys.db")).Inspect(t.Context(), false) != nil; refuses != (refused || perm&fs.ModeSticky != 0) {
-			t.Errorf("%v, where others could put a journal beside the file of a database: refused is %v", perm, refuses)
-		}
-		if !refused {
-			if err != nil {
-				t.Errorf("%v: %v", perm, err)
+		for name, use := range map[string]func(s *Store) error{
+			"Inspect": func(s *Store) error { return s.Inspect(t.Context(), false) },
+			"Save": func(s *Store) error {
+				_, version, _ := s.Load(t.Context())
+				_, err := s.Save(t.Context(), []byte("y"), version)
+				return err
+			},
+			"Database": func(s *Store) error { s.engine = true; return s.Inspect(t.Context(), false) },
+		} {
+			s := fresh(t)
+			save(t, s, "x")
+			folder := filepath.Dir(s.path)
+			if row.theirs {
+				put(filepath.Join(folder, "theirs"), "")
 			}
-			continue
-		}
-		wantError(t, s, err, true, "others could replace the file")
-		if os.Geteuid() == 0 {
-			continue // for root, the folders above count too: see TestRefused
-		}
-		wantError(t, s, err, true, "a folder of its own")
-		own := New(filepath.Join(folder, "own", "key.json"), false) // as the error advises
-		save(t, own, "x")
-		if got := mode(t, filepath.Join(folder, "own")); got != 0o700 {
-			t.Errorf("a folder in a shared volume has mode %#o", got)
+			if err := os.Chmod(folder, row.was); err != nil {
+				t.Fatal(err)
+			}
+			// Who only reads changes nothing.
+			if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != row.was.Perm() {
+				t.Errorf("%+v: a reader: %v, %#o", row, err, mode(t, folder))
+			}
+			err := use(s)
+			if row.want == 0 || name == "Database" && row.was&sticky != 0 {
+				wantError(t, s, err, true, "others could replace the file")
+			} else if got := mode(t, folder); err != nil || got != row.want {
+				t.Errorf("%+v, %s: %v, %#o", row, name, err, got)
+			}
+			if warned := strings.Join(s.Warnings(), ""); strings.Contains(warned, "narrowed") == row.theirs {
+				t.Errorf("%+v, %s: warned of %q", row, name, warned)
+			}
 		}
 	}
 }
 
 // What is no regular file is refused at once, as the file and as its lock, and nothing waits for it.
 func TestTypes(t *testing.T) {
-	for name, place := range map[string]func(path string) error{
-		"a pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
-		"a socket": func(path string) error { _, err := net.Listen("unix", path); return err },
-		"a device": func(path string) error { return os.Symlink("/dev/null", path) },
-		"an open pipe": func(path string) error { // as /dev/stdout is one, to which only the system can follow
+	const special, isFolder, loop = "not a regular file", "it is a folder", "symbolic links"
+	for name, row := range map[string]struct {
+		place func(path string) error
+		want  string
+	}{
+		"a pipe":   {func(path string) error { return syscall.Mkfifo(path, 0o600) }, special},
+		"a socket": {func(path string) error { _, err := net.Listen("unix", path); return err }, special},
+		"a device": {func(path string) error { return os.Symlink("/dev/null", path) }, special},
+		"an open pipe": {func(path string) error { // as /dev/stdout is one, to which only the system can follow
 			var ends [2]int
 			return errors.Join(syscall.Pipe(ends[:]), os.Symlink(fmt.Sprintf("/dev/fd/%d", ends[1]), path))
-		},
-		"a folder":  func(path string) error { return os.Mkdir(path, 0o700) },
-		"dead link": func(path string) error { return os.Symlink(filepath.Join(path, "x"), path) },
+		}, special},
+		"a folder":  {func(path string) error { return os.Mkdir(path, 0o700) }, isFolder},
+		"dead link": {func(path string) error { return os.Symlink(filepath.Join(path, "x"), path) }, loop},
 	} {
 		folder := t.TempDir()
 		s := New(filepath.Join(folder, "key"), false)
-		if err := place(s.path); err != nil {
+		if err := row.place(s.path); err != nil {
 			t.Fatal(err)
 		}
 		_, _, loadErr := s.Load(t.Context())
 		_, saveErr := s.Save(t.Context(), []byte("x"), "")
 		databaseErr := Database(s.path).Inspect(t.Context(), false)
 		for _, err := range []error{loadErr, saveErr, databaseErr} {
-			if name == "dead link" {
-				wantError(t, s, err, true, "symbolic links")
-				continue
-			}
-			wantError(t, s, err, true, map[bool]string{true: "it is a folder", false: "not a regular file"}[name == "a folder"])
+			wantError(t, s, err, true, row.want)
 		}
 		if left, _ := os.ReadDir(folder); len(left) != 1 {
 			t.Errorf("%s: left behind %v", name, left)
 		}
 		s = New(filepath.Join(folder, "other"), false)
-		if err := place(at(t, s).lockName()); err != nil {
+		if err := row.place(at(t, s).lockName()); err != nil {
 			t.Fatal(err)
 		}
 		_, err := s.Save(t.Context(), []byte("x"), "")
@@ -178,55 +195,23 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// At each start of a pod with fsGroup, the kubelet gives all of the volume to the group. The folder of its own that the
-// store has made there is narrowed again, by the first look at it. A folder in which something else lies is refused.
-func TestWidened(t *testing.T) {
-	for name, use := range map[string]func(s *Store) error{
-		"Inspect": func(s *Store) error { return s.Inspect(t.Context(), false) },
-		"Save": func(s *Store) error {
-			_, version, _ := s.Load(t.Context())
-			_, err := s.Save(t.Context(), []byte("y"), version)
-			return err
-		},
-		"Database": func(s *Store) error { s.engine = true; return s.Inspect(t.Context(), false) },
-	} {
-		s := fresh(t)
-		save(t, s, "x")
-		folder := filepath.Dir(s.path)
-		kubelet := func() {
-			for path, perm := range map[string]fs.FileMode{folder: 0o770 | fs.ModeSetgid, s.path: 0o660, s.path + ".lock": 0o660} {
-				if err := os.Chmod(path, perm); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		kubelet()
-		if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != 0o770 { // who only reads changes nothing
-			t.Errorf("a reader: %v, %#o", err, mode(t, folder))
-		}
-		if err := use(s); err != nil || mode(t, folder) != 0o750 {
-			t.Errorf("%s: %v, %#o", name, err, mode(t, folder))
-		}
-		if warned := strings.Join(s.Warnings(), "\n"); !strings.Contains(warned, "narrowed") || !strings.Contains(warned, "mode 0660") {
-			t.Errorf("%s: warned of %s", name, warned)
-		}
-		kubelet()
-		put(filepath.Join(folder, "theirs"), "")
-		wantError(t, s, use(s), true, "others could replace the file") // it is not a folder of its own
-	}
-}
-
-// Somebody removes the lock file while a save holds it, and another save takes place. The first one then ends in a
-// conflict.
-func TestLockRemoved(t *testing.T) {
+// A save waits for the lock until its context ends. If somebody removes the lock file while a save holds it, and
+// another save takes place, the first one ends in a conflict.
+func TestLock(t *testing.T) {
 	s := fresh(t)
 	save(t, s, "x")
+	_, version, _ := s.Load(t.Context())
 	p := at(t, s)
 	held, err := p.lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close() //nolint:errcheck // it is empty
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := s.Save(ctx, []byte("y"), version); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Save while the lock is held: %v", err)
+	}
 	_ = os.Remove(p.lockName())
 	save(t, New(s.path, false), "another's")
 	if err := s.replace(t.Context(), p, held, []byte("x"), []byte("mine")); !errors.Is(err, ErrConflict) {
@@ -278,11 +263,6 @@ func TestLongName(t *testing.T) {
 	_, err := s.Save(t.Context(), []byte("x"), "")
 	wantError(t, s, err, true, "use a shorter one")
 	save(t, New(filepath.Join(t.TempDir(), strings.Repeat("k", 210)), false), "x")
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // Each error says what to do.
