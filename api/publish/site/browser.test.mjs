@@ -72,7 +72,8 @@ async function layout(page) {
 				if (!button.contains(node) && box.left < b.right && box.right > b.left && box.top < b.bottom && box.bottom > b.top) found.push(`under a button: ${text}`);
 			}
 			if (!element.closest("table")) continue;
-			for (const word of node.data.matchAll(/[\p{L}\d]+/gu)) {
+			for (const word of node.data.matchAll(/[\p{L}\d_]+(-[\p{L}\d_]+)*/gu)) {
+				if (word[1] && word[0].length > 24) continue;
 				range.setStart(node, word.index);
 				range.setEnd(node, word.index + word[0].length);
 				if (new Set([...range.getClientRects()].filter((r) => r.width).map((r) => Math.round(r.top))).size > 1) found.push(`broken: ${word[0]}`);
@@ -80,6 +81,9 @@ async function layout(page) {
 			}
 		}
 		if (document.querySelector("table") && words < 30) found.push(`only ${words} words in tables`);
+		for (const { previousSibling: before } of document.querySelectorAll("td wbr")) {
+			if (/(?<!~1)(?<=[\p{L}\d_])$/u.test(before.textContent)) found.push(`may be broken after: ${before.textContent}`);
+		}
 		for (const cell of document.querySelectorAll("td")) {
 			const label = getComputedStyle(cell, "::before").content;
 			if (width < 960 && cell.textContent && label !== JSON.stringify(cell.dataset.label)) found.push(`no label: ${cell.textContent.slice(0, 40)}`);
@@ -143,7 +147,7 @@ visit("the reference opens at the introduction, and shows every operation", "ref
 	for (const op of operations(spec)) {
 		const shown = page.locator(`section[aria-labelledby="${op.operationId}"]`);
 		const text = await shown.innerText();
-		assert.ok(text.includes(`${op.method.toUpperCase()} ${op.url}`) && text.includes(op.summary) && text.includes("curl"), op.operationId);
+		assert.ok(text.includes(`${op.method.toUpperCase()} ${op.url}`) && text.includes(op.summary) && text.includes("curl") && text.includes("Retry-After"), op.operationId);
 		const samples = await shown.locator("pre").evaluateAll((all) => all.map((s) => s.textContent));
 		for (const [status, part] of Object.entries(op.responses).filter(([status]) => status < "300")) {
 			for (const example of Object.values(part.content["application/json"].examples)) {

@@ -25,12 +25,12 @@ function clients(root) {
 		.sort((a, b) => (a.language + a.title < b.language + b.title ? -1 : 1));
 }
 
-// snippet is the part of a program between the comments "snippet" and "end of snippet", moved to the left. Lines about
-// info_first and by_itself are for the test alone.
+// snippet is the part of a program between the comments "snippet" and "end of snippet", moved to the left. Lines and blocks
+// about info_first and by_itself are for the test alone.
 function snippet(program) {
 	const found = /^.*\bsnippet$\n([^]*?)^.*\bend of snippet$/m.exec(program);
 	if (!found) return "";
-	const lines = found[1].trimEnd().split("\n").filter((line) => !/info_?first|by_?itself/i.test(line));
+	const lines = found[1].trimEnd().replace(/^([ \t]*).*(?:info_?first|by_?itself).*?(?:\{\n[^]*?^\1\})?$\n?/gim, "").split("\n");
 	const indent = Math.min(...lines.filter(Boolean).map((line) => /^\s*/.exec(line)[0].length));
 	return lines.map((line) => line.slice(indent)).join("\n");
 }

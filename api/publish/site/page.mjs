@@ -44,8 +44,11 @@ ${contents ? `<div class="beside">\n<nav class="contents" aria-label="On this pa
 `;
 }
 
-// code may break after what separates the parts of a name or path, and nowhere else.
-export const code = (text) => `<code>${escape(text).replace(/~1|[/_}](?=[\w{])/g, "$&<wbr>")}</code>`;
+// In a table, a name with hyphens stays on one line, unless it is so long that a small screen may not have the width.
+export const whole = (html) => html.replace(/[^\s<>]*-[^\s<>]*/g, (name) => (name.length > 40 ? name : `<span>${name}</span>`));
+
+// code may break after what separates the parts of a path.
+export const code = (text) => `<code>${whole(escape(text).replace(/~1|[/}](?=[\w{])/g, "$&<wbr>"))}</code>`;
 
 // heading can be linked: it has an id, and leads to itself.
 export const heading = (level, id, html) => `<h${level} id="${escape(id)}"><a href="#${escape(id)}">${html}</a></h${level}>\n`;
@@ -68,6 +71,7 @@ ${rows.map((row) => `<tr${row.id ? ` id="${escape(row.id)}"` : ""}>${cells(row)}
 const tableStart = (name) => `<div class="table" tabindex="0" role="region" aria-label="${escape(name)}">\n<table>\n`;
 
 const rules = markdown.renderer.rules;
+rules.text = (tokens, i) => whole(escape(tokens[i].content));
 rules.code_inline = (tokens, i) => code(tokens[i].content);
 rules.fence = (tokens, i) => sample("Command", tokens[i].content.trimEnd(), tokens[i].meta);
 rules.table_open = (tokens, i) => tableStart(tokens[i].meta);

@@ -8,7 +8,7 @@ import { code, escape, heading, home, inline, page, render, sample, table } from
 export function markdownPage(title, about, text, spec) {
 	const [, first, rest] = /^# (.*)\n([^]*)/.exec(text);
 	const html = render(rest).replace(/<code>(\/(?:<wbr>)?(?:components|paths|info|servers|security|openapi)\b.*?)<\/code>/g, (found, pointer) => {
-		const plain = pointer.replaceAll("<wbr>", "");
+		const plain = pointer.replace(/<[^>]*>/g, "");
 		return `<a href="reference.html#${escape(anchor(spec, plain))}">${found}</a>`;
 	}).replace(/(<td[^>]*>)(D\d\d)<\/td>/g, '$1<a href="#$2">$2</a></td>');
 	return page({ title: `${title}, Esper token API`, about, header: `<p><a href="index.html">Esper token API</a></p>\n<h1>${inline(first)}</h1>\n`, main: html });

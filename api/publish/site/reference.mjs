@@ -1,7 +1,7 @@
 // The reference page: the introduction, the operations and the schemas of a description, as plain HTML.
 
 import { parse } from "yaml";
-import { code, escape, heading, page, render, sample, table } from "./page.mjs";
+import { code, escape, heading, inline, page, render, sample, table, whole } from "./page.mjs";
 
 const last = (ref) => ref.split("/").pop();
 
@@ -20,13 +20,14 @@ function typeOf(schema) {
 	if (schema.$ref) return link(last(schema.$ref));
 	if (schema.type === "array") return `array of ${typeOf(schema.items)}${schema.nullable ? " or null" : ""}`;
 	if (!schema.type) return escape((schema["x-types"] ?? ["anything"]).join(" or "));
-	return escape(schema.type + (schema.format ? ` (${schema.format})` : "") + (schema.nullable ? " or null" : ""));
+	return whole(schema.type + (schema.format ? ` (${schema.format})` : "") + (schema.nullable ? " or null" : ""));
 }
 
 function operation(doc, op) {
 	const parameters = (op.parameters ?? []).map((p) => resolve(doc, p));
 	const content = (part) => part.content["application/json"];
 	const body = op.requestBody && content(op.requestBody);
+	const headers = (part) => Object.entries(part.headers ?? {}).map(([name, h]) => `<p>Header ${code(name)}: ${inline(resolve(doc, h).description)}</p>\n`).join("");
 	const examples = (part) => Object.values(content(part).examples).map((e) => resolve(doc, e));
 	const samples = (what, part) => examples(part).map((e) => sample(`${what}: ${e.summary}`, JSON.stringify(e.value, null, 2), op.operationId)).join("");
 	const statuses = Object.entries(op.responses).map(([status, part]) => [status, resolve(doc, part)]);
@@ -38,7 +39,7 @@ ${show(op.description)}${parameters.length ? table(`Parameters of ${op.operation
 		cells: [code(p.name) + (p.required ? " required" : ""), p.in, typeOf(p.schema), show(p.description), code(String(p.example ?? p.schema.example))],
 	}))) : ""}${body ? `<p>The body is ${typeOf(body.schema)}.</p>\n${samples("Body", op.requestBody)}` : ""}${sample("curl, with the key in ESPER_API_KEY", curl(doc, op.url, op.method).trimEnd(), op.operationId)}${
 		heading(4, `${op.operationId}-answers`, "Answers")}${table(`Answers of ${op.operationId}`, ["Status", "What it means", "Body"], statuses.map(([status, part]) => ({
-		id: `${op.operationId}.${status}`, cells: [status, show(part.description), typeOf(content(part).schema)],
+		id: `${op.operationId}.${status}`, cells: [status, show(part.description) + headers(part), typeOf(content(part).schema)],
 	})))}${good.map(([status, part]) => samples(status, part)).join("")}<details><summary>Examples of errors</summary>
 ${bad.map(([status, part]) => samples(status, part)).join("")}</details>
 </section>
