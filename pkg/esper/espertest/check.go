@@ -67,7 +67,7 @@ func explain(err error) string {
 		return where + " is empty"
 	case !errors.As(err, &schema):
 		return where + " cannot be read"
-	case where == "the body":
+	case where == "the body" && len(schema.JSONPointer()) > 0:
 		where += "'s /" + strings.Join(schema.JSONPointer(), "/")
 	}
 	rule := schema.SchemaField

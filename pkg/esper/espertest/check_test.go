@@ -75,6 +75,7 @@ func TestViolations(t *testing.T) {
 		{"PUT " + token, `{"expiry_at": null}`, 400, required, "PUT " + byID + ": the body's /expiry_at breaks the schema's nullable"},
 		{"PUT " + token, `{"` + canary + `": 1}`, 400, required, "PUT " + byID + ": the body's /expiry_at breaks the schema's required"},
 		{"PUT " + token, canary, 400, noObject, "PUT " + byID + ": the body cannot be read"},
+		{"PUT " + token, `["` + canary + `"]`, 400, noObject, "PUT " + byID + ": the body breaks the schema's type"},
 		{"PUT " + token, "", 400, noObject, "PUT " + byID + ": the body is missing"},
 		{"GET /v1/token-info", "", 405, "", "GET /v1/token-info: the path lacks its trailing slash"},
 		{"POST " + renew + "?access_token=" + query, "", 405, "", "POST " + template + ": the path lacks its trailing slash"},
