@@ -99,19 +99,20 @@ func TestPublished(t *testing.T) {
 		}
 	}
 	running.Wait()
-	for _, name := range []string{"daemon", "job", "cron"} {
-		failsClearly(t, filepath.Join(folder, name))
-	}
+	failsClearly(t, "begins with ~", "foo", filepath.Join(folder, "daemon"), filepath.Join(folder, "job"), filepath.Join(folder, "cron"))
+	failsClearly(t, "401", espertest.NewServer(t).URL, filepath.Join(folder, "readme1"))
 }
 
-// failsClearly: if a program cannot start because of a bad setting, its output is one line that says why.
-func failsClearly(t *testing.T, binary string) {
+// failsClearly: if a program cannot do its work because of a bad setting, its output is one line that says why.
+func failsClearly(t *testing.T, why, environment string, programs ...string) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), binary)
-	c.Env = append(os.Environ(), "ESPER_ENVIRONMENT=foo", "ESPER_KEY_FILE=~/key.json", "ESPER_API_KEY=fake-key-1")
-	out, _ := c.CombinedOutput()
-	if c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "begins with ~") || strings.Count(string(out), "\n") != 1 {
-		t.Errorf("%s: %v, want exit code 1 and one line\n%s", binary, c.ProcessState, out)
+	for _, program := range programs {
+		c := exec.CommandContext(t.Context(), program)
+		c.Env = append(os.Environ(), "ESPER_ENVIRONMENT="+environment, "ESPER_KEY_FILE=~/key.json", "ESPER_API_KEY=fake-key-1")
+		out, _ := c.CombinedOutput()
+		if c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), why) || strings.Count(string(out), "\n") != 1 || strings.Contains(string(out), "fake-key-1") {
+			t.Errorf("%s: %v, want exit code 1 and one line\n%s", program, c.ProcessState, out)
+		}
 	}
 }
 
@@ -169,6 +170,8 @@ func (p program) live(t *testing.T, binary, ending string, after time.Duration) 
 	switch {
 	case stored != server.Token() && (renewals > 0 && !p.idle || !p.byHand && stored != first):
 		t.Errorf("%v: the key is lost: after %d renewals the stored key is not the server's\n%s", life, renewals, out)
+	case ending == "itself" && strings.Contains(p.source, "This key of") && !strings.HasPrefix(out, "This key of bindya ends at 20"):
+		t.Errorf("%v: %s", life, out)
 	case renewals > 1 || ending == "itself" && !p.idle && renewals == 0:
 		t.Errorf("%v: %d renewals\n%s", life, renewals, out)
 	}

@@ -34,7 +34,7 @@ func asRoot(t *testing.T) *operator {
 	must(t, err)
 	must(t, os.WriteFile("/srv/esper-key", program, 0o755))
 	o.folder = "/srv"
-	o.told = o.systemd(time.Minute)
+	o.told = o.systemd(time.Minute, false)
 	must(t, os.Chmod("/srv/notify", 0o666))
 	return o
 }

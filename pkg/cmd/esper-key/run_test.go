@@ -77,8 +77,8 @@ func (p *process) has(lines ...string) {
 	})
 }
 
-// systemd receives messages in place of systemd, and returns what it is told.
-func (o *operator) systemd(watchdog time.Duration) *text {
+// systemd receives messages in place of systemd, and returns what it is told. If it is deaf, it reads none.
+func (o *operator) systemd(watchdog time.Duration, deaf bool) *text {
 	o.t.Helper()
 	socket, told, ended := o.at("notify"), new(text), make(chan struct{})
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
@@ -86,7 +86,7 @@ func (o *operator) systemd(watchdog time.Duration) *text {
 	go func() {
 		defer close(ended)
 		buffer := make([]byte, 4096)
-		for n, err := conn.Read(buffer); err == nil; n, err = conn.Read(buffer) {
+		for n, err := 0, error(nil); err == nil && !deaf; n, err = conn.Read(buffer) {
 			_, _ = told.Write(append(buffer[:n], '\n'))
 		}
 	}()
@@ -111,7 +111,7 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
 	o.due(day)
-	told := o.systemd(200 * time.Millisecond)
+	told := o.systemd(200*time.Millisecond, false)
 	first, file := o.server.Token(), o.at("token")
 	// The program notes what it is given. It fails at the first call.
 	program := o.script("program", `echo "$# $ESPER_KEY_STORE $ESPER_ENVIRONMENT" >>calls; env >environment; echo on standard output
@@ -268,21 +268,14 @@ func TestHealth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, told := adopted(t), new(text)
+			o := adopted(t)
 			if !test.good {
 				o.due(day)
 			}
 			if test.before != nil {
 				test.before(o)
 			}
-			if !test.deaf {
-				told = o.systemd(400 * time.Millisecond)
-			} else {
-				conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: o.at("notify"), Net: "unixgram"})
-				must(t, err)
-				t.Cleanup(func() { _ = conn.Close() })
-				o.env = []string{"NOTIFY_SOCKET=" + o.at("notify"), "WATCHDOG_USEC=400000", "WATCHDOG_PID="}
-			}
+			told := o.systemd(400*time.Millisecond, test.deaf)
 			var log io.Writer
 			if test.log != nil {
 				log = test.log()
@@ -316,7 +309,7 @@ func TestHealth(t *testing.T) {
 // TestStuck: if the renewal does not come round, /healthz says so, and the watchdog is not served any more.
 func TestStuck(t *testing.T) {
 	o := newOperator(t)
-	told := o.systemd(0)
+	told := o.systemd(0, false)
 	t.Setenv("NOTIFY_SOCKET", o.at("notify"))
 	synctest.Test(t, func(t *testing.T) {
 		server := espertest.NewServer(t)

@@ -1,10 +1,23 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
 // TestStoreURLs opens a store for each kind of URL in the help, without a connection.
@@ -84,4 +97,147 @@ func TestUnreachableStore(t *testing.T) {
 		o.store = at
 		o.run("token").wants(exitFailed, "refused").prints("").lacks("secret-password")
 	}
+}
+
+// sqliteIn returns the path of a database file in a folder that does not exist yet, and the URL of its store.
+func sqliteIn(folder string) (path, address string) {
+	path = filepath.Join(folder, "store", "keys.db")
+	return path, (&url.URL{Scheme: "sqlite", Path: filepath.ToSlash(path)}).String()
+}
+
+// TestSQLite keeps two keys in a database file, which only the user may read who runs the command.
+func TestSQLite(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	path, at := sqliteIn(o.folder)
+	o.store = at
+	for _, command := range []string{"check", "show", "token --read-only"} { // they make nothing
+		if p := o.run(strings.Fields(command)...); p.code == 0 || !strings.Contains(p.stdout+p.stderr, "does not exist") || exists(filepath.Dir(path)) {
+			t.Errorf("%s without a database: %d, %s", command, p.code, p.stdout+p.stderr)
+		}
+	}
+	o.input(o.server.Token(), "adopt").wants(0, `stored in   the row "default"`)
+	o.run("check").wants(0)
+	o.run("renew", "--now").wants(0)
+	o.token()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v, want a file for its user alone", info.Mode(), err)
+	}
+	must(t, os.Chmod(filepath.Dir(path), 0o777)) // as the kubelet does at each start, for fsGroup
+	must(t, os.Chmod(path, 0o644))
+	p := o.run("renew").wants(0)
+	for _, text := range []string{"was narrowed", "other users can read it"} {
+		if runtime.GOOS != "windows" && strings.Count(p.stderr, text) != 1 {
+			t.Errorf("renew does not say %q once: %s", text, p.stderr)
+		}
+	}
+	o.store = at + "?name=other&table=others"
+	o.run("token").wants(exitPerson, "there is no key yet")
+	o.input(o.server.Token(), "adopt").wants(0, `the row "other" of the table "others"`)
+	o.token()
+}
+
+// writerEnv has TestSQLiteKilled save to the store at this URL until it is killed.
+const writerEnv = "ESPER_KEY_TEST_WRITER"
+
+// stored returns the number in the document of a store.
+func stored(store renew.Store) (n int64, version string, err error) {
+	document, version, err := store.Load(context.Background())
+	if digits, _, found := strings.Cut(string(document), " "); found {
+		n, err = strconv.ParseInt(digits, 10, 64)
+	}
+	return n, version, err
+}
+
+// saveNext saves the next number, and a text of any length.
+func saveNext(store renew.Store) (n int64, err error) {
+	n, version, err := stored(store)
+	if err == nil {
+		_, err = store.Save(context.Background(), fmt.Append(nil, n+1, " ", strings.Repeat("x", rand.N(100_000))), version)
+	}
+	return n + 1, err
+}
+
+// TestSQLiteKilled kills programs that save, at any moment, with readers beside them. No confirmed save is lost, no reader
+// gets an older document than before, and after the next save nothing lies beside the file. ESPER_TEST_KILLS is the number of kills.
+func TestSQLiteKilled(t *testing.T) {
+	if at := os.Getenv(writerEnv); at != "" { // the program to kill
+		store, _, err := openAt(at, false)
+		for n := int64(0); err == nil; fmt.Println(n) {
+			n, err = saveNext(store)
+		}
+		t.Fatal(err)
+	}
+	t.Parallel()
+	kills := 20
+	if n, err := strconv.Atoi(os.Getenv("ESPER_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	path, at := sqliteIn(t.TempDir())
+	var confirmed, reads atomic.Int64
+	look := func(readOnly bool) error { // opens the store anew
+		before := confirmed.Load()
+		store, closeStore, err := openAt(at, readOnly)
+		must(t, err)
+		defer closeStore()
+		n, _, err := stored(store)
+		if err == nil && n < before {
+			t.Errorf("%d is stored after %d was confirmed", n, before)
+		}
+		return err
+	}
+	store, closeStore, err := openAt(at, false)
+	must(t, err)
+	defer closeStore()
+	_, err = saveNext(store)
+	must(t, err)
+	done, stop := context.WithCancel(t.Context())
+	var reading sync.WaitGroup
+	for range 2 {
+		reading.Go(func() {
+			for ; done.Err() == nil && !t.Failed(); reads.Add(1) {
+				if err := look(true); err != nil && (!strings.Contains(err.Error(), "a save was interrupted") || codeOf(err) != exitFailed) {
+					t.Error(err)
+				}
+				time.Sleep(time.Millisecond) // so that the others come round
+			}
+		})
+	}
+	hot := 0
+	for range kills {
+		killWriter(t, at, &confirmed)
+		if exists(path + "-journal") {
+			hot++
+		}
+		must(t, look(false))
+	}
+	stop()
+	reading.Wait()
+	_, err = saveNext(store)
+	must(t, err)
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("beside the file: %v, %v", entries, err)
+	}
+	if t.Logf("%d kills, %d with a journal left; %d saves, %d reads", kills, hot, confirmed.Load(), reads.Load()); hot == 0 || reads.Load() < int64(kills) {
+		t.Error("no program was killed in the middle of a save, or nobody read")
+	}
+}
+
+// killWriter starts a program that saves, notes what it has confirmed, and kills it some time after its first save.
+func killWriter(t *testing.T, at string, confirmed *atomic.Int64) {
+	t.Helper()
+	program, err := os.Executable()
+	must(t, err)
+	c := exec.CommandContext(t.Context(), program, "-test.run=^TestSQLiteKilled$")
+	c.Env = append(os.Environ(), writerEnv+"="+at)
+	out, err := c.StdoutPipe()
+	must(t, err)
+	must(t, c.Start())
+	kill := sync.OnceFunc(func() { time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = c.Process.Kill() }) })
+	for in := bufio.NewScanner(out); in.Scan(); kill() {
+		n, err := strconv.ParseInt(in.Text(), 10, 64)
+		must(t, err, in.Text())
+		confirmed.Store(n)
+	}
+	_ = c.Wait()
 }
