@@ -221,22 +221,19 @@ func (p place) create(path string, mode fs.FileMode, warn func(string)) (*os.Fil
 		err = give(made, like)
 	}
 	switch {
-	case err == nil:
-	case !isMine(like) && !isUnknown(like):
+	case err == nil && mode == ours:
+		err = made.Chmod(mode)
+	case err != nil && !isMine(like) && !isUnknown(like):
 		uid, gid := ownerOf(like)
 		text := "it belongs to user %d and group %d, who could not read it any more if this user replaced it; " +
 			"run this program as that user, or give the file to this one (chown %d)"
 		err = &Error{text: fmt.Sprintf(text, uid, gid, os.Geteuid()), err: err, permanent: true}
-	case mode == ours:
-		_, gid := ownerOf(like)
-		warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; "+
-			"let this user join the group, or let the unit use chown", gid, plainText(err)))
-		fallthrough
-	default:
-		mode, err = 0o600, nil
-	}
-	if err == nil && mode == ours {
-		err = made.Chmod(mode)
+	case err != nil: // only its group is lost
+		if _, gid := ownerOf(like); mode == ours {
+			warn(fmt.Sprintf("it could not be given to its group (%d) again (%s), so only its owner can read it now; "+
+				"let this user join the group, or let the unit use chown", gid, plainText(err)))
+		}
+		err = nil
 	}
 	if err != nil {
 		_ = errors.Join(made.Close(), os.Remove(path))

@@ -6,11 +6,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,10 +26,12 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// ground returns a new folder above which only root can write, which no folder for temporary files is. It makes in it
-// folders (PATH/ OWNER MODE), files (PATH OWNER MODE) and links (PATH>TARGET OWNER), one a line. OWNER is USER:GROUP,
-// or one number for both.
-func ground(t *testing.T, there string) (at string) {
+// ground is a folder above which only root can write, which no folder for temporary files is.
+const ground = "/srv/x/"
+
+// lay makes ground anew, and in it folders (PATH/ OWNER MODE), files (PATH OWNER MODE) and links (PATH>TARGET OWNER),
+// one a line. OWNER is USER:GROUP, or one number for both.
+func lay(t *testing.T, there string) {
 	t.Helper()
 	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
 		t.Fatal("this test needs root, and mounts of its own: use make files-root")
@@ -40,53 +39,34 @@ func ground(t *testing.T, there string) (at string) {
 	must(t, os.MkdirAll("/srv", 0o755), unix.Mount("ground", "/srv", "tmpfs", 0, "mode=0755"))
 	t.Cleanup(func() { _ = unix.Unmount("/srv", unix.MNT_DETACH) })
 	program, err := os.ReadFile(os.Args[0])
-	at = "/srv/x"
-	must(t, err, os.WriteFile("/srv/program", program, 0o755), os.Mkdir(at, 0o755))
-	number := func(text string) int {
-		n, err := strconv.ParseInt(text, 0, 32)
-		must(t, err)
-		return int(n)
-	}
-	for line := range strings.Lines(there) {
-		words := strings.Fields(line)
-		path, to, link := strings.Cut(filepath.Join(at, words[0]), ">")
-		switch {
-		case link:
-			err = os.Symlink(filepath.Join(at, to), path)
-		case strings.HasSuffix(words[0], "/"):
-			err = os.Mkdir(path, 0o700)
-		default:
-			err = os.WriteFile(path, []byte("x"), 0o600)
-		}
-		user, group, _ := strings.Cut(words[1], ":")
-		must(t, err, os.Lchown(path, number(user), number(cmp.Or(group, user))))
-		if !link {
-			must(t, syscall.Chmod(path, uint32(number(words[2]))))
-		}
-	}
-	return at
+	must(t, err, os.WriteFile("/srv/program", program, 0o755), os.Mkdir(ground, 0o755))
+	shell(t, there, `while read -r path owner mode || [ -n "$path" ]; do
+		case $path in
+		*">"*) ln -s "$PWD/${path#*>}" "${path%>*}" ;;
+		*/) mkdir "$path" ;;
+		*) printf x >"$path" ;;
+		esac
+		chown -h "${owner%:*}:${owner#*:}" "${path%>*}"
+		[ -z "$mode" ] || chmod "$mode" "$path"
+	done`)
 }
 
-// tree returns all that lies in a folder, but for links, in the form that ground takes.
-func tree(t *testing.T, at string) (there string) {
+// tree returns all that lies in ground, but for links, in the form that lay takes.
+func tree(t *testing.T) string {
 	t.Helper()
-	must(t, filepath.WalkDir(at, func(path string, d fs.DirEntry, err error) error {
-		var s syscall.Stat_t
-		if err = errors.Join(err, syscall.Lstat(path, &s)); err != nil || d.Type() == fs.ModeSymlink {
-			return err
-		}
-		owner := strconv.Itoa(int(s.Uid))
-		if s.Gid != s.Uid {
-			owner += ":" + strconv.Itoa(int(s.Gid))
-		}
-		name := strings.TrimPrefix(path, at+"/")
-		if d.IsDir() {
-			name += "/"
-		}
-		there += fmt.Sprintf("%s %s %#o\n", name, owner, s.Mode&0o7777)
-		return nil
-	}))
-	return there
+	return shell(t, "", `find * -type d -printf "%p/ %U:%G 0%m\n" -o -type f -printf "%p %U:%G 0%m\n" |
+		sed -E 's/ ([0-9]+):\1 / \1 /' | LC_ALL=C sort`)
+}
+
+func shell(t *testing.T, input, script string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "sh", "-euc", script)
+	c.Dir, c.Stdin = ground, strings.NewReader(input)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v, %s", err, out)
+	}
+	return string(out)
 }
 
 // as runs TestRole in a process of another user, and returns its warnings and its error.
@@ -184,10 +164,10 @@ func TestOwners(t *testing.T) {
 		"another's next file":     {"tmp/ 0 01777\n" + planted + " 64104 0644", "tmp/key", service, "save", "", "tmp/key 64101 0600\ntmp/key.lock 64101 0600\n" + planted + " 64104 0644\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := ground(t, row.there)
-			before := tree(t, at)
+			lay(t, row.there)
+			before := tree(t)
 			for role := range strings.SplitSeq(row.role, ", ") {
-				got := as(t, row.user, role, filepath.Join(at, row.path))
+				got := as(t, row.user, role, ground+row.path)
 				refused := strings.Contains(got, "permanent true")
 				if !strings.Contains(got, row.want) || refused != (row.want != "") || refused == (got == "") {
 					t.Errorf("%s: %q\nwant %q", role, got, row.want)
@@ -196,7 +176,7 @@ func TestOwners(t *testing.T) {
 					t.Errorf("to let this user write in the folder helps if that is missing, and only then: %q", got)
 				}
 			}
-			if after := tree(t, at); !strings.Contains(after, row.after) || row.after == "" && after != before {
+			if after := tree(t); !strings.Contains(after, row.after) || row.after == "" && after != before {
 				t.Errorf("it became\n%s\nwant\n%s", after, cmp.Or(row.after, before))
 			}
 		})
@@ -206,8 +186,8 @@ func TestOwners(t *testing.T) {
 // TestMounts mounts a file by itself, and makes volumes as the kubelet does. What a mount does to a command is in the
 // tests of esper-key.
 func TestMounts(t *testing.T) {
-	at := ground(t, "service/ 64101 0755\nservice/key 64101 0600\nvolume/ 0 0755\n")
-	path, before := at+"/service/key", tree(t, at)
+	lay(t, "service/ 64101 0755\nservice/key 64101 0600\nvolume/ 0 0755\n")
+	path, before := ground+"service/key", tree(t)
 	must(t, unix.Mount(path, path, "", unix.MS_BIND, ""))
 	for role, want := range map[string]string{
 		"save": "mount its folder", "open": "mount its folder",
@@ -219,12 +199,12 @@ func TestMounts(t *testing.T) {
 			t.Errorf("%s of a file that is mounted by itself: %q", role, got)
 		}
 	}
-	if after := tree(t, at); after != before {
+	if after := tree(t); after != before {
 		t.Errorf("left behind: %s", after)
 	}
-	must(t, unix.Mount("volume", at+"/volume", "tmpfs", 0, "mode=0777"))
+	must(t, unix.Mount("volume", ground+"volume", "tmpfs", 0, "mode=0777"))
 	// Nothing but the key lies in the volume, but it is no folder of the key's own.
-	must(t, os.WriteFile(at+"/volume/key", nil, 0o600), os.Chown(at+"/volume/key", service, service))
+	must(t, os.WriteFile(ground+"volume/key", nil, 0o600), os.Chown(ground+"volume/key", service, service))
 	for _, row := range []struct {
 		user       int
 		path, want string
@@ -235,7 +215,7 @@ func TestMounts(t *testing.T) {
 		{service, "own/key", "", false},
 		{0, "roots/key", "as the volume lets them", false}, // a warning
 	} {
-		got := as(t, row.user, "save", at+"/volume/"+row.path)
+		got := as(t, row.user, "save", ground+"volume/"+row.path)
 		refused := strings.Contains(got, "permanent true")
 		if !strings.Contains(got, row.want) || refused != row.refused || (got == "") != (row.want == "") {
 			t.Errorf("user %d at %s in a volume of everybody's: %q", row.user, row.path, got)
@@ -245,12 +225,12 @@ func TestMounts(t *testing.T) {
 
 // In a user namespace, such as a container without root, the owner of a folder may be unknown. That is a warning.
 func TestNamespace(t *testing.T) {
-	at := ground(t, "theirs/ 64104 0755\ntheirs/service/ 64101 0700\n")
+	lay(t, "theirs/ 64104 0755\ntheirs/service/ 64101 0700\n")
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: service, Size: 1}}
 	got := start(t, &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Credential: &syscall.Credential{},
-	}, "save", at+"/theirs/service/key")
-	after := tree(t, at)
+	}, "save", ground+"theirs/service/key")
+	after := tree(t)
 	if !strings.Contains(got, "a user whom this container does not know") || !strings.Contains(after, "key 64101 0600") ||
 		strings.Contains(got, "permanent") {
 		t.Errorf("%s, %s", got, after)

@@ -100,9 +100,9 @@ func TestModeAtFirst(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	p, path, first := at(t, s), s.path+".new", fs.FileMode(0)
 	p.file = watched{p.file, func() { first |= mode(t, path) }}
-	made, err := p.create(path, 0o600, nil)
-	if err := errors.Join(made.Close(), err); err != nil || first != 0o600 {
-		t.Errorf("%v; the mode is %#o before it is set", err, first)
+	made, err := p.create(path, ours, nil)
+	if err := errors.Join(made.Close(), err); err != nil || first != 0o600 || mode(t, path) != ours {
+		t.Errorf("%v; the mode is %#o before it is set, and then %#o", err, first, mode(t, path))
 	}
 }
 
