@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -58,39 +57,19 @@ func (c *client) provoke(t *testing.T, p **program, s scenario, byItself bool) (
 	return got, arrived
 }
 
-// habit is what a client does by itself where no answer comes: how often it sends a renewal, and in which scenarios.
-type habit struct {
-	method    string
-	times     int
-	scenarios []string
-}
-
-// note adds what the client did in a scenario to its habits.
+// note adds what the client did by itself in a scenario to its habits, if that is not to send a renewal once.
 func (c *client) note(s scenario, arrived int) {
 	method := map[string]string{"renewToken": "POST", "renewPersonalAccessToken": "PUT"}[s.operation]
-	for i, h := range c.habits {
-		if h.method == method && h.times == arrived {
-			c.habits[i].scenarios = append(h.scenarios, s.Name)
-			return
-		}
+	if arrived != 1 {
+		c.habits = append(c.habits, finding{fmt.Sprintf("%s %d times", method, arrived), s})
 	}
-	c.habits = append(c.habits, habit{method, arrived, []string{s.Name}})
 }
 
 // repeats is the line of RESULTS.md about what the client does by itself, and about the setting against it.
 func (c *client) repeats() string {
-	var all []string
-	for _, h := range c.habits {
-		if h.times != 1 {
-			all = append(all, fmt.Sprintf("**%s %d times**: %s", h.method, h.times, strings.Join(h.scenarios, "; ")))
-		}
-	}
-	if all == nil {
-		all = []string{"once"}
-	}
 	setting := "none is needed"
 	if c.Once != "" {
 		setting = "`" + c.Once + "`"
 	}
-	return "| " + c.Language + " | " + c.Title + " | " + strings.Join(all, "<br>") + " | " + setting + " |\n"
+	return "| " + c.Language + " | " + c.Title + " | " + listed(c.habits, "once") + " | " + setting + " |\n"
 }

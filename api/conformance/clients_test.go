@@ -43,7 +43,7 @@ type client struct {
 	spec   string
 	work   string    // the copy of the folder in which the client is built
 	found  []finding // what the client got wrong; nil if it was not tried, empty if all is well
-	habits []habit   // what it does by itself where no answer comes
+	habits []finding // what it does by itself where no answer comes
 }
 
 // findClients reads each client.json, and returns a client for each description that it names.

@@ -3,6 +3,7 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -15,11 +16,16 @@ type finding struct {
 	scenario scenario
 }
 
-// row returns the line of RESULTS.md about the client: each problem, and the scenarios in which the client has it.
+// row returns the line of RESULTS.md about the client.
 func (c *client) row() string {
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", c.Language, c.Title, c.from(), listed(c.found, "all well"))
+}
+
+// listed returns each problem, and the scenarios in which the client has it.
+func listed(found []finding, none string) string {
 	var problems []string
 	scenarios := map[string][]string{}
-	for _, f := range c.found {
+	for _, f := range found {
 		if scenarios[f.problem] == nil {
 			problems = append(problems, f.problem)
 		}
@@ -30,10 +36,7 @@ func (c *client) row() string {
 	for i, problem := range problems {
 		problems[i] = "**" + problem + "**: " + strings.Join(scenarios[problem], "; ")
 	}
-	if len(problems) == 0 {
-		problems = []string{"all well"}
-	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", c.Language, c.Title, c.from(), strings.Join(problems, "<br>"))
+	return cmp.Or(strings.Join(problems, "<br>"), none)
 }
 
 func (c *client) from() string {
