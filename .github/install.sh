@@ -64,7 +64,6 @@ clients | languages)
 		need ruby ruby
 		need ruby-typhoeus '/usr/share/rubygems-integration/all/gems/typhoeus-*'
 		need ruby-marcel '/usr/share/rubygems-integration/all/gems/marcel-*'
-		need iproute2 ip
 		need openssl openssl
 	fi
 	;;
