@@ -5,7 +5,6 @@ package conformance
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -172,14 +171,7 @@ func (c *client) build(t *testing.T) {
 	if c.spec == vendorSpec {
 		writeVendorSpec(t, filepath.Join(work, vendorSpec))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // for a first Maven build
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-exc", strings.Join(slices.Concat(c.Setup, []string{c.Generate}, c.Build), "\n"))
-	cmd.Dir, cmd.WaitDelay = work, time.Second
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(work, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, tail(out))
-	}
+	run(t, work, "", "sh", "-exc", strings.Join(slices.Concat(c.Setup, []string{c.Generate}, c.Build), "\n"))
 }
 
 // copyTo copies files to a folder. It keeps those that are not older there, for tools that build only what has changed.
@@ -191,12 +183,14 @@ func copyTo(t *testing.T, folder string, files ...string) {
 	run(t, ".", "", append(append([]string{"cp", "-Rpu"}, files...), folder)...)
 }
 
-// run runs a command without a terminal, with input as its standard input, and returns its output.
+// run runs a command without a terminal, with input as its standard input, and returns its output. Programs of Python
+// in the folder come first.
 func run(t *testing.T, folder, input string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Dir, cmd.Stdin = folder, strings.NewReader(input)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Setsid: true}, time.Second
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(folder, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, tail(out))

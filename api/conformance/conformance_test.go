@@ -5,7 +5,6 @@ package conformance
 import (
 	"flag"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,11 +38,9 @@ func TestReadmeClient(t *testing.T) {
 	program, _, _ = strings.Cut(program, "```")
 	server := espertest.NewServer(t)
 	program = "key = '" + server.Token() + "'\n" + strings.Replace(program, "https://foo-api.esper.cloud/api", server.URL, 1)
-	cmd := exec.CommandContext(t.Context(), ".venv/bin/python", "-c", program)
-	cmd.Dir = c.work
-	out, err := cmd.CombinedOutput()
-	if year := strconv.Itoa(time.Now().Add(90 * 24 * time.Hour).Year()); err != nil || !strings.HasPrefix(string(out), year) || len(server.Requests()) != 1 {
-		t.Errorf("%s: %v, %q; want the end of the key", program, err, out)
+	out := run(t, c.work, "", ".venv/bin/python", "-c", program)
+	if year := strconv.Itoa(time.Now().Add(90 * 24 * time.Hour).Year()); !strings.HasPrefix(out, year) || len(server.Requests()) != 1 {
+		t.Errorf("%s: %q; want the end of the key", program, out)
 	}
 }
 
