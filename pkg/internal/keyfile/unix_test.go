@@ -110,47 +110,50 @@ func TestModeAtFirst(t *testing.T) {
 // each start of a pod with fsGroup, the kubelet gives all of the volume to the group: a folder of its own, in which
 // nothing else lies, is narrowed again by the first look at it.
 func TestFolders(t *testing.T) {
-	const sticky, setgid = fs.ModeSticky, fs.ModeSetgid
-	for _, row := range []struct {
-		was, want fs.FileMode // want is 0 if the folder is refused
-		theirs    bool        // another file lies in it
-	}{
-		{0o700, 0o700, true}, {0o750, 0o750, true}, {0o755, 0o755, true},
-		{0o777 | sticky, 0o777, true}, {0o770 | sticky, 0o770, true},
-		{0o777, 0, true}, {0o775, 0, true}, {0o770 | setgid, 0, true}, {0o702, 0, true},
-		{0o770 | setgid, 0o750, false}, {0o777, 0o755, false},
-	} {
-		for name, use := range map[string]func(s *Store) error{
-			"Inspect": func(s *Store) error { return s.Inspect(t.Context(), false) },
-			"Save": func(s *Store) error {
-				_, version, _ := s.Load(t.Context())
-				_, err := s.Save(t.Context(), []byte("y"), version)
-				return err
-			},
-			"Database": func(s *Store) error { s.engine = true; return s.Inspect(t.Context(), false) },
-		} {
-			s := fresh(t)
-			save(t, s, "x")
-			folder := filepath.Dir(s.path)
-			if row.theirs {
-				put(filepath.Join(folder, "theirs"), "")
-			}
-			if err := os.Chmod(folder, row.was); err != nil {
-				t.Fatal(err)
-			}
-			// Who only reads changes nothing.
-			if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != row.was.Perm() {
-				t.Errorf("%+v: a reader: %v, %#o", row, err, mode(t, folder))
-			}
-			err := use(s)
-			if row.want == 0 || name == "Database" && row.was&sticky != 0 {
-				wantError(t, s, err, true, "others could replace the file")
-			} else if got := mode(t, folder); err != nil || got != row.want {
-				t.Errorf("%+v, %s: %v, %#o", row, name, err, got)
-			}
-			if warned := strings.Join(s.Warnings(), ""); strings.Contains(warned, "narrowed") == row.theirs {
-				t.Errorf("%+v, %s: warned of %q", row, name, warned)
-			}
+	const sticky, setgid, refused = fs.ModeSticky, fs.ModeSetgid, 0
+	uses := map[string]func(s *Store) error{
+		"Inspect": func(s *Store) error { return s.Inspect(t.Context(), false) },
+		"Save": func(s *Store) error {
+			_, version, _ := s.Load(t.Context())
+			_, err := s.Save(t.Context(), []byte("y"), version)
+			return err
+		},
+		"Database": func(s *Store) error { s.engine = true; return s.Inspect(t.Context(), false) },
+	}
+	shared := map[fs.FileMode]fs.FileMode{ // another file lies in it, too
+		0o700: 0o700, 0o750: 0o750, 0o755: 0o755, 0o777 | sticky: 0o777, 0o770 | sticky: 0o770,
+		0o777: refused, 0o775: refused, 0o770 | setgid: refused, 0o702: refused,
+	}
+	own := map[fs.FileMode]fs.FileMode{0o777: 0o755, 0o770 | setgid: 0o750}
+	try := func(was, want fs.FileMode, theirs bool, name string) {
+		s := fresh(t)
+		save(t, s, "x")
+		folder := filepath.Dir(s.path)
+		if theirs {
+			put(filepath.Join(folder, "theirs"), "")
+		}
+		if err := os.Chmod(folder, was); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != was.Perm() {
+			t.Errorf("%v: a reader, who changes nothing: %v, %#o", was, err, mode(t, folder))
+		}
+		err := uses[name](s)
+		if want == refused || name == "Database" && was&sticky != 0 {
+			wantError(t, s, err, true, "others could replace the file")
+		} else if got := mode(t, folder); err != nil || got != want {
+			t.Errorf("%s in %v: %v, %#o", name, was, err, got)
+		}
+		if warned := strings.Join(s.Warnings(), ""); strings.Contains(warned, "narrowed") == theirs {
+			t.Errorf("%s in %v: warned of %q", name, was, warned)
+		}
+	}
+	for name := range uses {
+		for was, want := range shared {
+			try(was, want, true, name)
+		}
+		for was, want := range own {
+			try(was, want, false, name)
 		}
 	}
 }
