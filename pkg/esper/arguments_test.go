@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +79,7 @@ func TestBadKeys(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "requests", p.count.Load(), 0)
+	equal(t, "requests", len(p.arrivals()), 0)
 	t.Setenv("ESPER_ENVIRONMENT", p.URL)
 	for advice, keys := range map[string][]string{
 		"name of a scheme": {"Token Key0Canary"},
@@ -103,9 +102,8 @@ func TestBadKeys(t *testing.T) {
 			t.Setenv("ESPER_API_KEY", key)
 			_, err := esper.NewFromEnv()
 			refused("NewFromEnv", key, err, advice, "the key in ESPER_API_KEY")
-			if _, err := c.RenewToken(t.Context(), renewal(key)); err != nil {
-				t.Errorf("%q from a token source: %v", key, err)
-			}
+			_, err = c.RenewToken(t.Context(), renewal(key))
+			must(t, err) // the same text from a token source
 		}
 	}
 	for _, key := range []string{
@@ -114,12 +112,10 @@ func TestBadKeys(t *testing.T) {
 	} {
 		t.Setenv("ESPER_API_KEY", key)
 		c, err := esper.NewFromEnv(esper.WithTransport(&http.Transport{DisableKeepAlives: true}))
-		if err == nil {
-			_, err = c.TokenInfo(t.Context())
-		}
-		if err != nil || !strings.HasSuffix(p.keys(), key) {
-			t.Errorf("%q: %v", key, err)
-		}
+		must(t, err)
+		_, err = c.TokenInfo(t.Context())
+		must(t, err)
+		equal(t, key+" arrived", strings.HasSuffix(p.keys(), " "+key), true)
 	}
 }
 
@@ -178,7 +174,7 @@ func TestBadArguments(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "requests", p.count.Load(), 0)
+	equal(t, "requests", len(p.arrivals()), 0)
 	upper := renewal("good")
 	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)
 	_, err = c.RenewToken(t.Context(), upper)
@@ -251,9 +247,7 @@ func TestBadEnvironments(t *testing.T) {
 		for _, environment := range environments {
 			c, err := esper.New(environment, esper.APIKey("key"), untouchable(t))
 			checkRefused(t, fmt.Sprintf("New(%q)", environment), err, advice, environment)
-			if c != nil {
-				t.Errorf("New(%q) returns a client", environment)
-			}
+			equal(t, environment, c, nil)
 			if !strings.Contains(environment, "\x00") { // which no variable can hold
 				t.Setenv("ESPER_ENVIRONMENT", environment)
 				_, err = esper.NewFromEnv(untouchable(t))
@@ -280,7 +274,8 @@ func TestGoodEnvironments(t *testing.T) {
 		"https://" + strings.Repeat("m", 59) + "-api.esper.cloud/api/": {strings.Repeat("m", 59)},
 	}
 	for _, same := range []string{
-		"https://esper.example:65535", "https://127.255.255.254:8080", "https://esper.example:65535/a/b", "https://esper.example/a%2Fb", "https://esper.example/.well/..x",
+		"https://esper.example:65535", "https://esper.example:65535/a/b", "https://esper.example/a%2Fb",
+		"https://127.255.255.254:8080", "https://esper.example/.well/..x",
 		"https://[2001:db8::1]:8443/api", "http://127.255.255.254:8080", "http://[0:0:0:0:0:0:0:1]",
 		"http://[::ffff:127.0.0.1]", "https://localhost.evil.example/api", "https://gw.example/api/v1/esper",
 		"https://gw.example/api/v2/proxy/esper/api",
@@ -333,8 +328,6 @@ func FuzzEnvironment(f *testing.F) {
 			strings.ContainsAny(u.String(), "?#") || strings.HasSuffix(u.EscapedPath(), "/") {
 			t.Errorf("%q became %#v", environment, u)
 		}
-		if again := clientFor(t, u.String(), "key").BaseURL(); !reflect.DeepEqual(again, u) {
-			t.Errorf("%q became %q, which becomes %q", environment, u, again)
-		}
+		equal(t, environment, *clientFor(t, u.String(), "key").BaseURL(), *u)
 	})
 }

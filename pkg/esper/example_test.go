@@ -16,7 +16,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 )
 
-// Read what the server knows of a key.
+// Read what the server knows of a key, and tell the kinds of error apart.
 func ExampleClient_TokenInfo() {
 	fake := espertest.New()
 	defer fake.Close()
@@ -27,7 +27,15 @@ func ExampleClient_TokenInfo() {
 		return
 	}
 	info, err := client.TokenInfo(context.Background())
-	if err != nil {
+	var refused *esper.APIError
+	switch {
+	case errors.Is(err, esper.ErrUnauthorized):
+		fmt.Println("make a new key in the Esper Console")
+		return
+	case errors.As(err, &refused):
+		fmt.Println(refused.Operation, refused.StatusCode, refused.Message)
+		return
+	case err != nil:
 		fmt.Println(err)
 		return
 	}
@@ -107,28 +115,6 @@ func ExampleRenewalError() {
 	// Output:
 	// the old key works: true
 	// true 2
-}
-
-// Tell the kinds of error apart.
-func ExampleAPIError() {
-	fake := espertest.New()
-	defer fake.Close()
-	client, err := esper.New(fake.URL, esper.APIKey("a-wrong-key"))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = client.TokenInfo(context.Background())
-	if errors.Is(err, esper.ErrUnauthorized) {
-		fmt.Println("make a new key in the Esper Console")
-	}
-	var answer *esper.APIError
-	if errors.As(err, &answer) {
-		fmt.Println(answer.Operation, answer.StatusCode)
-	}
-	// Output:
-	// make a new key in the Esper Console
-	// TokenInfo 401
 }
 
 // Trace calls with OpenTelemetry. As a middleware, otelhttp records the request before the key is added.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -158,8 +159,8 @@ var meanings = map[string]string{
 	"OutcomeUnreadable": "keep RenewalError.Body", "Outcome(-1)": "<nil>",
 }
 
-// wantOutcome checks that a renewal brought newKey, or an error that says what it means for the key, keeps body and does
-// not show the new key.
+// wantOutcome checks that a renewal brought newKey, or an error that says what it means for the key, keeps body and
+// does not show the new key.
 func wantOutcome(t testing.TB, what string, key esper.Secret, err error, outcome esper.Outcome, body string) {
 	t.Helper()
 	failed, text := new(esper.RenewalError), fmt.Sprintf("%v %+v %#v %q", err, err, err, err)
@@ -202,37 +203,20 @@ func says(status int, text string) (*http.Response, error) {
 // probe is a server that keeps the requests that arrive.
 type probe struct {
 	*httptest.Server
-	count, dialled atomic.Int32 // requests, connections
-	mu             sync.Mutex
-	seen           []*http.Request
+	dialled atomic.Int32 // connections
+	mu      sync.Mutex
+	seen    []*http.Request
 }
 
-// newProbe starts a server that answers with answer, or with goodAnswer if answer is nil.
-func newProbe(t testing.TB, answer http.HandlerFunc) *probe {
+// newProbe starts a server that answers with answer, or with goodAnswer if answer is nil. With a config it speaks TLS
+// and HTTP/2.
+func newProbe(t testing.TB, answer http.HandlerFunc, config ...*tls.Config) *probe {
 	t.Helper()
-	p := unstartedProbe(answer)
-	p.Start()
-	t.Cleanup(p.Close)
-	return p
-}
-
-// secureProbe is newProbe with TLS and HTTP/2, and its transport, which trusts it.
-func secureProbe(t testing.TB, answer http.HandlerFunc) (*probe, *http.Transport) {
-	t.Helper()
-	p := unstartedProbe(answer)
-	p.EnableHTTP2 = true
-	p.StartTLS()
-	t.Cleanup(p.Close)
-	return p, p.Client().Transport.(*http.Transport)
-}
-
-func unstartedProbe(answer http.HandlerFunc) *probe {
 	if answer == nil {
 		answer = answers(200, "application/json", goodAnswer)
 	}
 	p := &probe{}
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.count.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
 		p.seen = append(p.seen, r.Clone(context.Background()))
@@ -240,14 +224,24 @@ func unstartedProbe(answer http.HandlerFunc) *probe {
 		p.mu.Unlock()
 		answer(w, r)
 	}))
+	t.Cleanup(p.Close)
 	p.Config.ErrorLog = log.New(io.Discard, "", 0)
 	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			p.dialled.Add(1)
 		}
 	}
+	if len(config) == 0 {
+		p.Start()
+		return p
+	}
+	p.EnableHTTP2, p.TLS = true, config[0]
+	p.StartTLS()
 	return p
 }
+
+// transport is one that trusts the server.
+func (p *probe) transport() *http.Transport { return p.Client().Transport.(*http.Transport) }
 
 func (p *probe) arrivals() []*http.Request {
 	p.mu.Lock()

@@ -115,8 +115,7 @@ func unruly(arrived <-chan struct{}) map[string]roundTrip {
 	}
 }
 
-// Whatever a middleware does, the server gets one renewal, and only the server's answer
-// decides what the caller gets.
+// Whatever a middleware does, the server gets one renewal, and only the server's answer decides what the caller gets.
 func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 	for answer, outcome := range map[string]esper.Outcome{
 		raw(201, realRenewal): renewedKey, "": esper.OutcomeUnknown, raw(500, refusal): esper.OutcomeUnknown,
@@ -133,9 +132,8 @@ func TestRenewToken_UnrulyMiddleware(t *testing.T) {
 					if r.Method != http.MethodPost && r.Method != http.MethodPut {
 						saying(raw(200, `{"token": "AnotherAnswersKeyAnother"}`))(conn)
 						return
-					} else if !isPost && !isPut {
-						t.Errorf("%s %s arrived", r.Method, r.RequestURI)
 					}
+					equal(t, r.Method+" "+r.RequestURI+" is the renewal", isPost || isPut, true)
 					posts.Add(1)
 					arrived <- struct{}{}
 					saying("HTTP/1.1 102 Processing\r\n\r\n")(conn)
@@ -240,6 +238,7 @@ func TestMiddlewareByItself(t *testing.T) {
 		}
 		return nil, io.ErrNoProgress
 	}
+	panics := func(*http.Request) (*http.Response, error) { panic(canary) }
 	escaped := url.QueryEscape(canary)
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
 	for name, s := range map[string]situation{
@@ -254,9 +253,7 @@ func TestMiddlewareByItself(t *testing.T) {
 		"no body":         answers(200, "", 1, esper.ErrInvalidResponse, unreadable),
 		"no body, failed": answers(500, "", 3, esper.ErrServer, esper.OutcomeUnknown),
 		"a key":           answers(201, realRenewal, 1, nil, renewedKey),
-		"a panic": own(func(*http.Request) (*http.Response, error) { panic(canary) }, situation{
-			tries: 1, outcome: notRenewed,
-		}),
+		"a panic":         own(panics, situation{tries: 1, outcome: notRenewed}),
 		"without the key": own((&http.Transport{DisableKeepAlives: true}).RoundTrip, situation{
 			environment: knows(t, canary).URL, status: 401, body: refusal, tries: 1, is: esper.ErrUnauthorized,
 			says: "has to call the next", outcome: notRenewed,
@@ -266,11 +263,9 @@ func TestMiddlewareByItself(t *testing.T) {
 		s.check(t, name)
 	}
 	for _, begin := range late {
-		if begin() == nil {
-			t.Error("a renewal was sent when its call was over")
-		}
+		equal(t, "a renewal was sent when its call was over", begin() == nil, false)
 	}
-	equal(t, "renewals that began when the call was over", unsent.count.Load(), 0)
+	equal(t, "renewals that began when the call was over", len(unsent.arrivals()), 0)
 	equal(t, "fields of the header that a middleware shares between its answers", len(shared), 1)
 }
 
@@ -357,8 +352,8 @@ func TestOtherParametersStay(t *testing.T) {
 			return next.RoundTrip(req)
 		}))
 		edit := func(_ context.Context, req *http.Request) error { req.URL.RawQuery = query; return nil }
-		params := &gen.RenewTokenParams{}
-		_, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, params, edit))
+		none := new(gen.RenewTokenParams)
+		_, _, err := readAll(c.Generated().RenewToken(t.Context(), enterpriseID, developerAppID, none, edit))
 		must(t, err)
 		written := regexp.MustCompile(`access(_|%5f)token=made%2Fup`)
 		equal(t, "a middleware sees", above, written.ReplaceAllString(query, "access_token=sealed"))

@@ -20,12 +20,8 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-func proxyURL(t *testing.T, address string) func(*http.Request) (*url.URL, error) {
-	return http.ProxyURL(parsed(t, address))
-}
-
-// lingering notes that SO_LINGER was set to 0: then the kernel of a process that ends sends nothing more. Package faults
-// shows that with real networks.
+// lingering notes that SO_LINGER was set to 0: then the kernel of a process that ends sends nothing more. Package
+// faults shows that with real networks.
 type lingering struct {
 	net.Conn
 	dropping *atomic.Bool
@@ -39,13 +35,9 @@ func (l lingering) SetLinger(sec int) error { l.dropping.Store(sec == 0); return
 // A dialer of the caller's may negotiate HTTP/2, before or after it returns. A renewal is not sent there, because it is
 // written in HTTP/1.1.
 func TestWaysToTheServer(t *testing.T) {
-	plain, strict := newProbe(t, nil), unstartedProbe(nil)
-	strict.EnableHTTP2 = true
-	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	strict.StartTLS()
-	t.Cleanup(strict.Close)
+	plain, strict := newProbe(t, nil), newProbe(t, nil, &tls.Config{ClientAuth: tls.RequireAnyClientCert})
 	config := func(protocols ...string) *tls.Config {
-		own := strict.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		own := strict.transport().TLSClientConfig.Clone()
 		own.Certificates, own.ServerName, own.NextProtos = strict.TLS.Certificates, "example.com", protocols
 		return own
 	}
@@ -55,14 +47,13 @@ func TestWaysToTheServer(t *testing.T) {
 		return lingering{conn, &dropping}, err
 	}
 	old := func(network, address string) (net.Conn, error) { return dial(context.Background(), network, address) }
-	type way struct {
-		base      string
-		transport *http.Transport
+	over := func(server *probe, transport *http.Transport) situation {
+		return situation{environment: server.URL, opts: []esper.Option{esper.WithTransport(transport)}}
 	}
-	ways := map[string]way{
-		"Dial":        {plain.URL, &http.Transport{Dial: old}}, //nolint:staticcheck // deprecated, and in use
-		"DialContext": {plain.URL, &http.Transport{DialContext: dial}},
-		"TLS":         {strict.URL, &http.Transport{DialContext: dial, TLSClientConfig: config()}},
+	ways := map[string]situation{
+		"Dial":        over(plain, &http.Transport{Dial: old}), //nolint:staticcheck // deprecated, and in use
+		"DialContext": over(plain, &http.Transport{DialContext: dial}),
+		"TLS":         over(strict, &http.Transport{DialContext: dial, TLSClientConfig: config()}),
 	}
 	for name, protocols := range map[string][]string{"": {"http/1.1"}, ", HTTP/2": {"h2", "http/1.1"}} {
 		unshaken := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -73,20 +64,18 @@ func TestWaysToTheServer(t *testing.T) {
 			conn, err := unshaken(context.Background(), network, address)
 			return conn, errors.Join(err, conn.(*tls.Conn).HandshakeContext(context.Background()))
 		}
-		ways["DialTLSContext"+name] = way{strict.URL, &http.Transport{DialTLSContext: unshaken}}
-		ways["DialTLS"+name] = way{strict.URL, &http.Transport{DialTLS: shaken}} //nolint:staticcheck // as Dial
+		ways["DialTLSContext"+name] = over(strict, &http.Transport{DialTLSContext: unshaken})
+		ways["DialTLS"+name] = over(strict, &http.Transport{DialTLS: shaken}) //nolint:staticcheck // as Dial
 	}
-	for name, tc := range ways {
-		s := situation{environment: tc.base, opts: []esper.Option{esper.WithTransport(tc.transport)}}
+	for name, s := range ways {
 		if strings.HasSuffix(name, "HTTP/2") {
 			s.outcome, s.says = esper.OutcomeNotRenewed, "negotiated HTTP/2"
 		} else {
 			s.outcome, s.status, s.tries = renewedKey, 200, 1
 		}
 		dropping.Store(false)
-		if s.check(t, name); s.outcome == renewedKey && !dropping.Load() {
-			t.Errorf("%s: SO_LINGER is not 0", name)
-		}
+		s.check(t, name)
+		equal(t, name+": SO_LINGER is 0", dropping.Load() || s.outcome != renewedKey, true)
 	}
 }
 
@@ -99,8 +88,8 @@ func (talker) Read([]byte) (int, error) { return 0, errors.New("cannot read " + 
 // another attempt would fail in the same way. Without a connection nothing was renewed, and a proxy gets no key.
 func TestNetworkErrors(t *testing.T) {
 	plain, silent := newProbe(t, nil), newProbe(t, abort).URL
-	secure, trusting := secureProbe(t, nil)
-	named := trusting.Clone()
+	secure := newProbe(t, nil, new(tls.Config))
+	named := secure.transport().Clone()
 	named.TLSClientConfig.ServerName, named.HTTP2 = "another.example", &http.HTTP2Config{PingTimeout: time.Hour}
 	failing := func(err error) *http.Transport {
 		return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, err }}
@@ -113,11 +102,12 @@ func TestNetworkErrors(t *testing.T) {
 			}
 			w.WriteHeader(status)
 		})
-		return &http.Transport{Proxy: proxyURL(t, strings.Replace(p.URL, "//", "//me:proxy-password-canary@", 1))}
+		address := strings.Replace(p.URL, "//", "//me:proxy-password-canary@", 1)
+		return &http.Transport{Proxy: http.ProxyURL(parsed(t, address))}
 	}
 	noProxy, broken, ftp := failing(missing), failing(nil), failing(nil)
-	ftp.Proxy = proxyURL(t, "ftp://proxy.invalid")
-	noProxy.Proxy = proxyURL(t, "http://proxy.invalid:3128")
+	ftp.Proxy = http.ProxyURL(parsed(t, "ftp://proxy.invalid"))
+	noProxy.Proxy = http.ProxyURL(parsed(t, "http://proxy.invalid:3128"))
 	broken.Proxy = func(*http.Request) (*url.URL, error) { return nil, errors.New("canary") }
 	choose := func(req *http.Request) (*url.URL, error) { // may log what it is given
 		checkPrinting(t, "the request that a proxy is chosen for", []any{req, req.URL.String(), req.Context()})
@@ -160,15 +150,12 @@ func TestNetworkErrors(t *testing.T) {
 		"no answer":         {silent, on(&http.Transport{Proxy: choose}), "no answer from|EOF", 3, unknown},
 		"an error with key": {silent, on(&http.Transport{DialContext: talking}), "no answer from", 3, unknown},
 	} {
-		s := situation{
-			environment: tc.environment, opts: []esper.Option{tc.opt}, says: tc.says, tries: tc.tries, outcome: tc.outcome,
-		}
-		if name == "own dialer" {
-			s.is = boom
-		}
-		s.check(t, name)
+		situation{
+			environment: tc.environment, opts: []esper.Option{tc.opt}, is: map[string]error{"own dialer": boom}[name],
+			says: tc.says, tries: tc.tries, outcome: tc.outcome,
+		}.check(t, name)
 	}
-	equal(t, "requests that were served", plain.count.Load()+secure.count.Load(), 0)
+	equal(t, "requests that were served", len(plain.arrivals())+len(secure.arrivals()), 0)
 }
 
 // Many callers share the connections, and so do calls whose answer is an error, unless it is too large to be read.
@@ -187,22 +174,20 @@ func TestConnectionsAreKept(t *testing.T) {
 		"an empty error": {answers(401, "", ""), nil, 1, 5, 1, 1},
 		"too large":      {answers(200, "text/html", strings.Repeat("x", 2*mebibyte)), nil, 1, 5, 5, 5},
 	} {
-		p := unstartedProbe(tc.handler)
-		p.Start()
+		p := newProbe(t, tc.handler)
 		c := clientFor(t, p.URL, "key", quickRetry(1), esper.WithTransport(tc.transport), counting(new(atomic.Int32)))
 		var next atomic.Int32
 		var wg sync.WaitGroup
 		for range tc.callers {
 			wg.Go(func() {
 				for next.Add(1) <= tc.calls {
-					if _, err := c.TokenInfo(t.Context()); (err == nil) != (tc.handler == nil) {
-						t.Error(err)
-					}
+					_, err := c.TokenInfo(t.Context())
+					equal(t, name+": succeeds", err == nil, tc.handler == nil)
 				}
 			})
 		}
 		wg.Wait()
-		equal(t, name+": requests", p.count.Load(), tc.calls)
+		equal(t, name+": requests", int32(len(p.arrivals())), tc.calls)
 		if n := p.dialled.Load(); n < tc.fewest || n > tc.mostDials {
 			t.Errorf("%s: %d calls by %d callers dialled %d connections", name, tc.calls, tc.callers, n)
 		}
@@ -215,21 +200,16 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-const (
-	mebibyte = 1 << 20
-	maxExtra = 8 * mebibyte // bytes that a call may allocate, whatever the size of the answer
-)
+const mebibyte = 1 << 20
 
-// lean fails the test if call, the server's part of it included, allocates maxExtra or more.
+// lean fails the test if call, the server's part of it included, allocates 8 MiB or more, however large the answer is.
 func lean(t *testing.T, call func()) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	call()
 	runtime.ReadMemStats(&after)
-	if grown := after.TotalAlloc - before.TotalAlloc; grown >= maxExtra {
-		t.Errorf("%.1f MiB allocated", float64(grown)/mebibyte)
-	}
+	equal(t, "it allocates less than 8 MiB", after.TotalAlloc-before.TotalAlloc < 8*mebibyte, true)
 }
 
 // Of an answer without an end, or a gzip bomb, one mebibyte is read and kept, whether it holds the key or a refusal. An

@@ -122,9 +122,7 @@ func TestPageLinks(t *testing.T) {
 			}
 		}
 	}
-	if tests < 30 {
-		t.Errorf("only %d tests are linked", tests)
-	}
+	equal(t, "30 tests or more are linked", tests >= 30, true)
 }
 
 // TestDependencies limits the modules that a program links when it imports these packages.
@@ -145,11 +143,8 @@ func TestDependencies(t *testing.T) {
 			linked := strings.Fields(string(out))
 			slices.Sort(linked)
 			modules := slices.DeleteFunc(slices.Compact(linked), func(path string) bool {
-				if slices.Contains(forTests, path) {
-					t.Errorf("%s on %s links %s", name, system, path)
-				}
 				first, _, _ := strings.Cut(path, "/")
-				return !strings.Contains(first, ".") // one of Go's own packages
+				return !strings.Contains(first, ".") && !slices.Contains(forTests, path) // another of Go's own packages
 			})
 			want := five
 			if system == "windows" && name != "." {

@@ -9,6 +9,13 @@ import (
 	"testing"
 )
 
+func want(t *testing.T, text, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%q is shown as %q, want %q", text, got, want)
+	}
+}
+
 // What a person needs to read stays as the server wrote it.
 func TestReadable(t *testing.T) {
 	const key = "canary0key0that0belongs0to0nob"
@@ -23,20 +30,14 @@ func TestReadable(t *testing.T) {
 		"gateway-1.eu-west-1.internal.a-company-with-a-name.example.com", "DeveloperAppDoesNotBelongToEnterprise",
 		"net::ERR_CONNECTION_REFUSED", "Schlüssel ungültig", "", "ok",
 	} {
-		if got := Text(text, key); got != text {
-			t.Errorf("%q is shown as %q", text, got)
-		}
+		want(t, text, Text(text, key), text)
 	}
 	for _, id := range []string{
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "4bf92f3577b34da6a3ce929d0e0e4736",
 		"5fa87c46-bef7-4c1f-9ca8-ebf022d118b6", "req-1234",
 	} {
-		if got := ID(id, key); got != id {
-			t.Errorf("the id %q is shown as %q", id, got)
-		}
-		if got := ID(id, id); got != Withheld {
-			t.Errorf("an id that is the key is shown as %q", got)
-		}
+		want(t, id, ID(id, key), id)
+		want(t, id, ID(id, id), Withheld)
 	}
 }
 
@@ -107,17 +108,13 @@ func TestKnownKeysAreWithheld(t *testing.T) {
 	const key = "abCD1234-efgh.5678"
 	for i := range len(key) - 7 {
 		for _, text := range []string{key[i : i+8], "so " + key[i:i+8] + "?", strings.ToUpper(key[i : i+8])} {
-			if got := Text(text, "other", key); got != Withheld {
-				t.Errorf("%q is shown as %q", text, got)
-			}
+			want(t, text, Text(text, "other", key), Withheld)
 		}
 	}
-	for text, want := range map[string]string{
+	for text, shown := range map[string]string{
 		"key k1-2": Withheld, "abCD123 and efgh.56": "abCD123 and efgh.56", "one two": "one two",
 	} {
-		if got := Text(text, "k1-2", key, "tw", ""); got != want {
-			t.Errorf("%q is shown as %q", text, got)
-		}
+		want(t, text, Text(text, "k1-2", key, "tw", ""), shown)
 	}
 }
 
@@ -129,8 +126,6 @@ func TestCutKey(t *testing.T) {
 		if got := Text(text); shows(got, key) {
 			t.Errorf("a key at %d is cut and shown: %q", at, got[MaxText-45:])
 		}
-		if got := Text(text, key); got != Withheld {
-			t.Errorf("a known key at %d is not withheld", at)
-		}
+		want(t, text, Text(text, key), Withheld)
 	}
 }
