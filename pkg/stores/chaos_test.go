@@ -3,95 +3,200 @@
 package stores
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
-
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
+	"github.com/esper-go/esper-go/pkg/internal/published"
 )
 
-// proxy stands between the processes and an engine.
-type proxy struct {
-	t *testing.T
-	*toxiproxy.Proxy
+// TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times. One process sends the
+// renewal, and the others take over the new key. In each round one process is killed, and a new one takes its place.
+func TestProcessesRenewOnce(t *testing.T) {
+	const rounds = 50
+	on(t, stores+" PgBouncer", func(t *testing.T, e *engine) {
+		number := 20
+		if e.name == "PgBouncer" {
+			number = 8
+		}
+		server := newServer(t)
+		address := e.fresh(t)
+		all := startAll(t, server, address, number)
+		var longest time.Duration
+		for round := range rounds {
+			began := time.Now()
+			for _, c := range all {
+				c.Tell("renew")
+			}
+			victim := rand.N(number)
+			for i, c := range all {
+				if answer := c.Hear(); answer != "key "+server.Token() {
+					t.Fatalf("round %d, process %d: %s", round, i, answer)
+				}
+				if i == victim { // while other processes may not have the new key yet
+					c.Kill()
+				}
+			}
+			longest = max(longest, time.Since(began))
+			if n := processes.Posts(server); n != round+1 {
+				t.Fatalf("%d renewals after %d rounds", n, round+1)
+			}
+			all[victim] = processes.Start(t, server, address, "")
+			if answer := all[victim].Hear(); answer != "key "+server.Token() {
+				t.Fatalf("round %d, a new process: %s", round, answer)
+			}
+		}
+		report(e, fmt.Sprintf("%d processes, 50 rounds, one killed in each", number), rounds, rounds, longest)
+	})
 }
 
-func proxyTo(t *testing.T, e *engine) *proxy {
+// startAll starts processes that open the store at an address, with the server's key.
+func startAll(t *testing.T, server *espertest.Server, address string, number int) []*processes.Process {
 	t.Helper()
-	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.New(io.Discard))
-	p := &proxy{t, toxiproxy.NewProxy(api, "stores", "127.0.0.1:"+freePort(t), e.listens)} // nobody takes its port while it is stopped
-	must(t, p.Start())
-	t.Cleanup(p.Stop)
-	return p
+	all := make([]*processes.Process, number)
+	for i := range all {
+		all[i] = processes.Start(t, server, address, server.Token())
+	}
+	for i, c := range all {
+		answer := c.Hear()
+		for over := time.Now().Add(startTime); strings.HasPrefix(answer, "error") && time.Now().Before(over); <-time.After(100 * time.Millisecond) {
+			answer = c.Ask("open " + server.Token()) // a test beside this one may have killed the engine
+		}
+		if answer != "key "+server.Token() {
+			t.Fatalf("process %d: %s", i, answer)
+		}
+	}
+	return all
+}
+
+// makeDue has the key in a store end in a day.
+func makeDue(t *testing.T, store renew.Store) {
+	t.Helper()
+	eventually(t, func() error { // an engine may still carry out a statement of a program that has ended
+		document, version, err := store.Load(t.Context())
+		must(t, err)
+		var d map[string]any
+		must(t, json.Unmarshal(document, &d))
+		d["issued_at"], d["expires_at"] = time.Now().Add(-80*24*time.Hour), time.Now().Add(24*time.Hour)
+		delete(d, "renewed_at")
+		document, err = json.Marshal(d)
+		must(t, err)
+		_, err = store.Save(t.Context(), document, version)
+		return err
+	})
+}
+
+// TestExamples ends the example of each store in the middle of a renewal, in each way. The store then has the server's
+// key.
+func TestExamples(t *testing.T) {
+	inSQL := published.Example(t, "../esper/renew/sqlstore/example_test.go", "ExampleNew")
+	inSecret := published.Example(t, "../esper/renew/kubestore/example_test.go", "ExampleNew")
+	folder := published.Build(t, map[string]string{
+		"sql": strings.NewReplacer("package main\n", "package main\nimport _ \"github.com/jackc/pgx/v5/stdlib\"\n",
+			`"host=db1,db2 dbname=ops target_session_attrs=read-write"`, `os.Getenv("DATABASE_URL")`).Replace(inSQL),
+		"kubernetes": strings.NewReplacer(`Secrets("fleet")`, `Secrets("example")`, "rest.InClusterConfig()", // in place of a pod's settings
+			`&rest.Config{Host: os.Getenv("API_SERVER"), BearerToken: "fleet", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, error(nil)`).Replace(inSecret),
+	})
+	e := get(t, "PostgreSQL")
+	example(t, filepath.Join(folder, "sql"), e.at("fleet"), "DATABASE_URL="+e.dsn(e.root, e.listens))
+	e = get(t, "Kubernetes")
+	e.apply(t, "", "{apiVersion: v1, kind: Namespace, metadata: {name: example}}")
+	e.apply(t, "example", strings.Replace(read(t, "../esper/renew/kubestore/role.yaml"), "kind: ServiceAccount\n", "kind: User\n", 1)) // of a user without a pod
+	until(t, "the role gives the rights to get and update one Secret", func() bool { return rights(t, e, "fleet", "example") == "[get update] [esper-key]" })
+	example(t, filepath.Join(folder, "kubernetes"), strings.Replace(e.at("esper-key"), "/fleet", "/example", 1), "API_SERVER=https://"+e.listens)
+}
+
+func example(t *testing.T, program, address, env string) {
+	t.Helper()
+	server := newServer(t)
+	startAll(t, server, address, 1)[0].Kill() // which has saved the key
+	store := storeAt(t, address)
+	server.FailOperation("renewToken", -1, espertest.Fault{Delay: time.Second, Handled: true})
+	for i, ending := range published.Endings() {
+		makeDue(t, store)
+		cmd := exec.CommandContext(t.Context(), program)
+		cmd.Env = append(os.Environ(), env)
+		life := published.Life{Server: server, Cmd: cmd, Ending: ending, Before: i}
+		out := life.Live(t)
+		document, _, err := store.Load(t.Context())
+		must(t, err)
+		if n := processes.Posts(server); n != i+1 || !strings.Contains(string(document), `"`+server.Token()+`"`) {
+			t.Errorf("%v: after %d renewals, want %d, the key is lost\n%s", life, n, i+1, out)
+		}
+	}
+}
+
+// TestChild is the main program of the processes that tests start.
+func TestChild(*testing.T) { processes.Main(open) }
+
+// newServer starts a fake Esper server that also answers the calls to processes.Devices.
+func newServer(t *testing.T, opts ...espertest.Option) *espertest.Server {
+	t.Helper()
+	fine := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	return espertest.NewServer(t, append(opts, espertest.WithHandler("GET "+processes.Devices, fine))...)
 }
 
 // fault is something that happens between the processes and the engine, or to the engine, and ends.
 type fault struct {
-	name  string
-	begin func(p *proxy, e *engine)
-	end   func(p *proxy, e *engine)
-	lasts time.Duration
+	name       string
+	to, from   way // the network to the engine, and from it
+	cut        bool
+	begin, end func(t *testing.T, e *engine) // what happens to the engine itself
+	lasts      time.Duration
 }
 
 // network returns the faults of the network between processes and engine.
 func network() []fault {
-	toxic := func(kind, stream, attributes string) func(*proxy, *engine) {
-		return func(p *proxy, _ *engine) {
-			text := fmt.Sprintf(`{"type": %q, "stream": %q, "attributes": %s}`, kind, stream, attributes)
-			if _, err := p.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
-				p.t.Errorf("%s: %v", text, err)
-			}
-		}
-	}
-	slow, slowToo := toxic("latency", "upstream", `{"latency": 700}`), toxic("latency", "downstream", `{"latency": 700}`)
-	healed := func(p *proxy, _ *engine) { p.Toxics.ResetToxics(context.Background()) }
 	const seconds = 4 * time.Second
+	slow, nothing := way{delay: 700 * time.Millisecond}, way{broken: true, silent: true}
 	return []fault{
-		{"no fault", func(*proxy, *engine) {}, healed, 0},
-		{"connections cut, none accepted", func(p *proxy, _ *engine) { p.Stop() }, func(p *proxy, _ *engine) { must(p.t, p.Start()) }, seconds},
-		{"nothing gets to the engine", toxic("timeout", "upstream", `{"timeout": 0}`), healed, seconds},
-		{"nothing comes from the engine", toxic("timeout", "downstream", `{"timeout": 0}`), healed, seconds},
-		{"each way takes 0.7 s more", func(p *proxy, e *engine) { slow(p, e); slowToo(p, e) }, healed, seconds},
-		{"cut in the middle of a statement", toxic("limit_data", "upstream", fmt.Sprintf(`{"bytes": %d}`, 1+rand.N(900))), healed, seconds},
-		{"cut in the middle of an answer", toxic("limit_data", "downstream", fmt.Sprintf(`{"bytes": %d}`, rand.N(900))), healed, seconds},
+		{name: "connections cut, none accepted", cut: true, lasts: seconds},
+		{name: "nothing gets to the engine", to: nothing, lasts: seconds},
+		{name: "nothing comes from the engine", from: nothing, lasts: seconds},
+		{name: "each way takes 0.7 s more", to: slow, from: slow, lasts: seconds},
+		{name: "cut in the middle of a statement", to: way{broken: true, passes: 1 + rand.N(900)}, lasts: seconds},
+		{name: "cut in the middle of an answer", from: way{broken: true, passes: rand.N(900)}, lasts: seconds},
 	}
 }
 
 // trouble returns the faults of the engine itself.
 func trouble() []fault {
-	again := func(p *proxy, e *engine) { e.start(p.t) }
+	again := func(t *testing.T, e *engine) { e.start(t) }
 	return []fault{
-		{"engine killed (kill -9), back after 1 s", func(_ *proxy, e *engine) { e.kill() }, again, time.Second},
-		{"engine restarted in an orderly way (SIGTERM)", func(_ *proxy, e *engine) { e.server().end() }, again, time.Second},
-		{"engine hangs for 4 s (SIGSTOP)", func(_ *proxy, e *engine) { e.signal(syscall.SIGSTOP) }, func(_ *proxy, e *engine) { e.signal(syscall.SIGCONT) }, 4 * time.Second},
+		{name: "engine killed (kill -9), back after 1 s", begin: func(_ *testing.T, e *engine) { e.kill() }, end: again, lasts: time.Second},
+		{name: "engine restarted in an orderly way (SIGTERM)", begin: func(_ *testing.T, e *engine) { e.server().end() }, end: again, lasts: time.Second},
+		{
+			name: "engine hangs for 4 s (SIGSTOP)", begin: func(_ *testing.T, e *engine) { e.signal(syscall.SIGSTOP) },
+			end: func(_ *testing.T, e *engine) { e.signal(syscall.SIGCONT) }, lasts: 4 * time.Second,
+		},
 	}
 }
 
 // commit has PostgreSQL end while it commits the save of a new key: the commit waits for a standby that does not exist.
 func commit() fault {
-	return fault{"engine ends in the middle of COMMIT", func(p *proxy, e *engine) {
-		e.execute(p.t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
-		eventually(p.t, func() error {
+	return fault{name: "engine ends in the middle of COMMIT", begin: func(t *testing.T, e *engine) {
+		e.execute(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+		eventually(t, func() error {
 			var wait string
-			return e.db(p.t).QueryRowContext(p.t.Context(), "SELECT wait_event FROM pg_stat_activity WHERE wait_event = 'SyncRep'").Scan(&wait)
+			return e.db(t).QueryRowContext(t.Context(), "SELECT wait_event FROM pg_stat_activity WHERE wait_event = 'SyncRep'").Scan(&wait)
 		})
 		e.server().end()
-	}, func(p *proxy, e *engine) {
-		e.start(p.t)
-		e.execute(p.t, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
-	}, time.Second}
+	}, end: func(t *testing.T, e *engine) {
+		e.start(t)
+		e.execute(t, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+	}, lasts: time.Second}
 }
 
 // The moments at which a fault begins.
@@ -129,8 +234,7 @@ func TestChaos(t *testing.T) {
 // TestPrimaryGone stops the engine for two minutes.
 func TestPrimaryGone(t *testing.T) {
 	t.Parallel()
-	gone := network()[1]
-	gone.name, gone.lasts = "primary gone for two minutes", 2*time.Minute
+	gone := fault{name: "primary gone for two minutes", cut: true, lasts: 2 * time.Minute}
 	on(t, servers, func(t *testing.T, e *engine) {
 		for _, moment := range moments {
 			t.Run(moment, func(t *testing.T) { t.Parallel(); befall(t, e, gone, moment) })
@@ -163,26 +267,39 @@ func confirmedIsKept(t *testing.T, e *engine) {
 func befall(t *testing.T, e *engine, f fault, moment string) {
 	const number, longest = 3, 3 * time.Minute
 	server := newServer(t)
-	p := proxyTo(t, e)
+	r := relayTo(t, e.listens, nil)
 	name := newName()
-	all := startAll(t, server, e.via(p.Listen).at(name), number)
-	switch moment {
-	case atPost:
-		server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second})
-	case atSave:
-		server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second, Handled: true})
-	default:
-		f.begin(p, e)
+	all := startAll(t, server, e.via(r.listens).at(name), number)
+	begin := func() {
+		r.set(f.to, f.from)
+		if f.cut {
+			r.stop()
+		}
+		if f.begin != nil {
+			f.begin(t, e)
+		}
+	}
+	if moment == atJournal {
+		begin()
+	} else {
+		server.FailOperation("renewToken", 1, espertest.Fault{Delay: time.Second, Handled: moment == atSave})
 	}
 	for _, c := range all {
 		c.Tell("renew")
 	}
 	if moment != atJournal {
-		waitForPost(t, server)
-		f.begin(p, e)
+		until(t, "a process has sent a renewal", func() bool { return processes.Posts(server) > 0 })
+		begin()
 	}
 	<-time.After(f.lasts)
-	f.end(p, e)
+	r.set(way{}, way{})
+	if f.cut || f.to.silent || f.from.silent { // connections in which something was lost end
+		r.stop()
+		r.start(t)
+	}
+	if f.end != nil {
+		f.end(t, e)
+	}
 	healed := time.Now()
 	var wait sync.WaitGroup
 	for i, c := range all {
@@ -215,14 +332,4 @@ func befall(t *testing.T, e *engine, f fault, moment string) {
 		t.Error("the store does not have the new key")
 	}
 	report(e, f.name, 1, n, took)
-}
-
-func waitForPost(t *testing.T, server *espertest.Server) {
-	t.Helper()
-	eventually(t, func() error {
-		if processes.Posts(server) == 0 {
-			return errors.New("no process has sent a renewal")
-		}
-		return nil
-	})
 }

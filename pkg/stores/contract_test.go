@@ -3,37 +3,32 @@
 package stores
 
 import (
-	"os"
+	"context"
+	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/esper/renew/storetest"
-	"github.com/esper-go/esper-go/pkg/stores/etcdstore"
 )
 
-// TestContract checks the contract of a store on each engine, and on connections with unusual settings.
+// TestContract checks the contract of a store on each engine, and on connections with unusual settings. The store refuses
+// those that may lose a confirmed save or read an old document.
 func TestContract(t *testing.T) {
-	settings := map[string]map[string][2]string{ // what in the address is replaced by what
-		"PostgreSQL": {
-			"serializable":    {"sslmode=disable", "sslmode=disable&default_transaction_isolation=serializable"},
-			"repeatable read": {"sslmode=disable", "sslmode=disable&default_transaction_isolation=repeatable%20read"},
-			"simple protocol": {"sslmode=disable", "sslmode=disable&default_query_exec_mode=simple_protocol"},
-		},
-		"MariaDB": {
-			"serializable": {"/mysql", "/mysql?tx_isolation=%27SERIALIZABLE%27"},
-			"rows found":   {"/mysql", "/mysql?clientFoundRows=true&interpolateParams=true"},
-		},
-		"SQLite": {
-			"does not wait": {"busy_timeout(1000)", "busy_timeout(0)"},
-			"immediate":     {"?", "?_txlock=immediate&"},
-		},
+	settings := []struct{ engine, name, old, new, refused string }{ // old, in the address, is replaced by new
+		{"PostgreSQL", "serializable", "sslmode=disable", "sslmode=disable&default_transaction_isolation=serializable", ""},
+		{"PostgreSQL", "repeatable read", "sslmode=disable", "sslmode=disable&default_transaction_isolation=repeatable%20read", ""},
+		{"PostgreSQL", "simple protocol", "sslmode=disable", "sslmode=disable&default_query_exec_mode=simple_protocol", ""},
+		{"MariaDB", "serializable", "/mysql", "/mysql?tx_isolation=%27SERIALIZABLE%27", ""},
+		{"MariaDB", "rows found", "/mysql", "/mysql?clientFoundRows=true&interpolateParams=true", ""},
+		{"MariaDB", "autocommit=0", "/mysql", "/mysql?autocommit=0", "autocommit is off"},
+		{"SQLite", "does not wait", "busy_timeout(1000)", "busy_timeout(0)", ""},
+		{"SQLite", "immediate", "?", "?_txlock=immediate&", ""},
+		{"SQLite", "synchronous(normal)", "synchronous(extra)", "synchronous(normal)", "synchronous=EXTRA"},
+		{"SQLite", "synchronous(full)", "synchronous(extra)", "synchronous(full)", "synchronous=EXTRA"},
+		{"SQLite", "journal_mode(off)", "journal_mode(delete)", "journal_mode(off)", "journal_mode=DELETE"},
 	}
 	on(t, stores, func(t *testing.T, e *engine) {
 		var opts []storetest.Option
@@ -41,40 +36,80 @@ func TestContract(t *testing.T) {
 			opts = append(opts, storetest.MaxDocument(1<<20))
 		}
 		t.Run("as it is", func(t *testing.T) { storetest.Run(t, e.fresh, open, opts...) })
-		for name, set := range settings[e.name] {
-			t.Run(name, func(t *testing.T) {
-				storetest.Run(t, func(t *testing.T) string {
-					address := strings.Replace(e.fresh(t), set[0], set[1], 1)
-					if !strings.Contains(address, set[1]) {
-						t.Fatalf("%q is not in %q", set[0], address)
-					}
-					return address
-				}, open)
+		for _, set := range settings {
+			if set.engine != e.name {
+				continue
+			}
+			address := func(t *testing.T) string {
+				address := strings.Replace(e.fresh(t), set.old, set.new, 1)
+				if !strings.Contains(address, set.new) {
+					t.Fatalf("%q is not in %q", set.old, address)
+				}
+				return address
+			}
+			t.Run(set.name, func(t *testing.T) {
+				if set.refused == "" {
+					storetest.Run(t, address, open)
+				} else {
+					refuses(t, e, set.name, address(t), set.refused)
+				}
 			})
 		}
 	})
+	e := get(t, "MariaDB")
+	if e.services == nil {
+		return // this is a process that storetest started
+	}
+	e.execute(t, "SET GLOBAL read_only = 1") // while no other test uses it
+	refuses(t, e, "read_only is set", e.fresh(t), "connect to the primary")
+	e.execute(t, "SET GLOBAL read_only = 0")
+}
+
+// refuses wants an error from the store at an address, in one line with a text. The page has it.
+func refuses(t *testing.T, e *engine, situation, address, want string) {
+	t.Helper()
+	if _, _, err := storeAt(t, address).Load(t.Context()); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: %v\nwant in one line: %s", situation, err, want)
+	} else {
+		outcome(e, situation, err.Error())
+	}
 }
 
 // TestEtcd runs storetest on the store that storetest's README shows, with the API server's etcd.
 func TestEtcd(t *testing.T) {
-	source, err := os.ReadFile("etcdstore/etcdstore.go")
-	must(t, err)
-	page, err := os.ReadFile("../esper/renew/storetest/README.md")
-	must(t, err)
-	if !strings.Contains(string(page), "```go\n"+string(source)+"```") {
+	if !strings.Contains(read(t, "../esper/renew/storetest/README.md"), "```go\n"+read(t, "etcdstore/etcdstore.go")+"```") {
 		t.Error("storetest/README.md and etcdstore/etcdstore.go differ")
 	}
-	var once sync.Once
-	var client *clientv3.Client
 	storetest.Run(t, func(t *testing.T) string {
 		args := get(t, "Kubernetes").services[0].args
-		return args[1+slices.Index(args, "--listen-client-urls")] + "\t" + newName()
-	}, func(address string) (renew.Store, error) {
-		listens, key, _ := strings.Cut(address, "\t")
-		var err error
-		once.Do(func() {
-			client, err = clientv3.New(clientv3.Config{Endpoints: []string{listens}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
-		})
-		return etcdstore.Store{Client: client, Key: key}, err
-	}, storetest.MaxDocument(1<<20))
+		return strings.Join([]string{"etcd", args[1+slices.Index(args, "--listen-client-urls")], newName()}, "\t")
+	}, open, storetest.MaxDocument(1<<20))
+}
+
+// TestLocked: while another session locks the row, a call ends with its context. It works once the row is free.
+func TestLocked(t *testing.T) {
+	on(t, databases+" SQLite", func(t *testing.T, e *engine) {
+		store := storeAt(t, e.fresh(t))
+		version, err := store.Save(t.Context(), []byte("first"), "")
+		must(t, err)
+		tx, err := e.db(t).BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "UPDATE esper_keys SET document = document")
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err = store.Save(ctx, []byte("second"), version)
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second {
+			t.Errorf("Save of a row that another session has locked: %v after %v", err, took)
+		}
+		must(t, tx.Rollback())
+		// A conflict is fine here: the save that ended with its context may have taken effect.
+		if _, err = store.Save(t.Context(), []byte("second"), version); err != nil && !errors.Is(err, renew.ErrConflict) {
+			t.Errorf("Save afterwards: %v", err)
+		}
+		if document, _ := load(t, store); string(document) != "second" {
+			t.Errorf("Load afterwards: %q", document)
+		}
+	})
 }

@@ -22,7 +22,7 @@ func postgres(t *testing.T) *engine {
 		t.Fatal("PostgreSQL is not installed: install Debian's package postgresql")
 	}
 	bin := programs[len(programs)-1]
-	s, port := newService(t, "postgres")
+	s, port := newService(t)
 	data := filepath.Join(s.folder, "data")
 	runOnce(t, bin+"/initdb", "-D", data, "-U", "esper", "--auth=trust", "--no-instructions")
 	hba, err := os.ReadFile(data + "/pg_hba.conf")
@@ -31,17 +31,18 @@ func postgres(t *testing.T) *engine {
 	must(t, os.WriteFile(data+"/pg_hba.conf", append([]byte(rules), hba...), 0o600))
 	s.args = []string{
 		bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "ssl=on",
-		"-c", "ssl_cert_file=" + s.folder + "/server.pem", "-c", "ssl_key_file=" + s.folder + "/key.pem",
+		"-c", "ssl_cert_file=" + s.folder + "/ca.pem", "-c", "ssl_key_file=" + s.folder + "/key.pem",
 		"-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300",
 		"-c", "wal_writer_delay=10s", "-c", "wal_writer_flush_after=1GB", // what does not wait for the disk itself is late
 	}
 	s.stop = syscall.SIGINT // SIGTERM would wait for the clients to go
 	return postgresAt(s, port, "").prepare(t, "SHOW server_version",
-		"CREATE USER tlsonly", "GRANT ALL ON esper_keys TO tlsonly", "CREATE USER secretive PASSWORD 'a word'", "CREATE USER ruled")
+		"CREATE USER tlsonly", "GRANT ALL ON esper_keys TO tlsonly", "CREATE USER secretive PASSWORD 'a word'",
+		"CREATE USER nobody; CREATE USER reader; CREATE USER writer; CREATE USER owner", `CREATE SCHEMA "o'ps"`, `GRANT USAGE ON SCHEMA "o'ps" TO PUBLIC`)
 }
 
 func postgresAt(s *service, port, parameters string) *engine {
-	return &engine{kind: "pgx", root: "esper", listens: "127.0.0.1:" + port, socket: s.folder, services: []*service{s}, dsn: func(account, listens string) string {
+	return &engine{kind: "pgx", root: "esper", listens: "127.0.0.1:" + port, socket: s.folder + "/.s.PGSQL." + port, services: []*service{s}, dsn: func(account, listens string) string {
 		return "postgres://" + account + "@" + listens + "/postgres?sslmode=disable&connect_timeout=5" + parameters
 	}}
 }
@@ -49,7 +50,7 @@ func postgresAt(s *service, port, parameters string) *engine {
 // pgbouncer starts a PgBouncer in front of PostgreSQL, in transaction mode: each statement may use another session.
 func pgbouncer(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "pgbouncer")
+	s, port := newService(t)
 	_, to, _ := strings.Cut(started.all["PostgreSQL"].listens, ":") // get has started it
 	settings := "[databases]\npostgres = host=127.0.0.1 port=" + to + "\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " + port +
 		"\nunix_socket_dir =\nauth_type = trust\nauth_file = " + s.folder + "/users\npool_mode = transaction\ndefault_pool_size = 3\n"
@@ -59,24 +60,24 @@ func pgbouncer(t *testing.T) *engine {
 	return postgresAt(s, port, "&default_query_exec_mode=exec").prepare(t, "SELECT 'in front of PostgreSQL'")
 }
 
-// standby starts a standby of a PostgreSQL server.
-func standby(t *testing.T, of *engine) *engine {
+// standby starts a standby of PostgreSQL.
+func standby(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "standby")
-	bin, data := filepath.Dir(of.services[0].args[0]), filepath.Join(s.folder, "data")
-	runOnce(t, bin+"/pg_basebackup", "-D", data, "-R", "-c", "fast", "-d", of.dsn(of.root, of.listens))
-	s.args = []string{bin + "/postgres", "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.folder, "-c", "max_connections=300"}
+	s, port := newService(t)
+	primary := started.all["PostgreSQL"]
+	runOnce(t, filepath.Dir(primary.server().args[0])+"/pg_basebackup", "-D", s.folder+"/data", "-R", "-c", "fast", "-d", primary.dsn(primary.root, primary.listens))
+	s.args = append(slices.Clone(primary.server().args), "-D", s.folder+"/data", "-p", port, "-c", "unix_socket_directories="+s.folder)
 	e := postgresAt(s, port, "")
 	s.ready = e.db(t).PingContext
-	t.Cleanup(e.kill)
 	e.start(t)
+	e.version = "of PostgreSQL"
 	return e
 }
 
 // mariadb starts a MariaDB server.
 func mariadb(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "mariadbd")
+	s, port := newService(t)
 	data := filepath.Join(s.folder, "data")
 	runOnce(t, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	s.args = []string{"mariadbd", "--no-defaults", "--datadir=" + data}
@@ -86,7 +87,7 @@ func mariadb(t *testing.T) *engine {
 // mysqld starts a MySQL server.
 func mysqld(t *testing.T) *engine {
 	t.Helper()
-	s, port := newService(t, "mysqld")
+	s, port := newService(t)
 	data, users := filepath.Join(s.folder, "data"), filepath.Join(s.folder, "users.sql")
 	s.args = []string{s.folder + "/bin/mysqld", "--no-defaults", "--basedir=" + s.folder, "--lc-messages-dir=" + s.folder + "/share", "--datadir=" + data, "--mysqlx=OFF"}
 	program, err := filepath.Abs(".build/mysql.tar.gz")
@@ -104,10 +105,12 @@ func mysqlEngine(t *testing.T, s *service, port string) *engine {
 	t.Helper()
 	e := &engine{kind: "mysql", root: "root", listens: "127.0.0.1:" + port, socket: filepath.Join(s.folder, "s"), services: []*service{s}}
 	s.args = append(s.args, "--bind-address=127.0.0.1", "--port="+port, "--socket="+e.socket, "--max-connections=300", "--skip-name-resolve",
-		"--ssl-ca="+s.folder+"/ca.pem", "--ssl-cert="+s.folder+"/server.pem", "--ssl-key="+s.folder+"/key.pem")
+		"--ssl-ca="+s.folder+"/ca.pem", "--ssl-cert="+s.folder+"/ca.pem", "--ssl-key="+s.folder+"/key.pem")
 	e.dsn = func(account, listens string) string { return account + "@tcp(" + listens + ")/mysql" }
-	return e.prepare(t, "SELECT version()", "CREATE USER tlsonly REQUIRE SSL",
-		"GRANT ALL ON mysql.esper_keys TO tlsonly", "CREATE USER secretive IDENTIFIED BY 'a word'")
+	return e.prepare(t, "SELECT version()", "CREATE USER tlsonly REQUIRE SSL", "GRANT ALL ON mysql.esper_keys TO tlsonly",
+		"CREATE USER secretive IDENTIFIED BY 'a word'", "GRANT SELECT, INSERT, UPDATE ON mysql.esper_keys TO secretive",
+		"CREATE USER nobody, reader, writer, owner", "CREATE SCHEMA `o'ps`",
+		"GRANT SELECT ON mysql.esper_keys TO nobody, reader, writer, owner") // without a right there, nobody can use the database
 }
 
 // sqlite creates a database file.

@@ -3,10 +3,19 @@
 package stores
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,12 +24,14 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // "pgx"
-	_ "modernc.org/sqlite"             // "sqlite"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	_ "modernc.org/sqlite" // "sqlite"
 
-	"github.com/esper-go/esper-go/pkg/esper"
-	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/esper/renew/kubestore"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+	"github.com/esper-go/esper-go/pkg/stores/etcdstore"
 )
 
 // engine is a database or an API server that keeps documents.
@@ -29,7 +40,7 @@ type engine struct {
 	kind          string // of its addresses
 	root          string // the account that may do anything
 	listens       string // the address at which its clients connect; "" for SQLite, which has none
-	socket        string // the same for a socket, or its folder; for SQLite, the file
+	socket        string // the same for a socket; for SQLite, the file
 	services      []*service
 	dsn           func(account, listens string) string
 }
@@ -66,7 +77,7 @@ func get(t *testing.T, name string) *engine {
 	if os.Getenv("ESPER_STORETEST_TEST") != "" {
 		return &engine{name: name}
 	}
-	if name == "PgBouncer" {
+	if name == "PgBouncer" || name == "Standby" {
 		get(t, "PostgreSQL")
 	}
 	started.mu.Lock()
@@ -77,7 +88,8 @@ func get(t *testing.T, name string) *engine {
 	e := started.all[name]
 	if e == nil {
 		e = map[string]func(*testing.T) *engine{
-			"PostgreSQL": postgres, "PgBouncer": pgbouncer, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite, "Kubernetes": kubernetes,
+			"PostgreSQL": postgres, "PgBouncer": pgbouncer, "Standby": standby, "MariaDB": mariadb, "MySQL": mysqld, "SQLite": sqlite,
+			"Kubernetes": kubernetes,
 		}[name](t)
 		e.name, started.all[name] = name, e
 		t.Logf("%s %s", name, e.version)
@@ -119,16 +131,16 @@ func (e *engine) server() *service { return e.services[len(e.services)-1] }
 func (e *engine) start(t testing.TB) {
 	t.Helper()
 	for _, s := range e.services {
-		must(t, s.start())
+		s.start(t)
 	}
 }
 
-func newService(t *testing.T, name string) (s *service, port string) {
+func newService(t *testing.T) (s *service, port string) {
 	t.Helper()
 	folder := newFolder(t)
 	give(t, folder)
 	certificates(t, folder)
-	return &service{name: name, folder: folder, stop: syscall.SIGTERM}, freePort(t)
+	return &service{folder: folder, stop: syscall.SIGTERM}, freePort(t)
 }
 
 // prepare starts a SQL engine, creates the table, executes more statements and asks for the engine's version.
@@ -143,7 +155,7 @@ func (e *engine) prepare(t *testing.T, version string, more ...string) *engine {
 	return e
 }
 
-// via is the same engine for clients that connect to it through a proxy.
+// via is the same engine for clients that connect to it at another address.
 func (e engine) via(listens string) *engine { //nolint:gocritic // a copy
 	e.listens = listens
 	return &e
@@ -166,21 +178,10 @@ func (e *engine) execute(t *testing.T, statements ...string) {
 	}
 }
 
-// address has what a process needs to open a store. For Kubernetes, table is the namespace.
-type address struct{ kind, dsn, table, name string }
-
-func (a address) String() string { return strings.Join([]string{a.kind, a.dsn, a.table, a.name}, "\t") }
-
-// as returns the address of the row or Secret with this name, for an account.
-func (e *engine) as(account, name string) address {
-	table := "esper_keys"
-	if e.kind == "kubernetes" {
-		table = "fleet"
-	}
-	return address{e.kind, e.dsn(account, e.listens), table, name}
+// at returns the address of the row or Secret with this name: all that a process needs to open the store.
+func (e *engine) at(name string) string {
+	return strings.Join([]string{e.kind, e.dsn(e.root, e.listens), name}, "\t")
 }
-
-func (e *engine) at(name string) string { return e.as(e.root, name).String() }
 
 var names atomic.Int64
 
@@ -190,20 +191,29 @@ func newName() string { return fmt.Sprintf("key-%d", names.Add(1)) }
 // fresh returns the address of a row or Secret that does not exist yet.
 func (e *engine) fresh(*testing.T) string { return e.at(newName()) }
 
-// pools has the databases and Kubernetes clients that this process has open, by their DSN.
+// pools has the clients of engines that this process has open, by their DSN.
 var pools sync.Map
 
-func database(kind, dsn string) (*sql.DB, error) {
-	if db, ok := pools.Load(dsn); ok {
-		return db.(*sql.DB), nil
+func pooled[T any](dsn string, connect func() (T, error)) (T, error) {
+	if known, ok := pools.Load(dsn); ok {
+		return known.(T), nil
 	}
-	db, err := sql.Open(kind, dsn)
+	client, err := connect() // which makes no connection yet
 	if err != nil {
-		return nil, err
+		return client, err
 	}
-	db.SetMaxOpenConns(8)
-	other, _ := pools.LoadOrStore(dsn, db) // to open a database makes no connection
-	return other.(*sql.DB), nil
+	known, _ := pools.LoadOrStore(dsn, client)
+	return known.(T), nil
+}
+
+func database(kind, dsn string) (*sql.DB, error) {
+	return pooled(dsn, func() (*sql.DB, error) {
+		db, err := sql.Open(kind, dsn)
+		if err == nil {
+			db.SetMaxOpenConns(8)
+		}
+		return db, err
+	})
 }
 
 func dialects() map[string]sqlstore.Dialect {
@@ -211,20 +221,30 @@ func dialects() map[string]sqlstore.Dialect {
 }
 
 // open makes a store, in this process or another.
-func open(text string) (renew.Store, error) {
-	parts := strings.Split(text, "\t")
-	if len(parts) != 4 {
-		return nil, fmt.Errorf("%q is not an address", text)
+func open(address string) (renew.Store, error) {
+	parts := strings.Split(address, "\t")
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("%q is not an address", address)
 	}
-	a := address{parts[0], parts[1], parts[2], parts[3]}
-	if a.kind == "kubernetes" {
-		return openSecret(a)
+	kind, dsn, name := parts[0], parts[1], parts[2]
+	switch kind {
+	case "kubernetes":
+		clients, err := clientsAs(dsn)
+		if err != nil {
+			return nil, err
+		}
+		return kubestore.New(clients.CoreV1().Secrets(path.Base(dsn)), name), nil
+	case "etcd":
+		client, err := pooled(dsn, func() (*clientv3.Client, error) {
+			return clientv3.New(clientv3.Config{Endpoints: []string{dsn}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+		})
+		return etcdstore.Store{Client: client, Key: name}, err
 	}
-	db, err := database(a.kind, a.dsn)
+	db, err := database(kind, dsn)
 	if err != nil {
 		return nil, err
 	}
-	return sqlstore.New(db, dialects()[a.kind], sqlstore.WithTable(a.table), sqlstore.WithName(a.name))
+	return sqlstore.New(db, dialects()[kind], sqlstore.WithName(name))
 }
 
 // storeAt opens the store at an address.
@@ -235,43 +255,25 @@ func storeAt(t *testing.T, address string) renew.Store {
 	return store
 }
 
-// openSource opens a Source on the store at an address. The initial key is the server's.
-func openSource(t *testing.T, server *espertest.Server, address string, opts ...renew.Option) (*renew.Source, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	source, err := renew.Open(ctx, server.URL, storeAt(t, address), append(opts, renew.WithInitialToken(esper.NewSecret(server.Token())))...)
-	if source != nil {
-		t.Cleanup(func() { _ = source.Close() })
-	}
-	return source, err
-}
-
-// fails wants an error in one line with a text. The page has it.
-func fails(t *testing.T, e *engine, situation string, err error, want string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%s: %v\nwant in one line: %s", situation, err, want)
-		return
-	}
-	outcome(e, situation, err.Error())
-}
-
-func wants(t *testing.T, source *renew.Source, key string) {
-	t.Helper()
-	if token, err := source.Token(); err != nil || token.AccessToken != key {
-		t.Errorf("the key is not the server's newest: %v", err)
-	}
-}
-
 // eventually repeats a check until it succeeds: an engine needs a moment after a crash, or to see a new object.
-func eventually(t *testing.T, try func() error) {
+func eventually(t testing.TB, try func() error) {
 	t.Helper()
 	err := try()
 	for over := time.Now().Add(startTime); err != nil && time.Now().Before(over); <-time.After(20 * time.Millisecond) {
 		err = try()
 	}
 	must(t, err)
+}
+
+// until waits for something to be so.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	eventually(t, func() error {
+		if !is() {
+			return errors.New("it is not so: " + what)
+		}
+		return nil
+	})
 }
 
 // load reads a document. Connections from before a crash may first have to leave the pool.
@@ -284,4 +286,187 @@ func load(t *testing.T, store renew.Store) (document []byte, version string) {
 		return err
 	})
 	return document, version
+}
+
+const startTime = 60 * time.Second // for an engine to be ready, also after a crash
+
+// service is the process of a server. A test can kill it and start it again.
+type service struct {
+	args   []string
+	asRoot bool // if the tests do
+	folder string
+	ready  func(ctx context.Context) error
+	stop   syscall.Signal // with which it ends in an orderly way, and soon
+
+	cmd   *exec.Cmd
+	said  *tape         // what cmd has printed
+	ended chan struct{} // closed once cmd has ended: then another process may have its pid
+}
+
+// folders makes the folder of all others that newFolder makes. TestMain removes it.
+var folders = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "esper-stores-")
+	return folder, errors.Join(err, os.Chmod(folder, 0o755))
+})
+
+// newFolder makes a temporary folder.
+func newFolder(t testing.TB) string {
+	t.Helper()
+	all, err := folders()
+	must(t, err)
+	folder, err := os.MkdirTemp(all, "") //nolint:usetesting // an engine outlives the test that starts it
+	must(t, err)
+	return folder
+}
+
+// nobody is the user as whom an engine runs that refuses to run as root, if the tests run as root.
+const nobody = 65534
+
+// give gives a file to that user.
+func give(t testing.TB, path string) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		must(t, os.Chown(path, nobody, nobody))
+	}
+}
+
+// launch starts the process. The kernel kills it when the thread ends that started it (Pdeathsig), even because this
+// process is killed. So that thread does nothing else until the process has ended.
+func (s *service) launch() error {
+	cmd, said, ended := exec.Command(s.args[0], s.args[1:]...), new(tape), make(chan struct{})
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if os.Getuid() == 0 && !s.asRoot {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", said, said
+	errs := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		errs <- cmd.Start()
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	s.cmd, s.said, s.ended = cmd, said, ended
+	return <-errs
+}
+
+// runOnce runs a program and waits until it ends.
+func runOnce(t *testing.T, args ...string) {
+	t.Helper()
+	s := &service{args: args}
+	must(t, s.launch())
+	if <-s.ended; !s.cmd.ProcessState.Success() {
+		t.Fatalf("%s: %v\n%s", args[0], s.cmd.ProcessState, s.said)
+	}
+}
+
+// start starts the service and waits until it is ready. If the service ends, start begins again: processes from before
+// a crash may still be ending.
+func (s *service) start(t testing.TB) {
+	t.Helper()
+	eventually(t, func() error {
+		if !s.runs() {
+			if err := s.launch(); err != nil {
+				return err
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := s.ready(ctx); err != nil {
+			return fmt.Errorf("%s is not ready: %w\n%s", s.args[0], err, s.said)
+		}
+		return nil
+	})
+}
+
+// end asks the process to end, and waits until it has.
+func (s *service) end() {
+	_ = s.cmd.Process.Signal(s.stop)
+	select {
+	case <-s.ended:
+	case <-time.After(startTime):
+		s.kill()
+	}
+}
+
+// kill sends SIGKILL to the process and its children, and waits until all have ended: each has the pipe for what it
+// prints. After that they write nothing.
+func (s *service) kill() {
+	if s.runs() {
+		s.signal(syscall.SIGKILL)
+		<-s.ended
+	}
+}
+
+func (s *service) runs() bool {
+	if s.ended == nil {
+		return false
+	}
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// signal sends a signal to the process and its children.
+func (s *service) signal(sig syscall.Signal) {
+	pids := strconv.Itoa(s.cmd.Process.Pid)
+	files, _ := filepath.Glob("/proc/" + pids + "/task/*/children")
+	for _, file := range files {
+		children, _ := os.ReadFile(file)
+		pids += " " + string(children)
+	}
+	for text := range strings.FieldsSeq(pids) {
+		if pid, err := strconv.Atoi(text); err == nil {
+			_ = syscall.Kill(pid, sig)
+		}
+	}
+}
+
+var givenPorts sync.Map
+
+// freePort returns a port of the loopback interface on which nobody listens, and which it has not returned before. It
+// returns no port that the system gives to outgoing connections (from 16000 on gVisor, from 32768 on Linux): a
+// connection could take such a port while the engine that listens there is killed.
+func freePort(t testing.TB) string {
+	t.Helper()
+	const lowest, highest = 10_000, 16_000
+	for range 100 {
+		port := strconv.Itoa(lowest + rand.N(highest-lowest))
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
+			if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+				must(t, l.Close())
+				return port
+			}
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tape keeps what is written to it. Several may write and read it at once.
+type tape struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *tape) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *tape) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
 }

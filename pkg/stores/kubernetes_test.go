@@ -3,258 +3,254 @@
 package stores
 
 import (
-	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
-	admission "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	authv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+	kube "k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// apply creates the objects of a file with manifests in a namespace, each as change makes it.
-func apply(t *testing.T, e *engine, namespace, file string, change func(o *unstructured.Unstructured)) {
+// kubernetes starts an API server, whose path `make stores` passes, and an etcd. The user admin has all rights. The
+// other users, fleet, reader and nobody, have none. The token of each user is the user's name.
+func kubernetes(t *testing.T) *engine {
 	t.Helper()
-	data, err := os.ReadFile(file)
+	program := os.Getenv("ESPER_KUBE_APISERVER")
+	if program == "" {
+		t.Fatal("there is no Kubernetes API server: run `make stores`")
+	}
+	etcd, etcdPort := newService(t)
+	client := "http://127.0.0.1:" + etcdPort
+	etcd.args = []string{
+		"etcd", "--data-dir", filepath.Join(etcd.folder, "data"), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", "http://127.0.0.1:" + freePort(t), "--log-level", "error",
+	}
+	etcd.ready = func(context.Context) error { // the API server waits for more
+		conn, err := net.Dial("tcp", "127.0.0.1:"+etcdPort)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	server, port := newService(t)
+	key, tokens := filepath.Join(server.folder, "key.pem"), filepath.Join(server.folder, "tokens.csv")
+	must(t, os.WriteFile(tokens, []byte("admin,admin,1,system:masters\nfleet,fleet,2\nreader,reader,3\nnobody,nobody,4\n"), 0o600))
+	server.asRoot = true // its program lies in the checkout, which others may not be able to read
+	server.args = []string{
+		program, "--etcd-servers=" + client, "--secure-port=" + port, "--bind-address=127.0.0.1", "--cert-dir=" + server.folder,
+		"--service-account-key-file=" + key, "--service-account-signing-key-file=" + key,
+		"--service-account-issuer=https://kubernetes.default.svc", "--authorization-mode=RBAC", "--token-auth-file=" + tokens,
+		"--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount",
+	}
+	e := &engine{kind: "kubernetes", root: "admin", listens: "127.0.0.1:" + port, services: []*service{etcd, server}}
+	e.dsn = func(account, listens string) string { return "https://" + account + "@" + listens + "/fleet" }
+	admin := clients(t, e, "admin")
+	server.ready = func(ctx context.Context) error {
+		_, err := admin.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		return err
+	}
+	e.start(t)
+	version, err := admin.Discovery().ServerVersion()
 	must(t, err)
-	config, err := configAs(e.dsn("admin", e.listens))
+	e.version = version.GitVersion
+	e.apply(t, "", "{apiVersion: v1, kind: Namespace, metadata: {name: fleet}}")
+	return e
+}
+
+// configAs is for a client that calls the API as the user of a DSN.
+func configAs(dsn string) *rest.Config {
+	user, at, _ := strings.Cut(strings.TrimPrefix(dsn, "https://"), "@")
+	return &rest.Config{Host: "https://" + path.Dir(at), BearerToken: user, QPS: -1, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+}
+
+func clientsAs(dsn string) (*kube.Clientset, error) {
+	return pooled(dsn, func() (*kube.Clientset, error) { return kube.NewForConfig(configAs(dsn)) })
+}
+
+// clients returns clients that call the API as a user.
+func clients(t *testing.T, e *engine, user string) *kube.Clientset {
+	t.Helper()
+	clients, err := clientsAs(e.dsn(user, e.listens))
 	must(t, err)
-	admin, err := dynamic.NewForConfig(config)
+	return clients
+}
+
+// apply applies manifests, as kubectl apply --server-side does, which refuses unknown fields.
+func (e *engine) apply(t *testing.T, namespace, manifests string) {
+	t.Helper()
+	admin, err := dynamic.NewForConfig(configAs(e.dsn(e.root, e.listens)))
 	must(t, err)
-	for in := yaml.NewYAMLToJSONDecoder(bytes.NewReader(data)); ; {
+	for in := yaml.NewYAMLToJSONDecoder(strings.NewReader(manifests)); ; {
 		var o unstructured.Unstructured
 		if err := in.Decode(&o); errors.Is(err, io.EOF) {
 			return
 		}
 		must(t, err)
-		change(&o)
 		kind, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
-		_, err = admin.Resource(kind).Namespace(namespace).Create(t.Context(), &o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
+		var api dynamic.ResourceInterface = admin.Resource(kind).Namespace(namespace)
+		if o.GetKind() == "Namespace" || strings.HasPrefix(o.GetKind(), "Validating") {
+			api = admin.Resource(kind)
+		}
+		options := metav1.ApplyOptions{FieldManager: "test", Force: true}
+		_, err := api.Apply(t.Context(), o.GetName(), &o, options)
+		if err == nil && o.Object["status"] != nil {
+			_, err = api.ApplyStatus(t.Context(), o.GetName(), &o, options)
+		}
 		must(t, err)
 	}
 }
 
-// mayUpdate waits until the API server has noticed the role with which a user may update a Secret.
-func mayUpdate(t *testing.T, e *engine, user, namespace, name string) {
+// rights returns what a user may do with Secrets.
+func rights(t *testing.T, e *engine, user, namespace string) string {
 	t.Helper()
-	secrets, ctx := clients(t, e, user).CoreV1().Secrets(namespace), t.Context()
-	eventually(t, func() error {
-		secret, err := secrets.Get(ctx, name, metav1.GetOptions{})
-		if err == nil {
-			_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+	review, err := clients(t, e, user).AuthorizationV1().SelfSubjectRulesReviews().Create(t.Context(), &authorizationv1.SelfSubjectRulesReview{
+		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: namespace},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	var found []string
+	for _, rule := range review.Status.ResourceRules {
+		if slices.Contains(rule.Resources, "secrets") || slices.Contains(rule.Resources, "*") {
+			found = append(found, fmt.Sprint(rule.Verbs, rule.ResourceNames))
 		}
-		return err
-	})
+	}
+	return strings.Join(found, ", ")
+}
+
+// kubeconfig writes a file with which esper-key calls the API as a user.
+func kubeconfig(t *testing.T, e *engine, token string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `
+apiVersion: v1
+kind: Config
+current-context: test
+contexts: [{name: test, context: {cluster: test, user: test}}]
+clusters: [{name: test, cluster: {server: "https://%s", insecure-skip-tls-verify: true}}]
+users: [{name: test, user: {token: %s}}]
+`, e.listens, token), 0o600))
+	return "KUBECONFIG=" + file
+}
+
+// read returns the text of a file.
+func read(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	must(t, err)
+	return string(data)
 }
 
 // TestSecret renews a key in a Secret that has other data too, and in one that somebody deletes.
 func TestSecret(t *testing.T) {
-	e, server := get(t, "Kubernetes"), newServer(t)
-	secrets, ctx, yes := clients(t, e, "admin").CoreV1().Secrets("fleet"), t.Context(), true
-	_, err := secrets.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: "shared", Labels: map[string]string{"team": "fleet"}, Annotations: map[string]string{"note": "kept"},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "1", Controller: &yes}},
-		},
-		Data: map[string][]byte{"password": []byte("another's")},
-		Type: "example.com/own",
-	}, metav1.CreateOptions{})
+	e, server, ctx := get(t, "Kubernetes"), newServer(t), t.Context()
+	secrets := clients(t, e, e.root).CoreV1().Secrets("fleet")
+	e.apply(t, "fleet", `{apiVersion: v1, kind: Secret, type: example.com/own, stringData: {password: another's}, metadata: {name: shared,
+		labels: {team: fleet}, annotations: {note: kept}, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: "1", controller: true}]}}`)
+	was, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
 	must(t, err)
-	source, err := openSource(t, server, e.at("shared"))
-	must(t, err)
+	p := startAll(t, server, e.at("shared"), 1)[0]
 	// Somebody changes a label between two saves. The same document then has another version.
-	secret, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
+	_, err = secrets.Patch(ctx, "shared", types.MergePatchType, []byte(`{"metadata": {"labels": {"team": "operations"}}}`), metav1.PatchOptions{})
 	must(t, err)
-	secret.Labels["team"] = "operations"
-	_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
-	must(t, err)
-	must(t, source.Renew(ctx))
-	wants(t, source, server.Token())
-	secret, err = secrets.Get(ctx, "shared", metav1.GetOptions{})
-	must(t, err)
-	if string(secret.Data["password"]) != "another's" || secret.Labels["team"] != "operations" || secret.Annotations["note"] != "kept" ||
-		len(secret.OwnerReferences) != 1 || secret.Type != "example.com/own" {
-		t.Errorf("a save changed something else in the Secret: %v", secret.ObjectMeta)
-	}
-	must(t, secrets.Delete(ctx, "shared", metav1.DeleteOptions{}))
-	must(t, source.Renew(ctx)) // which makes it again
-	wants(t, source, server.Token())
-	_, err = secrets.Get(ctx, "shared", metav1.GetOptions{})
-	must(t, err)
-	if n := processes.Posts(server); n != 2 {
-		t.Errorf("%d renewals, want 2", n)
-	}
-}
-
-// TestRefusals has the API server refuse what esper-key asks for. The error has the API server's reason, and names a
-// Role only if a Role would help. The error comes within 15 seconds, and quotes no key.
-func TestRefusals(t *testing.T) {
-	e := get(t, "Kubernetes")
-	admin, yes, create := clients(t, e, "admin"), true, metav1.CreateOptions{}
-	change := func(t *testing.T, name string, how func(*corev1.Secret)) {
-		secret, err := admin.CoreV1().Secrets("fleet").Get(t.Context(), name, metav1.GetOptions{})
-		must(t, err)
-		how(secret)
-		_, err = admin.CoreV1().Secrets("fleet").Update(t.Context(), secret, metav1.UpdateOptions{})
-		must(t, err)
-	}
-	// may gives the user reader a right to a Secret.
-	may := func(t *testing.T, name string, verbs ...string) {
-		_, err := admin.RbacV1().Roles("fleet").Create(t.Context(), &rbacv1.Role{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{name}, Verbs: verbs}},
-		}, create)
-		must(t, err)
-		_, err = admin.RbacV1().RoleBindings("fleet").Create(t.Context(), &rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-			Subjects: []rbacv1.Subject{{Kind: "User", Name: "reader", APIGroup: rbacv1.GroupName}},
-		}, create)
-		must(t, err)
-		eventually(t, func() error {
-			_, err := clients(t, e, "reader").CoreV1().Secrets("fleet").Get(t.Context(), name, metav1.GetOptions{})
-			if apierrors.IsForbidden(err) {
-				return err
-			}
-			return nil
-		})
-	}
-	for situation, row := range map[string]struct {
-		namespace, user string
-		adopts          bool                                       // before the situation
-		begin           func(t *testing.T, namespace, name string) // brings it about
-		args            string
-		want            string
-	}{
-		"a Secret with a finalizer is being deleted": {"fleet", "admin", true, func(t *testing.T, _, name string) {
-			change(t, name, func(s *corev1.Secret) { s.Finalizers = []string{"example.com/hold"} })
-			must(t, admin.CoreV1().Secrets("fleet").Delete(t.Context(), name, metav1.DeleteOptions{}))
-		}, "renew --now", "it is being deleted, and a key in it would vanish with it; wait until its finalizers (example.com/hold) have let it go"},
-		"an immutable Secret": {"fleet", "admin", true, func(t *testing.T, _, name string) {
-			change(t, name, func(s *corev1.Secret) { s.Immutable = &yes })
-		}, "renew --now", "it is immutable; delete it, and create an empty one"},
-		"a Secret with other data that fills it": {"fleet", "admin", false, func(t *testing.T, _, name string) {
-			_, err := admin.CoreV1().Secrets("fleet").Create(t.Context(), &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"other": make([]byte, corev1.MaxSecretSize-100)},
-			}, create)
-			must(t, err)
-		}, "adopt", "the API server allows 1048576"},
-		"there is no such namespace": {"missing", "admin", false, nil, "adopt", "create the namespace"},
-		"the namespace is terminating": {"leaving", "admin", false, func(t *testing.T, namespace, _ string) {
-			must(t, admin.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{}))
-		}, "adopt", "unable to create new content in namespace leaving because it is being terminated"},
-		"a quota is used up": {"limited", "admin", false, func(t *testing.T, namespace, _ string) {
-			none := corev1.ResourceList{"count/secrets": resource.MustParse("0")}
-			q, err := admin.CoreV1().ResourceQuotas(namespace).Create(t.Context(), &corev1.ResourceQuota{
-				ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"}, Spec: corev1.ResourceQuotaSpec{Hard: none},
-			}, create)
-			must(t, err)
-			q.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none}
-			_, err = admin.CoreV1().ResourceQuotas(namespace).UpdateStatus(t.Context(), q, metav1.UpdateOptions{})
-			must(t, err)
-		}, "adopt", "exceeded quota: no-secrets"},
-		"an admission policy quotes the key, and the one before": {"guarded", "admin", true, func(t *testing.T, namespace, _ string) {
-			forbid(t, e, namespace)
-		}, "renew --now", "ValidatingAdmissionPolicy 'guarded' with binding 'guarded' denied request: was … is …"},
-		"no right":           {"fleet", "nobody", false, nil, "token --read-only", `cannot get resource "secrets" in API group "" in the namespace "fleet"; the role needs get`},
-		"an unknown account": {"fleet", "stranger", false, nil, "token", "the API server does not know the account's token"},
-		"a role without update": {"fleet", "reader", true, func(t *testing.T, _, name string) {
-			may(t, name, "get")
-		}, "renew --now", `cannot update resource "secrets" in API group "" in the namespace "fleet"; to renew, the role needs get and update`},
-		"no Secret, and a role that may make none": {"fleet", "reader", false, func(t *testing.T, _, name string) {
-			may(t, name, "get", "update")
-		}, "adopt", "after which the role needs only get and update"},
-	} {
-		t.Run(situation, func(t *testing.T) {
-			t.Parallel()
-			server, name := newServer(t), newName()
-			if row.namespace != "fleet" && row.namespace != "missing" {
-				namespace(t, e, row.namespace)
-			}
-			run := func(user, args string) (printed string, code int) {
-				t.Helper()
-				env := []string{"KUBECONFIG=" + kubeconfig(t, e, row.namespace, user)}
-				return esperKey(t, server, "kubernetes://"+row.namespace+"/"+name, env, strings.Fields(args)...)
-			}
-			if row.adopts {
-				if printed, code := run("admin", "adopt"); code != 0 {
-					t.Fatal(printed)
-				}
-			}
-			if row.begin != nil {
-				row.begin(t, row.namespace, name)
-			}
-			began := time.Now()
-			printed, code := run(row.user, row.args)
-			printed = printed[strings.LastIndex(printed, "\n")+1:] // after a warning
-			if code != 1 || !strings.Contains(printed, row.want) || time.Since(began) > patience {
-				t.Errorf("%d after %v, %s\nwant %s", code, time.Since(began), printed, row.want)
-			}
-			if strings.Contains(printed, "role") != strings.Contains(row.want, "role") || !strings.Contains(printed, name) {
-				t.Errorf("only who lacks a right needs a Role, and each error names the Secret: %s", printed)
-			}
-			if processes.Posts(server) > 0 {
-				t.Error("a renewal was sent, although its key cannot be saved")
-			}
-			outcome(e, situation, printed)
-			if !row.adopts {
-				return
-			}
-			printed, code = run(row.user, "token --read-only")
-			unfit := strings.HasPrefix(row.want, "it is ")
-			if code != 0 || !slices.Contains(strings.Split(printed, "\n"), server.Token()) || strings.Contains(printed, "warning: ") != unfit || strings.Contains(printed, row.want) != unfit {
-				t.Errorf("a reader does not get the key, with a warning if it is in a Secret that can keep no other: %d, %s", code, printed)
-			}
-		})
-	}
-}
-
-// forbid has every change of a Secret in a namespace refused, with a message that quotes it, as it was and as it would
-// be.
-func forbid(t *testing.T, e *engine, namespace string) {
-	t.Helper()
-	admin, ctx, fail, create := clients(t, e, "admin"), t.Context(), admission.Fail, metav1.CreateOptions{}
-	_, err := admin.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admission.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: namespace},
-		Spec: admission.ValidatingAdmissionPolicySpec{
-			FailurePolicy: &fail,
-			MatchConstraints: &admission.MatchResources{
-				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}},
-				ResourceRules: []admission.NamedRuleWithOperations{{RuleWithOperations: admission.RuleWithOperations{
-					Operations: []admission.OperationType{admission.Update},
-					Rule:       admission.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
-				}}},
-			},
-			Validations: []admission.Validation{{Expression: "false", MessageExpression: `"was " + string(oldObject.data["key.json"]) + ", is " + string(object.data["key.json"])`}},
-		},
-	}, create)
-	must(t, err)
-	_, err = admin.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Create(ctx, &admission.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: namespace},
-		Spec:       admission.ValidatingAdmissionPolicyBindingSpec{PolicyName: namespace, ValidationActions: []admission.ValidationAction{admission.Deny}},
-	}, create)
-	must(t, err)
-	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Data: map[string][]byte{"key.json": []byte("x")}}
-	_, err = admin.CoreV1().Secrets(namespace).Create(ctx, probe, create)
-	must(t, err)
-	eventually(t, func() error {
-		if _, err := admin.CoreV1().Secrets(namespace).Update(ctx, probe, metav1.UpdateOptions{}); err == nil {
-			return fmt.Errorf("the API server does not notice the new policy")
+	was.Labels["team"] = "operations"
+	for i := range 2 {
+		if answer := p.Ask("renew"); answer != "key "+server.Token() || processes.Posts(server) != i+1 {
+			t.Fatalf("after %d renewals, want %d: %s", processes.Posts(server), i+1, answer)
 		}
-		return nil
+		is, err := secrets.Get(ctx, "shared", metav1.GetOptions{}) // the second renewal has made it again
+		must(t, err)
+		if i == 1 {
+			break
+		}
+		is.ResourceVersion, is.ManagedFields = was.ResourceVersion, was.ManagedFields
+		delete(is.Data, "key.json")
+		if !reflect.DeepEqual(is, was) {
+			t.Errorf("a save changed something else in the Secret: %v, was %v", is.ObjectMeta, was.ObjectMeta)
+		}
+		must(t, secrets.Delete(ctx, "shared", metav1.DeleteOptions{}))
+	}
+}
+
+const manifests = "../examples/deploy/kubernetes/"
+
+// TestManifests applies the manifests for operators to a real API server. It runs the command of the Deployment's pod,
+// with the pod's service account, which must have the rights that the command needs and no others. Then it checks that
+// the consumer's volume would have the new key.
+func TestManifests(t *testing.T) {
+	e, server, ctx := get(t, "Kubernetes"), newServer(t), t.Context()
+	admin := clients(t, e, e.root)
+	for _, file := range []string{manifests + "esper-key.yaml", manifests + "consumer.yaml", "../esper/renew/kubestore/reader.yaml"} {
+		e.apply(t, "fleet", read(t, file))
+	}
+	deployment, err := admin.AppsV1().Deployments("fleet").Get(ctx, "esper-key", metav1.GetOptions{})
+	must(t, err)
+	consumer, err := admin.CoreV1().Pods("fleet").Get(ctx, "consumer", metav1.GetOptions{})
+	must(t, err)
+	pod := deployment.Spec.Template.Spec
+	if grace := pod.TerminationGracePeriodSeconds; grace == nil || *grace != 120 {
+		t.Error("a pod does not have 120 seconds to stop")
+	}
+	token, err := admin.CoreV1().ServiceAccounts("fleet").CreateToken(ctx, pod.ServiceAccountName, new(authv1.TokenRequest), metav1.CreateOptions{})
+	must(t, err)
+	config := kubeconfig(t, e, token.Status.Token)
+
+	first := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(first, "api-key"), []byte(server.Token()), 0o600))
+	env := append(os.Environ(), config)
+	for _, v := range pod.Containers[0].Env {
+		env = append(env, v.Name+"="+strings.Replace(v.Value, "foo", server.URL, 1))
+	}
+	replace := strings.NewReplacer("/first/", first+"/", "0.0.0.0:9464", "127.0.0.1:0")
+	program, err := program()
+	must(t, err)
+	service := exec.CommandContext(ctx, program)
+	for _, arg := range pod.Containers[0].Args {
+		service.Args = append(service.Args, replace.Replace(arg))
+	}
+	service.Env, service.Stderr = env, os.Stderr
+	must(t, service.Start())
+	until(t, "the Secret has the key", func() bool {
+		_, code := esperKey(t, server, "kubernetes://fleet/esper-key", []string{config}, "token", "--read-only")
+		return code == 0
 	})
+	if printed, code := esperKey(t, server, "kubernetes://fleet/esper-key", []string{config}, "renew", "--now"); code != 0 {
+		t.Error(printed)
+	}
+	must(t, service.Process.Signal(syscall.SIGTERM))
+	must(t, service.Wait())
+
+	// The consumer's volume has the entries of the Secret as files.
+	secret, err := admin.CoreV1().Secrets("fleet").Get(ctx, consumer.Spec.Volumes[0].Secret.SecretName, metav1.GetOptions{})
+	must(t, err)
+	file := consumer.Spec.Containers[0].Env[0].Value
+	var document struct{ Key string }
+	must(t, json.Unmarshal(secret.Data[filepath.Base(file)], &document))
+	if document.Key != server.Token() || processes.Posts(server) != 1 || filepath.Dir(file) != consumer.Spec.Containers[0].VolumeMounts[0].MountPath {
+		t.Errorf("the consumer does not get the new key, after %d renewals", processes.Posts(server))
+	}
+
+	if got := rights(t, e, token.Status.Token, "fleet"); got != "[get update] [esper-key]" {
+		t.Errorf("the rights to Secrets are %s", got)
+	}
 }

@@ -3,158 +3,240 @@
 package stores
 
 import (
+	"bytes"
 	"cmp"
-	"encoding/base64"
-	"encoding/hex"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http/httptest"
 	"os"
-	"os/exec"
-	"regexp"
+	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
-
-	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"time"
 )
 
-// program builds esper-key, once.
-var program = sync.OnceValues(func() (path string, err error) {
-	folder, err := folders()
-	if err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "build", "-o", folder+"/esper-key", ".")
-	build.Dir = "../cmd/esper-key"
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return folder + "/esper-key", nil
-})
-
-// esperKey runs esper-key on a store, and returns what it printed, and its exit code. Only token may print the key.
-func esperKey(t *testing.T, server *espertest.Server, url string, env []string, args ...string) (printed string, code int) {
-	t.Helper()
-	path, err := program()
-	must(t, err)
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Env = append(append(os.Environ(), "ESPER_ENVIRONMENT="+server.URL, "ESPER_KEY_STORE="+url), env...)
-	if args[0] == "adopt" {
-		cmd.Stdin = strings.NewReader(server.Token())
-	}
-	out, err := cmd.CombinedOutput()
-	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
-		t.Fatal(err)
-	}
-	if args[0] != "token" && holds(string(out), server.Token()) {
-		t.Errorf("%q prints the key: %s", args, out)
-	}
-	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
+// relay stands between clients and a server, whose address is to. It keeps what is sent, as somebody on the way could,
+// and it breaks the connections as a network can.
+type relay struct {
+	listens, to string
+	before      func(client, server net.Conn) error // what begins each connection, or nil
+	sent        tape
+	ways        [2]atomic.Pointer[way] // to the server, and from it
+	stop        func()                 // ends all connections; until start, none is accepted
 }
 
-// holds reports whether a text has a key, or most of it, as it is, in hex or in base64.
-func holds(text, key string) bool {
-	part := key[:len(key)-4]
-	for _, run := range regexp.MustCompile(`[A-Za-z0-9+/]{20,}`).FindAllString(text, -1) {
-		for begin := range 4 {
-			decoded, _ := base64.RawStdEncoding.DecodeString(run[begin:])
-			text += "\n" + string(decoded)
+// way is what happens to the data in one direction, in each connection. The zero value lets everything pass.
+type way struct {
+	delay  time.Duration
+	broken bool // after so many bytes no more pass
+	passes int
+	silent bool // nobody notices; otherwise the connection ends then
+}
+
+func relayTo(t *testing.T, server string, before func(client, server net.Conn) error) *relay {
+	t.Helper()
+	r := &relay{listens: "127.0.0.1:" + freePort(t), to: server, before: before} // nobody takes that port while it is stopped
+	r.set(way{}, way{})
+	r.start(t)
+	t.Cleanup(func() { r.stop() })
+	return r
+}
+
+func (r *relay) set(to, from way) {
+	r.ways[0].Store(&to)
+	r.ways[1].Store(&from)
+}
+
+func (r *relay) start(t *testing.T) {
+	t.Helper()
+	var l net.Listener
+	eventually(t, func() (err error) { // the system may need a moment to give the port back
+		l, err = net.Listen("tcp", r.listens)
+		return err
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = func() {
+		_ = l.Close()
+		cancel()
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.connect(ctx, client)
+		}
+	}()
+}
+
+func (r *relay) connect(ctx context.Context, client net.Conn) {
+	context.AfterFunc(ctx, func() { _ = client.Close() })
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", r.to)
+	if err == nil && r.before != nil {
+		err = r.before(client, server)
+	}
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	go r.copy(server, client, &r.ways[0])
+	r.copy(client, server, &r.ways[1])
+}
+
+func (r *relay) copy(to, from net.Conn, direction *atomic.Pointer[way]) {
+	defer func() { _ = errors.Join(to.Close(), from.Close()) }()
+	now, left := new(way), 0
+	for buffer := make([]byte, 1<<15); ; {
+		n, err := from.Read(buffer)
+		if w := direction.Load(); w != now {
+			now, left = w, w.passes
+		}
+		<-time.After(now.delay)
+		data := buffer[:n]
+		if now.broken {
+			data = data[:min(n, left)]
+			left -= len(data)
+		}
+		_, _ = r.sent.Write(data)
+		if _, writeErr := to.Write(data); err != nil || writeErr != nil || len(data) < n && !now.silent {
+			return
 		}
 	}
-	return strings.Contains(text, part) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(part)))
 }
 
-// url is the URL of a database server for esper-key. Account is who asks, and host where the server is.
-func (e *engine) url(account, host, parameters string) string {
-	if e.kind == "pgx" {
-		return "postgres://" + account + "@" + host + "/postgres?" + parameters
+// withoutTLS has, for each engine, what begins a connection to a server that does not offer TLS.
+func withoutTLS(e *engine) func(client, server net.Conn) error {
+	if e.kind == "pgx" { // the client asks for TLS first; N is no
+		return func(client, server net.Conn) error {
+			question := make([]byte, 8)
+			if _, err := io.ReadFull(client, question); err != nil {
+				return err
+			}
+			if !bytes.Equal(question, []byte{0, 0, 0, 8, 4, 210, 22, 47}) {
+				_, err := server.Write(question)
+				return err
+			}
+			_, err := client.Write([]byte("N"))
+			return err
+		}
 	}
-	return "mysql://" + account + "@" + host + "/mysql?" + parameters
+	return func(client, server net.Conn) error { // the server's greeting says what it can do
+		header := make([]byte, 4)
+		if _, err := io.ReadFull(server, header); err != nil {
+			return err
+		}
+		greeting := make([]byte, int(header[0])|int(header[1])<<8)
+		if _, err := io.ReadFull(server, greeting); err != nil {
+			return err
+		}
+		// a protocol number, the version, a NUL, and 13 bytes stand before the flags, of which 0x0800 is TLS
+		greeting[1+bytes.IndexByte(greeting[1:], 0)+1+13+1] &^= 0x08
+		_, err := client.Write(slices.Concat(header, greeting))
+		return err
+	}
 }
 
-const encrypted, readable = "TLS", "plain text"
+// certificates writes into a folder the certificate of Go's test servers, which signs itself and names 127.0.0.1, and its
+// key: all engines use it. The certificate of a stranger, and a file without one, are for clients.
+func certificates(t testing.TB, folder string) {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	stranger, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	must(t, err)
+	for name, block := range map[string]*pem.Block{
+		"ca.pem": {Type: "CERTIFICATE", Bytes: server.Certificate().Raw}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
+		"stranger.pem": {Type: "CERTIFICATE", Bytes: stranger}, "not.pem": {Type: "NOTHING"},
+	} {
+		file := filepath.Join(folder, name)
+		must(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+		give(t, file)
+	}
+}
 
-// TestTLS reads what esper-key sends to a database, over a wire that leads to a server with TLS, or to one without. The
+// TestTLS reads what esper-key sends to a database, over a relay that leads to a server with TLS, or to one without. The
 // address 0.0.0.0 leads to this machine, although it is no loopback address.
 func TestTLS(t *testing.T) {
-	const far, near = "0.0.0.0", "127.0.0.1"
+	const far, near, encrypted, plain, none, unknown = "0.0.0.0", "127.0.0.1", "TLS", "plain text", "the server offers no TLS", "unknown authority"
 	on(t, databases, func(t *testing.T, e *engine) {
 		files := newFolder(t) // an error shows its name: digits and both cases in a row could be a key
 		certificates(t, files)
 		for _, row := range []struct {
-			host, parameters string
-			offered          bool   // the server offers TLS
-			want             string // or a part of the error
-			code             int
+			host, alike   string // parameters that mean the same
+			with, without string // what comes of it if the server offers TLS and if it does not, or a part of the error
+			code          int    // of the errors
 		}{
-			{far, "", true, encrypted, 0},
-			{far, "", false, "the server offers no TLS", 1},
-			{near, "", true, encrypted, 0},
-			{near, "", false, readable, 0},
-			{"tlsonly@" + near, "", true, encrypted, 0}, // an account with REQUIRE SSL, or hostssl in pg_hba.conf
-			{far, "sslmode=prefer", true, encrypted, 0},
-			{far, "sslmode=prefer", false, readable, 0},
-			{far, "ssl-mode=PREFERRED", false, readable, 0},
-			{far, "tls=preferred", false, readable, 0},
-			{far, "sslmode=disable", true, readable, 0},
-			{far, "ssl-mode=DISABLED", true, readable, 0},
-			{far, "useSSL=false", true, readable, 0},
-			{far, "tls=false", true, readable, 0},
-			{near, "sslmode=require", false, "the server offers no TLS", 1},
-			{near, "ssl-mode=REQUIRED", false, "the server offers no TLS", 1},
-			{near, "useSSL=true", false, "the server offers no TLS", 1},
-			{near, "tls=skip-verify", true, encrypted, 0},
-			{far, "tls=true", true, "unknown authority", 1},
-			{far, "sslmode=verify-full", true, "unknown authority", 1},
-			{far, "ssl-ca=FILES/ca.pem", true, encrypted, 0},
-			{far, "ssl-ca=FILES/ca.pem", false, "the server offers no TLS", 1},
-			{far, "ssl-ca=FILES/stranger.pem", true, "unknown authority", 1},
-			{far, "tls=true&ssl-ca=FILES/ca.pem", true, encrypted, 0},
-			{"ip6-localhost", "ssl-mode=VERIFY_IDENTITY&sslrootcert=FILES/ca.pem", true, "ip6-localhost", 1}, // another name
-			{far, "sslrootcert=FILES/late.pem", true, "FILES/late.pem: no such file", 1},
-			{far, "sslrootcert=FILES/late.pem", true, encrypted, 0}, // it has come meanwhile
-			{far, "ssl-ca=FILES/not.pem", true, "FILES/not.pem has no certificate", 1},
-			{far, "useSSL=perhaps", true, "the parameter useSSL of the store's URL is none of 0, 1, false, true", 2},
-			{far, "sslmode=require&tls=false", true, "disagree about TLS", 2},
+			{far, "", encrypted, none, 1},
+			{near, "", encrypted, plain, 0},
+			{"tlsonly@" + near, "", encrypted, "", 0}, // an account with REQUIRE SSL, or hostssl in pg_hba.conf
+			{far, "sslmode=prefer ssl-mode=PREFERRED tls=preferred", encrypted, plain, 0},
+			{far, "sslmode=disable ssl-mode=DISABLED useSSL=false tls=false", plain, "", 0},
+			{near, "sslmode=require ssl-mode=REQUIRED useSSL=true", encrypted, none, 1},
+			{near, "tls=skip-verify", encrypted, "", 0},
+			{near, "tls=true sslmode=verify-full", unknown, "", 1},
+			{far, "ssl-ca=FILES/ca.pem", encrypted, none, 1},
+			{far, "ssl-ca=FILES/stranger.pem", unknown, "", 1},
+			{near, "tls=true&ssl-ca=FILES/ca.pem", encrypted, "", 0},
+			{far, "ssl-mode=VERIFY_IDENTITY&sslrootcert=FILES/ca.pem", "not 0.0.0.0", "", 1}, // the certificate names another host
+			{far, "sslrootcert=FILES/missing.pem", "FILES/missing.pem: no such file", "", 1}, // it may come later
+			{far, "ssl-ca=FILES/not.pem", "FILES/not.pem has no certificate", "", 1},
+			{far, "useSSL=perhaps", "the parameter useSSL of the store's URL is none of 0, 1, false, true", "", 2},
+			{far, "sslmode=require&tls=false", "disagree about TLS", "", 2},
 		} {
-			server := newServer(t)
-			without := withoutTLS(e)
-			if row.offered {
-				without = nil
-			}
-			w := wireTo(t, e.listens, without)
-			_, port, _ := strings.Cut(w.Addr().String(), ":")
 			account, host, found := strings.Cut(row.host, "@")
 			if !found {
 				account, host = e.root, row.host
 			}
-			parameters := "name=" + newName() + "&" + strings.ReplaceAll(row.parameters, "FILES", files)
-			printed, code := esperKey(t, server, e.url(account, host+":"+port, parameters), nil, "adopt")
-			got := printed
-			switch {
-			case code == 0 && holds(w.sent(), server.Token()):
-				got = readable
-			case code == 0:
-				got = encrypted
-			case holds(w.sent(), server.Token()):
-				got += ", and the key in plain text"
+			for parameters := range strings.SplitSeq(row.alike, " ") {
+				for situation, want := range map[string]string{"with TLS": row.with, "without TLS": row.without} {
+					if want == "" {
+						continue
+					}
+					server, before := newServer(t), withoutTLS(e)
+					if situation == "with TLS" {
+						before = nil
+					}
+					r := relayTo(t, e.listens, before)
+					at := e.via(strings.Replace(r.listens, near, host, 1)).url(account, strings.ReplaceAll("name="+newName()+"&"+parameters, "FILES", files))
+					got, code := esperKey(t, server, at, nil, "adopt")
+					switch readable := holds(r.sent.String(), server.Token()); {
+					case readable && code == 0:
+						got = plain
+					case readable:
+						got += ", and the key in plain text"
+					case code == 0:
+						got = encrypted
+					}
+					said, wanted := want, 0
+					if want != encrypted && want != plain {
+						said, wanted = fmt.Sprintf("an error, exit code %d: … %s …", row.code, want), row.code
+					}
+					if code != wanted || !strings.Contains(got, strings.ReplaceAll(want, "FILES", files)) {
+						t.Errorf("%s, %s ?%s: %d, %s\nwant %d, %s", situation, row.host, parameters, code, got, wanted, want)
+					}
+					situation = "`" + cmp.Or(parameters, "no parameter") + "`, " + situation + " on the server"
+					if host == near {
+						situation += " on this machine"
+					}
+					outcome(e, strings.ReplaceAll(situation, "FILES", "/…"), strings.ReplaceAll(said, "FILES", "/…"))
+				}
 			}
-			if want := strings.ReplaceAll(row.want, "FILES", files); code != row.code || !strings.Contains(got, want) {
-				t.Errorf("TLS offered %v, %s ?%s: %d, %s\nwant %d, %s", row.offered, row.host, row.parameters, code, got, row.code, want)
-			}
-			situation := "`" + cmp.Or(row.parameters, "no parameter") + "`, " + map[bool]string{true: "with", false: "without"}[row.offered] + " TLS on the server"
-			if strings.HasSuffix(row.host, near) {
-				situation += " on this machine"
-			}
-			said := row.want
-			if code != 0 {
-				said = fmt.Sprintf("an error, exit code %d: … %s …", code, row.want)
-			}
-			if strings.HasSuffix(row.parameters, "late.pem") {
-				situation += map[bool]string{true: "; the file has come", false: "; the file has not come yet"}[code == 0]
-				_ = os.Link(files+"/ca.pem", files+"/late.pem")
-			}
-			outcome(e, strings.ReplaceAll(situation, "FILES", "/…"), strings.ReplaceAll(said, "FILES", "/…"))
 		}
 	})
 }

@@ -1,0 +1,363 @@
+//go:build linux
+
+package stores
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
+)
+
+// patience is the time that esper-key gives a store, 15 seconds, with some more for a busy machine.
+const patience = 40 * time.Second
+
+// refusal is something that an engine refuses to esper-key.
+type refusal struct {
+	situation     string
+	at            string   // a namespace, or the parameters of a database's URL
+	before        []string // statements, manifests, a path to delete, and commands, for somebody who may do that
+	account, args string   // "" is who may do anything
+	want          string   // in the error, which names the server or the Secret; "" if it works
+}
+
+// odd has the statements for a new table with an unusual name, in which an account has rights.
+func odd(account, rights string) []string {
+	return []string{"CREATE TABLE", "GRANT " + rights + " ON $table TO " + account}
+}
+
+// ruled has the statements for such a table, of which an account sees and changes what the policies let it.
+func ruled(policies ...string) []string {
+	statements := append(odd("owner", "SELECT, INSERT, UPDATE"), "ALTER TABLE $table ENABLE ROW LEVEL SECURITY")
+	for _, p := range policies {
+		statements = append(statements, "CREATE POLICY for_"+strings.Fields(p)[0]+" ON $table FOR "+p)
+	}
+	return statements
+}
+
+// TestRefusals has engines refuse what esper-key asks for. The error has the engine's reason, and says what to do: it names
+// a Role only if a Role would help. It comes within 15 seconds, quotes no key, and comes before a renewal is sent.
+func TestRefusals(t *testing.T) {
+	refused := func(engines, situation, at string, before []string, account, args, want string) {
+		t.Run(situation, func(t *testing.T) {
+			on(t, engines, func(t *testing.T, e *engine) { refuse(t, e, refusal{situation, at, before, account, args, want}) })
+		})
+	}
+	const at, needs = "table=$plain&name=$row", "SELECT, INSERT and UPDATE on $table"
+	namespace := func(name string) string {
+		return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name + "}}"
+	}
+	secret := func(rest string) string {
+		return "{apiVersion: v1, kind: Secret, metadata: {name: $name}, " + rest + "}"
+	}
+	role := func(verbs string) string {
+		const group = "rbac.authorization.k8s.io"
+		return "{apiVersion: " + group + "/v1, kind: Role, metadata: {name: $name}, " +
+			"rules: [{apiGroups: [''], resources: [secrets], resourceNames: [$name], verbs: [" + verbs + "]}]}\n---\n" +
+			"{apiVersion: " + group + "/v1, kind: RoleBinding, metadata: {name: $name}, " +
+			"roleRef: {apiGroup: " + group + ", kind: Role, name: $name}, subjects: [{kind: User, name: reader}]}"
+	}
+	const finalizer, path = "{apiVersion: v1, kind: Secret, metadata: {name: $name, finalizers: [example.com/hold]}}", "/api/v1/namespaces/"
+	const quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: no-secrets}, spec: {hard: {count/secrets: 0}}, " +
+		"status: {hard: {count/secrets: 0}, used: {count/secrets: 0}}}"
+	refused(databases, "a wrong password, on a server without TLS", "", nil, "secretive", "show",
+		"check the user's name and password, and whether the server wants TLS from this user")
+	refused(databases, "an account that has to use TLS, without TLS", "sslmode=disable", nil, "tlsonly", "show",
+		"whether the server wants TLS from this user")
+	refused(databases, "there is no such table", at, nil, "", "adopt",
+		"; if the table is in another schema or database, write its name as schema.table; "+
+			"if it does not exist, or has other columns, create it with: CREATE TABLE IF NOT EXISTS $table")
+	refused(databases, "an empty table, and the rights of a nobody", at, []string{"CREATE TABLE"}, "nobody", "adopt",
+		"SELECT and, to renew, INSERT and UPDATE on $table")
+	refused(databases, "an empty table, and the rights of a reader", at, odd("reader", "SELECT"), "reader", "adopt", needs)
+	refused(databases, "an empty table, and the rights of a writer", at, odd("writer", "SELECT, UPDATE"), "writer", "adopt", needs)
+	refused(databases, "an empty table, and all rights", at, odd("owner", "SELECT, INSERT, UPDATE"), "owner", "adopt", "")
+	refused(databases, "a row, and the rights of a writer", at, append(odd("writer", "SELECT, UPDATE"), "adopt"), "writer", "renew --now", "")
+	refused(databases, "a row, and the rights of a reader", at, append(odd("reader", "SELECT"), "adopt"), "reader", "token --read-only", "")
+	refused(databases, "a renewal, and the rights of a reader", at, append(odd("reader", "SELECT"), "adopt"), "reader", "renew --now", needs)
+	refused("PostgreSQL", "row-level security without a policy for UPDATE", at,
+		append(ruled("SELECT USING (true)", "INSERT WITH CHECK (true)"), "adopt"), "owner", "renew --now",
+		"a policy for row-level security has to let this user UPDATE the row")
+	refused("PostgreSQL", "row-level security without a policy for SELECT", at,
+		append(ruled("INSERT WITH CHECK (true)"), "adopt"), "owner", "adopt",
+		"the row exists, but a policy for row-level security hides it from this user")
+	refused("PostgreSQL", "row-level security without a policy for INSERT", at, ruled("SELECT USING (true)"), "owner", "adopt",
+		"grant the database user "+needs+", and if the table has row-level security, a policy that allows them")
+	refused("Standby", "it is a standby", "", nil, "", "show", "connect to the primary")
+
+	refused("Kubernetes", "a Secret with a finalizer is being deleted", "fleet",
+		[]string{"adopt", finalizer, path + "fleet/secrets/$name"}, "", "renew --now",
+		"it is being deleted, and a key in it would vanish with it; wait until its finalizers (example.com/hold) have let it go")
+	refused("Kubernetes", "an immutable Secret", "fleet", []string{"adopt", secret("immutable: true")}, "", "renew --now",
+		"it is immutable; delete it, and create an empty one")
+	refused("Kubernetes", "a Secret with other data that fills it", "fleet",
+		[]string{secret("stringData: {other: " + strings.Repeat("x", corev1.MaxSecretSize-100) + "}")}, "", "adopt",
+		"the API server allows 1048576")
+	refused("Kubernetes", "there is no such namespace", "missing", nil, "", "adopt", "create the namespace")
+	refused("Kubernetes", "the namespace is terminating", "leaving", []string{namespace("leaving"), path + "leaving"}, "", "adopt",
+		"unable to create new content in namespace leaving because it is being terminated")
+	refused("Kubernetes", "a quota is used up", "limited", []string{namespace("limited"), quota}, "", "adopt", "exceeded quota: no-secrets")
+	refused("Kubernetes", "an admission policy quotes the key, and the one before", "guarded",
+		[]string{namespace("guarded"), "adopt", policy}, "", "renew --now",
+		"ValidatingAdmissionPolicy 'guarded' with binding 'guarded' denied request: was … is …")
+	refused("Kubernetes", "no right", "fleet", nil, "nobody", "token --read-only",
+		`cannot get resource "secrets" in API group "" in the namespace "fleet"; the role needs get`)
+	refused("Kubernetes", "an unknown account", "fleet", nil, "stranger", "token", "the API server does not know the account's token")
+	refused("Kubernetes", "a role without update", "fleet", []string{"adopt", role("get")}, "reader", "renew --now",
+		`cannot update resource "secrets" in API group "" in the namespace "fleet"; to renew, the role needs get and update`)
+	refused("Kubernetes", "no Secret, and a role that may make none", "fleet", []string{role("get, update")}, "reader", "adopt",
+		"after which the role needs only get and update")
+}
+
+// policy refuses every change of a Secret in the namespace guarded, with a message that quotes the key, as it was and as it
+// would be.
+const policy = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: guarded}
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: guarded}}
+    resourceRules: [{apiGroups: [""], apiVersions: [v1], resources: [secrets], operations: [UPDATE]}]
+  validations:
+    - {expression: "false", messageExpression: '"was " + string(oldObject.data["key.json"]) + ", is " + string(object.data["key.json"])'}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: guarded}
+spec: {policyName: guarded, validationActions: [Deny]}
+`
+
+func refuse(t *testing.T, e *engine, row refusal) {
+	t.Helper()
+	server, name, inKubernetes := newServer(t), newName(), e.kind == "kubernetes"
+	table := `o'ps."the? keys ` + name + `"`
+	schema := sqlstore.Schema(dialects()[e.kind], sqlstore.WithTable(table))
+	_, quoted, _ := strings.Cut(schema, " EXISTS ")
+	quoted, _, _ = strings.Cut(quoted, " (\n")
+	oddName := url.QueryEscape("the fleet's \"key\" ` ? $1")
+	values := map[string]string{"name": name, "table": quoted, "plain": url.QueryEscape(table), "row": oddName}
+	fill := func(text string) string { return os.Expand(text, func(value string) string { return values[value] }) }
+	through := e
+	if row.account == "secretive" { // the driver then tries with TLS, and without
+		through = e.via(relayTo(t, e.listens, withoutTLS(e)).listens)
+	}
+	run := func(account, args string) (printed string, code int) {
+		account = cmp.Or(account, e.root)
+		at, env := through.url(account, fill(row.at)), []string(nil)
+		if inKubernetes {
+			at, env = "kubernetes://"+row.at+"/"+name, []string{kubeconfig(t, e, account)}
+		} else if account == "secretive" {
+			env = []string{"PGPASSWORD=wrong", "MYSQL_PWD=wrong"}
+		}
+		return esperKey(t, server, at, env, strings.Fields(args)...)
+	}
+	for _, text := range row.before {
+		switch {
+		case text == "adopt":
+			if printed, code := run("", text); code != 0 {
+				t.Fatal(printed)
+			}
+		case text == "CREATE TABLE":
+			e.execute(t, schema)
+		case !inKubernetes:
+			e.execute(t, fill(text))
+		case text[0] == '/':
+			must(t, clients(t, e, e.root).CoreV1().RESTClient().Delete().AbsPath(fill(text)).Do(t.Context()).Error())
+		default:
+			e.apply(t, row.at, fill(text))
+		}
+	}
+	if inKubernetes && row.account == "reader" {
+		until(t, "the API server has noticed the role", func() bool { return strings.Contains(rights(t, e, row.account, row.at), name) })
+	}
+	if row.at == "guarded" {
+		secrets := clients(t, e, e.root).CoreV1().Secrets(row.at)
+		secret, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
+		must(t, err)
+		until(t, "the API server has noticed the policy", func() bool {
+			_, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err != nil
+		})
+	}
+	began := time.Now()
+	printed, code := run(row.account, row.args)
+	took := time.Since(began)
+	if row.want == "" {
+		if code != 0 || processes.Posts(server) != strings.Count(row.args, "renew") || strings.HasPrefix(row.args, "token") && printed != server.Token() {
+			t.Errorf("%d, %s", code, printed)
+		}
+		return
+	}
+	printed = printed[strings.LastIndex(printed, "\n")+1:] // after a warning
+	want, names := fill(row.want), " on "+through.listens+": "
+	if inKubernetes {
+		names = name
+	}
+	roles := inKubernetes && strings.Contains(printed, "role") != strings.Contains(want, "role")
+	if code != 1 || took > patience || roles || !strings.Contains(printed, want) || !strings.Contains(printed, names) ||
+		strings.Contains(printed, "refused TLS") {
+		t.Errorf("%d after %v, %s\nwant %s", code, took, printed, want)
+	}
+	if processes.Posts(server) > 0 {
+		t.Error("a renewal was sent, although its key cannot be saved")
+	}
+	outcome(e, row.situation, printed)
+	if inKubernetes && slices.Contains(row.before, "adopt") {
+		printed, code = run(row.account, "token --read-only")
+		unfit := strings.HasPrefix(want, "it is ")
+		if code != 0 || !slices.Contains(strings.Split(printed, "\n"), server.Token()) ||
+			strings.Contains(printed, "warning: ") != unfit || strings.Contains(printed, want) != unfit {
+			t.Errorf("a reader does not get the key, with a warning if it is in a Secret that can keep no other: %d, %s", code, printed)
+		}
+	}
+}
+
+// TestPatience has esper-key ask a server that says nothing, and an API server that answers 429 to each request. It
+// gives up after 15 seconds, and says which store it is.
+func TestPatience(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
+	must(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	busy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(busy.Close)
+	_, err = program() // which takes its time
+	must(t, err)
+	for _, row := range []struct {
+		name, kind string
+		at         net.Addr
+		refusal
+	}{
+		{"PostgreSQL", "pgx", silent.Addr(), refusal{situation: "says nothing", want: "took too long"}},
+		{"MySQL", "mysql", silent.Addr(), refusal{situation: "says nothing", want: "took too long"}},
+		{"Kubernetes", "kubernetes", silent.Addr(), refusal{situation: "says nothing", at: "fleet", want: "timeout"}},
+		{"Kubernetes", "kubernetes", busy.Listener.Addr(), refusal{situation: "says 429 Retry-After", at: "fleet", want: "429 Too Many Requests"}},
+	} {
+		t.Run(row.name+" "+row.situation, func(t *testing.T) {
+			t.Parallel()
+			row.args = "show"
+			refuse(t, &engine{name: row.name, kind: row.kind, root: "somebody", listens: row.at.String()}, row.refusal)
+		})
+	}
+}
+
+// program builds esper-key, once.
+var program = sync.OnceValues(func() (path string, err error) {
+	folder, err := folders()
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-o", folder+"/esper-key", ".")
+	build.Dir = "../cmd/esper-key"
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return folder + "/esper-key", nil
+})
+
+// esperKey runs esper-key on a store, and returns what it printed, and its exit code. Only token may print the key.
+func esperKey(t *testing.T, server *espertest.Server, url string, env []string, args ...string) (printed string, code int) {
+	t.Helper()
+	path, err := program()
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(append(os.Environ(), "ESPER_ENVIRONMENT="+server.URL, "ESPER_KEY_STORE="+url), env...)
+	if args[0] == "adopt" {
+		cmd.Stdin = strings.NewReader(server.Token())
+	}
+	out, err := cmd.CombinedOutput()
+	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
+		t.Fatal(err)
+	}
+	if args[0] != "token" && holds(string(out), server.Token()) {
+		t.Errorf("%q prints the key: %s", args, out)
+	}
+	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
+}
+
+// holds reports whether a text has a key, or most of it, as it is, in hex or in base64.
+func holds(text, key string) bool {
+	part := key[:len(key)-4]
+	for _, run := range regexp.MustCompile(`[A-Za-z0-9+/]{20,}`).FindAllString(text, -1) {
+		for begin := range 4 {
+			decoded, _ := base64.RawStdEncoding.DecodeString(run[begin:])
+			text += "\n" + string(decoded)
+		}
+	}
+	return strings.Contains(text, part) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(part)))
+}
+
+// url is the URL for esper-key of a row in a database. account is who asks.
+func (e *engine) url(account, parameters string) string {
+	switch e.kind {
+	case "pgx":
+		return "postgres://" + account + "@" + e.listens + "/postgres?" + parameters
+	case "mysql":
+		return "mysql://" + account + "@" + e.listens + "/mysql?" + parameters
+	}
+	return "sqlite://" + e.socket + "?" + parameters
+}
+
+// TestURLs gives esper-key the URL of a row or a Secret in each engine, in each way in which it can be written.
+func TestURLs(t *testing.T) {
+	on(t, stores+" PgBouncer Standby", func(t *testing.T, e *engine) {
+		server, name := newServer(t), newName()
+		key := "name=" + name
+		socket := key + "&socket=" + e.socket
+		type given struct{ url, env string }
+		var urls []given
+		switch e.name {
+		case "SQLite":
+			urls = []given{{e.url("", key), ""}}
+		case "Kubernetes":
+			urls = []given{{"kubernetes://fleet/" + name, kubeconfig(t, e, e.root)}}
+		case "Standby": // and the primary, which the driver finds
+			both := e.via(e.listens + "," + get(t, "PostgreSQL").listens)
+			urls = []given{{both.url(e.root, "sslmode=disable&target_session_attrs=read-write&"+key), ""}}
+		case "MariaDB", "MySQL":
+			urls = []given{
+				{e.url("secretive", key), "MYSQL_PWD=a word"},
+				{e.url("secretive:a%20word", key), ""},
+				{e.via("").url(e.root, socket), ""},
+				{e.via("localhost").url(e.root, socket), ""},
+			}
+		case "PostgreSQL":
+			urls = []given{{e.via("").url("esper", socket), ""}, {e.via("localhost").url("esper", socket), ""}}
+			fallthrough
+		default: // as the driver reads it
+			urls = append(urls, given{"postgres://" + e.listens + "/postgres?sslmode=disable&" + key, "PGUSER=esper"})
+		}
+		for _, at := range urls {
+			for _, command := range []string{"adopt", "renew --now", "token", "show", "check"} { // a second adopt changes nothing
+				printed, code := esperKey(t, server, at.url, []string{at.env}, strings.Fields(command)...)
+				if code != 0 || command == "token" && printed != server.Token() {
+					t.Errorf("%s, %s: %d, %s", at.url, command, code, printed)
+				}
+			}
+		}
+	})
+}
