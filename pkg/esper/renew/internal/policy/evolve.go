@@ -68,9 +68,9 @@ func (s *State) saved(t *Turn, o Outcome, now time.Time) {
 		t.Read, t.Saves = false, maxConflicts+1
 	default:
 		s.Proven, s.Fresh, s.Stored, t.Saves = true, false, Target(*s, *t), 0
-		if given := t.Given; !given.Key.IsZero() {
+		if !t.Given.Key.IsZero() {
 			t.Given = Document{}
-			s.take(t, given, now, o.Random)
+			s.take(t, s.Stored, now, o.Random)
 		}
 	}
 }
@@ -87,9 +87,6 @@ func (s *State) probed(t *Turn, o Outcome, now time.Time) {
 			s.Doc.RefusedAt, s.RefusedWait = plain(o.Began), o.Began.Add(secondCheck)
 		} else if !o.Began.Before(s.RefusedWait) {
 			t.Said = RefusedTwice
-		}
-		if came {
-			t.Given = t.Given.setAside(s.Doc)
 		}
 	case o.Err:
 		t.Failed = t.Failed || needed

@@ -1,5 +1,11 @@
 package policy
 
+import (
+	"slices"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
 // wrong returns how many wrong refusals have happened.
 func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wrong) }
 
@@ -37,16 +43,15 @@ func (e *explorer) checkLeft(w *world, i int) {
 }
 
 // checkSaved checks I3: a working key is overwritten only by its successor, by a person, or by a document in which it is
-// set aside; and by a key that was set aside, once the server has accepted it.
+// set aside.
 func (e *explorer) checkSaved(w *world, i int, target Document) {
 	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
-	accepted := p.T.Said == Accepted && aside(w.Store, next)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
 	// A person who gives an older key again may revoke a newer one while that is on its way: its process cannot know.
 	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
-		old != next && w.knows(old) && !heir && !aside(target, old) && !accepted && !person)
+		old != next && w.knows(old) && !heir && !aside(target, old) && !person)
 	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
 	forgets := !w.Store.RefusedAt.IsZero() && target.RefusedAt.IsZero() ||
 		!w.Store.LostAt.IsZero() && target.LostAt.IsZero() && target.SetAside == w.Store.SetAside
@@ -180,6 +185,11 @@ func (e *explorer) settle(w *world) {
 	}
 }
 
+// holds reports whether a key that works is set aside in d.
+func (w *world) holds(d Document) bool {
+	return slices.ContainsFunc(d.Aside(), func(key string) bool { return w.knows(keyOf(Document{Key: wire.NewSecret(key)})) })
+}
+
 // ends says of w whether any key works, whether every process has one that does, whether each has given its key up (but
 // for a reader whose key works, or whose store is empty), and whether one renews keys.
 func (e *explorer) ends(w *world) (any, all, lost, renews bool) {
@@ -195,7 +205,7 @@ func (e *explorer) ends(w *world) (any, all, lost, renews bool) {
 		}
 		works := w.knows(keyOf(p.S.Doc))
 		any = any || works && !p.S.ReadOnly
-		all = all && works && !p.S.Lost() && !p.Turning && (p.S.ReadOnly || p.S.Doc.SetAside.IsZero())
+		all = all && works && !p.S.Lost() && !p.Turning && (p.S.ReadOnly || p.S.Doc.SetAside.IsZero() || w.holds(p.S.Doc))
 		lost = lost && (p.S.Lost() && !p.Turning || p.S.ReadOnly && (w.Store.Key.IsZero() || works))
 		renews = renews || !p.S.ReadOnly
 	}

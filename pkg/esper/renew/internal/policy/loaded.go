@@ -35,8 +35,8 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	case d.Key.IsZero(), ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
 		s.Stored = d
-		if !ours.Replaced(d.Key) {
-			s.Doc, s.AsideWait = ours.setAside(d), time.Time{}
+		if next := ours.setAside(d); next != ours {
+			s.Doc, s.AsideWait = next, time.Time{}
 		}
 	default:
 		s.withdraw(t)
@@ -80,13 +80,16 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Err:
 		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored
+	case !o.Refused && !stored && t.Said == Accepted: // both work: ours stays in use, and the other one set aside
+		s.AsideWorks, s.AsideWait, t.Aside = true, time.Time{}, len(s.Doc.Aside())
 	case !o.Refused:
+		replaced := Document{SetAside: s.Doc.SetAside}
 		if stored {
 			s.Stored = other
-		} else {
-			other = o.Doc.Begun("of " + Hash(o.Doc.Key)).unsure(o.Began)
+		} else { // ours is set aside in its place, as its refusal may have been wrong
+			other, replaced = o.Doc.Begun("of "+Hash(o.Doc.Key)).unsure(o.Began), s.Doc
 		}
-		s.take(t, other.setAside(Document{SetAside: s.Doc.SetAside}), now, o.Random)
+		s.take(t, other.setAside(replaced), now, o.Random)
 		s.accepted(t, o, now)
 	case !stored:
 		s.asideRefused(t, o)

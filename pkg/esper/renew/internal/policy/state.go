@@ -21,6 +21,7 @@ type State struct {
 	AttemptOver time.Time // until then an attempt may be under way; zero: none, or a check since found the key working
 	RefusedWait time.Time // a refusal of Doc's key before this time still counts as the first; zero: it is not refused
 	AsideWait   time.Time // the same for the keys set aside, all of which were refused once; zero: they were not
+	AsideWorks  bool      // the server accepts a key set aside beside Doc's: there is no need to ask again
 	Asked       time.Time // when the server was last asked about Doc's key
 
 	// When the key is to be renewed. It is worked out from Doc, see windows.
@@ -183,7 +184,7 @@ func (s State) doubtful(now time.Time) bool {
 
 // asideDue reports whether the server is to be asked about the keys set aside.
 func (s State) asideDue(t Turn, now time.Time) bool {
-	return t.Aside < len(s.Doc.Aside()) && (t.Said >= Refused || !s.ReadOnly && !now.Before(s.AsideWait))
+	return t.Aside < len(s.Doc.Aside()) && (t.Said >= Refused || !s.ReadOnly && !s.AsideWorks && !now.Before(s.AsideWait))
 }
 
 // Usable reports whether callers may have the key.
@@ -204,10 +205,14 @@ func Idle(s State, t Turn) bool {
 
 // Target is what Save writes.
 func Target(s State, t Turn) Document {
-	if !t.Given.Key.IsZero() {
-		return t.Given
-	}
 	d := s.Doc
+	switch given := t.Given; {
+	case given.Key.IsZero():
+	case d.Replaced(given.Key): // d's key was refused, perhaps wrongly
+		return given.setAside(d)
+	default:
+		return given
+	}
 	if t.Begun.ID != "" {
 		d.Answer = s.Stored.Answer // an attempt does not wait until the answer to an earlier one is saved
 	}
