@@ -249,8 +249,8 @@ func (p *probe) arrivals() []*http.Request {
 	return p.seen
 }
 
-// memory is the base URL of a server in memory.
-const memory = "http://127.0.0.1"
+// memory is the base URL of a server in memory. A request to bubble takes no time.
+const memory, bubble = "http://127.0.0.1", memory + "/base%20path/api/"
 
 // piped connects to serve in memory, so that a testing/synctest bubble holds both ends. Serve gets each connection
 // after a request was read from it.
