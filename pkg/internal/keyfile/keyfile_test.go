@@ -200,6 +200,7 @@ func TestPaths(t *testing.T) {
 		{"link", real},
 		{"relative", filepath.Join("real", "key.json")},
 		{"chain", filepath.Join(folder, "link")},
+		{"around", "missing/../real/key.json"},
 	} {
 		t.Chdir(folder)
 		if row.to != "" {

@@ -41,13 +41,16 @@ type step struct {
 
 // find follows a path through all links, as the operating system does. What lies there has to be a regular file.
 func find(path string) (p place, err error) {
-	if err = p.follow(path); err != nil || p.folder == nil && p.file == nil {
+	if err = p.follow(path); err != nil {
 		return p, err
+	}
+	if p.folder, err = os.Lstat(filepath.Dir(p.target)); errors.Is(err, fs.ErrNotExist) {
+		return p, nil
 	}
 	if p.file == nil {
 		p.file, _ = os.Stat(path) // what only the operating system can follow, such as /dev/stdout
 	}
-	if p.file != nil {
+	if err == nil && p.file != nil {
 		err = regular(p.file)
 	}
 	return p, err
@@ -63,8 +66,8 @@ func (p *place) follow(path string) error {
 		p.file, _ = os.Lstat(p.target)
 	}
 	for name := range strings.FieldsFuncSeq(names, func(r rune) bool { return r == '/' }) {
-		if p.folder = p.file; p.folder != nil {
-			p.way = append(p.way, step{p.target, p.folder})
+		if p.file != nil {
+			p.way = append(p.way, step{p.target, p.file})
 		}
 		next := filepath.Join(p.target, name)
 		info, err := os.Lstat(next)
@@ -140,6 +143,8 @@ func (p place) trusts(info fs.FileInfo) bool {
 // file to the owner of its folder.
 func (p place) judge(sticky bool, warn func(string)) error {
 	switch {
+	case p.folder == nil: // somebody has just removed it
+		return fs.ErrNotExist
 	case mounted(p.target):
 		return permanent(mountedAlone)
 	case !hasModes:
