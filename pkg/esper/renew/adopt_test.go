@@ -13,48 +13,39 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// Adopt replaces any key, in every process, by the key that a person gives, once the server has accepted that key.
+// Adopt replaces any key, in every process, by the key that a person gives, once the server has accepted that key. A key
+// that is given again, as configuration management does at each deploy, changes nothing.
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := fresh(t)
 		server.keepOld = true
-		other := opened(t, server, store)
-		if err := source.Adopt(t.Context(), key("unknown")); !errors.Is(err, esper.ErrUnauthorized) || stored(t, store).Key != key(stubFirst) {
-			t.Errorf("Adopt of a key that the server refuses: %v, want ErrUnauthorized and the first key stored", err)
+		other, first := opened(t, server, store), stored(t, store)
+		adopt := func(what string, s *Source, given string, want error, changes bool) {
+			t.Helper()
+			before := stored(t, store)
+			if err := s.Adopt(t.Context(), key(given)); !errors.Is(err, want) || changes != (stored(t, store).Key != before.Key) || stored(t, store).Lineage != before.Lineage && !changes {
+				t.Errorf("Adopt of %s: %v, want %v; it changes the document: %v", what, err, want, !changes)
+			}
 		}
-		first := stored(t, store)
 		server.add("given")
-		if err := source.Adopt(t.Context(), key("given")); err != nil {
-			t.Fatal(err)
-		}
+		adopt("a key that cannot be sent", source, "Bearer x", esper.ErrInvalidArgument, false)
+		adopt("a key that the server refuses", source, "unknown", esper.ErrUnauthorized, false)
+		adopt("another key", source, "given", nil, true)
 		wantKey(t, source, "given")
 		if d := stored(t, store); d.Key != key("given") || d.Serial != 1 || d.Lineage == first.Lineage {
 			t.Errorf("stored: %+v, want the given key with serial 1 and a new lineage", d)
 		}
 		time.Sleep(time.Minute)
 		wantKey(t, other, "given")
-		// The same key is given again, and once more after its renewal, as configuration management does at each deploy.
-		before := stored(t, store)
-		if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Lineage != before.Lineage {
-			t.Errorf("Adopt of the key that is already stored: %v, or the document has changed", err)
-		}
+		adopt("the key that is stored", other, "given", nil, false)
 		if err := source.Renew(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		after := stored(t, store)
-		for range 2 {
-			if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Key != after.Key {
-				t.Errorf("Adopt of a key that a renewal has replaced: %v, or the document has changed", err)
-			}
-		}
-		server.revoke(after.Key.Reveal())
-		if err := other.Adopt(t.Context(), key("given")); err != nil || stored(t, store).Key != after.Key {
-			t.Errorf("Adopt of a key that the server refuses since a renewal has replaced it: %v, or the document has changed", err)
-		}
-		if err := source.Adopt(t.Context(), key("Bearer x")); !errors.Is(err, esper.ErrInvalidArgument) {
-			t.Errorf("Adopt of a key that cannot be sent: %v, want ErrInvalidArgument", err)
-		}
-		// The same once more in a process that gave the key up after wrong refusals, before another process renewed it.
+		adopt("a key that a renewal has replaced", other, "given", nil, false)
+		adopt("the same once more", other, "given", nil, false)
+		server.revoke("key-1")
+		adopt("a key that the server refuses since a renewal has replaced it", other, "given", nil, false)
+		// A process gives the key up after wrong refusals, and then another process renews it.
 		server.fault = fails(401)
 		for range 3 {
 			_ = source.Check(t.Context())
@@ -64,15 +55,11 @@ func TestAdopt(t *testing.T) {
 			t.Error("the key is not lost after three refusals")
 		}
 		server.fault = nil
-		newer := opened(t, server, store)
-		if err := newer.Renew(t.Context()); err != nil {
+		if err := opened(t, server, store).Renew(t.Context()); err != nil || stored(t, store).Key != key("key-2") {
 			t.Fatal(err)
 		}
-		want := stored(t, store).Key
-		if err := source.Adopt(t.Context(), after.Key); err != nil || want == after.Key || stored(t, store).Key != want {
-			t.Errorf("Adopt of the lost key: %v, stored %s", err, stored(t, store).Key.Reveal())
-		}
-		wantKey(t, source, want.Reveal())
+		adopt("the lost key", source, "key-1", nil, false)
+		wantKey(t, source, "key-2")
 	})
 }
 
@@ -136,8 +123,7 @@ func TestReadOnly(t *testing.T) {
 				t.Errorf("%s: %v, want ErrReadOnly", name, err)
 			}
 		}
-		d := stored(t, store)
-		if _, err := follower.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.Is(err, ErrReadOnly) {
+		if _, err := follower.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: stubEnterprise, DeveloperAppID: stubApp}); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("RenewToken: %v, want ErrReadOnly", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -169,20 +155,20 @@ func TestRenewNow(t *testing.T) {
 		if err := source.Renew(t.Context()); err != nil || stored(t, store).Key != key("key-1") {
 			t.Fatal(err)
 		}
-		d := stored(t, store)
-		renewed, err := source.Client().RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID})
-		if err != nil || renewed.Token != key("key-2") || stored(t, store).Key != key("key-2") || renewed.ExpiresAt.IsZero() {
+		own := esper.RenewRequest{EnterpriseID: stubEnterprise, DeveloperAppID: stubApp}
+		renewed, err := source.Client().RenewToken(t.Context(), own)
+		if d := stored(t, store); err != nil || renewed.Token != key("key-2") || d.Key != key("key-2") ||
+			!renewed.ExpiresAt.Equal(d.ExpiresAt) || !renewed.CreatedOn.Equal(d.IssuedAt) || renewed.Enterprise.ID != stubEnterprise {
 			t.Errorf("RenewToken: %+v, %v", renewed, err)
 		}
 		wantKey(t, source, "key-2")
-		if _, err := source.Client().RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.DeveloperAppID, DeveloperAppID: d.DeveloperAppID}); !errors.Is(err, esper.ErrInvalidArgument) {
+		if _, err := source.Client().RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: stubApp, DeveloperAppID: stubApp}); !errors.Is(err, esper.ErrInvalidArgument) {
 			t.Errorf("RenewToken for another enterprise: %v, want ErrInvalidArgument", err)
 		}
 		var all sync.WaitGroup
 		for range 4 { // the race detector watches what they share
 			all.Go(func() {
-				renewed, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID})
-				if err != nil || !strings.HasPrefix(renewed.Token.Reveal(), "key-") {
+				if renewed, err := source.RenewToken(t.Context(), own); err != nil || !strings.HasPrefix(renewed.Token.Reveal(), "key-") {
 					t.Errorf("calls of RenewToken at once: %v, %v", renewed, err)
 				}
 			})
@@ -190,7 +176,7 @@ func TestRenewNow(t *testing.T) {
 		all.Wait()
 		server.fault = only("renew", fails(500))
 		var failed *esper.RenewalError
-		if _, err := source.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID}); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
+		if _, err := source.RenewToken(t.Context(), own); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
 			t.Errorf("RenewToken when the server fails: %v, want a RenewalError with OutcomeUnknown", err)
 		}
 	})

@@ -87,24 +87,6 @@ func TestDocumentIsWrong(t *testing.T) {
 	}
 }
 
-// Whatever text Esper answers as the new key, it is kept, and the next process can read what is stored.
-func TestAnsweredKeyCanBeRead(t *testing.T) {
-	for _, text := range []string{"made-up.key", "token made-up", "/run/made-up", "Bearer made-up", "made\u200bup", stubFirst} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			server.keepOld = true
-			server.body = func(_ string, created, expires time.Time) string { return normalBody(text, created, expires) }
-			source := opened(t, server, store)
-			err := source.Renew(t.Context())
-			d := stored(t, store)
-			if renewed := d.Key == key(text) && text != stubFirst; renewed != (err == nil) || !renewed && (d.Answer.IsZero() || d.Key != key(stubFirst)) {
-				t.Errorf("%q: %v; stored: %q, an answer: %v", text, err, d.Key.Reveal(), !d.Answer.IsZero())
-			}
-			wantKey(t, opened(t, server, store), d.Key.Reveal())
-		})
-	}
-}
-
 // No value of the package shows a key when it is printed.
 func TestPrinters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

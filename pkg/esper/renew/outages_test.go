@@ -166,7 +166,7 @@ func TestLost(t *testing.T) {
 			if n := server.counted("info") - asked; n != 1 || time.Since(begun) != 0 {
 				t.Errorf("%s: another process asked %d times, and its callers waited %v, want one question", name, n, time.Since(begun))
 			}
-			_ = renewFor(t, server, source, day, 20*time.Minute)
+			renewFor(server, source, day, 20*time.Minute)
 			if n := server.counted("info") - asked; server.counted("renew") != posts || n > 24*12+12 {
 				t.Errorf("%s: in a day after the loss, %d renewals, want none, and %d checks, want one every five minutes at most", name, server.counted("renew")-posts, n)
 			}

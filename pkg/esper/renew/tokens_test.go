@@ -23,20 +23,13 @@ const (
 // openAt opens a source at server, with the server's key if the store is empty.
 func openAt(t *testing.T, server *espertest.Server, store Store, opts ...Option) *Source {
 	t.Helper()
-	opts = append([]Option{WithInitialToken(key(server.Token()))}, opts...)
+	opts = append(opts, WithInitialToken(key(server.Token())), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
 	source, err := Open(t.Context(), server.URL, store, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = source.Close() })
 	return source
-}
-
-// openVia opens a source that renews through personal access tokens.
-func openVia(t *testing.T, server *espertest.Server, opts ...Option) *Source {
-	t.Helper()
-	once := WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
-	return openAt(t, server, Memory(), append(opts, WithPersonalAccessTokens(), once)...)
 }
 
 // puts returns the ids of the tokens that PUT requests have renewed at server.
@@ -129,7 +122,7 @@ func TestFindsToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := espertest.NewServer(t, espertest.WithToken(key))
-			source := openVia(t, server)
+			source := openAt(t, server, Memory(), WithPersonalAccessTokens())
 			list := fmt.Sprintf(`{"count": 9, "personal_access_tokens": [%s]}`, test.list)
 			server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: list})
 			if renewToken, personal := source.Ways(t.Context()); renewToken != nil || (personal == nil) != (test.want == "") {
@@ -177,7 +170,7 @@ func TestLifetimeOfNewKeys(t *testing.T) {
 					Body: `{"count": 1, "personal_access_tokens": [{"id": "` + ownID + `", "legacy_token_id": 570, "expiry_at": -1}]}`,
 				})
 			}
-			source := openVia(t, server, test.opts...)
+			source := openAt(t, server, Memory(), append(test.opts, WithPersonalAccessTokens())...)
 			err := source.Renew(t.Context())
 			if test.want == 0 {
 				if err == nil || !strings.Contains(err.Error(), "WithLifetime") || len(puts(server)) != 0 {
@@ -198,7 +191,7 @@ func TestListHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const attempt = 15 * time.Second // a twentieth of the key's lifetime
 		server := espertest.NewServer(t, espertest.WithLifetime(5*time.Minute))
-		source := openVia(t, server, WithClientOptions(esper.WithTransport(server.Transport())))
+		source := openAt(t, server, Memory(), WithPersonalAccessTokens(), WithClientOptions(esper.WithTransport(server.Transport())))
 		server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Delay: time.Hour})
 		begun, err := time.Now(), source.Renew(t.Context())
 		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > attempt || len(puts(server)) != 0 || source.Status().InDoubt {

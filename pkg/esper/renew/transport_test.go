@@ -65,14 +65,10 @@ func TestTransportAuthenticates(t *testing.T) {
 // Transport refuses a request if any part of its target differs from the source's server, also after a redirect.
 func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 	server, _, source := fresh(t)
-	for name, change := range map[string]func(r *http.Request){
-		"scheme":        func(r *http.Request) { r.URL.Scheme = "http" },
-		"host":          func(r *http.Request) { r.URL.Host = "evil.example" },
-		"a longer host": func(r *http.Request) { r.URL.Host += ".evil.example" },
-		"port":          func(r *http.Request) { r.URL.Host += ":8443" },
-		"Host":          func(r *http.Request) { r.Host = "evil.example" },
-		"opaque":        func(r *http.Request) { r.URL.Opaque = "//evil.example/v0/" },
-		"no URL":        func(r *http.Request) { r.URL = nil },
+	for name, change := range map[string]func(r *http.Request){ // package esper tests origin.Check with more
+		"host":   func(r *http.Request) { r.URL.Host = "evil.example" },
+		"port":   func(r *http.Request) { r.URL.Host += ":8443" },
+		"no URL": func(r *http.Request) { r.URL = nil },
 	} {
 		body := &closing{Reader: strings.NewReader("x")}
 		req := request(t, http.MethodPost, device, body)
