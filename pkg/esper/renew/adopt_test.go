@@ -38,9 +38,7 @@ func TestAdopt(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantKey(t, other, "given")
 		adopt("the key that is stored", other, "given", nil, false)
-		if err := source.Renew(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, source.Renew(t.Context()))
 		adopt("a key that a renewal has replaced", other, "given", nil, false)
 		adopt("the same once more", other, "given", nil, false)
 		server.revoke("key-1")
@@ -69,9 +67,7 @@ func TestAnotherInitialKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log records
 		server, store, source := fresh(t)
-		if err := source.Renew(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, source.Renew(t.Context()))
 		_ = opened(t, server, store, log.option()) // the key that the stored one came from: no warning
 		synctest.Wait()
 		if log.String() != "" {
@@ -131,16 +127,12 @@ func TestReadOnly(t *testing.T) {
 		time.Sleep(79 * day)
 		go func() { _ = follower.Run(ctx) }()
 		time.Sleep(day)
-		if err := follower.RenewIfDue(t.Context()); err != nil {
-			t.Error(err)
-		}
+		must(t, follower.RenewIfDue(t.Context()))
 		if n, m := server.counted("renew"), store.counted("Save")-saves; n != 0 || m != 0 {
 			t.Errorf("a read-only source: %d renewals, %d saves, want none", n, m)
 		}
 		wantKey(t, follower, stubFirst)
-		if err := leader.RenewIfDue(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, leader.RenewIfDue(t.Context()))
 		status, err := get(t, follower, server, http.MethodGet)
 		if status != 200 || err != nil {
 			t.Errorf("a request after the other source has renewed the key: %d, %v", status, err)

@@ -5,7 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -32,9 +37,7 @@ func full() policy.Document {
 func TestDocument(t *testing.T) {
 	for name, d := range map[string]policy.Document{"full": full(), "least": {Key: key(stubFirst), Lineage: "L", Serial: 1}} {
 		data, err := encode(d, stubBase, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if got, err := decode(data, stubBase); err != nil || got.Document != d || got.savedBy != hostname() {
 			t.Errorf("%s: decode: %v\n%+v, want\n%+v", name, err, got.Document, d)
 		}
@@ -42,9 +45,7 @@ func TestDocument(t *testing.T) {
 			t.Errorf("%s: with a byte order mark: %v", name, err)
 		}
 		var fields map[string]any
-		if err := json.Unmarshal(data, &fields); err != nil {
-			t.Fatal(err)
-		}
+		must(t, json.Unmarshal(data, &fields))
 		if name == "full" {
 			want := "answer attempt developer_app_id enterprise_id expires_at format initial_key_hash issued_at key lineage lost_at predecessor_hashes refused_at renewed_at saved_at saved_by serial server set_aside version"
 			if got := strings.Join(slices.Sorted(maps.Keys(fields)), " "); got != want {
@@ -127,16 +128,118 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		again, err := encode(got.Document, stubBase, time.Now())
-		if err != nil {
-			t.Fatalf("%v: %+v", err, got.Document)
-		}
-		second, err := decode(again, stubBase)
-		if err != nil {
-			t.Fatalf("%v: %s", err, again)
-		}
-		third, err := encode(second.Document, stubBase, time.Now())
-		if err != nil || len(third) != len(again) {
+		second, decodeErr := decode(again, stubBase)
+		third, thirdErr := encode(second.Document, stubBase, time.Now())
+		if err := errors.Join(err, decodeErr, thirdErr); err != nil || len(third) != len(again) {
 			t.Errorf("the document changes when it is decoded and encoded again: %v\n%s\n%s", err, again, third)
 		}
 	})
+}
+
+// canary is a key with characters that URLs and JSON escape. The stub makes new keys that begin in the same way.
+const canary = "canary key+0/%"
+
+// checkNoCanary fails the test if text holds a key, plain or percent-encoded.
+func checkNoCanary(t testing.TB, what, text string) {
+	t.Helper()
+	for _, form := range []string{"canary key", url.QueryEscape("canary key"), url.PathEscape("canary key")} {
+		if strings.Contains(text, form) {
+			t.Errorf("%s shows the key: %.500s", what, text)
+			return
+		}
+	}
+}
+
+// checkPrinted prints a value in many ways, and checks that none shows a key.
+func checkPrinted(t testing.TB, what string, v any) {
+	t.Helper()
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info(what, slog.Any("value", v))
+	texts := []string{log.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		texts = append(texts, fmt.Sprintf(verb, v))
+	}
+	if data, err := json.Marshal(v); err == nil {
+		texts = append(texts, string(data))
+	}
+	for _, text := range texts {
+		checkNoCanary(t, what, text)
+		if strings.Contains(text, fmt.Sprintf("%x", canary)) || strings.Contains(text, strings.Trim(fmt.Sprint([]byte(canary)), "[]")) {
+			t.Errorf("%s shows the key's bytes: %s", what, text)
+		}
+	}
+}
+
+func checkStatus(t testing.TB, s Status) {
+	t.Helper()
+	checkPrinted(t, "a status", s)
+	checkPrinted(t, "an error", s.LastError)
+}
+
+// withCanary opens a source whose store has the key canary.
+func withCanary(t *testing.T, server *stub, opts ...Option) (*faulty, *Source) {
+	t.Helper()
+	store := newFaulty()
+	server.revoke(canary)
+	put(t, store, living(canary, server.lifetime))
+	return store, opened(t, server, store, opts...)
+}
+
+// get sends a request through the transport of source, closes the body of the answer, and returns its status.
+func get(t *testing.T, source *Source, server *stub, method string) (int, error) {
+	t.Helper()
+	var body io.ReadCloser
+	if method == http.MethodPost {
+		body = io.NopCloser(strings.NewReader("body"))
+	}
+	resp, err := source.Transport(server).RoundTrip(request(t, method, device, body))
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+func TestNoSecretShows(t *testing.T) {
+	t.Parallel()
+	echo := func(status int) fault {
+		return says(status, `{"message": "no: `+canary+`", "errors": ["`+url.QueryEscape(canary)+`"]}`)
+	}
+	for name, renewal := range map[string]fault{
+		"works": func(c call) (*http.Response, error) { return c.act(), nil },
+		"400":   echo(400), "401": echo(401), "403": echo(403), "429": echo(429), "500": echo(500), "201": echo(201),
+		"half":  says(201, `{"token": "canary key+9/%`),
+		"reset": func(call) (*http.Response, error) { return nil, fmt.Errorf("Post %q: reset", canary) },
+		"lost":  handled(resets),
+	} {
+		for _, disk := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				var log records
+				var told recorder
+				server := newStub(90 * day)
+				store, source := withCanary(t, server, log.option(), told.option())
+				if !disk {
+					store.set(unable("Save", ""))
+				}
+				server.fault = only("renew", renewal)
+				time.Sleep(80 * day)
+				for range 11 * 3 {
+					_, err := source.Token()
+					synctest.Wait()
+					checkPrinted(t, name, err)
+					checkStatus(t, source.Status())
+					time.Sleep(8 * time.Hour)
+				}
+				_, err := get(t, source, server, http.MethodGet)
+				checkPrinted(t, name, err)
+				synctest.Wait()
+				for _, e := range told {
+					checkStatus(t, e.Status)
+				}
+				if len(told) == 0 || log.String() == "" {
+					t.Errorf("%s: nothing was logged, or the function of WithOnChange was not called", name)
+				}
+				checkNoCanary(t, "the log", log.String())
+			})
+		}
+	}
 }

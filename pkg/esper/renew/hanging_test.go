@@ -214,12 +214,8 @@ func TestStoreHangsOrPanics(t *testing.T) {
 					}
 					close(released)
 					time.Sleep(5 * time.Minute)
-					if err := source.Renew(t.Context()); err != nil {
-						t.Errorf("%s in %s, %s: Renew after that: %v", name, method, caller, err)
-					}
-					if err := source.Close(); err != nil {
-						t.Errorf("%s in %s, %s: Close after that: %v", name, method, caller, err)
-					}
+					must(t, source.Renew(t.Context()), name, method, caller)
+					must(t, source.Close(), name, method, caller)
 				})
 			}
 		}
@@ -237,9 +233,7 @@ func TestQueue(t *testing.T) {
 		released := make(chan struct{})
 		source := opened(t, newStub(90*day), Memory(), told.option(), WithLogger(slog.New(calling{text, func() { <-released }})))
 		for range renewals {
-			if err := source.Renew(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, source.Renew(t.Context()))
 		}
 		close(released)
 		source.tell.wait()
@@ -322,9 +316,7 @@ func TestContextEnds(t *testing.T) {
 				server, store, source := advisory(t, nil)
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if err := source.Run(ctx); err != nil {
-					t.Error(err)
-				}
+				must(t, source.Run(ctx))
 				time.Sleep(stopTime - 5*time.Second)
 				store.set(func(_ context.Context, method, _ string) error {
 					if method == "Load" {

@@ -276,19 +276,19 @@ func instead(t testing.TB, server *stub) Option {
 	return WithClientOptions(esper.WithTransport(wired(t, server)))
 }
 
+// openAt opens a source that is closed when the test ends.
+func openAt(t testing.TB, environment string, store Store, opts ...Option) *Source {
+	t.Helper()
+	source, err := Open(context.Background(), environment, store, opts...)
+	must(t, err)
+	t.Cleanup(func() { _ = source.Close() })
+	return source
+}
+
 // opened opens a source with the key in store, or with stubFirst if the store is empty.
 func opened(t testing.TB, server *stub, store Store, opts ...Option) *Source {
 	t.Helper()
-	opts = append([]Option{
-		WithInitialToken(esper.NewSecret(stubFirst)),
-		instead(t, server),
-	}, opts...)
-	source, err := Open(context.Background(), "foo", store, opts...)
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
-	t.Cleanup(func() { _ = source.Close() })
-	return source
+	return openAt(t, "foo", store, append([]Option{WithInitialToken(key(stubFirst)), instead(t, server)}, opts...)...)
 }
 
 // fresh opens a source with the key stubFirst, which the server has just made.
@@ -361,24 +361,18 @@ func put(t testing.TB, store Store, d policy.Document) {
 	}
 	d.EnterpriseID, d.DeveloperAppID = stubEnterprise, stubApp
 	data, err := encode(d, stubBase, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, version, err := store.Load(context.Background())
 	if err == nil {
 		_, err = store.Save(context.Background(), data, version)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
 func stored(t testing.TB, store Store) policy.Document {
 	t.Helper()
 	data, _, err := store.Load(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	d, err := decode(data, stubBase)
 	if err != nil {
 		t.Fatalf("%v: %s", err, data)
@@ -393,6 +387,14 @@ func wallClock() time.Time { return plain(time.Now()) }
 // living returns the document of a key that is made now.
 func living(text string, lifetime time.Duration) policy.Document {
 	return policy.Document{Key: key(text), IssuedAt: wallClock(), ExpiresAt: wallClock().Add(lifetime)}
+}
+
+// must ends the test if there is an error. About says which case of a table it is.
+func must(t testing.TB, err error, about ...any) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(append(about, err)...)
+	}
 }
 
 // wantKey asks the source for the key, and fails the test if it is not want.

@@ -276,9 +276,7 @@ func TestNilContext(t *testing.T) {
 				server.keepOld = true
 				server.add("given")
 				time.Sleep(age)
-				if err := call(nil, source); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
+				must(t, call(nil, source), name)
 			})
 		}
 	}

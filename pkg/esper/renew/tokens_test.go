@@ -20,16 +20,11 @@ const (
 	ownID      = "0d3f8d3a-6f0f-4b8e-9d55-000000000001" // the id of the fake server's first token
 )
 
-// openAt opens a source at server, with the server's key if the store is empty.
-func openAt(t *testing.T, server *espertest.Server, store Store, opts ...Option) *Source {
+// openVia opens a source with the server's key, if the store is empty.
+func openVia(t *testing.T, server *espertest.Server, store Store, opts ...Option) *Source {
 	t.Helper()
-	opts = append(opts, WithInitialToken(key(server.Token())), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
-	source, err := Open(t.Context(), server.URL, store, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = source.Close() })
-	return source
+	once := WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1}))
+	return openAt(t, server.URL, store, append(opts, WithInitialToken(key(server.Token())), once)...)
 }
 
 // puts returns the ids of the tokens that PUT requests have renewed at server.
@@ -48,7 +43,7 @@ func TestDayAfter(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusGone} {
 		server := espertest.NewServer(t, espertest.WithRetired(status))
 		store := Memory()
-		old := openAt(t, server, store)
+		old := openVia(t, server, store)
 		err := old.Renew(t.Context())
 		if !errors.Is(err, ErrNotRenewable) || !errors.Is(err, esper.ErrNotFound) || !strings.Contains(err.Error(), "WithPersonalAccessTokens") || !strings.Contains(err.Error(), "--via personal-access-token") {
 			t.Errorf("%d: Renew without the option: %v", status, err)
@@ -56,20 +51,16 @@ func TestDayAfter(t *testing.T) {
 		if err := old.Check(t.Context()); err != nil || len(puts(server)) != 0 {
 			t.Errorf("%d: Check without the option: %v, %d renewals", status, err, len(puts(server)))
 		}
-		source := openAt(t, server, store, WithPersonalAccessTokens())
+		source := openVia(t, server, store, WithPersonalAccessTokens())
 		for n := range 3 {
 			if n == 1 {
 				server.Retire(status, "TokenInfo")
 			}
-			if err := source.Renew(t.Context()); err != nil {
-				t.Fatalf("%d: Renew: %v", status, err)
-			}
+			must(t, source.Renew(t.Context()), status)
 			if s := source.Status(); time.Until(s.ExpiresAt).Round(time.Hour) != 90*24*time.Hour || s.Serial != n+2 {
 				t.Errorf("%d: %+v", status, s)
 			}
-			if err := source.Check(t.Context()); err != nil {
-				t.Errorf("%d: Check: %v", status, err)
-			}
+			must(t, source.Check(t.Context()), status)
 			if token, err := source.Token(); err != nil || token.AccessToken != server.Token() {
 				t.Errorf("%d: not the server's key: %v", status, err)
 			}
@@ -78,9 +69,7 @@ func TestDayAfter(t *testing.T) {
 		if err := old.Check(t.Context()); !errors.Is(err, esper.ErrNotFound) {
 			t.Errorf("Check without the option and without TokenInfo: %v", err)
 		}
-		if err := source.Adopt(t.Context(), esper.NewSecret(server.NewKey())); err != nil {
-			t.Errorf("%d: Adopt: %v", status, err)
-		}
+		must(t, source.Adopt(t.Context(), esper.NewSecret(server.NewKey())), status)
 		if err := source.Renew(t.Context()); err != nil || time.Until(source.Status().ExpiresAt) < 89*24*time.Hour {
 			t.Errorf("%d: Renew of the adopted key: %v", status, err)
 		}
@@ -122,7 +111,7 @@ func TestFindsToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := espertest.NewServer(t, espertest.WithToken(key))
-			source := openAt(t, server, Memory(), WithPersonalAccessTokens())
+			source := openVia(t, server, Memory(), WithPersonalAccessTokens())
 			list := fmt.Sprintf(`{"count": 9, "personal_access_tokens": [%s]}`, test.list)
 			server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Body: list})
 			if renewToken, personal := source.Ways(t.Context()); renewToken != nil || (personal == nil) != (test.want == "") {
@@ -170,7 +159,7 @@ func TestLifetimeOfNewKeys(t *testing.T) {
 					Body: `{"count": 1, "personal_access_tokens": [{"id": "` + ownID + `", "legacy_token_id": 570, "expiry_at": -1}]}`,
 				})
 			}
-			source := openAt(t, server, Memory(), append(test.opts, WithPersonalAccessTokens())...)
+			source := openVia(t, server, Memory(), append(test.opts, WithPersonalAccessTokens())...)
 			err := source.Renew(t.Context())
 			if test.want == 0 {
 				if err == nil || !strings.Contains(err.Error(), "WithLifetime") || len(puts(server)) != 0 {
@@ -191,7 +180,7 @@ func TestListHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const attempt = 15 * time.Second // a twentieth of the key's lifetime
 		server := espertest.NewServer(t, espertest.WithLifetime(5*time.Minute))
-		source := openAt(t, server, Memory(), WithPersonalAccessTokens(), WithClientOptions(esper.WithTransport(server.Transport())))
+		source := openVia(t, server, Memory(), WithPersonalAccessTokens(), WithClientOptions(esper.WithTransport(server.Transport())))
 		server.FailOperation("listPersonalAccessTokens", -1, espertest.Fault{Delay: time.Hour})
 		begun, err := time.Now(), source.Renew(t.Context())
 		if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > attempt || len(puts(server)) != 0 || source.Status().InDoubt {

@@ -33,9 +33,7 @@ func (c *closing) Close() error { c.closed = true; return nil }
 func request(t *testing.T, method, url string, body io.ReadCloser) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return req
 }
 
@@ -91,15 +89,34 @@ func TestTransportKeepsTheKeyAtHome(t *testing.T) {
 }
 
 // After a 401, the request is sent again with the key that another process has stored, if it has no body or one that can be
-// had again.
+// had again. If that process is still renewing the key, Transport waits for it.
 func TestTransportAfterAnotherProcess(t *testing.T) {
+	const once, waits, asked = "a body", "the other process is renewing", "it is renewing, and this one asked two seconds ago"
 	for name, body := range map[string]io.Reader{
-		"no body": nil, "http.NoBody": http.NoBody,
-		"a body with GetBody": strings.NewReader("body"), "a body": struct{ io.Reader }{strings.NewReader("body")},
+		"no body": nil, "http.NoBody": http.NoBody, waits: nil, asked: nil,
+		"a body with GetBody": strings.NewReader("body"), once: struct{ io.Reader }{strings.NewReader("body")},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server, store, source := fresh(t)
-			replaced(t, server, store)
+			questions := 1 // by Open
+			if name == asked {
+				server.fault = only("other", fails(401))
+				if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
+					t.Fatal(status, err)
+				}
+				server.fault, questions = nil, 2
+				time.Sleep(2 * time.Second)
+			}
+			begun, sent := time.Now(), server.counted("other")
+			if name == waits || name == asked {
+				d := stored(t, store)
+				d.Attempt = begunAttempt(0)
+				put(t, store, d)
+				server.revoke("other")
+				time.AfterFunc(10*time.Second, func() { replaced(t, server, store) })
+			} else {
+				replaced(t, server, store)
+			}
 			var bodies []string
 			base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
 				if req.Body != nil {
@@ -109,50 +126,19 @@ func TestTransportAfterAnotherProcess(t *testing.T) {
 				return server.RoundTrip(req)
 			})
 			want, requests := 200, 2
-			if name == "a body" {
+			if name == once {
 				want, requests = 401, 1
 			}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, device, body)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			resp, err := source.Transport(base).RoundTrip(req)
 			twice := name != "a body with GetBody" || slices.Equal(bodies, []string{"body", "body"})
-			if n := server.counted("other"); err != nil || resp.StatusCode != want || n != requests || !twice {
-				t.Errorf("%s: %v %v, %d requests with the bodies %q", name, resp, err, n, bodies)
+			if n := server.counted("other") - sent; err != nil || resp.StatusCode != want || n != requests || !twice || time.Since(begun) > 12*time.Second {
+				t.Errorf("%s: %v %v after %v, %d requests with the bodies %q", name, resp, err, time.Since(begun), n, bodies)
 			}
 			status, err := get(t, source, server, http.MethodPost)
-			if n := server.counted("info"); status != 200 || err != nil || n != 1 {
-				t.Errorf("%s, again: %d %v; the server was asked about the key %d times, want once, by Open", name, status, err, n)
-			}
-		})
-	}
-}
-
-// After a 401, Transport waits if another process is renewing the key, and then sends the request with the new key.
-func TestTransportWaitsForTheOther(t *testing.T) {
-	for _, asked := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := fresh(t)
-			if asked { // a 401 has led to a check two seconds ago
-				server.fault = only("other", fails(401))
-				if status, err := get(t, source, server, http.MethodGet); status != 401 || err != nil {
-					t.Fatal(status, err)
-				}
-				server.fault = nil
-				time.Sleep(2 * time.Second)
-			}
-			d := stored(t, store)
-			d.Attempt = begunAttempt(0)
-			put(t, store, d)
-			server.revoke("other")
-			go func() {
-				time.Sleep(10 * time.Second)
-				replaced(t, server, store)
-			}()
-			status, err := get(t, source, server, http.MethodGet)
-			if status != 200 || err != nil {
-				t.Errorf("checked before: %v: status %d, %v, want 200", asked, status, err)
+			if n := server.counted("info"); status != 200 || err != nil || name != waits && n != questions {
+				t.Errorf("%s, again: %d %v; the server was asked about the key %d times, want %d", name, status, err, n, questions)
 			}
 		})
 	}
@@ -271,9 +257,7 @@ func TestTraceShowsNoKey(t *testing.T) {
 		GotFirstResponseByte: func() { fmt.Fprintln(&told, "first byte") },
 	})
 	resp, err := source.Transport(wired(t, server)).RoundTrip(request(t, http.MethodGet, device, nil).WithContext(ctx))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_ = resp.Body.Close()
 	if err := source.Renew(ctx); err != nil || resp.StatusCode != 200 {
 		t.Fatal(resp.Status, err)
