@@ -93,7 +93,7 @@ func TestAnotherInitialKey(t *testing.T) {
 			if minute == 5 {
 				store.set(nil)
 			}
-			_, _ = get(t, late, server, http.MethodGet)
+			_, _ = get(t, late, server)
 			time.Sleep(time.Minute)
 		}
 		if n := server.counted("info"); n > most {
@@ -133,8 +133,7 @@ func TestReadOnly(t *testing.T) {
 		}
 		wantKey(t, follower, stubFirst)
 		must(t, leader.RenewIfDue(t.Context()))
-		status, err := get(t, follower, server, http.MethodGet)
-		if status != 200 || err != nil {
+		if status, err := get(t, follower, server); status != 200 || err != nil {
 			t.Errorf("a request after the other source has renewed the key: %d, %v", status, err)
 		}
 	})

@@ -117,15 +117,12 @@ func TestRunAndCloseEnd(t *testing.T) {
 					if name == "nothing" {
 						most = 20 * time.Second
 					}
-					var ran error
 					if signal {
 						cancel()
-						ran = <-ended
+						ended <- <-ended
 					}
 					err := source.Close()
-					if !signal {
-						ran = <-ended
-					}
+					ran := <-ended
 					if took := time.Since(begun); took > most || server.counted("renewed") > 1 {
 						t.Errorf("%s hangs, %s, %v: Run and Close took %v, with %d renewals", name, moment, signal, took, server.counted("renewed"))
 					}
@@ -135,7 +132,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 							t.Errorf("%s hangs, %s, %v: the key is saved: %v; Run and Close: %v", name, moment, signal, saved, err)
 						}
 					}
-					if _, err := get(t, source, server, http.MethodGet); !errors.Is(err, ErrClosed) || source.Close() != nil {
+					if _, err := get(t, source, server); !errors.Is(err, ErrClosed) || source.Close() != nil {
 						t.Errorf("Transport after Close: %v, want ErrClosed, or a second Close failed", err)
 					}
 					for call, f := range calls {
@@ -263,7 +260,7 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 					records.Add(1)
 					_, _ = s.Token()
 					_ = s.Status()
-					_, _ = get(t, s, server, http.MethodGet)
+					_, _ = get(t, s, server)
 				}
 			}})
 			source := opened(t, server, Memory(), WithLogger(logger), WithClientOptions(esper.WithLogger(logger)), WithOnChange(func(Event) {

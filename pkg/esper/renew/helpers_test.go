@@ -362,10 +362,15 @@ func put(t testing.TB, store Store, d policy.Document) {
 	d.EnterpriseID, d.DeveloperAppID = stubEnterprise, stubApp
 	data, err := encode(d, stubBase, time.Now())
 	must(t, err)
+	overwrite(t, store, string(data))
+}
+
+// overwrite replaces the document in store by the text.
+func overwrite(t testing.TB, store Store, text string) {
+	t.Helper()
 	_, version, err := store.Load(context.Background())
-	if err == nil {
-		_, err = store.Save(context.Background(), data, version)
-	}
+	must(t, err)
+	_, err = store.Save(context.Background(), []byte(text), version)
 	must(t, err)
 }
 
@@ -382,11 +387,9 @@ func stored(t testing.TB, store Store) policy.Document {
 
 func key(text string) esper.Secret { return esper.NewSecret(text) }
 
-func wallClock() time.Time { return plain(time.Now()) }
-
 // living returns the document of a key that is made now.
 func living(text string, lifetime time.Duration) policy.Document {
-	return policy.Document{Key: key(text), IssuedAt: wallClock(), ExpiresAt: wallClock().Add(lifetime)}
+	return policy.Document{Key: key(text), IssuedAt: plain(time.Now()), ExpiresAt: plain(time.Now()).Add(lifetime)}
 }
 
 // must ends the test if there is an error. About says which case of a table it is.
@@ -428,7 +431,7 @@ func renewFor(server *stub, source *Source, total, step time.Duration) (renewals
 
 // begunAttempt returns an attempt that another process began some time ago.
 func begunAttempt(ago time.Duration) policy.Attempt {
-	begun := wallClock().Add(-ago)
+	begun := plain(time.Now()).Add(-ago)
 	return policy.Attempt{ID: "other.1", Host: "elsewhere", PID: 1, Begun: begun, Until: begun.Add(90 * time.Second)}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +48,7 @@ func TestOutage(t *testing.T) {
 					_, err := s.Token()
 					errs := []error{err, s.Status().LastError}
 					if s != daemon && n%6 == 0 {
-						_, sendErr := get(t, s, server, http.MethodGet)
+						_, sendErr := get(t, s, server)
 						_, infoErr := s.Client().TokenInfo(t.Context())
 						err := s.Check(t.Context())
 						if errs = append(errs, sendErr, infoErr, err); !errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, esper.ErrGateway) {
@@ -79,7 +78,7 @@ func TestOutage(t *testing.T) {
 			}
 			for i, s := range sources {
 				token, err := s.Token()
-				status, sendErr := get(t, s, server, http.MethodGet)
+				status, sendErr := get(t, s, server)
 				if err != nil || !server.valid(token.AccessToken) || sendErr != nil || status != 200 {
 					t.Errorf("%+v: five minutes later, process %d: %v, %d, %v", test, i, err, status, sendErr)
 				}
@@ -161,13 +160,11 @@ func TestLost(t *testing.T) {
 			}
 			server.set(nil)
 			server.revoke(test.want)
-			if test.adopted {
-				err = source.Adopt(t.Context(), key(test.want))
-			} else if err = nil; test.want == "operator" {
+			switch {
+			case test.adopted:
+				must(t, source.Adopt(t.Context(), key(test.want)), name)
+			case test.want == "operator":
 				put(t, store, living(test.want, 90*day))
-			}
-			if err != nil {
-				t.Error(name, err)
 			}
 			time.Sleep(5 * time.Minute)
 			wantKey(t, source, test.want)
@@ -194,7 +191,7 @@ func TestNoFloodOfQuestions(t *testing.T) {
 			server, store := newStub(90*day), Memory()
 			d := living(stubFirst, 90*day)
 			if test.lost {
-				d.RefusedAt, d.LostAt = wallClock(), wallClock()
+				d.RefusedAt, d.LostAt = plain(time.Now()), plain(time.Now())
 			}
 			put(t, store, d)
 			source := opened(t, server, store, WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))

@@ -215,9 +215,7 @@ func TestNobodyWaitsWithRun(t *testing.T) {
 			}
 			time.Sleep(5 * time.Second)
 		}
-		if err := <-ended; err != nil {
-			t.Errorf("Run returned %v", err)
-		}
+		must(t, <-ended)
 		if n := server.counted("renew"); n < 2 || n > 4 {
 			t.Errorf("%d renewals in 3 days, want 2 to 4: keys of 2 days are renewed after 18 to 24 hours", n)
 		}
@@ -237,7 +235,7 @@ func TestExpired(t *testing.T) {
 		_, err := source.Token()
 		begun := time.Now()
 		_, again := source.Token()
-		_, sendErr := get(t, source, server, http.MethodGet)
+		_, sendErr := get(t, source, server)
 		for _, err := range []error{err, again, sendErr} {
 			if !errors.Is(err, ErrKeyExpired) || errors.Is(err, ErrKeyLost) || !errors.Is(err, esper.ErrServer) {
 				t.Errorf("%v; want ErrKeyExpired and why it is not renewed", err)
@@ -255,7 +253,7 @@ func TestExpired(t *testing.T) {
 			t.Error(err)
 		}
 		body := &closing{Reader: strings.NewReader("x")}
-		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, device, body)); !errors.Is(err, ErrKeyLost) || !body.closed {
+		if _, err := source.Transport(server).RoundTrip(request(t, http.MethodPost, body)); !errors.Is(err, ErrKeyLost) || !body.closed {
 			t.Errorf("%v, body closed %v", err, body.closed)
 		}
 		if n := server.counted("other"); n != 0 {

@@ -238,7 +238,7 @@ func TestStoringFailsForLong(t *testing.T) {
 func TestStoreUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := advisory(t, nil)
-		overwrite(store, "{")
+		overwrite(t, store, "{")
 		if n, bad := renewFor(server, source, day, time.Minute); n+bad != 0 || source.Status().LastError == nil {
 			t.Errorf("%d renewals while the key is valid, %v", n, source.Status().LastError)
 		}
@@ -300,11 +300,6 @@ func TestAnotherDocumentComes(t *testing.T) {
 			_ = source.Close()
 		})
 	}
-}
-
-func overwrite(s Store, text string) {
-	_, version, _ := s.Load(context.Background())
-	_, _ = s.Save(context.Background(), []byte(text), version)
 }
 
 // An answer to a renewal that may hold the new key is kept like a key, whatever its status and its text, up to 64 KiB: it

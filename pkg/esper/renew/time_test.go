@@ -150,10 +150,10 @@ type weather struct {
 
 func (w *weather) fault(c call) (*http.Response, error) {
 	const login = "<html>"
-	limited, proxy := fails(429, "Retry-After", "120"), says(500+w.roll(5), login)
-	kinds := []fault{limited, limited, proxy, silent, resets, handled(proxy), handled(silent), handled(says(200, login))}
-	kind, wrong, renews := w.roll(len(kinds)), w.roll(100) < w.often, c.op == "renew"
 	w.mu.Lock()
+	limited, proxy := fails(429, "Retry-After", "120"), says(500+w.rand.IntN(5), login)
+	kinds := []fault{limited, limited, proxy, silent, resets, handled(proxy), handled(silent), handled(says(200, login))}
+	kind, wrong, renews := w.rand.IntN(len(kinds)), w.rand.IntN(100) < w.often, c.op == "renew"
 	if renews && !w.unsure.IsZero() && (time.Since(w.unsure) < 15*time.Second || !w.answered) {
 		w.t.Errorf("%v: a renewal %v after one of unknown outcome, the key checked %v", time.Now(), time.Since(w.unsure), w.answered)
 	}
@@ -172,12 +172,6 @@ func (w *weather) fault(c call) (*http.Response, error) {
 	return c.act(), nil
 }
 
-func (w *weather) roll(n int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.rand.IntN(n)
-}
-
 // In a year of faults, there is always a valid key, and no flood of renewals, with calls alone and with Run. It takes
 // seconds.
 func TestYear(t *testing.T) {
@@ -194,13 +188,13 @@ func TestYear(t *testing.T) {
 			server := newStub(15 * day)
 			server.keepOld = true
 			_, source := withCanary(t, server, log.option(), told.option())
-			w := &weather{t: t, rand: rand.New(rand.NewPCG(uint64(test.often), 1)), often: test.often}
+			w, pauses := &weather{t: t, rand: rand.New(rand.NewPCG(uint64(test.days), 1)), often: test.often}, rand.New(rand.NewPCG(uint64(test.days), 2))
 			server.fault = w.fault
 			if test.running {
 				go func() { _ = source.Run(t.Context()) }()
 			}
 			for end := time.Now().Add(time.Duration(test.days) * day); time.Now().Before(end); {
-				time.Sleep(time.Duration(w.roll(240)) * time.Minute)
+				time.Sleep(time.Duration(pauses.IntN(240)) * time.Minute)
 				if !works(server, source) {
 					t.Fatalf("%+v: no valid key at %v: %+v", test, time.Now(), source.Status())
 				}
@@ -248,7 +242,7 @@ func TestDailyJob(t *testing.T) {
 			server, store := newStub(90*day), newFaulty()
 			put(t, store, living(stubFirst, 90*day))
 			if test.document != "" {
-				overwrite(store, test.document)
+				overwrite(t, store, test.document)
 			}
 			server.fault = test.fault
 			for n := range 80 {
@@ -307,9 +301,7 @@ func TestPollingIsSpread(t *testing.T) {
 func TestHotPathAllocatesNothing(t *testing.T) {
 	source := opened(t, newStub(90*day), Memory())
 	if n := testing.AllocsPerRun(1000, func() {
-		if token, err := source.TokenContext(t.Context()); err != nil || token.AccessToken == "" {
-			t.Fatal(token, err)
-		}
+		wantKey(t, source, stubFirst)
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
