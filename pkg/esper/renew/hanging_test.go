@@ -17,20 +17,6 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
-// dribble is the body of an answer that does not end: one blank every five seconds.
-type dribble struct{ ctx context.Context }
-
-func (dribble) Close() error { return nil }
-
-func (d dribble) Read(b []byte) (int, error) {
-	select {
-	case <-time.After(5 * time.Second):
-		return copy(b, " "), nil
-	case <-d.ctx.Done():
-		return 0, io.EOF
-	}
-}
-
 // calling is a log handler that makes a call before it handles a record.
 type calling struct {
 	slog.Handler
@@ -84,7 +70,15 @@ func TestRunAndCloseEnd(t *testing.T) {
 						case hangs("the server is"):
 							return silent(c)
 						case hangs("the server dribbles"):
-							return &http.Response{StatusCode: 201, Header: http.Header{}, Body: dribble{c.Context()}}, nil
+							body, blanks := io.Pipe()
+							go func() {
+								for c.Context().Err() == nil {
+									pause(c.Context(), 5*time.Second)
+									_, _ = io.WriteString(blanks, " ")
+								}
+								_ = blanks.Close()
+							}()
+							return &http.Response{StatusCode: 201, Header: http.Header{}, Body: body}, nil
 						case hangs("a login page"):
 							return reply(401, "<html>sign in</html>"), nil
 						}

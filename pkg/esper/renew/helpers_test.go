@@ -249,7 +249,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
-	if _, slow := resp.Body.(dribble); slow {
+	if _, slow := resp.Body.(*io.PipeReader); slow {
 		_ = http.NewResponseController(w).Flush()
 	}
 	_, _ = io.Copy(w, resp.Body)
@@ -458,13 +458,22 @@ func (r *recorder) option() Option { return WithOnChange(func(e Event) { *r = ap
 
 // records are the log records of one or several sources.
 type records struct {
-	strings.Builder
-	handler slog.Handler
+	mu   sync.Mutex
+	text strings.Builder
 }
 
 func (r *records) option() Option {
-	if r.handler == nil {
-		r.handler = slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug})
-	}
-	return WithLogger(slog.New(r.handler))
+	return WithLogger(slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug})))
+}
+
+func (r *records) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(text)
+}
+
+func (r *records) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }
