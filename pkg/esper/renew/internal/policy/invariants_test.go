@@ -22,10 +22,10 @@ func (e *explorer) checkDropped(w *world, i int, old Document, o Outcome) {
 		before != now && w.descends(before, now) && w.knows(before) && old.Lineage == p.S.Doc.Lineage)
 	e.never(w, "I7", "an answer that may hold a key is dropped",
 		(!old.Answer.IsZero() || !o.Answer.IsZero()) && p.S.Doc.Answer.IsZero() && w.Store.Answer.IsZero() && !w.knows(now))
-	if old.SetAside != p.S.Doc.SetAside && before == now && w.Budget.Person == e.budget.Person { // a person may put an old document back
+	if old.SetAside != p.S.Doc.SetAside && w.Budget.Person == e.budget.Person { // a person may put an old document back
 		for k := range w.Keys {
 			e.never(w, "I3", "a key set aside that works is dropped",
-				aside(old, k) && !aside(p.S.Doc, k) && !aside(w.Store, k) && w.knows(k) && e.wrong(w) < 2)
+				k != now && aside(old, k) && !aside(p.S.Doc, k) && !aside(w.Store, k) && w.knows(k) && e.wrong(w) < 2)
 		}
 	}
 }

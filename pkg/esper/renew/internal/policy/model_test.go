@@ -86,7 +86,7 @@ type config struct {
 	stall   bool          // time goes on while a process is between two actions
 	offset  [maxProcs]int // how many seconds the clock of each process is ahead
 	left    bool          // long ago, a process died during a renewal of the first key
-	aside   bool          // the first key is refused; one that is set aside works
+	aside   []bool        // whether the first key works, and each of those that are set aside in its document
 	unclear bool          // the key that is set aside may be under renewal
 	full    bool          // neither a new key nor an answer can be saved until no more faults come
 	other   bool          // a person stores new keys from another machine, at any time
@@ -161,12 +161,12 @@ func (c *config) begin() *world {
 		w.Store.Attempt = Attempt{ID: "z", Begun: start.Add(-time.Hour), Until: start.Add(-time.Hour + longestAttempt)}
 		w.Keys[1].Unclear = true
 	}
-	if c.aside {
-		w.Keys[1].Valid, w.Keys[2] = false, serverKey{Exists: true, Valid: true}
-		if c.unclear {
-			w.Keys[2].Unclear, w.Keys[2].Until = true, 90
-		}
-		w.Store = w.Store.setAside(w.given(2))
+	for i, works := range c.aside {
+		w.Keys[i+1] = serverKey{Exists: true, Valid: works}
+		w.Store = w.Store.setAside(w.given(i + 1))
+	}
+	if c.unclear {
+		w.Keys[2].Unclear, w.Keys[2].Until = true, 90
 	}
 	for i := range c.procs {
 		c.revive(w, i)

@@ -88,9 +88,20 @@ func (e *explorer) next(w *world) {
 		for _, valid := range []bool{true, false} {
 			e.person(w, func(n *world) {
 				n.Keys[k] = serverKey{Exists: true, Valid: valid, Made: w.now()}
-				n.write(n.given(k))
+				d := n.given(k)
+				if !valid { // as a process there has noted
+					d.RefusedAt = start.Add(time.Duration(w.now()) * time.Second)
+					d.LostAt = d.RefusedAt
+				}
+				n.write(d)
 				n.excuse()
 			}, "a person stores key %d from another machine, and revokes it: %v", k, !valid)
+		}
+		if e.aside != nil {
+			e.person(w, func(n *world) {
+				n.Keys[k] = serverKey{Exists: true, Valid: true, Made: w.now()}
+				n.write(n.Store.setAside(n.given(k)))
+			}, "a process on another machine sets key %d aside", k)
 		}
 	}
 	for i := range e.procs {
@@ -202,7 +213,7 @@ func (e *explorer) wake(w *world, i int) {
 			}
 		}, "a person revokes all later keys, and gives process %d key 1 once more", i)
 	}
-	if e.aside && w.knows(2) {
+	if e.aside != nil && w.knows(2) {
 		*t = Turn{Given: w.documentOf(2).Begun("again")}
 		e.out(n, "a person gives process %d the key that was set aside", i)
 	}
@@ -247,6 +258,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	same := before.Key == p.S.Doc.Key
 	p.Silent = same && !a.Ends() && (p.Silent || a == Compare && o.Err)
 	p.Accepted = p.T.Said == Accepted || same && p.Accepted
+	e.never(w, "I4", "a key is given up by a comparison", a == Compare && before.LostAt.IsZero() && p.S.Lost())
 	if a.Ends() {
 		p.Turning, p.Reread = false, false
 	} else {

@@ -72,7 +72,19 @@ var equivalent = []struct{ mutation, reason string }{
 	{"probed: case o.Err before case o.Refused", "a refusal is no error"},
 	{"posted: case o.Rejected before case !o.Doc.Key.IsZero()", "a renewal with a new key is not rejected"},
 
+	{"loaded: case d.Key == ours.Key before case o.Err", "a read that failed has no document"},
+	{"loaded: case d.after(ours) before case d.Key == ours.Key", "no key comes after itself"},
+	{"asideRefused: case o.Began.Before(s.AsideWait) before case s.AsideWait.IsZero()", "no time is before the zero time"},
+	{"asideRefused: case t.Said == Accepted before case o.Began.Before(s.AsideWait)", "with a key that is accepted, the ones set aside are asked about once the wait is over"},
+
 	// The policy asks, reads or waits at another time, which no rule forbids.
+	{"saved: case o.Err before case o.Conflict", "a conflict ends the turn, and the next one saves"},
+	{"loaded: d.Key == given.Key without !given.Key.IsZero()", "one question more while the store is empty or cannot be read"},
+	{"loaded: without t.Saves = 0", "a save that was carried out after all counts as failed"},
+	{"loaded: case d.Key.IsZero() before case d.after(ours)", "a newer key is set aside, and used once the server has accepted it"},
+	{"loaded: t.Said == Accepted without ours.setAside(d) == ours", "another key is set aside, and asked about then"},
+	{"updated: without added.SetAside = wire.Secret{}", "a key that another process has dropped is set aside again, and asked about again"},
+	{"compared: without t.Ask = AskNow", "a refusal is found out later: by the daily check, a request, or at the end of the key"},
 	{"Decide: case !t.Read before case t.Stop && Idle(s, t)", "a program that ends reads the store once more"},
 	{"Decide: case t.Failed && (other || given) before case !t.Read", "a turn that failed ends before it reads the store again"},
 	{"Decide: case t.Said == Nothing && !pause && s.asideDue(t, now) before case t.Failed", "one question more in a turn that failed"},
@@ -91,6 +103,7 @@ var equivalent = []struct{ mutation, reason string }{
 
 	// The model leaves it out, and tests of package renew show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
+	{"loaded: without next = d.setAside(ours)", "a successor that lacks what ours sets aside comes from an old document that a person puts back"},
 	{"posted: without t.Ask = AskNow", "the server of the model always says when a key ends"},
 }
 
@@ -251,7 +264,8 @@ func TestMutationsMade(t *testing.T) {
 	m := &mutants{}
 	program := build(t, map[string]string{
 		"policy.go": m.file(t, "policy.go", "Decide", "losable"),
-		"evolve.go": m.file(t, "evolve.go", "probed", "posted"),
+		"evolve.go": m.file(t, "evolve.go", "saved", "probed", "accepted", "posted"),
+		"loaded.go": m.file(t, "loaded.go", "loaded", "updated", "compared", "asideRefused"),
 		"mutant.go": `package policy
 
 import (
