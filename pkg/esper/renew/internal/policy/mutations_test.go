@@ -101,9 +101,9 @@ var equivalent = []struct{ mutation, reason string }{
 	{"probed: without t.Read = false", "a key that a person gave again is compared with its successor, and used if the server accepts both"},
 	{"posted: without t.Ask = AskNow again", "a refusal is found out later: by the daily check, a request, or at the end of the key"},
 
-	// The model leaves it out, and tests of package renew show it.
+	// The model leaves it out, and other tests show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
-	{"loaded: without next = d.setAside(ours)", "a successor that lacks what ours sets aside comes from an old document that a person puts back"},
+	{"loaded: without next = d.setAside(ours)", "TestSibling shows it, and the rules are content with the newest key"},
 	{"posted: without t.Ask = AskNow", "the server of the model always says when a key ends"},
 }
 

@@ -74,6 +74,19 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// Two processes have renewed one key, and one of them once more. The other takes over that newest key. Its own, which the
+// newest one did not come from, is set aside.
+func TestSibling(t *testing.T) {
+	now := time.Now().UTC().Round(0)
+	of := func(key string, serial int) Document {
+		return Document{Key: wire.NewSecret(key), Lineage: "lineage", Serial: serial}
+	}
+	s, turn := Evolve(New(State{}, of("first", 1), now, 0), Turn{}, Post, Outcome{Doc: of("ours", 0)}, now)
+	if s, _ = Evolve(s, turn, Load, Outcome{Doc: of("newest", 3)}, now); s.Doc.Key.Reveal() != "newest" || s.Doc.SetAside.Reveal() != "ours" {
+		t.Errorf("the key in use is %s, and %q is set aside", s.Doc.Key.Reveal(), s.Doc.Aside())
+	}
+}
+
 // The pauses after failures grow to an hour, or after 403 to a day. They are shorter when little is left of the key.
 func TestPauses(t *testing.T) {
 	now := time.Now()
