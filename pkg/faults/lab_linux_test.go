@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -12,8 +13,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +31,7 @@ import (
 // newLab starts PostgreSQL, the server and two machines with esper-key, and stores the first key.
 func newLab(t *testing.T, random *rand.Rand) *lab {
 	t.Helper()
-	l := &lab{t: t, random: random, server: espertest.NewServer(t)}
+	l := &lab{t: t, random: random}
 	file, err := os.OpenFile(os.Getenv(clockEnv), os.O_RDWR, 0)
 	must(err)
 	shared, err := syscall.Mmap(int(file.Fd()), 0, 8, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
@@ -43,29 +42,12 @@ func newLab(t *testing.T, random *rand.Rand) *lab {
 	shown := certificate(t, host, 200*365*24*time.Hour)
 	ca := filepath.Join(folder, "ca.pem")
 	must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown.Certificate[0]}), 0o600))
-	front := listen(t, road)
-	secured := tls.NewListener(front, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{shown}})
-	accept := func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, accepted{}, time.Now())
-	}
-	base, err := url.Parse(l.server.URL)
-	must(err)
-	l.proxy = &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: base.Host}) },
-		Transport: &http.Transport{DisableKeepAlives: true},
-		ModifyResponse: func(resp *http.Response) error {
-			if from, ok := resp.Request.Context().Value(renewing{}).(*keeper); ok {
-				l.happened(atAct, from)
-			}
-			return nil
-		},
-	}
-	web := &http.Server{ReadHeaderTimeout: time.Hour, Handler: l, ConnContext: accept}
-	go func() { _ = web.Serve(secured) }()
-
+	secured := tls.NewListener(listen(t, road), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{shown}})
+	l.server = espertest.NewServer(t, espertest.WithListener(door{secured, l}))
+	l.server.Fail(-1, espertest.Fault{Handled: true}) // acts even if the client has gone
 	l.env = []string{
 		"SSL_CERT_FILE=" + ca, clockEnv + "=" + os.Getenv(clockEnv),
-		"ESPER_ENVIRONMENT=https://" + front.Addr().String() + base.Path,
+		"ESPER_ENVIRONMENT=" + strings.Replace(l.server.URL, "http:", "https:", 1),
 		"ESPER_KEY_STORE=postgres://esper@" + road + ":5432/postgres?sslmode=disable",
 	}
 	l.startPostgres()
@@ -185,33 +167,49 @@ func (l *lab) metrics(h *keeper) (string, error) {
 	return string(text), err
 }
 
-// accepted is the key of a request's context for the time at which its connection was accepted.
-type accepted struct{}
+// door is the way to the server.
+type door struct {
+	net.Listener
+	lab *lab
+}
 
-// renewing is the key of a request's context for the machine that sent it, if it is a renewal.
-type renewing struct{}
+func (d door) Accept() (net.Conn, error) {
+	conn, err := d.Listener.Accept()
+	return &visit{Conn: conn, lab: d.lab, accepted: time.Now()}, err
+}
 
-// ServeHTTP passes a request on to the server, which acts even if the client has gone.
-func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
-	defer cancel()
-	if r.Method == http.MethodPost {
-		address, _, _ := net.SplitHostPort(r.RemoteAddr)
-		from := l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
+// visit is a connection of a machine to the server. A request is read at once, and so is an answer written.
+type visit struct {
+	net.Conn
+	lab      *lab
+	accepted time.Time
+	renews   *keeper // the machine, once its renewal has arrived
+}
+
+func (v *visit) Read(b []byte) (int, error) {
+	n, err := v.Conn.Read(b)
+	if r, bad := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:n]))); bad == nil && r.Method == http.MethodPost {
+		l := v.lab
+		address, _, _ := net.SplitHostPort(v.RemoteAddr().String())
+		v.renews = l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
 		l.mu.Lock()
-		since, _ := ctx.Value(accepted{}).(time.Time)
-		l.posts = append(l.posts, post{from, r.URL.Query().Get("access_token"), time.Now(), since})
+		l.posts = append(l.posts, post{v.renews, r.URL.Query().Get("access_token"), time.Now(), v.accepted})
 		acts := l.fault.acts
 		l.mu.Unlock()
-		l.happened(atArrival, from)
+		l.happened(atArrival, v.renews)
 		for range acts {
 			_ = syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) // by the kernel's clock
 		}
-		ctx = context.WithValue(ctx, renewing{}, from)
-		defer func() {
-			_ = http.NewResponseController(w).Flush()
-			go l.happened(atAnswer, from)
-		}()
 	}
-	l.proxy.ServeHTTP(w, r.WithContext(ctx))
+	return n, err
+}
+
+func (v *visit) Write(b []byte) (int, error) {
+	if v.renews == nil {
+		return v.Conn.Write(b)
+	}
+	v.lab.happened(atAct, v.renews)
+	n, err := v.Conn.Write(b)
+	go v.lab.happened(atAnswer, v.renews)
+	return n, err
 }

@@ -5,7 +5,6 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,8 +52,7 @@ type lab struct {
 	random *rand.Rand
 	clock  *atomic.Int64 // nanoseconds that were put forward
 	server *espertest.Server
-	proxy  *httputil.ReverseProxy // to the server
-	env    []string               // of esper-key
+	env    []string // of esper-key
 	hosts  [2]*keeper
 
 	arrived, twice, lost int
