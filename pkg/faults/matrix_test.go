@@ -25,7 +25,7 @@ const (
 	attempts = 3
 	// ample is a time limit that no attempt reaches; short is one that a slow fault exceeds, and nothing else.
 	ample = 5 * time.Minute
-	short = 3 * time.Second
+	short = 5 * time.Second
 	// After so many bytes, the answers of all renewals are at the same place.
 	inHeader, inBody, behindToken = 40, 150, 360
 )
@@ -81,7 +81,7 @@ func faults() []fault {
 		{"HTTP/2: PROTOCOL_ERROR before the handler, once", ample, overHTTP2(false, 1, resetStream(http2.ErrCodeProtocol))},
 		{"HTTP/2: PROTOCOL_ERROR after the handler, once", ample, overHTTP2(true, 1, resetStream(http2.ErrCodeProtocol))},
 		{"HTTP/2: GOAWAY before the handler, always", short, overHTTP2(false, always, goAway(http2.ErrCodeNo))},
-		{"HTTP/2: PROTOCOL_ERROR after the handler, always", 10 * time.Second, overHTTP2(true, always, resetStream(http2.ErrCodeProtocol))},
+		{"HTTP/2: PROTOCOL_ERROR after the handler, always", 15 * time.Second, overHTTP2(true, always, resetStream(http2.ErrCodeProtocol))},
 		{"HTTP/2: GOAWAY with PROTOCOL_ERROR before the handler, always", ample, overHTTP2(false, always, goAway(http2.ErrCodeProtocol))},
 		{"HTTP/2: GOAWAY with PROTOCOL_ERROR after the handler, always", ample, overHTTP2(true, always, goAway(http2.ErrCodeProtocol))},
 		{"HTTP/2: INTERNAL_ERROR after the handler, always", ample, overHTTP2(true, always, resetStream(http2.ErrCodeInternal))},
