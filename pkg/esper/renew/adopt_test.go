@@ -1,7 +1,6 @@
 package renew
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -120,10 +119,8 @@ func TestReadOnly(t *testing.T) {
 		if _, err := follower.RenewToken(t.Context(), esper.RenewRequest{EnterpriseID: stubEnterprise, DeveloperAppID: stubApp}); !errors.Is(err, ErrReadOnly) {
 			t.Errorf("RenewToken: %v, want ErrReadOnly", err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
 		time.Sleep(79 * day)
-		go func() { _ = follower.Run(ctx) }()
+		go func() { _ = follower.Run(t.Context()) }()
 		time.Sleep(day)
 		must(t, follower.RenewIfDue(t.Context()))
 		if n, m := server.counted("renew"), store.counted("Save")-saves; n != 0 || m != 0 {

@@ -107,10 +107,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 						}
 						began.Store(true)
 					}
-					begun, most := time.Now(), 2*time.Minute
-					if name == "nothing" {
-						most = 20 * time.Second
-					}
+					begun, most := time.Now(), map[bool]time.Duration{true: 20 * time.Second, false: 2 * time.Minute}[name == "nothing"]
 					if signal {
 						cancel()
 						ended <- <-ended
@@ -270,8 +267,7 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
-			_, err := source.TokenContext(ctx)
-			if errors.Is(err, context.DeadlineExceeded) {
+			if _, err := source.TokenContext(ctx); errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: the call hung", name)
 			}
 			time.Sleep(time.Minute)

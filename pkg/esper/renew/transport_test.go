@@ -168,8 +168,7 @@ func TestTransportRefusalOfOneEndpoint(t *testing.T) {
 			all.Wait()
 			time.Sleep(600 * time.Millisecond)
 		}
-		reads = store.counted("Load") - reads
-		if n := server.counted("info") - 1; n != 20 || server.counted("other") != 10_000 || reads > 620 {
+		if n, reads := server.counted("info")-1, store.counted("Load")-reads; n != 20 || server.counted("other") != 10_000 || reads > 620 {
 			t.Errorf("in ten minutes of 401s: %d checks, want 20; %d requests, want 10,000; %d reads, want one a second at most", n, server.counted("other"), reads)
 		}
 		wantKey(t, source, stubFirst)
