@@ -149,6 +149,8 @@ metadata: {name: guarded}
 spec: {policyName: guarded, validationActions: [Deny]}
 `
 
+// refuse brings a situation about, and looks at what esper-key says. In the texts of a refusal, $name is a new name, $table
+// a table of that name in SQL, $plain the same table and $row an unusual name of a row in a URL.
 func refuse(t *testing.T, e *engine, row refusal) {
 	t.Helper()
 	server, name, inKubernetes := newServer(t), newName(), e.kind == "kubernetes"

@@ -23,17 +23,17 @@ import (
 // results are what the tests have found, for the page STORES.md.
 var results = struct {
 	mu    sync.Mutex
-	tried map[cell]tried
-	says  map[cell]string // what came out
+	found map[cell]result
 	costs []string
-}{tried: make(map[cell]tried), says: make(map[cell]string)}
+}{found: make(map[cell]result)}
 
 // cell is what was done to one engine.
 type cell struct{ situation, engine string }
 
-// tried is how often it was done, how many renewals were sent, and the longest time until all processes had the new
-// key.
-type tried struct {
+// result is what came of it: a text, or how often a fault was tried, how many renewals were sent, and the longest time until
+// all processes had the new key.
+type result struct {
+	text            string
 	times, renewals int
 	longest         time.Duration
 }
@@ -43,14 +43,13 @@ func report(e *engine, fault string, times, renewals int, longest time.Duration)
 	results.mu.Lock()
 	defer results.mu.Unlock()
 	c := cell{fault, e.name}
-	r := results.tried[c]
-	r = tried{r.times + times, r.renewals + renewals, max(r.longest, longest)}
-	results.tried[c] = r
-	text := fmt.Sprintf("tries: %d, renewals: %d, keys lost: 0", r.times, r.renewals)
+	r := results.found[c]
+	r = result{"", r.times + times, r.renewals + renewals, max(r.longest, longest)}
+	r.text = fmt.Sprintf("tries: %d, renewals: %d, keys lost: 0", r.times, r.renewals)
 	if r.longest > 0 {
-		text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(r.longest.Seconds()))
+		r.text += fmt.Sprintf("; every process had the new key within %.0f s", math.Ceil(r.longest.Seconds()))
 	}
-	results.says[c] = text
+	results.found[c] = r
 }
 
 // outcome notes what came out of a situation, in the words that an operator reads.
@@ -60,7 +59,8 @@ func outcome(e *engine, situation, text string) {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "esper-key: "), "|", "\\|")
 	text = regexp.MustCompile(`/tmp/[^ ,;:]*/`).ReplaceAllString(text, "/…/")
 	text = regexp.MustCompile(`\bkey-\d+\b`).ReplaceAllString(text, "NAME")
-	results.says[cell{situation, e.name}] = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "HOST")
+	text = regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "HOST")
+	results.found[cell{situation, e.name}] = result{text: text}
 }
 
 // hourly is how often a process that makes no calls reads the store, as TestPollingIsSpread of package renew shows.
@@ -114,8 +114,8 @@ func tables() string {
 		engines = append(engines, name+" "+started.all[name].version)
 	}
 	by := make(map[cell][]string) // the engines of which the same came out
-	for c, text := range results.says {
-		row := cell{c.situation, text}
+	for c, r := range results.found {
+		row := cell{c.situation, r.text}
 		by[row] = append(by[row], c.engine)
 	}
 	for row, names := range by {
@@ -136,7 +136,7 @@ const marker = "<!-- What follows is measured: make stores STORES_UPDATE=1 write
 
 // writeReport prints the tables, and writes them into the page if STORES_UPDATE is set.
 func writeReport() error {
-	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.says) == 0 {
+	if os.Getenv("ESPER_STORETEST_TEST") != "" || processes.Started() || len(results.found) == 0 {
 		return nil
 	}
 	fmt.Println(tables())
