@@ -84,6 +84,7 @@ var equivalent = []struct{ mutation, reason string }{
 	{"loaded: case d.Key.IsZero() before case d.after(ours)", "a newer key is set aside, and used once the server has accepted it"},
 	{"loaded: t.Said == Accepted without ours.setAside(d) == ours", "another key is set aside, and asked about then"},
 	{"updated: without added.SetAside = wire.Secret{}", "a key that another process has dropped is set aside again, and asked about again"},
+	{"compared: case !o.Refused && !stored && t.Said == Accepted before case o.Err", "a key set aside is asked about again after the next renewal"},
 	{"compared: without t.Ask = AskNow", "a refusal is found out later: by the daily check, a request, or at the end of the key"},
 	{"Decide: case !t.Read before case t.Stop && Idle(s, t)", "a program that ends reads the store once more"},
 	{"Decide: case t.Failed && (other || given) before case !t.Read", "a turn that failed ends before it reads the store again"},
