@@ -53,7 +53,7 @@ type process struct {
 	Tried                 bool // the store has failed since the last renewal; for the checks
 	Unread                bool // an answer arrived from which no key can be read; for the checks
 	Unsure                bool // a save failed, and the store was not read since; for the checks
-	Silent                bool // in this turn, the server gave no answer about another key; for the checks
+	Silent                bool // the server gave no answer about another key, and the store was not read since; for the checks
 	Accepted              bool // the server has accepted the key in use; for the checks
 	S                     State
 	T                     Turn

@@ -256,7 +256,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p.Unsure = !a.Ends() && a != Load && (p.Unsure || a == Save && (o.Err || o.Conflict))
 	p.Tried = a != Post && (p.Tried || o.Err && (a == Load || a == Save))
 	same := before.Key == p.S.Doc.Key
-	p.Silent = same && !a.Ends() && (p.Silent || a == Compare && o.Err)
+	p.Silent = same && !a.Ends() && a != Load && (p.Silent || a == Compare && o.Err)
 	p.Accepted = p.T.Said == Accepted || same && p.Accepted
 	e.never(w, "I4", "a key is given up by a comparison", a == Compare && before.LostAt.IsZero() && p.S.Lost())
 	if a.Ends() {
