@@ -158,9 +158,7 @@ func (d keyDescription) lines() []string {
 		"end         " + ends(d.ExpiresAt),
 		"stored in   " + d.Store,
 	}
-	if d.retired { // then only the store tells something
-		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, "  ") })
-	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, "  ") }) // of what nobody told
 	if !d.RenewedAt.IsZero() {
 		lines = append(lines, "renewed     "+stamp(d.RenewedAt))
 	}

@@ -43,7 +43,6 @@ type operator struct {
 	inside  func(*exec.Cmd) // has a command run elsewhere, as another user
 	root    string          // what is the root there
 	printed text            // must hold no key
-	told    *text           // to systemd
 }
 
 // text is what is being written. It can be read meanwhile.
@@ -248,25 +247,17 @@ func holds(text, key string) bool {
 	return false
 }
 
-// edit changes the document in the store.
-func (o *operator) edit(change func(d map[string]any)) {
+// set sets a field of the document in the store; nil removes it.
+func (o *operator) set(name string, value any) {
 	o.t.Helper()
 	var d map[string]any
 	must(o.t, json.Unmarshal([]byte(o.document()), &d))
-	change(d)
+	if d[name] = value; value == nil {
+		delete(d, name)
+	}
 	data, err := json.Marshal(d)
 	must(o.t, err)
 	o.restore(string(data))
-}
-
-// set sets a field of the document; nil removes it.
-func (o *operator) set(name string, value any) {
-	o.t.Helper()
-	o.edit(func(d map[string]any) {
-		if d[name] = value; value == nil {
-			delete(d, name)
-		}
-	})
 }
 
 // begun is a renewal that another process has begun.
@@ -275,43 +266,37 @@ func begun() map[string]any {
 }
 
 // document returns the document in the store.
-func (o *operator) document() (document string) {
+func (o *operator) document() string {
 	o.t.Helper()
-	o.with(func(store renew.Store) {
-		data, _, err := store.Load(o.t.Context())
-		must(o.t, err)
-		document = string(data)
-	})
-	return document
+	store, closeStore, err := openAt(o.outside(), true)
+	must(o.t, err)
+	defer closeStore()
+	data, _, err := store.Load(o.t.Context())
+	must(o.t, err)
+	return string(data)
 }
 
 // restore replaces the document in the store.
 func (o *operator) restore(document string) {
 	o.t.Helper()
-	o.with(func(store renew.Store) {
-		_, version, err := store.Load(o.t.Context())
-		must(o.t, err)
-		_, err = store.Save(o.t.Context(), []byte(document), version)
-		must(o.t, err)
-	})
-}
-
-// with opens the store that the commands use.
-func (o *operator) with(f func(store renew.Store)) {
-	o.t.Helper()
-	store, closeStore, err := openAt(strings.Replace(o.store, ":///", "://"+o.root+"/", 1), false)
+	store, closeStore, err := openAt(o.outside(), false)
 	must(o.t, err)
 	defer closeStore()
-	f(store)
+	_, version, err := store.Load(o.t.Context())
+	must(o.t, err)
+	_, err = store.Save(o.t.Context(), []byte(document), version)
+	must(o.t, err)
 }
 
-// due edits the times in the document: the key is due for a renewal, and ends after left.
+// outside returns the URL of the store for this process.
+func (o *operator) outside() string { return strings.Replace(o.store, ":///", "://"+o.root+"/", 1) }
+
+// due changes the times in the document: the key is due for a renewal, and ends after left.
 func (o *operator) due(left time.Duration) {
 	o.t.Helper()
-	o.edit(func(d map[string]any) {
-		d["issued_at"], d["expires_at"] = time.Now().Add(-80*day), time.Now().Add(left)
-		delete(d, "renewed_at")
-	})
+	o.set("issued_at", time.Now().Add(-80*day))
+	o.set("expires_at", time.Now().Add(left))
+	o.set("renewed_at", nil)
 }
 
 // posts counts the renewals that the server got.

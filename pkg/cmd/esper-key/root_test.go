@@ -21,39 +21,40 @@ import (
 
 const service, members, reader = 64101, 64102, 64103 // the user of a service, a group that its file may have, and a reader in it
 
-// asRoot returns an operator who runs commands as another user of the machine, in a folder that only root can write in.
-func asRoot(t *testing.T) *operator {
+// asRoot returns an operator who runs commands as another user of the machine, in a folder that only root can write in, and
+// what systemd is told.
+func asRoot(t *testing.T) (o *operator, told *text) {
 	t.Helper()
 	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
 		t.Fatal("this test needs root, and mounts of its own: use make files-root")
 	}
-	o := newOperator(t)
+	o = newOperator(t)
 	must(t, syscall.Mount("srv", "/srv", "tmpfs", 0, "mode=0755"))
 	t.Cleanup(func() { must(t, syscall.Unmount("/srv", syscall.MNT_DETACH)) })
 	program, err := os.ReadFile("/proc/self/exe")
 	must(t, err)
 	must(t, os.WriteFile("/srv/esper-key", program, 0o755))
 	o.folder = "/srv"
-	o.told = o.systemd(time.Minute, false)
+	told = o.systemd(time.Minute, false)
 	must(t, os.Chmod("/srv/notify", 0o666))
-	return o
+	return o, told
 }
 
 // as runs a command as a user, with the server's key on standard input. It ends run with SIGTERM as soon as that is ready.
-func (o *operator) as(user int, args ...string) *process {
+func (o *operator) as(user int, told *text, args ...string) *process {
 	o.t.Helper()
 	cmd := o.command(args...)
 	cmd.Path = "/srv/esper-key"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user), Groups: []uint32{members}}}
 	cmd.Stdin = strings.NewReader(o.server.Token())
-	ready := strings.Count(o.told.String(), "READY=1")
+	ready := strings.Count(told.String(), "READY=1")
 	p := o.begin(cmd)
 	for {
 		select {
 		case <-p.ended:
 			return p.end()
 		case <-time.After(10 * time.Millisecond):
-			if strings.Count(o.told.String(), "READY=1") > ready {
+			if strings.Count(told.String(), "READY=1") > ready {
 				_ = p.cmd.Process.Signal(syscall.SIGTERM)
 			}
 		}
@@ -71,7 +72,7 @@ func folderOf(t *testing.T, path string, user int) {
 // that root has mounted, restored or opened to others. `make files-root` runs it as root, in mounts of its own.
 func TestRootStores(t *testing.T) {
 	for _, kind := range []string{"file", "sqlite", "write-token"} {
-		o := asRoot(t)
+		o, told := asRoot(t)
 		folder := "/srv/" + kind
 		path := folder + "/key"
 		o.store = kind + "://" + path
@@ -79,7 +80,7 @@ func TestRootStores(t *testing.T) {
 		as := func(user, want int, text string, args ...string) {
 			t.Helper()
 			renewed := o.posts()
-			p := o.as(user, args...)
+			p := o.as(user, told, args...)
 			if p.code != want || !strings.Contains(p.stdout+p.stderr, text) || strings.Contains(p.stderr, "primary") || want != 0 && o.posts() > renewed {
 				t.Errorf("%s: %q as %d: exit code %d, %d renewals, %s%s\nwant %d, %q", kind, args, user, p.code, o.posts()-renewed, p.stdout, p.stderr, want, text)
 			}
@@ -156,7 +157,7 @@ func TestRootFilter(t *testing.T) {
 		t.Setenv(actEnv, "1")
 		must(t, syscall.Exec("/proc/self/exe", append([]string{"esper-key"}, strings.Fields(os.Getenv("ESPER_TEST_ARGS"))...), os.Environ()))
 	}
-	o := asRoot(t)
+	o, told := asRoot(t)
 	folderOf(t, "/srv/keys", service)
 	o.store = "file:///srv/keys/key"
 	for _, row := range []struct {
@@ -171,7 +172,7 @@ func TestRootFilter(t *testing.T) {
 	} {
 		calls := strings.Join(allowed(t, filepath.Join(deploy, "systemd", row.unit)), " ")
 		o.env = []string{actEnv + "=", "ESPER_TEST_CALLS=" + calls, "ESPER_TEST_ARGS=" + row.args, "NOTIFY_SOCKET=/srv/notify"}
-		p := o.as(service, "-test.run=^TestRootFilter$")
+		p := o.as(service, told, "-test.run=^TestRootFilter$")
 		if p.code != 0 || strings.Contains(p.stderr, "could not be given to its group (64102)") != row.lost {
 			t.Errorf("%s under the filter of %s: %d, %s\nthe group is to be lost: %v", row.args, row.unit, p.code, p.stderr, row.lost)
 		}
