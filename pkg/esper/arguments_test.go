@@ -176,8 +176,7 @@ func TestBadArguments(t *testing.T) {
 		}
 	}
 	equal(t, "requests", len(p.arrivals()), 0)
-	upper := renewal("good")
-	upper.EnterpriseID = strings.ToUpper(upper.EnterpriseID)
+	upper := esper.RenewRequest{EnterpriseID: strings.ToUpper(enterpriseID), DeveloperAppID: developerAppID}
 	_, err = c.RenewToken(t.Context(), upper)
 	must(t, err)
 }
