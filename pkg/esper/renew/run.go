@@ -123,11 +123,10 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 			return err
 		}
 		v, now := s.now.Load(), time.Now()
-		forced := force && v.state.Doc.Key == key
-		want.Force = forced
+		want.Force = force && v.state.Doc.Key == key
 		refused := v.state.RefusedWait
 		switch {
-		case last == policy.Rest && v.state.Busy(now) && ctx.Err() == nil && (forced || v.state.Due(now)):
+		case last == policy.Rest && v.state.Busy(now) && ctx.Err() == nil && (want.Force || v.state.Due(now)):
 			await(ctx, n)
 		case !force && !v.state.Lost() && refused.After(now) && ctx.Err() == nil:
 			pause(ctx, refused.Sub(now)) // a refusal was noted: is the next one the second?
@@ -135,13 +134,13 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 			return s.lost(v)
 		case v.state.Unsaved():
 			return s.notSaved(v)
-		case last == policy.Fail && ended.Unanswered() && !forced:
+		case last == policy.Fail && ended.Unanswered() && !want.Force:
 			return nil // nothing is due
 		case v.failed != nil:
 			return v.failed
-		case ctx.Err() != nil && (forced || isDue(v.next, now)): // ctx ended before the renewal began
+		case ctx.Err() != nil && (want.Force || isDue(v.next, now)): // ctx ended before the renewal began
 			return ctx.Err()
-		case forced:
+		case want.Force:
 			return errors.New("renew: the key was not renewed")
 		default:
 			return nil
