@@ -102,15 +102,19 @@ func (d Document) Aside() []string {
 // AsideOf makes Document.SetAside of a list of keys.
 func AsideOf(keys []string) wire.Secret { return wire.NewSecret(strings.Join(keys, "\n")) }
 
-// setAside adds to d what is worth keeping of old, which d is to replace: its key, the keys set aside in it, its answer.
+// setAside adds to d what is worth keeping of old, which d is to replace: its key, unless renewals have made d's key from
+// it and nobody has given it again since; the keys set aside in it; its answer.
 func (d Document) setAside(old Document) Document {
-	var keys []string
-	for _, key := range slices.Concat([]string{old.Key.Reveal()}, d.Aside(), old.Aside()) {
-		k := wire.NewSecret(key)
-		if key != "" && k != d.Key && !d.Replaced(k) && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
+	keys := slices.Concat(d.Aside(), old.Aside())
+	if !d.Replaced(old.Key) || d.Lineage != old.Lineage {
+		keys = slices.Insert(keys, 0, old.Key.Reveal())
 	}
+	seen := []string{"", d.Key.Reveal()}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		known := slices.Contains(seen, key)
+		seen = append(seen, key)
+		return known
+	})
 	d.SetAside = AsideOf(keys[:min(len(keys), maxAside)])
 	if d.Answer.IsZero() {
 		d.Answer = old.Answer
