@@ -48,8 +48,8 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	// A person who gives an older key again may revoke a newer one while that is on its way: its process cannot know.
-	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh)
+	// A person who gives an older key again may revoke a newer one that has just been accepted: its process cannot know.
+	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh || p.T.Said == Accepted)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !person)
 	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
