@@ -11,11 +11,12 @@ func (e *explorer) wrong(w *world) int { return int(e.budget.Wrong - w.Budget.Wr
 
 // checkDropped checks I1: a new key that arrived is in the store, or in memory, until the server has accepted the key
 // that replaces it; I7, the same for an answer from which no key can be read; and I3, the same for a key set aside,
-// until the server has refused it twice. I1 to I7 are the rules of DESIGN.md.
-func (e *explorer) checkDropped(w *world, i int, old Document, o Outcome) {
+// until the server has refused it twice. A person's key, given, replaces what it is to replace. I1 to I7 are the rules of
+// DESIGN.md.
+func (e *explorer) checkDropped(w *world, i, given int, old Document, o Outcome) {
 	p := &w.P[i]
 	before, now := keyOf(old), keyOf(p.S.Doc)
-	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before)
+	kept := w.knows(now) || w.descends(now, before) || aside(p.S.Doc, before) || now == given
 	e.never(w, "I1", "a new key that works is neither stored nor in use",
 		before != now && p.Arrived != 0 && p.Arrived == before && w.knows(before) && keyOf(w.Store) != before && !kept)
 	e.never(w, "I3", "an older key of the same history replaces one that works",
@@ -48,8 +49,7 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	// A person who gives an older key again may revoke a newer one that has just been accepted: its process cannot know.
-	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage || p.S.Fresh || p.T.Said == Accepted)
+	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !person)
 	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
@@ -74,9 +74,9 @@ func (e *explorer) checkPosted(w *world, i, key int) {
 		!noted && (e.clock(w, i).Before(p.S.Mandatory()) || !p.T.trouble() || !p.S.Proven))
 	e.never(w, "I2", "a renewal is sent that is not due", e.clock(w, i).Before(p.S.Advisory) && !p.T.Force)
 	k := &w.Keys[key]
-	e.never(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it",
-		k.Unclear && !k.Excused && noted)
 	takenAway := w.Store.Attempt != p.T.Begun && (w.Budget.Person < e.budget.Person || w.Budget.Empty < e.budget.Empty) // by a person
+	e.never(w, "I2", "a renewal is sent while an earlier one may be under way, or before a check of what came of it",
+		k.Unclear && !k.Excused && noted && !takenAway)
 	k.Excused = k.Excused || !noted || takenAway
 }
 

@@ -80,13 +80,13 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 	switch {
 	case o.Err:
 		t.Aside, t.Failed = len(s.Doc.Aside()), t.Failed || stored
-	case !o.Refused && !stored && t.Said == Accepted: // both work: ours stays in use, and the other one set aside
+	case !o.Refused && !stored && t.Said == Accepted && !o.Doc.ExpiresAt.After(s.Doc.ExpiresAt): // ours stays in use
 		s.AsideWorks, s.AsideWait, t.Aside = true, time.Time{}, len(s.Doc.Aside())
 	case !o.Refused:
 		replaced := Document{SetAside: s.Doc.SetAside}
 		if stored {
 			s.Stored = other
-		} else { // ours is set aside in its place, as its refusal may have been wrong
+		} else { // they change places: ours ends sooner, or was refused, perhaps wrongly
 			other, replaced = o.Doc.Begun("of "+Hash(o.Doc.Key)).unsure(o.Began), s.Doc
 		}
 		s.take(t, other.setAside(replaced), now, o.Random)

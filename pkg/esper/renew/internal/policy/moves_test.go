@@ -264,7 +264,7 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	} else {
 		e.never(w, "I3", "a key that a person gives is dropped", given != 0 && p.T.Given.Key.IsZero() && given != keyOf(o.Doc) && !w.descends(keyOf(p.S.Doc), given))
 	}
-	e.checkDropped(w, i, before, o)
+	e.checkDropped(w, i, given, before, o)
 	if stop && a.Ends() {
 		e.checkLeft(w, i)
 		*p = process{} // the program ends with the turn

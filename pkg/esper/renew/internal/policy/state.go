@@ -21,7 +21,7 @@ type State struct {
 	AttemptOver time.Time // until then an attempt may be under way; zero: none, or a check since found the key working
 	RefusedWait time.Time // a refusal of Doc's key before this time still counts as the first; zero: it is not refused
 	AsideWait   time.Time // the same for the keys set aside, all of which were refused once; zero: they were not
-	AsideWorks  bool      // the server accepts a key set aside beside Doc's: there is no need to ask again
+	AsideWorks  bool      // the server accepts Doc's key and one set aside, which is not asked about again
 	Asked       time.Time // when the server was last asked about Doc's key
 
 	// When the key is to be renewed. It is worked out from Doc, see windows.
@@ -208,7 +208,7 @@ func Target(s State, t Turn) Document {
 	d := s.Doc
 	switch given := t.Given; {
 	case given.Key.IsZero():
-	case d.Replaced(given.Key): // d's key was refused, perhaps wrongly
+	case d.Replaced(given.Key), s.Stored.Replaced(given.Key): // what came from it was refused, perhaps wrongly
 		return given.setAside(d)
 	default:
 		return given
