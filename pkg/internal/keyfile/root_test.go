@@ -150,9 +150,9 @@ func TestOwners(t *testing.T) {
 		"another's lock":                                {"tmp/ 0 01777\ntmp/key.lock 64104 0666", "tmp/key", 0, "save", "its lock, the file key.lock beside it, belongs to another user (64104)", ""},
 		"root's lock":                                   {"service/ 64101 0755\nservice/key.lock 0 0600", "service/key", service, "save", "its lock, the file key.lock beside it", ""},
 		"a file that root has restored":                 {"service/ 64101 0755\nservice/key 0 0644", "service/key", service, "save", "or give the file to this one (chown 64101)", ""},
-		"one that nobody else may read":                 {"service/ 64101 0755\nservice/key 0 0600", "service/key", service, "load", "give it to this one (chown 64101), who owns the folder", ""},
+		"one that nobody else may read":                 {"service/ 64101 0755\nservice/key 0 0600", "service/key", service, "load, open the database", "give it to this one (chown 64101), who owns the folder", ""},
 		"root's folder":                                 {"roots/ 0 0755", "roots/key", service, "save", "set StateDirectory=", ""},
-		"a reader without a right":                      {"service/ 64101 0755\nservice/key 64101 0600", "service/key", reader, "load", "let this user join their group", ""},
+		"a reader without a right":                      {"service/ 64101 0755\nservice/key 64101 0600", "service/key", reader, "load, read the database", "let this user join their group", ""},
 
 		"root begins":             {"service/ 64101 0755", "service/made/key", 0, "save", "", "service/made/ 64101 0700\nservice/made/key 64101 0600\nservice/made/key.lock 64101 0600\n"},
 		"root begins a database":  {"service/ 64101 0755", "service/made/key", 0, "open the database", "", "service/made/ 64101 0700\nservice/made/key 64101 0600\n"},
