@@ -177,7 +177,7 @@ func (p place) judge(sticky bool, warn func(string)) error {
 		case !mode.IsDir() || mode&othersWrite == 0:
 		case mode&fs.ModeSticky != 0 && (sticky || !final) && isOwner(p.folder, 0, me):
 			// Nobody removes what is another's here, but anybody could have made the folder of a service.
-		case !final && mounted(s.path):
+		case !final && mode&fs.ModeSticky == 0 && mounted(s.path): // a sticky one is /tmp, or is like it
 			warn(text + ", as the volume lets them")
 		default:
 			return permanent(text + "; " + useOwn)

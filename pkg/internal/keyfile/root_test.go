@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -219,6 +220,15 @@ func TestMounts(t *testing.T) {
 		refused := strings.Contains(got, "permanent true")
 		if !strings.Contains(got, row.want) || refused != row.refused || (got == "") != (row.want == "") {
 			t.Errorf("user %d at %s in a volume of everybody's: %q", row.user, row.path, got)
+		}
+	}
+	// In a sticky one, such as /tmp or /dev/shm, nobody else removes a folder of root's, but anybody could have made another.
+	link := ground + "volume/link"
+	must(t, os.Chmod(ground+"volume", 0o777|fs.ModeSticky), os.Symlink("own/other", link), os.Lchown(link, service, service))
+	for path, want := range map[string]string{"roots/key": "", "own/key": "others could replace the file", "link": "others could replace the file"} {
+		got := as(t, 0, "save", ground+"volume/"+path)
+		if !strings.Contains(got, want) || strings.Contains(got, "permanent true") != (want != "") || (got == "") != (want == "") {
+			t.Errorf("root at %s in a sticky volume: %q", path, got)
 		}
 	}
 }
