@@ -47,11 +47,17 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 // updated takes in a document of the key in use, in which something else may have changed. What others have noted
 // counts. What came from the server stays.
 func (s *State) updated(t *Turn, o Outcome, now time.Time) {
-	base, ours, added := s.Stored, s.Doc, s.Doc
-	if ours.SetAside == base.SetAside {
+	base, ours, added, next := s.Stored, s.Doc, s.Doc, o.Doc
+	switch {
+	case next.SetAside == base.SetAside:
+		next.SetAside = wire.Secret{} // ours are added
+	case ours.SetAside == base.SetAside:
 		added.SetAside = wire.Secret{}
 	}
-	s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false
+	if next.Answer == base.Answer {
+		next.Answer = wire.Secret{} // the same
+	}
+	s.Stored, s.Doc, s.Fresh = o.Doc, next.setAside(added), false
 	if o.Doc.Attempt == base.Attempt {
 		s.Doc.Attempt = ours.Attempt
 	}
@@ -83,7 +89,7 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 	case !o.Refused && !stored && t.Said == Accepted && !o.Doc.ExpiresAt.After(s.Doc.ExpiresAt): // ours stays in use
 		s.AsideWorks, s.AsideWait, t.Aside = true, time.Time{}, len(s.Doc.Aside())
 	case !o.Refused:
-		replaced := Document{SetAside: s.Doc.SetAside}
+		ours, works, replaced := s.Doc.Key.Reveal(), t.Said == Accepted, Document{SetAside: s.Doc.SetAside}
 		if stored {
 			s.Stored = other
 		} else { // they change places: ours ends sooner, or was refused, perhaps wrongly
@@ -91,6 +97,7 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 		}
 		s.take(t, other.setAside(replaced), now, o.Random)
 		s.accepted(t, o, now)
+		s.AsideWorks = works && slices.Contains(s.Doc.Aside(), ours) // else the two change places again, if ends move
 	case !stored:
 		s.asideRefused(t, o)
 	case t.Said == Accepted: // ours replaces the other one

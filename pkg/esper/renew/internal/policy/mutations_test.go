@@ -52,10 +52,10 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"a key set aside is renewed at once", "loaded.go", ".unsure(o.Began)", ""},
 	{"a key set aside that a person gives is renewed at once", "loaded.go", "t.Given = given.unsure(now)", "_ = given.unsure(now)"},
 	{"a store that failed is not tried again after a renewal", "evolve.go", "\t\tt.Read, t.Saves = false, 0 // the store", "\t\t// the store"},
-	{"an answer is dropped at a merge", "loaded.go", "ours, added := s.Stored, s.Doc, s.Doc\n", "ours, added := s.Stored, s.Doc, s.Doc\n\tadded.Answer = wire.Secret{}\n"},
+	{"an answer is dropped at a merge", "loaded.go", "added, next := s.Stored, s.Doc, s.Doc, o.Doc\n", "added, next := s.Stored, s.Doc, s.Doc, o.Doc\n\tadded.Answer = wire.Secret{}\n"},
 	{"somebody else's attempt is overlooked", "state.go", "s.AttemptOver = latest(s.AttemptOver, now.Add(a.length()+Margin))", "_ = latest(s.AttemptOver)"},
 	{"a wait ends by somebody else's clock", "state.go", "now.Add(a.length()+Margin))", "a.Until.Add(Margin))"},
-	{"what others have noted is lost", "loaded.go", "s.Stored, s.Doc, s.Fresh = o.Doc, o.Doc.setAside(added), false", "s.Stored, s.Fresh = o.Doc, false"},
+	{"what others have noted is lost", "loaded.go", "s.Stored, s.Doc, s.Fresh = o.Doc, next.setAside(added), false", "s.Stored, s.Fresh = o.Doc, false"},
 	{"a program that ends drops what is not saved", "state.go", "t.Given.Key.IsZero() && !s.Unsaved() &&", "t.Given.Key.IsZero() &&"},
 	{"a program that ends begins a renewal", "policy.go", "case begun, t.Stop:", "case begun:"},
 }
@@ -84,7 +84,9 @@ var equivalent = []struct{ mutation, reason string }{
 	{"loaded: case d.Key.IsZero() before case d.after(ours)", "a newer key is set aside, and used once the server has accepted it"},
 	{"loaded: t.Said == Accepted without ours.setAside(d) == ours", "another key is set aside, and asked about then"},
 	{"updated: without added.SetAside = wire.Secret{}", "a key that another process has dropped is set aside again, and asked about again"},
-	{"compared: case !o.Refused && !stored && t.Said == Accepted before case o.Err", "a key set aside is asked about again after the next renewal"},
+	{"updated: case ours.SetAside == base.SetAside before case next.SetAside == base.SetAside", "where both are the same, either is kept"},
+	{"compared: works without slices.Contains(s.Doc.Aside(), ours)", "a key set aside is asked about after the next renewal"},
+	{"compared: case !o.Refused && !stored && t.Said == Accepted && !o.Doc.ExpiresAt.After(s.Doc.ExpiresAt) before case o.Err", "a key set aside is asked about again after the next renewal"},
 	{"compared: without t.Ask = AskNow", "a refusal is found out later: by the daily check, a request, or at the end of the key"},
 	{"Decide: case !t.Read before case t.Stop && Idle(s, t)", "a program that ends reads the store once more"},
 	{"Decide: case t.Failed && (other || given) before case !t.Read", "a turn that failed ends before it reads the store again"},
@@ -105,6 +107,9 @@ var equivalent = []struct{ mutation, reason string }{
 	// The model leaves it out, and other tests show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
 	{"loaded: without next = d.setAside(ours)", "TestSibling shows it, and the rules are content with the newest key"},
+	{"updated: without next.SetAside = wire.Secret{}", "TestSaveFails shows it: a key that was dropped is set aside again, and asked about again"},
+	{"updated: without next.Answer = wire.Secret{}", "TestSaveFails shows it, and the model has one answer"},
+	{"compared: without s.AsideWorks = works && slices.Contains(s.Doc.Aside(), ours)", "TestEndsMove shows it, and in the model no end moves"},
 	{"posted: without t.Ask = AskNow", "the server of the model always says when a key ends"},
 }
 

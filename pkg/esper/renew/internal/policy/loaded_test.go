@@ -1,0 +1,71 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/esper-go/esper-go/pkg/wire"
+)
+
+func documentFor(key string, end time.Time) Document {
+	return Document{Key: wire.NewSecret(key), EnterpriseID: "e", DeveloperAppID: "a", IssuedAt: start, ExpiresAt: end}
+}
+
+// What a process has found out since it read the store stays, if a save fails and the store still holds what it held.
+func TestSaveFails(t *testing.T) {
+	base := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	base.Answer, base.SetAside = wire.NewSecret("an answer"), wire.NewSecret("k0")
+	for name, change := range map[string]func(*Document){
+		"a newer answer":       func(d *Document) { d.Answer = wire.NewSecret("a newer answer") },
+		"no keys set aside":    func(d *Document) { d.SetAside = wire.Secret{} },
+		"another key is aside": func(d *Document) { d.SetAside = wire.NewSecret("k3\nk0") },
+		"an attempt":           func(d *Document) { d.Attempt = Attempt{ID: "x"} },
+		"a refusal":            func(d *Document) { d.RefusedAt = start },
+	} {
+		s := New(State{}, base, start, 0)
+		change(&s.Doc)
+		want := s.Doc
+		for _, o := range []Outcome{{Err: true}, {Err: true, Conflict: true}} {
+			turn := Turn{Read: true}
+			s, turn = Evolve(s, turn, Save, o, start)
+			if s, _ = Evolve(s, turn, Load, Outcome{Doc: base}, start); s.Doc != want {
+				t.Errorf("%s: after %+v the document is %+v, want %+v", name, o, s.Doc, want)
+			}
+		}
+	}
+}
+
+// The server moves the end of a key on with each question, and accepts two keys. Two processes choose one of them, and
+// keep to it.
+func TestEndsMove(t *testing.T) {
+	now, store := start, documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	store.SetAside = wire.NewSecret("k2")
+	processes, questions, saves := []State{New(State{}, store, now, 0), New(State{}, store, now, 0)}, 0, 0
+	turn := func(s State) State {
+		for t := (Turn{}); questions+saves < 100; now = now.Add(time.Second) {
+			a, o := Decide(s, t, now), Outcome{Began: now, Doc: store}
+			switch a {
+			case Save:
+				store, saves = Target(s, t), saves+1
+			case Probe, Compare:
+				o.Doc, questions = documentFor("k1", now.AddDate(0, 0, 90)), questions+1
+				if a == Compare {
+					o.Doc.Key = Compared(s, t)
+				}
+			}
+			if s, t = Evolve(s, t, a, o, now); a.Ends() {
+				break
+			}
+		}
+		return s
+	}
+	for range 60 {
+		for i, s := range processes {
+			processes[i] = turn(s)
+		}
+		now = now.Add(Poll)
+	}
+	if questions > 10 || saves > 4 || len(store.Aside()) != 1 {
+		t.Errorf("after an hour, there were %d questions and %d saves, and %d keys are set aside", questions, saves, len(store.Aside()))
+	}
+}
