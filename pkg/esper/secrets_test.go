@@ -41,6 +41,7 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 		quoted, _ := json.Marshal(echo) // cannot fail
 		for name, answer := range map[string]string{
 			"message":       "HTTP/1.1 400 Bad Request" + end + `{"message":` + string(quoted) + `}`,
+			"message, 200":  "HTTP/1.1 200 OK" + end + `{"message":` + string(quoted) + `}`,
 			"detail":        "HTTP/1.1 403 No" + end + `{"detail":"no ` + echo + ` here"}`,
 			"errors":        "HTTP/1.1 400 No" + end + `{"errors":["a",` + string(quoted) + `],"status":` + string(quoted) + `}`,
 			"error objects": "HTTP/1.1 500 No" + end + `{"errors":[{"a":` + string(quoted) + `}],"message":1}`,
