@@ -17,9 +17,6 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	if !given.Key.IsZero() && d.Key == given.Key {
 		t.Given, t.Ask = Document{}, AskNow // it is stored already: does it work?
 	}
-	if d != s.Stored {
-		t.Saves = 0 // the save that failed was carried out after all, or another one was
-	}
 	switch {
 	case o.Err:
 		t.Saves = maxConflicts + 1
@@ -41,6 +38,9 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 	default:
 		s.withdraw(t)
 		t.Other = d
+	}
+	if !o.Err && !s.owed() {
+		t.Saves = 0 // the save that failed was carried out after all
 	}
 }
 

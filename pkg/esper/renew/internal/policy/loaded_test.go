@@ -69,3 +69,25 @@ func TestEndsMove(t *testing.T) {
 		t.Errorf("after an hour, there were %d questions and %d saves, and %d keys are set aside", questions, saves, len(store.Aside()))
 	}
 }
+
+// What is read changes each time, as behind a load balancer with a replica that hangs, and nothing can be saved. The turn
+// ends all the same.
+func TestStoreDiffers(t *testing.T) {
+	one := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	two := one
+	two.SetAside = wire.NewSecret("k0")
+	for _, conflict := range []bool{false, true} {
+		for _, stop := range []bool{false, true} {
+			s, turn, actions := New(State{}, one, start, 0), Turn{Stop: stop}, 0
+			s.Doc.RefusedAt = start // this is to be saved
+			for a := Load; !a.Ends() && actions < 100; actions++ {
+				a = Decide(s, turn, start)
+				o := Outcome{Began: start, Doc: []Document{one, two}[actions/2%2], Err: a == Save, Conflict: a == Save && conflict}
+				s, turn = Evolve(s, turn, a, o, start)
+			}
+			if actions == 100 {
+				t.Errorf("the turn does not end; conflict %v, stop %v", conflict, stop)
+			}
+		}
+	}
+}
