@@ -2,6 +2,7 @@ package renew
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -160,9 +161,15 @@ func TestRenewNow(t *testing.T) {
 			})
 		}
 		all.Wait()
-		server.fault = only("renew", fails(500))
+		next := fmt.Sprint("key-", stored(t, store).Serial)
+		store.set(unable("Save", `"`+next+`"`))
+		if renewed, err := source.RenewToken(t.Context(), own); err != nil || renewed.Token != key(next) {
+			t.Errorf("RenewToken when the new key cannot be saved: %v, %v, want the key", renewed, err)
+		}
+		store.set(nil)
+		server.fault = only("renew", says(500, "why"))
 		var failed *esper.RenewalError
-		if _, err := source.RenewToken(t.Context(), own); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown {
+		if _, err := source.RenewToken(t.Context(), own); !errors.As(err, &failed) || failed.Outcome != esper.OutcomeUnknown || string(failed.Body) != "why" {
 			t.Errorf("RenewToken when the server fails: %v, want a RenewalError with OutcomeUnknown", err)
 		}
 	})

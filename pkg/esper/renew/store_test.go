@@ -58,6 +58,15 @@ func TestOpen(t *testing.T) {
 				t.Errorf("want %v with %q: %v", test.want, test.text, err)
 			}
 		}
+		server.set(nil)
+		race := newFaulty() // another process saves its key first
+		race.set(func(context.Context, string, string) error {
+			if race.counted("Save") == 1 {
+				put(t, race.Store, living("other", 90*day))
+			}
+			return nil
+		})
+		wantKey(t, opened(t, server, race), "other")
 		if _, err := Open(nil, "foo", Memory()); !errors.Is(err, ErrNoKey) { //nolint:staticcheck // on purpose
 			t.Errorf("nil context: %v", err)
 		}

@@ -268,8 +268,8 @@ func TestDailyJob(t *testing.T) {
 				must(t, source.Close())
 				time.Sleep(day)
 			}
-			if n := server.counted("renewed"); (n == 1) == (test.lostOn > 0) {
-				t.Errorf("%s: %d renewals in 80 days", name, n)
+			if n, asked := server.counted("renewed"), server.counted("info"); (n == 1) == (test.lostOn > 0) || asked > 2*80 {
+				t.Errorf("%s: %d renewals in 80 days, and %d questions", name, n, asked)
 			}
 		})
 	}
