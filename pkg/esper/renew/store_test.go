@@ -59,6 +59,11 @@ func TestOpen(t *testing.T) {
 			}
 		}
 		server.set(nil)
+		var log records
+		opened(t, newStub(time.Minute), Memory(), log.option()).tell.wait()
+		if !strings.Contains(log.String(), "the key lives for so short a time that no renewal may begin") {
+			t.Errorf("of a key that lives for a minute, Open logs %q", &log)
+		}
 		race := newFaulty() // another process saves its key first
 		race.set(func(context.Context, string, string) error {
 			if race.counted("Save") == 1 {
@@ -98,6 +103,7 @@ func TestOpenProvesTheStore(t *testing.T) {
 		{"forbidden", fmt.Errorf("write: %w", fs.ErrPermission), 8 * day, 1, true},
 		{"what cannot pass", fmt.Errorf("write: %w", hopeless{errors.New("read-only file system")}), 8 * day, 1, true},
 		{"saved by this host within a week", nil, 6 * day, 0, false},
+		{"saved by another host within a week", nil, 6 * day, 1, false},
 		{"an attempt is recorded", nil, 8 * day, 0, false},
 		{"read-only", nil, 8 * day, 0, false},
 	} {
@@ -112,6 +118,10 @@ func TestOpenProvesTheStore(t *testing.T) {
 				opts = append(opts, ReadOnly())
 			}
 			put(t, store, d)
+			if strings.Contains(test.name, "another host") {
+				data, _, _ := store.Load(t.Context())
+				overwrite(t, store, strings.Replace(string(data), `"saved_by": "`, `"saved_by": "not-`, 1))
+			}
 			time.Sleep(test.age)
 			saves := store.counted("Save")
 			store.set(func(_ context.Context, method, _ string) error {
