@@ -86,7 +86,8 @@ func hide(run string) string {
 	switch {
 	case len(run) < long:
 		return run
-	case strings.ContainsAny(run, `%\&#;`), hasDigit(run) && bothCases(run): // an encoding, or as keys mix characters
+	case hasDigit(run) && bothCases(run), // as keys mix characters
+		strings.ContainsAny(strings.TrimSuffix(run, ";"), `%\&#;`): // an encoding; at the end it ends a part of the sentence
 		return "…"
 	}
 	return part.ReplaceAllStringFunc(run, func(part string) string {

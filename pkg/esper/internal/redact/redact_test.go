@@ -24,6 +24,7 @@ func TestReadable(t *testing.T) {
 		"Enterprise f44373cb-1800-43c6-aab3-c81f8b1f435c not found", "AuthenticationFailedException",
 		"developerapp_does_not_belong_to_enterprise", "DEVELOPERAPP_DOES_NOT_BELONG_TO_ENTERPRISE",
 		"https://docs.esper.io/help?lang=en", "see https://foo-api.esper.cloud/api/v1/token-info/",
+		"not to https://foo-api.esper.cloud/api; each server needs one",
 		"/v0/enterprise/f44373cb-1800-43c6-aab3-c81f8b1f435c/developerapp/5fa87c46-bef7-4c1f-9ca8-ebf022d118b6/renew-token/",
 		"2026-11-30T02:31:07.123456Z", "expired at 2026-11-30T02:31:07+00:00.", "first.last+fleet@devices.company.com",
 		"nginx/1.25.3 (Ubuntu)", "v2.14.0-rc.1+build.20261130",
