@@ -242,13 +242,16 @@ func TestFailedChecksDelayNothing(t *testing.T) {
 }
 
 // If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in
-// use, and any text of the shape of a key, such as the one before.
+// use, one that was set aside, and any text of the shape of a key, such as the one before.
 func TestBothErrorsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
+		const aside = "set-aside" // has not the shape of a key
 		var log records
 		server, store := newStub(90*day), newFaulty()
-		put(t, store, living(now, 90*day))
+		d := living(now, 90*day)
+		d.SetAside = key(aside)
+		put(t, store, d)
 		source := opened(t, server, store, log.option())
 		store.set(func(context.Context, string, string) error {
 			return fmt.Errorf("trigger: old row %s: %w", before, errDisk)
@@ -260,9 +263,11 @@ func TestBothErrorsAreTold(t *testing.T) {
 				t.Errorf("%s: %v, want what the server says and what the store says, without the old key", what, err)
 			}
 		}
-		store.set(func(context.Context, string, string) error { return errors.New("webhook: " + now) })
-		if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), now) {
-			t.Errorf("a store that quotes the key: %v", err)
+		for _, quoted := range []string{now, aside} {
+			store.set(func(context.Context, string, string) error { return errors.New("webhook: " + quoted) })
+			if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), quoted) {
+				t.Errorf("a store that quotes the key: %v", err)
+			}
 		}
 		source.tell.wait()
 		if text := log.String(); strings.Contains(text, before) || strings.Contains(text, now) || !strings.Contains(text, "old row") {
