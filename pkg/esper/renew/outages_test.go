@@ -219,11 +219,13 @@ func TestNoFloodOfQuestions(t *testing.T) {
 	}
 }
 
-// A health probe calls Check every ten seconds, and TokenInfo fails all the time. The key is renewed all the same.
+// A health probe calls Check every ten seconds, and TokenInfo fails all the time. The key is renewed all the same. The
+// function of WithOnChange is told when that is over.
 func TestFailedChecksDelayNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var told recorder
 		server := newStub(2 * time.Hour)
-		source := opened(t, server, Memory(), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
+		source := opened(t, server, Memory(), told.option(), WithClientOptions(esper.WithRetry(esper.Retry{MaxAttempts: 1})))
 		server.fault = only("info", fails(500))
 		go func() { _ = source.Run(t.Context()) }()
 		for n := range 5 {
@@ -237,7 +239,13 @@ func TestFailedChecksDelayNothing(t *testing.T) {
 				t.Errorf("key %d was renewed %v after it was due: %+v", n, late, source.Status())
 			}
 		}
-		_ = source.Close()
+		_ = source.Check(t.Context())
+		server.set(nil)
+		must(t, source.Check(t.Context()))
+		_ = source.Close() // waits until all is told
+		if last := told[len(told)-1].Kind; last != Recovered {
+			t.Errorf("the last event is %q, want %q", last, Recovered)
+		}
 	})
 }
 
