@@ -76,7 +76,7 @@ func TestBadStoreURLs(t *testing.T) {
 		"redis://secret", "postgres://u:sec%ret@h/db", "postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=secret", "postgres://u:secret@h/db?connect_timeout=secret",
 		"mysql://u:secret@h", "mysql://u:secret@/db", "mysql://u:secret@h/db?parseTime=secret", "sqlite://host/secret.db", "sqlite:secret.db", "sqlite:///secret.db?_pragma=x",
 		"kubernetes://fleet", "kubernetes:///secret", "kubernetes://fleet/secret/more", "kubernetes://fleet/secret", "kubernetes://fleet/secret?namespace=x",
-		"postgres://u:secret@h/db#fragment", "file:///secret#x", "mysql://u:12?secret/db", "mysql://u@h/db?socket=/s", "postgres://u@h/db?socket=/s",
+		"postgres://u:secret@h/db#fragment", "file:///secret#x", "file:///secret#", "mysql://u:12?secret/db", "mysql://u@h/db?socket=/s", "postgres://u@h/db?socket=/s",
 		"mysql://u@h/db?tls=secret", "postgres://u@h/db?useSSL=secret", "mysql://u@h/db?interpolateParams=true", "mysql://u@h/db?tls=true&useSSL=false",
 	} {
 		_, _, err := openAt(address, false)
