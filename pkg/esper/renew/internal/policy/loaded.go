@@ -39,7 +39,7 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		s.withdraw(t)
 		t.Other = d
 	}
-	if !o.Err && !s.owed() {
+	if !o.Err && !s.owed() && t.Given.Key.IsZero() {
 		t.Saves = 0 // the save that failed was carried out after all
 	}
 }

@@ -81,6 +81,7 @@ var equivalent = []struct{ mutation, reason string }{
 	{"saved: case o.Err before case o.Conflict", "a conflict ends the turn, and the next one saves"},
 	{"loaded: d.Key == given.Key without !given.Key.IsZero()", "one question more while the store is empty or cannot be read"},
 	{"loaded: without t.Saves = 0", "a save that was carried out after all counts as failed"},
+	{"loaded: !o.Err && !s.owed() without t.Given.Key.IsZero()", "TestAnotherInitialKey of package renew shows it: the turn does not end"},
 	{"loaded: !o.Err without !s.owed()", "TestStoreDiffers shows it, and the stores of the model mend themselves"},
 	{"loaded: case d.Key.IsZero() before case d.after(ours)", "a newer key is set aside, and used once the server has accepted it"},
 	{"loaded: t.Said == Accepted without ours.setAside(d) == ours", "another key is set aside, and asked about then"},
