@@ -75,7 +75,7 @@ func (s *Source) notSaved(v *snapshot) error {
 		return nil
 	case v.failed == nil:
 		return ErrNotSaved
-	case v.state.Saved():
+	case v.state.Doc.Answer != v.state.Stored.Answer && v.state.Saved():
 		return fmt.Errorf("%w: an answer to its renewal, which may hold it: %w", ErrNotSaved, v.failed)
 	}
 	return fmt.Errorf("%w: %w", ErrNotSaved, v.failed)

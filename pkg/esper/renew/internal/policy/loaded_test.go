@@ -91,3 +91,34 @@ func TestStoreDiffers(t *testing.T) {
 		}
 	}
 }
+
+// A new key is in memory alone, since nothing can be saved, and Esper refuses it once, wrongly. Two older ones work. The new
+// one stays unsaved, whichever is in use.
+func TestUnsavedAside(t *testing.T) {
+	store, now := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one"), start.AddDate(0, 0, 75)
+	store.SetAside = wire.NewSecret("k0")
+	s, turn := New(State{}, store, now, 0), Turn{Read: true, Begun: Attempt{ID: "x"}}
+	s, turn = Evolve(s, turn, Post, Outcome{Began: now, Doc: documentFor("k2", start.AddDate(0, 0, 165))}, now)
+	turn.Ask = AskNow
+	for refused, a := false, Load; !a.Ends() && a != Begin; now = now.Add(time.Second) {
+		a = Decide(s, turn, now)
+		o := Outcome{Began: now, Doc: store, Err: a == Save}
+		switch a {
+		case Probe, Compare:
+			key := s.Doc.Key
+			if a == Compare {
+				key = Compared(s, turn)
+			}
+			o.Doc = documentFor(key.Reveal(), start.AddDate(0, 0, 90))
+			o.Refused = key.Reveal() == "k2" && !refused
+			refused = refused || o.Refused
+		}
+		s, turn = Evolve(s, turn, a, o, now)
+		if !s.Unsaved() {
+			t.Fatalf("after %v, %s is in use, and nothing is said to be unsaved", a, s.Doc.Key.Reveal())
+		}
+	}
+	if s.Doc.Key.Reveal() == "k2" {
+		t.Error("no other key is in use")
+	}
+}

@@ -144,9 +144,14 @@ func (s State) Lost() bool { return !s.Doc.LostAt.IsZero() }
 // Saved reports whether the store has the key in use.
 func (s State) Saved() bool { return s.Stored.Key == s.Doc.Key }
 
-// Unsaved reports whether something that came from the server is in memory alone: a new key, or an answer from which
-// none can be read.
-func (s State) Unsaved() bool { return !s.ReadOnly && (!s.Saved() || s.Doc.Answer != s.Stored.Answer) }
+// Unsaved reports whether something that came from the server is in memory alone: a new key, in use or set aside, or an
+// answer from which none can be read.
+func (s State) Unsaved() bool {
+	return !s.ReadOnly && (!s.Saved() || s.Doc.Answer != s.Stored.Answer ||
+		s.Doc.SetAside != s.Stored.SetAside && slices.ContainsFunc(s.Doc.Aside(), func(key string) bool {
+			return key != s.Stored.Key.Reveal() && !slices.Contains(s.Stored.Aside(), key)
+		}))
+}
 
 // owed reports whether something is to be written to the store.
 func (s State) owed() bool { return !s.ReadOnly && s.Stored != s.Doc }
