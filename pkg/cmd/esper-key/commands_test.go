@@ -41,7 +41,6 @@ func TestAdoptReads(t *testing.T) {
 			t.Fatal(name)
 		}
 	}
-	o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
 	o.env = []string{keyVariable + "=\ufeff" + o.server.NewKey() + " \r"}
 	r, w, err := os.Pipe() // which stays open, as in a script's loop
 	must(t, err)
@@ -55,6 +54,7 @@ func TestAdoptReads(t *testing.T) {
 		t.Errorf("%q, %v is left of standard input, want all", left, err)
 	}
 	o.token()
+	o.input(o.server.NewKey(), "adopt", "--key-file", "-").wants(0, "from standard input")
 }
 
 // TestAdoptRefuses: adopt refuses what is not a key of this tenant, does not print it, and stores nothing.
