@@ -204,12 +204,12 @@ func (b *bench) token(ctx context.Context) error {
 // stores returns the table of what a store costs, which make stores measures.
 func stores() (string, error) {
 	text, err := os.ReadFile("../esper/renew/STORES.md")
-	_, table, _ := strings.Cut(string(text), "\n| engine | processes")
-	table, _, found := strings.Cut(table, "\n\n")
+	_, table, found := strings.Cut(string(text), "\n| engine | processes")
 	if err == nil && !found {
 		err = errors.New("STORES.md has no table of costs")
 	}
-	return "| engine | processes" + table, err
+	table, _, _ = strings.Cut(table, "\n\n")
+	return "| engine | processes" + strings.TrimRight(table, "\n"), err
 }
 
 // load returns how many processes have wanted a processor in the last 15 minutes, as Linux counts them.
