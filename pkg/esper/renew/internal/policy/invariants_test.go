@@ -49,7 +49,8 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 	p := &w.P[i]
 	old, next := keyOf(w.Store), keyOf(target)
 	person := !p.T.Given.Key.IsZero() && !w.Store.Replaced(target.Key)
-	heir := w.descends(next, old) && (w.knows(next) || target.Lineage == w.Store.Lineage)
+	same := target.Lineage == w.Store.Lineage
+	heir, later := w.descends(next, old) && (w.knows(next) || same), same && target.after(w.Store)
 	e.never(w, "I3", "a key that works is overwritten by another that is not its successor, or by a dead one",
 		old != next && w.knows(old) && !heir && !aside(target, old) && !person)
 	e.never(w, "I6", "the store is written, and has the same already", target == w.Store)
@@ -62,7 +63,7 @@ func (e *explorer) checkSaved(w *world, i int, target Document) {
 			aside(w.Store, k) && !aside(target, k) && w.knows(k) && !w.descends(next, k) && e.wrong(w) < 2 && !person && p.T.Said != Accepted)
 	}
 	e.never(w, "I3", "a key of another history is overwritten, and the server has not accepted ours",
-		old != next && old != 0 && !w.descends(next, old) && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted && !target.after(w.Store))
+		old != next && old != 0 && !heir && !w.descends(old, next) && p.T.Given.Key.IsZero() && !p.S.Fresh && p.T.Said != Accepted && !later)
 }
 
 // checkPosted checks I2: no renewal of a key is sent while an earlier one may be under way, or before the
