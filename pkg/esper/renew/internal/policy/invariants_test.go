@@ -195,10 +195,10 @@ func (w *world) holds(d Document) bool {
 // for a reader whose key works, or whose store is empty), and whether one renews keys.
 func (e *explorer) ends(w *world) (any, all, lost, renews bool) {
 	any = w.knows(keyOf(w.Store))
-	all, lost = any || w.Store.Key.IsZero(), true
 	for k := range w.Keys {
-		any = any || aside(w.Store, k) && w.knows(k)
+		any = any || aside(w.Store, k) && w.knows(k) // the next process that starts finds it
 	}
+	all, lost = any || w.Store.Key.IsZero(), true
 	for i := range w.P {
 		p := &w.P[i]
 		if !p.Alive {
