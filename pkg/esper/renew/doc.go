@@ -62,7 +62,8 @@
 //   - No key that may work is destroyed, but by Adopt, which replaces what is stored. A stored key that no renewal has
 //     made from the key in use is overwritten only if the only copy of the new key is in memory, or if the server has
 //     just accepted the key in use. It then stays in the document (set_aside) until the server has refused it twice, a
-//     minute apart, while it accepted the key in use. Of two that the server accepts, the one that ends later is used, and the other one stays set aside.
+//     minute apart, while it accepted the key in use. Of two that the server accepts, the one that ends later is used,
+//     and the other one stays set aside.
 //   - A source gives its key up only if Esper itself, not a gateway in front of it, refused the key twice, at least a
 //     minute apart, and the store could be read and has no other. A key whose only copy is in memory is never given up.
 //     Every process then knows it (lost_at). They ask the server at least every five minutes, and use any key that works.
