@@ -246,7 +246,7 @@ func (e *explorer) after(w *world, i int, a Action, o Outcome, how string) {
 
 func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	p := &w.P[i]
-	before, stop, given := p.S.Doc, p.T.Stop, keyOf(p.T.Given)
+	before, stop, given, accepted := p.S.Doc, p.T.Stop, keyOf(p.T.Given), p.T.Said == Accepted
 	if a.Ends() {
 		e.checkNoted(w, i)
 	}
@@ -258,6 +258,8 @@ func (e *explorer) learn(w *world, i int, a Action, o Outcome) {
 	same := before.Key == p.S.Doc.Key
 	p.Silent = same && !a.Ends() && a != Load && (p.Silent || a == Compare && o.Err)
 	p.Accepted = p.T.Said == Accepted || same && p.Accepted
+	e.never(w, "I3", "of two keys that the server accepts, the one that ends later is not in use",
+		a == Compare && accepted && !o.Err && !o.Refused && o.Doc.ExpiresAt.After(p.S.Doc.ExpiresAt))
 	e.never(w, "I4", "a key is given up by a comparison", a == Compare && before.LostAt.IsZero() && p.S.Lost())
 	if a.Ends() {
 		p.Turning, p.Reread = false, false
@@ -301,6 +303,7 @@ func (e *explorer) act(w *world, i int) {
 		e.after(w, i, a, Outcome{}, fmt.Sprint("key ", keyOf(p.S.Doc)))
 	case Wait:
 		e.never(w, "I6", "a turn waits for the store, and nothing is unsaved", !p.S.Unsaved())
+		e.never(w, "I1", "a turn waits, and does not try to save first", !p.T.trouble())
 		e.after(w, i, a, Outcome{}, "")
 	default:
 		e.after(w, i, a, Outcome{}, "")

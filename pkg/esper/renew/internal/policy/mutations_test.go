@@ -106,6 +106,8 @@ var equivalent = []struct{ mutation, reason string }{
 	{"probed: without t.Read = false", "a key that a person gave again is compared with its successor, and used if the server accepts both"},
 	{"posted: without t.Ask = AskNow again", "a refusal is found out later: by the daily check, a request, or at the end of the key"},
 
+	{"Decide: case other before case t.Said < Accepted && (other || given && s.Doc.Replaced(t.Given.Key))", "the order of two questions: the other key is used, and ours is set aside and asked about next"},
+
 	// The model leaves it out, and other tests show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
 	{"loaded: without next = d.setAside(ours)", "TestSibling shows it, and the rules are content with the newest key"},
