@@ -33,3 +33,12 @@ var (
 	// ErrClosed: [Source.Close] was called.
 	ErrClosed = errors.New("renew: the source is closed")
 )
+
+// worded is an error with another text than the error that it wraps.
+type worded struct {
+	text string
+	err  error
+}
+
+func (e *worded) Error() string { return e.text }
+func (e *worded) Unwrap() error { return e.err }

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,9 +133,9 @@ func (s *Source) lost(v *snapshot) error {
 	default:
 		about += "; perhaps it was revoked, or another machine renewed it and keeps the new key in a store of its own"
 	}
-	err := v.failed
-	if err == nil {
-		err = esper.ErrUnauthorized
+	lost, err := fmt.Errorf("%w: %s; make a new key in the Esper Console and adopt it (Source.Adopt, esper-key adopt)", ErrKeyLost, about), v.failed
+	if err == nil || errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, esper.ErrForbidden) { // the text has said so
+		return &worded{lost.Error(), errors.Join(lost, cmp.Or(err, esper.ErrUnauthorized))}
 	}
-	return fmt.Errorf("%w: %s; make a new key in the Esper Console and adopt it (Source.Adopt, esper-key adopt): %w", ErrKeyLost, about, err)
+	return fmt.Errorf("%w: %w", lost, err)
 }

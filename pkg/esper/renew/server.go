@@ -37,7 +37,7 @@ func (s *Source) ask(ctx context.Context, key esper.Secret) (policy.Document, er
 		d, err = s.way.AskInstead(ctx, key, err)
 	}
 	if err != nil {
-		return policy.Document{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return policy.Document{}, fmt.Errorf("renew: %w", err)
 	}
 	if unreadable {
 		s.log(slog.LevelWarn, "the server tells the end of the key in a form that is not known; one day from now is assumed")

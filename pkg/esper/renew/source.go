@@ -48,7 +48,8 @@ type Source struct {
 	read      content      // the document that was last read; without a key if that could not be decoded
 	readText  esper.Secret // its text: nearly always the next read finds the same, which is not decoded again
 	hung      []chan error // calls of the store that did not return in time; each sends when it returns
-	serverErr error        // of the last question of this turn that failed, or of the renewal if that came later
+	renewErr  error        // of this turn's renewal
+	serverErr error        // of the last question of this turn that failed, since the renewal if there was one
 	readErr   error        // of the last read of this turn; nil if it went well
 	saveErr   error        // the same of the last save
 	compared  struct {     // the last comparison with another key that failed

@@ -92,16 +92,8 @@ func (s *Source) save(ctx context.Context, d policy.Document) error {
 	return s.storeError("writing", err, d.Key.Reveal())
 }
 
-// storeError is an error of a store whose text is fit to be shown. Errors of databases and webhooks may quote a document.
-type storeError struct {
-	text string
-	err  error
-}
-
-func (e *storeError) Error() string { return e.text }
-func (e *storeError) Unwrap() error { return e.err }
-
-// storeError adds the name of the store to an error, unless the error has it already.
+// storeError adds the name of the store to an error, unless the error has it already. Its text is fit to be shown: errors of
+// databases and webhooks may quote a document.
 func (s *Source) storeError(doing string, err error, keys ...string) error {
 	keys = append(keys, s.initial.Reveal())
 	if held := s.now.Load(); held != nil {
@@ -115,7 +107,7 @@ func (s *Source) storeError(doing string, err error, keys ...string) error {
 	if strings.Contains(text, mark) {
 		what = "the key document"
 	}
-	return &storeError{fmt.Sprintf("renew: %s %s: %s", doing, what, strings.ReplaceAll(text, mark, name)), err}
+	return &worded{fmt.Sprintf("renew: %s %s: %s", doing, what, strings.ReplaceAll(text, mark, name)), err}
 }
 
 func (s *Source) storeName() string {
@@ -125,13 +117,13 @@ func (s *Source) storeName() string {
 	return "the store"
 }
 
-// both returns the errors of the server and of the store in one, on one line.
-func both(server, store error) error {
+// both returns two errors, of the server and of the store, in one, on one line.
+func both(first, second error) error {
 	switch {
-	case server == nil:
-		return store
-	case store == nil || errors.Is(server, store):
-		return server
+	case first == nil:
+		return second
+	case second == nil || errors.Is(first, second):
+		return first
 	}
-	return fmt.Errorf("%w; and %w", server, store)
+	return fmt.Errorf("%w; and %w", first, second)
 }

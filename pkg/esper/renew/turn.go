@@ -40,7 +40,7 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 	}()
 	before := s.now.Load()
 	state := before.state
-	s.serverErr, s.readErr, s.saveErr = nil, nil, nil
+	s.renewErr, s.serverErr, s.readErr, s.saveErr = nil, nil, nil, nil
 	tried := false // the server was asked about the initial key
 	ctx = later.With(ctx, s.tell.record)
 	for {
@@ -128,12 +128,12 @@ func (s *Source) do(ctx context.Context, a policy.Action, state policy.State, t 
 			ID: rand.Text()[:16], Host: hostname(), PID: os.Getpid(), Begun: begun, Until: begun.Add(state.AttemptLength(now)),
 		}
 	case policy.Post:
-		s.serverErr = s.post(ctx, state, t, &o)
+		s.serverErr, s.renewErr = nil, s.post(ctx, state, t, &o)
 	case policy.Wait:
 		pause(ctx, saveAgain)
 	case policy.Fail:
 		api := (*esper.APIError)(nil)
-		if errors.As(s.serverErr, &api) {
+		if errors.As(cmp.Or(s.serverErr, s.renewErr), &api) {
 			o.RetryAfter, o.Forbidden = api.RetryAfter, errors.Is(api, esper.ErrForbidden)
 		}
 	case policy.Rest, policy.Lose:
@@ -178,7 +178,7 @@ func (s *Source) finish(before *snapshot, state policy.State, t policy.Turn, las
 	goOn.Stop = false
 	switch {
 	case last == policy.Fail:
-		failed = cmp.Or(both(s.serverErr, cmp.Or(s.saveErr, s.readErr)), why(state, now))
+		failed = cmp.Or(both(both(s.renewErr, s.serverErr), cmp.Or(s.saveErr, s.readErr)), why(state, now))
 	case t.Stop && policy.Decide(state, goOn, now) != policy.Rest:
 		next = now // the turn was stopped early, so the next caller goes on
 	case !now.Before(state.Retry):

@@ -79,11 +79,11 @@ func (p PersonalTokens) find(ctx context.Context, d policy.Document, limit time.
 			life = ends.Sub(made)
 		}
 	case errors.Is(err, esper.ErrUnauthorized):
-		return personalToken{}, fmt.Errorf("renew: asking the server about the key: %w", err)
+		return personalToken{}, fmt.Errorf("renew: %w", err)
 	}
 	list, err := p.Client.ListPersonalAccessTokens(ctx)
 	if err != nil {
-		return personalToken{}, fmt.Errorf("renew: looking for the key's personal access token: %w", err)
+		return personalToken{}, fmt.Errorf("renew: %w", err)
 	}
 	found, err := tokenOfKey(list, d.Key, id)
 	if err != nil {

@@ -37,15 +37,20 @@ func (e Endpoint) Renew(ctx context.Context, d policy.Document, _ time.Duration)
 		EnterpriseID: d.EnterpriseID, DeveloperAppID: d.DeveloperAppID, AccessToken: d.Key,
 	})
 	if errors.Is(err, esper.ErrNotFound) {
-		err = fmt.Errorf("%w: %w; Esper has announced the end of this endpoint: if this is it, its successor is used with WithPersonalAccessTokens "+
-			"(esper-key --via personal-access-token), which is experimental", ErrNotRenewable, err)
+		err = fmt.Errorf("%w: %w", ErrNotRenewable, retired(err))
 	}
 	return answer, err
 }
 
-// AskInstead returns err.
+// AskInstead returns err, with what to do.
 func (Endpoint) AskInstead(_ context.Context, _ esper.Secret, err error) (policy.Document, error) {
-	return policy.Document{}, err
+	return policy.Document{}, retired(err)
+}
+
+// retired adds to an answer of 404 or 410 what to do if Esper has retired the endpoint.
+func retired(err error) error {
+	return fmt.Errorf("%w; if Esper has retired this endpoint, as announced, use WithPersonalAccessTokens "+
+		"(esper-key --via personal-access-token), which is experimental", err)
 }
 
 // Renewable asks for a developer app.
