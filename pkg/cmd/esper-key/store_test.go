@@ -140,31 +140,22 @@ func TestSQLite(t *testing.T) {
 // writerEnv has TestSQLiteKilled save to the store at this URL until it is killed.
 const writerEnv = "ESPER_KEY_TEST_WRITER"
 
-// stored returns the number in the document of a store.
-func stored(store renew.Store) (n int64, version string, err error) {
-	document, version, err := store.Load(context.Background())
-	if digits, _, found := strings.Cut(string(document), " "); found {
-		n, err = strconv.ParseInt(digits, 10, 64)
-	}
-	return n, version, err
-}
-
-// saveNext saves the next number, and a text of any length.
-func saveNext(store renew.Store) (n int64, err error) {
-	n, version, err := stored(store)
-	if err == nil {
-		_, err = store.Save(context.Background(), fmt.Append(nil, n+1, " ", strings.Repeat("x", rand.N(100_000))), version)
-	}
-	return n + 1, err
-}
-
-// TestSQLiteKilled kills programs that save, at any moment, with readers beside them. No confirmed save is lost, no reader
-// gets an older document than before, and after the next save nothing lies beside the file. ESPER_TEST_KILLS is the number of kills.
+// TestSQLiteKilled kills programs that save, at any moment, with readers beside them. Each document is longer than the one
+// before. No confirmed save is lost, no reader gets an older document than before, and after the next save nothing lies
+// beside the file. ESPER_TEST_KILLS is the number of kills.
 func TestSQLiteKilled(t *testing.T) {
+	longer := func(store renew.Store) (length int, err error) {
+		document, version, err := store.Load(t.Context())
+		if err == nil {
+			document = append(document, make([]byte, 1+rand.N(1000))...)
+			_, err = store.Save(t.Context(), document, version)
+		}
+		return len(document), err
+	}
 	if at := os.Getenv(writerEnv); at != "" { // the program to kill
 		store, _, err := openAt(at, false)
-		for n := int64(0); err == nil; fmt.Println(n) {
-			n, err = saveNext(store)
+		for length := 0; err == nil; fmt.Println(length) {
+			length, err = longer(store)
 		}
 		t.Fatal(err)
 	}
@@ -174,30 +165,25 @@ func TestSQLiteKilled(t *testing.T) {
 		kills = n
 	}
 	path, at := sqliteIn(t.TempDir())
-	var confirmed, reads atomic.Int64
-	look := func(readOnly bool) error { // opens the store anew
-		before := confirmed.Load()
-		store, closeStore, err := openAt(at, readOnly)
-		must(t, err)
-		defer closeStore()
-		n, _, err := stored(store)
-		if err == nil && n < before {
-			t.Errorf("%d is stored after %d was confirmed", n, before)
-		}
-		return err
-	}
 	store, closeStore, err := openAt(at, false)
 	must(t, err)
 	defer closeStore()
-	_, err = saveNext(store)
+	_, err = store.Save(t.Context(), make([]byte, 50_000), "")
 	must(t, err)
+	var confirmed, reads atomic.Int64 // confirmed is the length of a document
 	done, stop := context.WithCancel(t.Context())
 	var reading sync.WaitGroup
 	for range 2 {
 		reading.Go(func() {
 			for ; done.Err() == nil && !t.Failed(); reads.Add(1) {
-				if err := look(true); err != nil && (!strings.Contains(err.Error(), "a save was interrupted") || codeOf(err) != exitFailed) {
-					t.Error(err)
+				least := confirmed.Load()
+				reader, closeReader, err := openAt(at, true)
+				must(t, err)
+				document, _, err := reader.Load(t.Context())
+				closeReader()
+				interrupted := err != nil && strings.Contains(err.Error(), "a save was interrupted") && codeOf(err) == exitFailed
+				if !interrupted && (err != nil || int64(len(document)) < least) {
+					t.Errorf("a reader got %d bytes, %v, after %d were confirmed", len(document), err, least)
 				}
 				time.Sleep(time.Millisecond) // so that the others come round
 			}
@@ -205,39 +191,31 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 	hot := 0
 	for range kills {
-		killWriter(t, at, &confirmed)
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSQLiteKilled$")
+		kill := func() { _ = c.Process.Kill() }
+		c.Env = append(os.Environ(), writerEnv+"="+at)
+		out, err := c.StdoutPipe()
+		must(t, err)
+		must(t, c.Start())
+		for in := bufio.NewScanner(out); in.Scan(); time.AfterFunc(rand.N(30*time.Millisecond), kill) {
+			length, err := strconv.ParseInt(in.Text(), 10, 64)
+			must(t, err, in.Text())
+			confirmed.Store(length)
+		}
+		_ = c.Wait()
 		if exists(path + "-journal") {
 			hot++
 		}
-		must(t, look(false))
+		if length, err := longer(store); err != nil || int64(length) < confirmed.Load() {
+			t.Errorf("the next save made it %d bytes, %v, after %d were confirmed", length, err, confirmed.Load())
+		}
+		if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+			t.Errorf("beside the file: %v, %v", entries, err)
+		}
 	}
 	stop()
 	reading.Wait()
-	_, err = saveNext(store)
-	must(t, err)
-	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
-		t.Errorf("beside the file: %v, %v", entries, err)
-	}
-	if t.Logf("%d kills, %d with a journal left; %d saves, %d reads", kills, hot, confirmed.Load(), reads.Load()); hot == 0 || reads.Load() < int64(kills) {
+	if t.Logf("%d kills, %d with a journal left; %d bytes, %d reads", kills, hot, confirmed.Load(), reads.Load()); hot == 0 || reads.Load() < int64(kills) {
 		t.Error("no program was killed in the middle of a save, or nobody read")
 	}
-}
-
-// killWriter starts a program that saves, notes what it has confirmed, and kills it some time after its first save.
-func killWriter(t *testing.T, at string, confirmed *atomic.Int64) {
-	t.Helper()
-	program, err := os.Executable()
-	must(t, err)
-	c := exec.CommandContext(t.Context(), program, "-test.run=^TestSQLiteKilled$")
-	c.Env = append(os.Environ(), writerEnv+"="+at)
-	out, err := c.StdoutPipe()
-	must(t, err)
-	must(t, c.Start())
-	kill := sync.OnceFunc(func() { time.AfterFunc(rand.N(30*time.Millisecond), func() { _ = c.Process.Kill() }) })
-	for in := bufio.NewScanner(out); in.Scan(); kill() {
-		n, err := strconv.ParseInt(in.Text(), 10, 64)
-		must(t, err, in.Text())
-		confirmed.Store(n)
-	}
-	_ = c.Wait()
 }
