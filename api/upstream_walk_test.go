@@ -116,24 +116,18 @@ func at(root any, place string) any {
 }
 
 // put sets the value at a JSON pointer, or removes it if value is nil.
-func put(root map[string]any, pointer string, value any) {
-	node := root
+func put(node map[string]any, pointer string, value any) {
 	parts := strings.Split(pointer, "/")[1:]
-	for i, part := range parts {
+	last := len(parts) - 1
+	for _, part := range parts[:last] {
 		key := jsonpointer.Unescape(part)
-		if i == len(parts)-1 {
-			if value == nil {
-				delete(node, key)
-			} else {
-				node[key] = value
-			}
-			return
+		if _, ok := node[key].(map[string]any); !ok {
+			node[key] = map[string]any{}
 		}
-		next, ok := node[key].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			node[key] = next
-		}
-		node = next
+		node = node[key].(map[string]any)
+	}
+	node[jsonpointer.Unescape(parts[last])] = value
+	if value == nil {
+		delete(node, jsonpointer.Unescape(parts[last]))
 	}
 }

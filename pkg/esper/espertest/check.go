@@ -8,11 +8,13 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"github.com/esper-go/esper-go/api"
 )
 
 // loadSpec reads the API's description. base is the path of its server URL, without a trailing slash.
-func loadSpec(document []byte) (doc *openapi3.T, base string, err error) {
-	if doc, err = openapi3.NewLoader().LoadFromData(document); err != nil {
+func loadSpec() (doc *openapi3.T, base string, err error) {
+	if doc, err = openapi3.NewLoader().LoadFromData(api.Spec); err != nil {
 		return nil, "", err
 	}
 	base, err = doc.Servers.BasePath()

@@ -24,7 +24,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"github.com/esper-go/esper-go/api"
 	"github.com/esper-go/esper-go/pkg/internal/pipe"
 )
 
@@ -114,25 +113,14 @@ func WithHandler(pattern string, h http.Handler) Option {
 // New starts a server, which the caller has to close. [Server.Violations] says what broke the API's
 // description. In a test, [NewServer] is the better choice. Like [httptest.NewServer], New panics if
 // it cannot listen on a loopback port.
-func New(opts ...Option) *Server { return start(api.Spec, opts) }
-
-// NewServer starts a server that is closed when the test tb ends. If a request breaks the API's description,
-// the test fails at once with tb.Errorf. A test that sends such requests on purpose uses [New].
-func NewServer(tb testing.TB, opts ...Option) *Server {
-	tb.Helper()
-	s := New(append(slices.Clone(opts), OnViolation(func(err error) { tb.Errorf("espertest: %v", err) }))...)
-	tb.Cleanup(s.Close)
-	return s
-}
-
-func start(document []byte, opts []Option) *Server {
+func New(opts ...Option) *Server {
 	c := config{token: "fake-esper-key", lifetime: 90 * 24 * time.Hour, onViolation: func(error) {}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&c)
 		}
 	}
-	doc, base, err := loadSpec(document)
+	doc, base, err := loadSpec()
 	if err != nil {
 		panic(fmt.Sprintf("espertest: api.Spec: %v", err)) // cannot happen: it is compiled in, and tested
 	}
@@ -164,6 +152,15 @@ func start(document []byte, opts []Option) *Server {
 	}
 	s.http.Start()
 	s.URL = s.http.URL + base
+	return s
+}
+
+// NewServer starts a server that is closed when the test tb ends. If a request breaks the API's description,
+// the test fails at once with tb.Errorf. A test that sends such requests on purpose uses [New].
+func NewServer(tb testing.TB, opts ...Option) *Server {
+	tb.Helper()
+	s := New(append(slices.Clone(opts), OnViolation(func(err error) { tb.Errorf("espertest: %v", err) }))...)
+	tb.Cleanup(s.Close)
 	return s
 }
 
