@@ -31,9 +31,7 @@ func (l politely) Accept() (net.Conn, error) {
 func (c *client) provoke(t *testing.T, p **program, s scenario, byItself bool) (got reply, arrived int) {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if s.Broken != "reset" {
 		l = politely{l}
 	}

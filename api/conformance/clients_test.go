@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -46,26 +45,17 @@ type client struct {
 }
 
 // findClients reads each client.json, and returns a client for each description that it names.
-func findClients() ([]*client, error) {
+func findClients(t *testing.T) (found []*client) {
+	t.Helper()
 	files, err := filepath.Glob("*/client.json")
-	if err != nil {
-		return nil, err
-	}
-	var found []*client
+	must(t, err)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
+		must(t, err)
 		dec := json.NewDecoder(bytes.NewReader(data))
 		dec.DisallowUnknownFields()
 		c := client{Specs: []string{"openapi.yaml"}, dir: filepath.Dir(file)}
-		if err := dec.Decode(&c); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		if c.Title == "" || c.Language == "" || c.Versions == "" || len(c.Run) == 0 || c.Snippet == "" {
-			return nil, fmt.Errorf("%s lacks title, language, versions, run or snippet", file)
-		}
+		must(t, dec.Decode(&c))
 		for _, c.spec = range c.Specs {
 			c.name = c.dir
 			if c.spec != "openapi.yaml" {
@@ -80,7 +70,7 @@ func findClients() ([]*client, error) {
 		}
 	}
 	slices.SortStableFunc(found, func(a, b *client) int { return cmp.Compare(a.Language, b.Language) })
-	return found, nil
+	return found
 }
 
 // try builds the client and has it make the call of each scenario. It keeps what the client got wrong.
@@ -117,9 +107,7 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 			}
 		})
 	}
-	if err := p.end(); err != nil {
-		t.Error(err)
-	}
+	p.end(t)
 	c.found = found
 }
 
@@ -163,9 +151,7 @@ func (c *client) ask(t *testing.T, p **program, cmd command) reply {
 func (c *client) build(t *testing.T) {
 	t.Helper()
 	work, err := filepath.Abs(filepath.Join(".build", c.name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c.work = work
 	copyTo(t, work, c.dir+"/.", "../openapi.yaml", "../openapi-3.1.yaml")
 	if c.spec == vendorSpec {
@@ -177,9 +163,7 @@ func (c *client) build(t *testing.T) {
 // copyTo copies files to a folder. It keeps those that are not older there, for tools that build only what has changed.
 func copyTo(t *testing.T, folder string, files ...string) {
 	t.Helper()
-	if err := os.MkdirAll(folder, 0o750); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(folder, 0o750))
 	run(t, ".", "", append(append([]string{"cp", "-Rpu"}, files...), folder)...)
 }
 

@@ -22,10 +22,7 @@ var (
 // TestReadmeClient runs the program in Python of ../README.md with the client that its command makes. The other README has
 // that command too.
 func TestReadmeClient(t *testing.T) {
-	clients, err := findClients()
-	if err != nil {
-		t.Fatal(err)
-	}
+	clients := findClients(t)
 	c := clients[slices.IndexFunc(clients, func(c *client) bool { return c.name == "openapi-python-client" })]
 	c.build(t)
 	page, err := os.ReadFile("../README.md")
@@ -46,21 +43,12 @@ func TestReadmeClient(t *testing.T) {
 
 // TestConformance generates, builds and runs each client, and compares the results with RESULTS.md.
 func TestConformance(t *testing.T) {
-	scenarios, err := loadScenarios()
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients, err := findClients()
-	if err != nil {
-		t.Fatal(err)
-	}
+	scenarios, clients := loadScenarios(t), findClients(t)
 	if !*all {
 		clients = slices.DeleteFunc(clients, func(c *client) bool { return c.Nightly })
 	}
 	old, err := os.ReadFile("RESULTS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Run("clients", func(t *testing.T) {
 		for _, c := range clients {
 			t.Run(c.name, func(t *testing.T) {
@@ -82,12 +70,9 @@ func TestConformance(t *testing.T) {
 		switch {
 		case slices.ContainsFunc(clients, func(c *client) bool { return c.found == nil }): // the flag -run has left some out
 		case *update:
-			err = os.WriteFile("RESULTS.md", []byte(whole), 0o644)
+			must(t, os.WriteFile("RESULTS.md", []byte(whole), 0o644))
 		case whole != string(old):
 			t.Error("RESULTS.md differs from the results: make conformance-all CONFORMANCE=-update writes it")
 		}
-	}
-	if err != nil {
-		t.Error(err)
 	}
 }

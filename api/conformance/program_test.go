@@ -47,9 +47,7 @@ func (c *client) start(t *testing.T) *program {
 	cmd.Dir, cmd.Stderr, cmd.WaitDelay = c.work, os.Stderr, time.Second
 	stdin, inErr := cmd.StdinPipe()
 	stdout, outErr := cmd.StdoutPipe()
-	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(inErr, outErr, cmd.Start()))
 	p := &program{cmd, stdin, bufio.NewScanner(stdout)}
 	p.lines.Buffer(nil, 1<<20)
 	return p
@@ -74,14 +72,15 @@ func (p *program) ask(c command) (reply, error) {
 }
 
 // end closes the input of the program. The program has to end then, without an error.
-func (p *program) end() error {
+func (p *program) end(t *testing.T) {
+	t.Helper()
 	_ = p.stdin.Close()
 	timer := time.AfterFunc(10*time.Second, p.kill)
 	defer timer.Stop()
 	if p.lines.Scan() {
-		return fmt.Errorf("the program answered without a question: %.200q", p.lines.Bytes())
+		t.Errorf("the program answered without a question: %.200q", p.lines.Bytes())
 	}
-	return p.cmd.Wait()
+	must(t, p.cmd.Wait())
 }
 
 func (p *program) kill() { _ = p.cmd.Process.Kill() }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -68,26 +69,30 @@ func readReply(line []byte) (r reply, err error) {
 	return reply{}, fmt.Errorf("this is no answer: %.200q", line)
 }
 
-func loadScenarios() ([]scenario, error) {
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loadScenarios(t *testing.T) (all []scenario) {
+	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(scenariosJSON))
 	dec.DisallowUnknownFields()
-	var entries, all []scenario
-	if err := dec.Decode(&entries); err != nil {
-		return nil, fmt.Errorf("scenarios.json: %w", err)
-	}
+	var entries []scenario
+	must(t, dec.Decode(&entries))
 	for _, s := range entries {
 		if s.Answer.Body != nil {
 			body := json.NewDecoder(bytes.NewReader(s.Answer.Body))
 			body.UseNumber()
-			if err := body.Decode(&s.body); err != nil {
-				return nil, fmt.Errorf("scenarios.json: %s: %w", s.Name, err)
-			}
+			must(t, body.Decode(&s.body))
 		}
 		for _, s.operation = range s.Operations {
 			all = append(all, s)
 		}
 	}
-	return all, nil
+	return all
 }
 
 // answer returns the body that the server sends.

@@ -23,9 +23,7 @@ func TestVendorCLI(t *testing.T) {
 		return // it runs nightly
 	}
 	work, err := filepath.Abs(filepath.Join(".build", "vendor-cli"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	copyTo(t, work, "vendor-cli/.")
 	install := "python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt"
 	run(t, work, "", "sh", "-c", install)
@@ -33,13 +31,9 @@ func TestVendorCLI(t *testing.T) {
 	run(t, home, "", "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "certificate",
 		"-subj", "/CN="+vendorHost, "-addext", "subjectAltName=DNS:"+vendorHost)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(home, "certificate"), filepath.Join(home, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server := espertest.NewServer(t, espertest.WithListener(listener))
 	bundle := strings.TrimSpace(run(t, work, "", ".venv/bin/python", "-c", "import certifi; print(certifi.where())"))
 	run(t, home, "", "cp", "certificate", bundle) // changes only the copy in this folder

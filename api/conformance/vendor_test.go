@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-openapi/jsonpointer"
 )
 
 // vendorSpec is an OpenAPI description with only what Esper itself declares about the operations. It is made from the
@@ -21,9 +23,7 @@ func vendorOperations() []string { return []string{"getTokenInfo", "renewToken"}
 func writeVendorSpec(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile("../upstream.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var upstream struct {
 		Places []struct {
 			Under  string
@@ -33,9 +33,7 @@ func writeVendorSpec(t *testing.T, path string) {
 			}
 		}
 	}
-	if err := json.Unmarshal(data, &upstream); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(data, &upstream))
 	doc := map[string]any{"info": map[string]any{"title": "Esper's own", "version": "1.0.0"}}
 	for _, p := range upstream.Places {
 		for _, f := range p.Vendor {
@@ -62,28 +60,21 @@ func writeVendorSpec(t *testing.T, path string) {
 			}
 		}
 	}
-	if data, err = json.Marshal(doc); err == nil { // JSON is YAML too
-		err = os.WriteFile(path, data, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	data, err = json.Marshal(doc) // JSON is YAML too
+	must(t, err)
+	must(t, os.WriteFile(path, data, 0o600))
 }
 
 // put sets the place to which a JSON pointer leads, below node, to value.
 func put(node map[string]any, pointer string, value any) {
 	parts := strings.Split(pointer, "/")[1:]
-	for i, part := range parts {
-		key := strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-		if i == len(parts)-1 {
-			node[key] = value
-			return
+	last := len(parts) - 1
+	for _, part := range parts[:last] {
+		key := jsonpointer.Unescape(part)
+		if _, ok := node[key].(map[string]any); !ok {
+			node[key] = map[string]any{}
 		}
-		next, ok := node[key].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			node[key] = next
-		}
-		node = next
+		node = node[key].(map[string]any)
 	}
+	node[jsonpointer.Unescape(parts[last])] = value
 }
