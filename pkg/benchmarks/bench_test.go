@@ -23,12 +23,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func server(tb testing.TB) string {
+func must(tb testing.TB, err error) {
 	tb.Helper()
-	base, stop, err := startServer(tb.Context())
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+func server(tb testing.TB) string {
+	tb.Helper()
+	base, stop, err := startServer(tb.Context())
+	must(tb, err)
 	tb.Cleanup(stop)
 	return base
 }
@@ -36,9 +41,7 @@ func server(tb testing.TB) string {
 func all(tb testing.TB, base string) []client {
 	tb.Helper()
 	found, err := clients(base)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, err)
 	return found
 }
 
@@ -48,9 +51,7 @@ func TestAllocations(t *testing.T) {
 	ctx := t.Context()
 	working, refusing := all(t, base+good)[0], all(t, base+refused)[0]
 	source, _, err := sources(ctx, base+good)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, test := range []struct {
 		name string
 		most float64
@@ -77,9 +78,7 @@ func TestAllocations(t *testing.T) {
 func Benchmark(b *testing.B) {
 	base := server(b) + good
 	subjects, err := transports(b.Context(), base)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	for _, c := range all(b, base) {
 		call := func() error { _, err := c.tokenInfo(b.Context()); return err }
 		subjects = append(subjects, subject{"TokenInfo, " + c.name, call})
@@ -88,9 +87,7 @@ func Benchmark(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := s.call(); err != nil {
-					b.Fatal(err)
-				}
+				must(b, s.call())
 			}
 		})
 	}
@@ -102,9 +99,7 @@ func TestSameWork(t *testing.T) {
 	end := time.Date(2099, 11, 19, 15, 42, 16, 637203000, time.UTC)
 	for _, c := range all(t, base+good) {
 		got, err := c.tokenInfo(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		switch v := got.(type) {
 		case *tokenInfo:
 			if v.ID != "570" || v.Token != key || !v.ExpiresOn.Equal(end) || len(v.Scope) != 6 || v.DeveloperApp != developerAppID {
@@ -149,13 +144,9 @@ func TestRatio(t *testing.T) {
 // A short run writes the whole page.
 func TestReport(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "RESULTS.md")
-	if err := run([]string{"-short", "-out", out}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, run([]string{"-short", "-out", out}))
 	text, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, part := range []string{ours, careful, "oauth2", "gzip", "| 10000 |", "esper-key"} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("the page does not say %q:\n%s", part, text)
