@@ -65,14 +65,10 @@ func cause(err error) string {
 	if api, ok := errors.AsType[*esper.APIError](err); ok {
 		return fmt.Sprintf("APIError %d", api.StatusCode)
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return "net.DNSError"
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "tls.CertificateVerificationError"
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return "tls.RecordHeaderError"
+	for _, known := range []any{new(*net.DNSError), new(*tls.CertificateVerificationError), new(tls.RecordHeaderError)} {
+		if errors.As(err, known) {
+			return strings.Trim(fmt.Sprintf("%T", known), "*")
+		}
 	}
 	// Which of these errors occurs depends on what the operating system notices first.
 	_, network := errors.AsType[*net.OpError](err)

@@ -5,7 +5,6 @@ package faults
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
@@ -39,7 +38,7 @@ func newLab(t *testing.T, random *rand.Rand) *lab {
 	l.clock = (*atomic.Int64)(unsafe.Pointer(&shared[0]))
 
 	folder := t.TempDir()
-	shown := certificate(t, host, 200*365*24*time.Hour)
+	shown := certificate(host, 200*365*24*time.Hour)
 	ca := filepath.Join(folder, "ca.pem")
 	must(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: shown.Certificate[0]}), 0o600))
 	secured := tls.NewListener(listen(t, road), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{shown}})
@@ -154,11 +153,7 @@ func (l *lab) isLost() bool {
 
 // metrics asks the esper-key of a machine for its metrics.
 func (l *lab) metrics(h *keeper) (string, error) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.address()+":9464/metrics", nil)
-	must(err)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: time.Second}).Get("http://" + h.address() + ":9464/metrics")
 	if err != nil {
 		return "", err
 	}

@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -34,12 +33,6 @@ func TestMain(m *testing.M) {
 	must(ip("link set lo up"), ip("link add road address 02:00:00:00:00:01 type bridge"),
 		ip("address add "+road+"/24 dev road"), ip("link set road up"))
 	os.Exit(m.Run())
-}
-
-func must(errs ...error) {
-	if err := errors.Join(errs...); err != nil {
-		panic(err)
-	}
 }
 
 // ip runs iproute2's program with the words of command.

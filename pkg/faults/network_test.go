@@ -15,15 +15,11 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
-	"testing"
 	"time"
 )
 
-func refused(s *stage) {
-	l := listen(s.t, "127.0.0.1")
-	_ = l.Close()
-	s.dial = to(l.Addr().String())
-}
+// refused dials a port at which nothing listens, and which the system gives to nobody who asks for any.
+func refused(s *stage) { s.dial = to("127.0.0.1:1") }
 
 // unanswered is a dial to which no answer comes.
 func unanswered(s *stage) {
@@ -82,24 +78,17 @@ func inRequest(reset bool) func(s *stage) {
 }
 
 // certificate makes a self-signed certificate.
-func certificate(t *testing.T, name string, lives time.Duration) tls.Certificate {
-	t.Helper()
+func certificate(name string, lives time.Duration) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(lives),
 		IsCA: true, BasicConstraintsValid: true, DNSNames: []string{name}, IPAddresses: []net.IP{net.ParseIP("10.77.0.1")},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
@@ -107,7 +96,7 @@ func certificate(t *testing.T, name string, lives time.Duration) tls.Certificate
 // has one that the client trusts.
 func overTLS(name string, lives time.Duration, known bool, set func(s *stage)) func(s *stage) {
 	return func(s *stage) {
-		bad, good, trusted := certificate(s.t, name, lives), certificate(s.t, host, time.Hour), x509.NewCertPool()
+		bad, good, trusted := certificate(name, lives), certificate(host, time.Hour), x509.NewCertPool()
 		if trusted.AddCert(good.Leaf); known {
 			trusted.AddCert(bad.Leaf)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -59,12 +60,16 @@ func newStage(t *testing.T, set func(s *stage)) *stage {
 	return s
 }
 
+func must(errs ...error) {
+	if err := errors.Join(errs...); err != nil {
+		panic(err)
+	}
+}
+
 func listen(t *testing.T, address string) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(err)
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -73,24 +78,22 @@ func listen(t *testing.T, address string) net.Listener {
 func each(t *testing.T, l net.Listener, serve func(net.Conn)) {
 	t.Helper()
 	var group sync.WaitGroup
-	var open sync.Map
 	group.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			open.Store(conn, true)
+			end := context.AfterFunc(t.Context(), func() { _ = conn.Close() })
 			group.Go(func() {
 				serve(conn)
 				_ = conn.Close()
-				open.Delete(conn)
+				end()
 			})
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		open.Range(func(conn, _ any) bool { return conn.(net.Conn).Close() != nil || true })
 		group.Wait()
 	})
 }
@@ -176,9 +179,7 @@ func (s *stage) client(limit time.Duration, log *bytes.Buffer) *esper.Client {
 		esper.WithRetry(esper.Retry{MaxAttempts: attempts, MinWait: time.Millisecond, MaxWait: time.Millisecond}),
 		esper.WithInsecureHTTP(), // one fault has plain HTTP with a host name
 		esper.WithLogger(slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(err)
 	s.t.Cleanup(client.CloseIdleConnections)
 	return client
 }
