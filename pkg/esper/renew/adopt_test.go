@@ -14,7 +14,8 @@ import (
 )
 
 // Adopt replaces any key, in every process, by the key that a person gives, once the server has accepted that key. A key
-// that is given again, as configuration management does at each deploy, changes nothing.
+// that is given again, as configuration management does at each deploy, changes nothing. Nor does a dead key that
+// somebody puts into the store during a renewal: it is set aside until the server has refused it twice.
 func TestAdopt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := fresh(t)
@@ -56,6 +57,19 @@ func TestAdopt(t *testing.T) {
 		must(t, opened(t, server, store).Renew(t.Context()))
 		adopt("the lost key, which another process has renewed", source, "key-1", nil, false)
 		wantKey(t, source, "key-2")
+		server.set(only("renew", func(c call) (*http.Response, error) {
+			put(t, store, living("dead", 90*day))
+			return c.act(), nil
+		}))
+		must(t, source.Renew(t.Context()))
+		for _, aside := range []esper.Secret{key("dead"), {}} {
+			wantKey(t, source, "key-3")
+			if d := stored(t, store); d.Key != key("key-3") || d.SetAside != aside {
+				t.Errorf("stored: %s, set aside: %q, want %q", d.Key.Reveal(), d.Aside(), aside.Reveal())
+			}
+			time.Sleep(2 * time.Minute)
+			must(t, errors.Join(source.RenewIfDue(t.Context()), other.RenewIfDue(t.Context())))
+		}
 	})
 }
 

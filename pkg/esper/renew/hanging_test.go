@@ -31,12 +31,14 @@ func (c calling) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // Whatever hangs, and whatever the source is doing, Run and Close together take two minutes at most, and twenty seconds,
-// the time of the renewal that is under way, if nothing hangs. Close ends Run, or the context of Run ends first. The error
-// says so if a new key is in memory alone. After that, every call returns ErrClosed.
+// the time of the renewal that is under way, if nothing hangs. Close ends Run, or the context of Run ends first: then
+// Close has a few seconds of its own to save a key. The error says so if a new key is in memory alone. After that, every
+// call returns ErrClosed.
 func TestRunAndCloseEnd(t *testing.T) {
 	t.Parallel()
+	const load, save, untilRunEnds = "Load", "Save", "Save, until Run has ended"
 	for _, name := range []string{
-		"nothing", "Load", "Save", "Load, deaf", "Save, deaf", "the log", "OnChange",
+		"nothing", load, save, untilRunEnds, "Load, deaf", "Save, deaf", "the log", "OnChange",
 		"the server is silent", "the server dribbles", "a login page", "all of it",
 	} {
 		for _, moment := range []string{"idle", "before a renewal", "during a renewal", "unsaved"} {
@@ -52,7 +54,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 						if !hangs(part) {
 							return nil
 						}
-						if name != "Load" && name != "Save" { // it ignores its context
+						if name != load && name != save && name != untilRunEnds { // it ignores its context
 							ctx = context.Background()
 						}
 						wait(ctx, released)
@@ -108,20 +110,26 @@ func TestRunAndCloseEnd(t *testing.T) {
 						began.Store(true)
 					}
 					begun, most := time.Now(), map[bool]time.Duration{true: 20 * time.Second, false: 2 * time.Minute}[name == "nothing"]
+					judge := func(what string, err error) {
+						saved := stored(t, store.Store).Key == source.now.Load().state.Doc.Key
+						late := name == untilRunEnds && signal && what == "Close" // the store works again
+						if saved != (err == nil) || !saved && (late || !errors.Is(err, ErrNotSaved)) {
+							t.Errorf("%s hangs, %s, %v: the key is saved: %v; %s: %v", name, moment, signal, saved, what, err)
+						}
+					}
 					if signal {
 						cancel()
-						ended <- <-ended
+						judge("Run", <-ended)
+						if name == untilRunEnds {
+							store.set(nil)
+						}
 					}
-					err := source.Close()
-					ran := <-ended
+					judge("Close", source.Close())
+					if !signal {
+						judge("Run", <-ended)
+					}
 					if took := time.Since(begun); took > most || server.counted("renewed") > 1 {
 						t.Errorf("%s hangs, %s, %v: Run and Close took %v, with %d renewals", name, moment, signal, took, server.counted("renewed"))
-					}
-					saved := stored(t, store.Store).Key == source.now.Load().state.Doc.Key
-					for _, err := range []error{ran, err} {
-						if saved != (err == nil) || !saved && !errors.Is(err, ErrNotSaved) {
-							t.Errorf("%s hangs, %s, %v: the key is saved: %v; Run and Close: %v", name, moment, signal, saved, err)
-						}
 					}
 					if _, err := get(t, source, server); !errors.Is(err, ErrClosed) || source.Close() != nil {
 						t.Errorf("Transport after Close: %v, want ErrClosed, or a second Close failed", err)
@@ -163,17 +171,20 @@ var calls = map[string]func(ctx context.Context, s *Source) error{
 }
 
 // A store that does not return, or that panics, makes a call fail in time, with an error that names the store. Nothing
-// is left behind: the next call works.
+// is left behind: the next call works, also in the last minutes of the key, and with a nil context, which counts as
+// context.Background. A conflict that leaves the document as it was is no failure.
 func TestStoreHangsOrPanics(t *testing.T) {
 	t.Parallel()
+	const conflicts = "conflicts"
 	for name, fault := range map[string]func(ctx context.Context, released <-chan struct{}) error{
 		"hangs":       func(ctx context.Context, _ <-chan struct{}) error { <-ctx.Done(); return ctx.Err() },
 		"hangs, deaf": func(_ context.Context, released <-chan struct{}) error { <-released; return nil },
 		"panics":      func(context.Context, <-chan struct{}) error { panic("a bug with " + stubFirst) },
+		conflicts:     func(context.Context, <-chan struct{}) error { return ErrConflict },
 	} {
 		for _, method := range []string{"Load", "Save", "Inspect"} {
 			for caller, call := range calls {
-				if method == "Inspect" && caller != "Open" {
+				if method == "Inspect" && caller != "Open" || method != "Save" && name == conflicts {
 					continue
 				}
 				synctest.Test(t, func(t *testing.T) {
@@ -192,7 +203,7 @@ func TestStoreHangsOrPanics(t *testing.T) {
 					err := call(t.Context(), source)
 					took := time.Since(begun)
 					text := errors.Join(err, source.Status().LastError)
-					tells := slices.Contains([]string{"Open", "Check", "RenewIfDue", "Renew"}, caller)
+					tells := slices.Contains([]string{"Open", "Check", "RenewIfDue", "Renew"}, caller) && name != conflicts
 					named := text == nil || strings.Contains(text.Error(), "the store: ")
 					if took > 100*time.Second || tells != (err != nil) || !named {
 						t.Errorf("%s in %s, %s: %v after %v, Status %v", name, method, caller, err, took, source.Status().LastError)
@@ -201,7 +212,11 @@ func TestStoreHangsOrPanics(t *testing.T) {
 						t.Errorf("%s in %s, %s: the error shows the key: %v", name, method, caller, text)
 					}
 					close(released)
-					time.Sleep(5 * time.Minute)
+					time.Sleep(time.Until(source.Status().ExpiresAt) - time.Minute)
+					server.add("given")
+					if caller != "Run" { // which would not return
+						must(t, call(nil, source), name, method, caller)
+					}
 					must(t, source.Renew(t.Context()), name, method, caller)
 					must(t, source.Close(), name, method, caller)
 				})
@@ -239,13 +254,14 @@ func TestQueue(t *testing.T) {
 }
 
 // A log handler and a function of WithOnChange may use the source: they do not wait for the renewal that they are
-// told of, and a failure that they cause is not told.
+// told of, and a failure that they cause is not told. The function may call Close while another Close waits for it.
 func TestCallbacksMayUseTheSource(t *testing.T) {
 	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute, "the server fails": 81 * day} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newStub(90 * day)
 			var own atomic.Pointer[Source]
 			var records, changes atomic.Int32
+			var ends, ended atomic.Bool
 			logger := slog.New(calling{slog.DiscardHandler, func() {
 				if s := own.Load(); s != nil {
 					records.Add(1)
@@ -258,6 +274,10 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 				changes.Add(1)
 				for _, name := range []string{"Token", "Check", "RenewIfDue"} {
 					_ = calls[name](t.Context(), own.Load())
+				}
+				if ends.Load() {
+					time.Sleep(time.Second) // until Close has been called
+					ended.Store(own.Load().Close() == nil)
 				}
 			}))
 			own.Store(source)
@@ -274,23 +294,13 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 			if records.Load() == 0 || changes.Load() == 0 || changes.Load() > 3 {
 				t.Errorf("%s: the functions were not called, or too often: %d logs, %d changes", name, records.Load(), changes.Load())
 			}
+			ends.Store(true)
+			_ = source.Renew(t.Context())
+			if err := source.Close(); err != nil || !ended.Load() {
+				t.Errorf("%s: Close: %v; the function that called it too has returned: %v", name, err, ended.Load())
+			}
 		})
 	}
-}
-
-// A function of WithOnChange may call Close while another Close waits for that function.
-func TestCloseInAFunction(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var source *Source
-		told := false
-		source = opened(t, newStub(2*time.Hour), Memory(), WithOnChange(func(Event) {
-			time.Sleep(time.Second) // until Close has been called
-			told = source.Close() == nil
-		}))
-		if err := errors.Join(source.Renew(t.Context()), source.Close()); err != nil || !told {
-			t.Errorf("%v; the function had returned: %v", err, told)
-		}
-	})
 }
 
 // When its context ends, a call begins nothing more, and finishes a renewal that has begun; also shortly after a Run.

@@ -261,21 +261,3 @@ func TestExpired(t *testing.T) {
 		}
 	})
 }
-
-// A nil context counts as context.Background, also in the last minutes of a key.
-func TestNilContext(t *testing.T) {
-	for _, age := range []time.Duration{0, 90*day - time.Minute} {
-		for name, call := range calls {
-			if name == "Run" {
-				continue // it would not return
-			}
-			synctest.Test(t, func(t *testing.T) {
-				server, _, source := fresh(t)
-				server.keepOld = true
-				server.add("given")
-				time.Sleep(age)
-				must(t, call(nil, source), name)
-			})
-		}
-	}
-}

@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,29 +147,6 @@ func TestOpenProvesTheStore(t *testing.T) {
 	}
 }
 
-// Open looks at the modes of the file and its folder at once, also when this host has just saved the document, so that
-// nothing has to be proven. Package keyfile shows what it finds.
-func TestOpenInspectsFile(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("files have no modes there")
-	}
-	var log records
-	server, folder := newStub(90*day), filepath.Join(t.TempDir(), "esper")
-	path := filepath.Join(folder, "key.json")
-	for _, want := range []string{"", "other users can read it"} {
-		opened(t, server, File(path), log.option()).tell.wait()
-		if text := log.String(); !strings.Contains(text, want) || (text == "") != (want == "") {
-			t.Errorf("logged %s, want %q", text, want)
-		}
-		must(t, os.Chmod(path, 0o644))
-	}
-	// The folder is narrowed, unless other files lie in it.
-	must(t, errors.Join(os.Chmod(folder, 0o777), os.WriteFile(filepath.Join(folder, "notes"), nil, 0o600)))
-	if _, err := Open(t.Context(), "foo", File(path), instead(t, server)); err == nil || !strings.Contains(err.Error(), "others could replace the file") {
-		t.Errorf("in a folder that others can write to: %v", err)
-	}
-}
-
 // If a new key cannot be saved, it is saved again and again before callers get it; if that fails for long, also because a
 // dead mount lets no call return and ignores contexts, it is used from memory, and saved as soon as that is possible. What
 // knows of it says so. Close begins no renewal, even in the last minutes of a key that is in memory alone.
@@ -247,74 +220,6 @@ func TestStoringFailsForLong(t *testing.T) {
 			if err := source.Close(); !errors.Is(err, ErrNotSaved) || !errors.Is(err, want) || server.counted("renew") != 3 {
 				t.Errorf("Close: %v, %d renewals, want 3", err, server.counted("renew"))
 			}
-		})
-	}
-}
-
-// While the store holds what cannot be read, that is not overwritten, and the key is renewed only in its last minutes.
-func TestStoreUnreadable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server, store, source := advisory(t, nil)
-		overwrite(t, store, "{")
-		if n, bad := renewFor(server, source, day, time.Minute); n+bad != 0 || source.Status().LastError == nil {
-			t.Errorf("%d renewals while the key is valid, %v", n, source.Status().LastError)
-		}
-		wantKey(t, source, stubFirst)
-		time.Sleep(time.Until(source.Status().ExpiresAt) - 4*time.Minute)
-		_, _ = source.Token()
-		time.Sleep(2 * time.Minute)
-		wantKey(t, source, "key-1")
-		if data, _, _ := store.Load(t.Context()); string(data) != "{" || source.Status().Saved {
-			t.Errorf("the document was replaced by %s: %+v", data, source.Status())
-		}
-	})
-}
-
-// Another document is written over the one of a renewal: an old copy, or one with a dead key of another history. The
-// new key stays in use and is stored again. If the server refuses all keys meanwhile, that is so five minutes after it
-// accepts them again.
-func TestAnotherDocumentComes(t *testing.T) {
-	const old, outage, during = "the key of before, which works", "a dead key, in an outage", "a dead key, during renewal"
-	for _, name := range []string{old, outage, during, "a dead key"} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store, source := fresh(t)
-			server.keepOld = name == old
-			other := stored(t, store)
-			if name != old {
-				other = living("dead", 90*day)
-			}
-			if name == during { // and for a moment the server cannot say which of the two works
-				server.fault = func(c call) (*http.Response, error) {
-					if c.op == "info" {
-						return reply(500, ""), nil
-					}
-					put(t, store, other)
-					return c.act(), nil
-				}
-			}
-			go func() { _ = source.Run(t.Context()) }()
-			must(t, source.Renew(t.Context()), name)
-			if d := stored(t, store); d.Key != key("key-1") || name == during && d.SetAside != key("dead") {
-				t.Errorf("%s: stored %s, set aside %v", name, d.Key.Reveal(), d.Aside())
-			}
-			server.set(nil)
-			if name != during {
-				put(t, store, other)
-			}
-			if name == outage {
-				server.set(fails(401))
-				time.Sleep(30 * time.Minute)
-				server.set(nil)
-				time.Sleep(5*time.Minute + time.Second)
-			}
-			for range 5 {
-				wantKey(t, source, "key-1")
-				time.Sleep(time.Minute)
-			}
-			if d := stored(t, store); d.Key != key("key-1") || !d.SetAside.IsZero() || server.counted("renew") != 1 {
-				t.Errorf("%s: stored %s, set aside %v, %d renewals", name, d.Key.Reveal(), d.Aside(), server.counted("renew"))
-			}
-			_ = source.Close()
 		})
 	}
 }

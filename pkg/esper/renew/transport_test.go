@@ -46,19 +46,28 @@ func get(t *testing.T, source *Source, server *stub) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
+// A request through Transport has the key, and is sent as the caller made it otherwise. The caller's trace, also that
+// of a renewal, is told everything but the key.
 func TestTransportAuthenticates(t *testing.T) {
 	server, _, source := fresh(t)
-	req := request(t, http.MethodGet, nil)
+	var told strings.Builder
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn:              func(hostPort string) { fmt.Fprintln(&told, "get", hostPort) },
+		WroteHeaderField:     func(key string, value []string) { fmt.Fprintln(&told, "field", key, value) },
+		GotFirstResponseByte: func() { fmt.Fprintln(&told, "first byte") },
+	})
+	req := request(t, http.MethodGet, nil).WithContext(ctx)
 	req.Header["authorization"] = []string{"Bearer mine"} // net/http would send this field as well
 	req.Header.Set("Authorization", "Bearer mine")
 	var sent http.Header
 	server.fault = func(c call) (*http.Response, error) { sent = c.Header; return c.act(), nil }
-	resp, err := source.Transport(server).RoundTrip(req)
+	resp, err := source.Transport(wired(t, server)).RoundTrip(req)
 	if err != nil || resp.StatusCode != 200 || resp.Request != req {
 		t.Fatal(resp, err)
 	}
-	if len(sent) != 1 || len(sent["Authorization"]) != 1 || sent.Get("Authorization") != "Bearer "+stubFirst {
-		t.Errorf("sent %v", sent)
+	_ = resp.Body.Close()
+	if len(sent) != 3 || len(sent["Authorization"]) != 1 || sent.Get("Authorization") != "Bearer "+stubFirst {
+		t.Errorf("sent %v, want the key, and two fields of net/http", sent)
 	}
 	if req.Header.Get("Authorization") != "Bearer mine" || len(req.Header) != 2 {
 		t.Errorf("the request was changed: %v", req.Header)
@@ -66,6 +75,15 @@ func TestTransportAuthenticates(t *testing.T) {
 	req.Header = nil
 	if resp, err = source.Transport(server).RoundTrip(req); err != nil || resp.StatusCode != 200 || req.Header != nil {
 		t.Error("a request without headers:", err)
+	}
+	must(t, source.Renew(ctx))
+	for _, want := range []string{"get ", "field Authorization", "first byte"} {
+		if strings.Count(told.String(), want) < 2 {
+			t.Errorf("the trace is not told %q: %s", want, &told)
+		}
+	}
+	if strings.Contains(told.String(), stubFirst) || strings.Contains(told.String(), "key-1") {
+		t.Errorf("the trace shows a key: %s", &told)
 	}
 }
 
@@ -248,30 +266,5 @@ func TestTransportErrors(t *testing.T) {
 		case test.want == nil || !errors.Is(err, test.want):
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// A caller's trace, of a request through Transport or of a renewal, is told everything but the key.
-func TestTraceShowsNoKey(t *testing.T) {
-	server, _, source := fresh(t)
-	var told strings.Builder
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		GetConn:              func(hostPort string) { fmt.Fprintln(&told, "get", hostPort) },
-		WroteHeaderField:     func(key string, value []string) { fmt.Fprintln(&told, "field", key, value) },
-		GotFirstResponseByte: func() { fmt.Fprintln(&told, "first byte") },
-	})
-	resp, err := source.Transport(wired(t, server)).RoundTrip(request(t, http.MethodGet, nil).WithContext(ctx))
-	must(t, err)
-	_ = resp.Body.Close()
-	if err := source.Renew(ctx); err != nil || resp.StatusCode != 200 {
-		t.Fatal(resp.Status, err)
-	}
-	for _, want := range []string{"get ", "field Authorization", "first byte"} {
-		if strings.Count(told.String(), want) < 2 {
-			t.Errorf("the trace is not told %q: %s", want, &told)
-		}
-	}
-	if strings.Contains(told.String(), stubFirst) || strings.Contains(told.String(), "key-1") {
-		t.Errorf("the trace shows a key: %s", &told)
 	}
 }
