@@ -99,16 +99,21 @@ func TestPublished(t *testing.T) {
 		}
 	}
 	running.Wait()
-	failsClearly(t, "begins with ~", "foo", filepath.Join(folder, "daemon"), filepath.Join(folder, "job"), filepath.Join(folder, "cron"))
-	failsClearly(t, "401", espertest.NewServer(t).URL, filepath.Join(folder, "readme1"))
+	at := func(name string) string { return filepath.Join(folder, name) }
+	for path, why := range map[string]string{"~/key.json": "begins with ~", "": "is empty"} {
+		failsClearly(t, "in ESPER_KEY_FILE: renew: esper: invalid argument: the path of the file "+why, "foo", path,
+			at("daemon"), at("job"), at("cron"), at("reader"), at("readme2"))
+	}
+	failsClearly(t, "401", espertest.NewServer(t).URL, "", at("readme1"))
+	failsClearly(t, "set both ESPER_ENVIRONMENT and ESPER_API_KEY", "", "", at("quickstart"))
 }
 
 // failsClearly: if a program cannot do its work because of a bad setting, its output is one line that says why.
-func failsClearly(t *testing.T, why, environment string, programs ...string) {
+func failsClearly(t *testing.T, why, environment, path string, programs ...string) {
 	t.Helper()
 	for _, program := range programs {
 		c := exec.CommandContext(t.Context(), program)
-		c.Env = append(os.Environ(), "ESPER_ENVIRONMENT="+environment, "ESPER_KEY_FILE=~/key.json", "ESPER_API_KEY=fake-key-1")
+		c.Env = append(os.Environ(), "ESPER_ENVIRONMENT="+environment, "ESPER_KEY_FILE="+path, "ESPER_API_KEY=fake-key-1")
 		out, _ := c.CombinedOutput()
 		if c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), why) || strings.Count(string(out), "\n") != 1 || strings.Contains(string(out), "fake-key-1") {
 			t.Errorf("%s: %v, want exit code 1 and one line\n%s", program, c.ProcessState, out)

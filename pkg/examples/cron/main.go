@@ -30,7 +30,7 @@ func run(ctx context.Context) error {
 	source, err := renew.Open(ctx, os.Getenv("ESPER_ENVIRONMENT"), renew.File(os.Getenv("ESPER_KEY_FILE")),
 		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY")))) // used while the file is empty
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the key of ESPER_ENVIRONMENT in ESPER_KEY_FILE: %w", err)
 	}
 	return errors.Join(source.RenewIfDue(ctx), source.Close())
 }

@@ -33,7 +33,7 @@ func run(ctx context.Context) error {
 		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY"))), // used while the file is empty
 		renew.WithLogger(slog.Default()))
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the key of ESPER_ENVIRONMENT in ESPER_KEY_FILE: %w", err)
 	}
 	renewed := make(chan error, 1)
 	go func() { renewed <- source.Run(ctx) }()

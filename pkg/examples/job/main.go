@@ -30,7 +30,7 @@ func run(ctx context.Context) (err error) {
 	source, err := renew.Open(ctx, os.Getenv("ESPER_ENVIRONMENT"), renew.File(os.Getenv("ESPER_KEY_FILE")),
 		renew.WithInitialToken(esper.NewSecret(os.Getenv("ESPER_API_KEY")))) // used while the file is empty
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the key of ESPER_ENVIRONMENT in ESPER_KEY_FILE: %w", err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }() // waits for a renewal that is under way
 	info, err := source.Client().TokenInfo(ctx)

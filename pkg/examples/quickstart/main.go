@@ -34,8 +34,11 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, renew bool, out string) error {
-	if os.Getenv("ESPER_ENVIRONMENT") == "" && os.Getenv("ESPER_API_KEY") == "" {
+	switch environment, key := os.Getenv("ESPER_ENVIRONMENT"), os.Getenv("ESPER_API_KEY"); {
+	case environment == "" && key == "":
 		return runFake(ctx, w)
+	case environment == "" || key == "":
+		return errors.New("set both ESPER_ENVIRONMENT and ESPER_API_KEY to ask a tenant, or neither of them to ask a fake server")
 	}
 	client, err := esper.NewFromEnv()
 	if err != nil {

@@ -27,7 +27,7 @@ func main() {
 func run(ctx context.Context) (err error) {
 	source, err := renew.Open(ctx, os.Getenv("ESPER_ENVIRONMENT"), renew.File(os.Getenv("ESPER_KEY_FILE")), renew.ReadOnly())
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the key of ESPER_ENVIRONMENT in ESPER_KEY_FILE: %w", err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	info, err := source.Client().TokenInfo(ctx)
