@@ -137,6 +137,7 @@ func (s *Source) first(ctx context.Context) (c content, err error) {
 	if err != nil {
 		return c, fmt.Errorf("the initial key: %w", err)
 	}
+	ctx = context.WithoutCancel(ctx) // what has begun is finished
 	saveErr := s.save(ctx, d)
 	if saveErr == nil {
 		return content{d, time.Now(), hostname()}, nil
