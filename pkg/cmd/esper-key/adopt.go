@@ -58,15 +58,21 @@ func (a *app) adoptKey(c *cobra.Command, file string) error {
 	source, err := a.open(c, key)
 	if err == nil {
 		defer during(c, "asking Esper about the key, and storing it", renewTime)()
-		if err = source.Adopt(c.Context(), key); err == nil {
+		err = source.Adopt(c.Context(), key)
+		if errors.Is(err, context.Canceled) { // by a signal that came when open had stored the key
+			if token, _ := source.TokenContext(c.Context()); token != nil && token.AccessToken == key.Reveal() {
+				err = nil
+			}
+		}
+		if err == nil {
 			return errors.Join(a.tellAdopted(c, source, key, from), source.Close())
 		}
 		err = errors.Join(err, source.Close())
 	}
-	if errors.Is(err, esper.ErrUnauthorized) && !errors.Is(err, renew.ErrKeyLost) {
-		return fmt.Errorf("the key from %s was not adopted, and nothing was changed: %w", from, err)
+	if codeOf(err) == exitUsage {
+		return err
 	}
-	return err
+	return fmt.Errorf("the key from %s was not adopted, and the store was not changed: %w", from, err)
 }
 
 // tellAdopted prints what is known of a key that has just been stored.
@@ -120,10 +126,13 @@ func (a *app) describe(ctx context.Context, source *renew.Source) (keyDescriptio
 	}
 	d.key = esper.NewSecret(token.AccessToken)
 	info, err := source.Client().TokenInfo(ctx)
-	if d.retired = a.via == viaToken && errors.Is(err, esper.ErrNotFound); d.retired { // it is announced
+	switch {
+	case errors.Is(err, esper.ErrNotFound) && a.via == viaToken: // it is announced
+		d.retired = true
 		return d, nil
-	}
-	if err != nil {
+	case errors.Is(err, esper.ErrNotFound):
+		return d, fmt.Errorf("%w; if Esper has retired this endpoint, as announced, use --via %s", err, viaToken)
+	case err != nil:
 		return d, err
 	}
 	d.ID, d.User, d.Scopes = string(info.ID), string(info.User), info.Scope
@@ -155,7 +164,7 @@ func (d keyDescription) lines() []string {
 		"enterprise  " + d.Enterprise,
 		"app         " + d.DeveloperApp,
 		"scopes      " + strings.Join(d.Scopes, " "),
-		"end         " + ends(d.ExpiresAt),
+		strings.Replace(ends(d.ExpiresAt), " ", "        ", 1),
 		"stored in   " + d.Store,
 	}
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasSuffix(line, "  ") }) // of what nobody told
@@ -242,6 +251,7 @@ func askForKey(to io.Writer) (esper.Secret, error) {
 	go func() {
 		if s, ok := <-came; ok {
 			_ = term.Restore(fd, before)
+			_, _ = fmt.Fprintln(to, "\nesper-key: no key was stored")
 			os.Exit(codeOfSignal(s))
 		}
 	}()
@@ -254,7 +264,7 @@ func askForKey(to io.Writer) (esper.Secret, error) {
 	_ = term.Restore(fd, before)
 	_, _ = fmt.Fprintln(to)
 	if text = tidy(text); text == "" {
-		return esper.Secret{}, usage("no key was typed")
+		return esper.Secret{}, usage("no key was typed, and none was stored")
 	}
 	return esper.NewSecret(text), nil
 }

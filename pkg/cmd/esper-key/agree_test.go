@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,14 +52,66 @@ func (o *operator) keeps(args ...string) (k *keeper, stop func()) {
 	return k, func() { cancel(); (<-ended).wants(0) }
 }
 
-// says fails the test unless a page of --listen has the status and the text.
-func (k *keeper) says(t *testing.T, path string, status int, text string) {
+// says fails the test unless a page of --listen has the status and the text, and returns the page.
+func (k *keeper) says(t *testing.T, path string, status int, text string) (page string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	k.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
-	if w.Code != status || !strings.Contains(w.Body.String(), text) {
-		t.Errorf("%s says %d, %q, want %d, %q", path, w.Code, w.Body, status, text)
+	if page = w.Body.String(); w.Code != status || !strings.Contains(page, text) {
+		t.Errorf("%s says %d, %q, want %d, %q", path, w.Code, page, status, text)
 	}
+	return page
+}
+
+// TestLastSuccess: the metric of when Esper last accepted the key is missing until run has asked Esper.
+func TestLastSuccess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOperator(t)
+		o.adopt(o.server.Token())
+		k, stop := o.keeps()
+		const name = "\nesper_key_last_success_timestamp_seconds "
+		if page := k.says(t, "/metrics", http.StatusOK, "esper_key_lost 0"); strings.Contains(page, name) {
+			t.Errorf("before Esper was asked: %s", page)
+		}
+		time.Sleep(25 * time.Hour)
+		k.says(t, "/metrics", http.StatusOK, name+"9.4")
+		stop()
+	})
+}
+
+// TestAdoptInterrupted: if Ctrl-C ends adopt, that says whether the key was stored.
+func TestAdoptInterrupted(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.server.Fail(1, espertest.Fault{Delay: time.Minute})
+	cmd := o.command("adopt")
+	cmd.Stdin = strings.NewReader(o.server.Token())
+	p := o.begin(cmd)
+	eventually(t, "adopt asks Esper", func() bool { return len(o.server.Requests()) > 0 })
+	p.signal(syscall.SIGINT).end()
+	if p.code != 130 || !strings.Contains(p.stderr, "was not adopted, and the store was not changed") || exists(o.path()) {
+		t.Errorf("%d: %s", p.code, p.stderr)
+	}
+	synctest.Test(t, func(t *testing.T) { // while the key is being stored
+		o := newOperator(t)
+		must(t, os.Mkdir(filepath.Dir(o.path()), 0o700))
+		lock, err := os.Create(o.path() + ".lock")
+		must(t, err)
+		must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+		write(t, o.at("key"), o.server.Token())
+		ctx, interrupt := context.WithCancel(t.Context())
+		ended := make(chan *process)
+		go func() { ended <- o.here(ctx, new(app), "adopt", "--key-file", o.at("key")) }()
+		synctest.Wait()
+		interrupt()
+		synctest.Wait()
+		must(t, lock.Close())
+		(<-ended).wants(exitFailed, "the key is stored, but asking Esper about it failed")
+		if !strings.Contains(read(o.path()), o.server.Token()) {
+			t.Error("the key is not stored")
+		}
+	})
 }
 
 // TestAgreement: within one poll of run, which is a minute, run and the other commands say the same of a key, whatever

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,41 +37,60 @@ A 90-day key is renewed 18 to 22.5 days before its end. Durations are written as
 10d, 36h, 90m or 1d12h.`
 
 func (a *app) check() *cobra.Command {
-	var warn, critical, timeout string
+	var warn, critical, limit time.Duration
 	c := &cobra.Command{
 		Use: "check", Short: "Say whether all is well, as a monitoring plugin", Long: checkHelp,
 		Example: "  esper-key check\n  esper-key check --warn 15d --critical 5d",
 		RunE: func(c *cobra.Command, _ []string) error {
-			w, err := model.ParseDuration(warn)
-			k, criticalErr := model.ParseDuration(critical)
-			if _, notSeconds := strconv.ParseUint(timeout, 10, 31); notSeconds == nil {
-				timeout += "s" // as plugins take it
+			switch {
+			case warn < critical:
+				return &failure{stateUnknown, errors.New("--warn is shorter than --critical, which is 3d unless it is given")}
+			case limit == 0:
+				return &failure{stateUnknown, errors.New("--timeout has to be more than 0")}
 			}
-			limit, limitErr := model.ParseDuration(timeout)
-			if errors.Join(err, criticalErr, limitErr) != nil || w < k || limit <= 0 {
-				return &failure{stateUnknown, errors.New("--warn and --critical have to be durations such as 10d or 36h, --warn at least as long as --critical, and --timeout seconds or a duration, more than 0")}
-			}
-			ctx, cancel := context.WithTimeout(c.Context(), time.Duration(limit))
+			ctx, cancel := context.WithTimeout(c.Context(), limit)
 			defer cancel()
 			c.SetContext(ctx)
-			code, message, end := a.examine(c, time.Duration(w), time.Duration(k))
-			line := "ESPER KEY " + []string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code] + " - " + strings.ReplaceAll(message, "|", "/")
+			code, message, end := a.examine(c, warn, critical)
+			data := ""
 			if !end.IsZero() {
-				line += fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", time.Until(end)/time.Second, time.Duration(w)/time.Second, time.Duration(k)/time.Second)
+				data = fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", time.Until(end)/time.Second, warn/time.Second, critical/time.Second)
 			}
-			if err := show(c, line); err != nil {
+			err := showState(c, code, message, data)
+			switch {
+			case err != nil:
 				return &failure{stateUnknown, err}
-			}
-			if code != stateOK {
+			case code != stateOK:
 				return &failure{code, nil}
 			}
 			return nil
 		},
 	}
-	c.Flags().StringVarP(&warn, "warn", "w", "10d", "WARNING if the key ends within this `time`\n")
-	c.Flags().StringVarP(&critical, "critical", "c", "3d", "CRITICAL if the key ends within this `time`\n")
-	c.Flags().StringVarP(&timeout, "timeout", "t", "10s", "how many `seconds` to wait for the store and for\nEsper; also as a duration\n")
+	duration(c, &warn, "warn", "10d", "", "WARNING if the key ends within this `time`")
+	duration(c, &critical, "critical", "3d", "", "CRITICAL if the key ends within this `time`")
+	duration(c, &limit, "timeout", "10s", "s", "how many `seconds` to wait for the store and for\nEsper; also as a duration")
 	return c
+}
+
+// duration adds a flag that is a duration. Unit is that of a plain number, as plugins take it; without one, none is taken.
+func duration(c *cobra.Command, to *time.Duration, name, standard, unit, usage string) {
+	set := func(value string) error {
+		d, err := model.ParseDuration(value)
+		if err != nil {
+			d, err = model.ParseDuration(value + unit)
+		}
+		if *to = time.Duration(d); err != nil {
+			return errors.New("it has to be a duration such as 10d, 36h or 1d12h")
+		}
+		return nil
+	}
+	_ = set(standard)
+	c.Flags().FuncP(name, name[:1], fmt.Sprintf("%s\n(default %q)", usage, standard), set)
+}
+
+// showState prints the one line of a monitoring plugin, with performance data.
+func showState(c *cobra.Command, state int, text, data string) error {
+	return show(c, "ESPER KEY "+[]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[state]+" - "+strings.ReplaceAll(text, "|", "/")+data)
 }
 
 // examine asks the store and Esper about the key, and returns the state, the text, and the key's end if there is a key.

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -69,7 +71,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}{
 		{"", "adopt", exitUsage, "standard input is empty"},
 		{" \n", "adopt", exitUsage, "standard input is empty"},
-		{key, "adopt", exitPerson, "the key from standard input was not adopted, and nothing was changed"}, // another tenant's
+		{key, "adopt", exitPerson, "the key from standard input was not adopted, and the store was not changed"}, // another tenant's
 		{strings.Repeat("x", 100_000), "adopt", exitFailed, "too long"},
 		{"@Microsoft.KeyVault(SecretUri=https://v)", "adopt", exitUsage, "not resolved"},
 		{"", "adopt " + key, exitUsage, "takes no key as an argument"},
@@ -83,8 +85,13 @@ func TestAdoptRefuses(t *testing.T) {
 	} {
 		o.input(test.input, strings.Fields(test.args)...).wants(test.code, test.text).prints("").lacks(key[:5])
 	}
+	for status, code := range map[int]int{403: exitPerson, 404: exitFailed, 500: exitFailed} {
+		o.server.Fail(4, espertest.Fault{Status: status, Body: `{"errors":["so"]}`})
+		o.input(o.server.Token(), "adopt").wants(code, "the store was not changed: asking about the key: "+strconv.Itoa(status))
+		o.server.Fail(0, espertest.Fault{})
+	}
 	o.server.Close()
-	o.input(key, "adopt").wants(exitFailed, "refused")
+	o.input(key, "adopt").wants(exitFailed, "the store was not changed: asking about the key: no answer", "refused")
 	if exists(o.path()) {
 		t.Error("adopt stored a key that it refused")
 	}
@@ -108,7 +115,7 @@ func TestAdoptAgain(t *testing.T) {
 	key := o.server.NewKey()
 	o.input(key, "adopt").wants(0, "stored and in use").lacks("warning") // it is there to replace another key
 	o.token()
-	o.input("another-key-that-is-refused", "adopt").wants(exitPerson, "nothing was changed")
+	o.input("another-key-that-is-refused", "adopt").wants(exitPerson, "the store was not changed")
 	o.token()
 	o.server.Revoke()
 	o.input(key, "adopt").wants(exitPerson, "the key is stored, but", "401").prints("")
@@ -118,7 +125,7 @@ func TestAdoptAgain(t *testing.T) {
 func TestShow(t *testing.T) {
 	t.Parallel()
 	o := adopted(t)
-	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in", "scopes      read write", "in 89 days")
+	o.run("show").wants(0, "bindya", "570", o.server.URL, "stored in", "scopes      read write", "\nends        on 20", "in 89 days")
 	o.server.FailOperation("getTokenInfo", 1, espertest.Fault{Body: `{"id":1,"user":"\u001b[31mbindya","enterprise":"e"}`})
 	o.run("show").wants(0, "bindya").lacks("\x1b") // which the terminal would obey
 	var fields map[string]any
@@ -206,6 +213,42 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// TestRenewSaysWhatCame: the error says what came of the renewal, and of a question after it, and nothing twice.
+func TestRenewSaysWhatCame(t *testing.T) {
+	t.Parallel()
+	const unknown = "esper-key: renewing the key: it is unknown whether the key was renewed; do not repeat the renewal"
+	for _, test := range []struct {
+		always bool // the fault is that of each request, not only of the renewal
+		fault  espertest.Fault
+		says   [2]string
+	}{
+		{true, espertest.Fault{Status: 403}, [2]string{"esper-key: renewing the key: nothing was renewed: 403"}},
+		{true, espertest.Fault{Status: 401, Body: "<html>"}, [2]string{unknown, "login page; it says nothing about the key"}},
+		{true, espertest.Fault{Status: 500}, [2]string{unknown, "and asking about the key: 500"}},
+		{false, espertest.Fault{Status: 500, Handled: true}, [2]string{unknown, "and asking about the key: 401"}},
+		{false, espertest.Fault{Status: 500}, [2]string{unknown, "500 Internal Server Error"}},
+	} {
+		o := adopted(t)
+		if test.always {
+			o.server.Fail(-1, test.fault)
+		} else {
+			o.server.FailOperation("renewToken", 1, test.fault)
+		}
+		p := o.run("renew", "--now")
+		p.wants(p.code, test.says[:]...)
+		said := map[string]bool{}
+		for clause := range strings.SplitSeq(strings.NewReplacer("; and ", "; ", ": ", "; ").Replace(p.stderr), "; ") {
+			if said[clause] {
+				t.Errorf("it says %q twice: %s", clause, p.stderr)
+			}
+			said[clause] = true
+		}
+		if p.code == 0 || o.posts() != 1 {
+			t.Errorf("exit code %d after %d renewals", p.code, o.posts())
+		}
+	}
+}
+
 // TestUsage: for each mistake a command prints one line, exits with the code for usage, and sends nothing.
 func TestUsage(t *testing.T) {
 	t.Parallel()
@@ -218,16 +261,27 @@ func TestUsage(t *testing.T) {
 		"run --write-token " + o.folder, "run --write-token-mode rw", "run --write-token token --write-token-mode 0666",
 		"run --write-token token --write-token-mode 0644", "run --on-renew no-such-program",
 	} {
-		o.run(strings.Fields(line)...).wants(exitUsage).prints("")
+		if p := o.run(strings.Fields(line)...).wants(exitUsage).prints(""); !strings.HasPrefix(p.stderr, "esper-key: ") {
+			t.Errorf("%s: %s", line, p.stderr)
+		}
 	}
+	const modes = "disable, prefer, require, verify-ca and verify-full"
+	o.run("token", "--store", "postgres://h/db?sslmode=verifyfully").wants(exitUsage, modes)
+	o.run("--help").wants(0, modes, "130", "143")
 	o.run("token", "--store", o.store+" \n", "--environment", o.server.URL+"\r").wants(0)
 	o.env = []string{environmentVariable + "=\ufeff" + o.server.URL + " \r", viaVariable + "=renew-token\r", storeVariable + "=\t" + o.store}
 	o.run("token").wants(0)
 	o.run("help", "show").wants(0, "esper-key show [flags]")
 	o.env = nil
-	o.run("check", "--nonsense").wants(stateUnknown)
-	o.run("check", "--warn", "1d", "--critical", "2d").wants(stateUnknown, "--warn")
-	o.run("check", "-t", "0").wants(stateUnknown, "--timeout")
+	for line, text := range map[string]string{ // of check, which has its line on standard output all the same
+		"--nonsense": "unknown flag: --nonsense", "more": "takes no arguments", "-w 1.5d": `"1.5d" for "-w, --warn" flag: `, "-c 3": `"3" for "-c, --critical" flag: `,
+		"-w 1d12h": "--warn is shorter than --critical, which is 3d", "-t 0": "--timeout has to be more", "-t soon": `"soon" for "-t, --timeout" flag: `,
+	} {
+		p := o.run(append([]string{"check"}, strings.Fields(line)...)...).wants(stateUnknown, text)
+		if !strings.HasPrefix(p.stdout, "ESPER KEY UNKNOWN - ") || strings.Count(p.stdout, "\n") != 1 || p.stderr != "" {
+			t.Errorf("check %s: %q and %q, want one line on standard output", line, p.stdout, p.stderr)
+		}
+	}
 	o.run("exec").wants(execFailed, "no program is given")
 	if len(o.server.Requests()) != n {
 		t.Error("a request was sent")
@@ -265,6 +319,56 @@ func TestCheck(t *testing.T) {
 	o.run("check", "-t", "3s").wants(stateCritical, "ended on", "cannot be checked")
 	write(t, o.path(), "no document")
 	o.run("check").wants(stateUnknown, "no key document")
+}
+
+// TestRunbookAsks: where the runbook has a person asked for a new key, that is only if the old one is no good.
+func TestRunbookAsks(t *testing.T) {
+	t.Parallel()
+	line := regexp.MustCompile(`(?m)^esper-key check \|\| .*adopt$`).FindString(read("RUNBOOK.md"))
+	if runtime.GOOS == "windows" || line == "" {
+		t.Skip("the runbook is for a shell")
+	}
+	o := adopted(t)
+	program, err := os.Executable()
+	must(t, err)
+	asks := func(want bool) {
+		t.Helper()
+		cmd := o.prepare(exec.CommandContext(t.Context(), "sh", "-ec", strings.ReplaceAll(line, "esper-key", `"$0"`), program))
+		cmd.Stdin = strings.NewReader(o.server.NewKey())
+		if p := o.begin(cmd).end().wants(0); strings.Contains(p.stdout, "The key is stored") != want {
+			t.Errorf("a new key is asked for: %v, want %v: %s", !want, want, p.stdout)
+		}
+	}
+	asks(false)
+	o.server.Fail(4, espertest.Fault{Status: 503}) // UNKNOWN
+	asks(false)
+	o.set("attempt", begun()) // WARNING
+	asks(false)
+	o.set("attempt", nil)
+	o.server.Revoke()
+	asks(true)
+}
+
+// TestNoDatabase: where a SQLite store should be, is nothing, or something else. The error names the file, and commands that
+// are given no key make nothing.
+func TestNoDatabase(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	write(t, o.at("text"), strings.Repeat("no database\n", 100))
+	o.store = "sqlite://" + root(filepath.ToSlash(o.at("good")))
+	o.input(o.server.Token(), "adopt").wants(0, "in "+o.at("good"))
+	o.run("show").wants(0, "in "+o.at("good"))
+	for name, text := range map[string]string{"none/keys": "does not exist; `esper-key adopt` makes it", "good?table=x": "`esper-key adopt` makes it", "text": "is no SQLite database; "} {
+		o.store = "sqlite://" + root(filepath.ToSlash(o.at(name)))
+		file, _, _ := strings.Cut(o.at(name), "?")
+		code := map[bool]int{true: exitFailed, false: exitPerson}[name == "text"]
+		for _, command := range []string{"show", "token", "token --read-only", "renew", "renew --now", "run"} {
+			p := o.run(strings.Fields(command)...).wants(code, text, file).prints("")
+			if strings.Count(p.stderr, file) != 1 || exists(o.at("none")) {
+				t.Errorf("%s: %s", command, p.stderr)
+			}
+		}
+	}
 }
 
 // TestCheckSecret: a Secret that can keep no new key is a warning, although the key in it is good.
@@ -312,6 +416,10 @@ func TestViaPersonalAccessToken(t *testing.T) {
 	o.run("show").wants(0, "renewable   via renew-token: unknown", "renewable   via personal-access-token: yes").lacks("scopes")
 	o.run("check").wants(0)
 	o.token()
+	for _, command := range []string{"show", "check", "adopt"} { // in the old way, they name the new one
+		o.input("another-key", command, "--via", "renew-token").wants(map[string]int{"check": stateUnknown, "show": exitFailed, "adopt": exitFailed}[command],
+			"404", "if Esper has retired this endpoint", "--via personal-access-token")
+	}
 	o.run("show", "--via", "by-hand").wants(exitUsage, "neither renew-token nor personal-access-token")
 
 	o = adopted(t)

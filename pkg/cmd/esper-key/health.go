@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,19 +27,24 @@ const (
 	slowest         = 5 * time.Second
 )
 
+// address reads the value of --listen.
+func (f *runFlags) address(value string) error {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil && value != "" {
+		return errors.New("it has to be an address with a port, such as :9464 or 127.0.0.1:9464")
+	}
+	if f.listen = value; host == "" && err == nil {
+		f.listen = net.JoinHostPort("127.0.0.1", port)
+	}
+	return nil
+}
+
 // serve starts the server for metrics and health, which ends with the process. Without an address it starts none.
 func (k *keeper) serve(address string) error {
 	if address == "" {
 		return nil
 	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return usage("--listen has to be an address with a port, such as :9464 or 127.0.0.1:9464")
-	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, port)) //nolint:noctx // it does not wait
+	listener, err := net.Listen("tcp", address) //nolint:noctx // it does not wait
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
@@ -85,21 +91,30 @@ func (k *keeper) makeMetrics() {
 		ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	gauge := func(name, help string, value func(renew.Status) float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(k.source.Status()) })
-	}
 	k.registry = prometheus.NewRegistry()
-	k.registry.MustRegister(k.renewals, k.delivered, build,
-		gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", func(s renew.Status) float64 { return time.Until(s.ExpiresAt).Seconds() }),
-		gauge("esper_key_age_seconds", "Seconds since the key in use was made.", func(s renew.Status) float64 { return time.Since(s.IssuedAt).Seconds() }),
-		gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", func(s renew.Status) float64 { return number(s.Lost) }),
-		gauge("esper_key_saved", "1 if the store holds the key in use; if 0, the key is lost when the process ends.", func(s renew.Status) float64 { return number(s.Saved) }),
-		gauge("esper_key_failing", "1 if the last renewal, save, read or check failed; the log says why.", func(s renew.Status) float64 { return number(s.LastError != nil) }),
-		gauge("esper_key_last_success_timestamp_seconds", "When the server last told this process that it accepts the key, or made a new one; 0 if it has not yet. The process asks once a day.", func(s renew.Status) float64 { return float64(max(0, s.AcceptedAt.Unix())) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "esper_key_log_records_dropped_total", Help: "Records of the log that were dropped, because nobody read it.",
-		}, func() float64 { return float64(k.log.dropped.Load()) }),
-	)
+	k.registry.MustRegister(k.renewals, k.delivered, build, k)
+}
+
+// Describe does nothing: one of the metrics that Collect tells may be missing.
+func (k *keeper) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells the metrics of the key's state.
+func (k *keeper) Collect(all chan<- prometheus.Metric) {
+	s := k.source.Status()
+	metric := func(kind prometheus.ValueType, name, help string, value float64) {
+		all <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), kind, value)
+	}
+	gauge := func(name, help string, value float64) { metric(prometheus.GaugeValue, name, help, value) }
+	gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", time.Until(s.ExpiresAt).Seconds())
+	gauge("esper_key_age_seconds", "Seconds since the key in use was made.", time.Since(s.IssuedAt).Seconds())
+	gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", number(s.Lost))
+	gauge("esper_key_saved", "1 if the store holds the key in use; if 0, the key is lost when the process ends.", number(s.Saved))
+	gauge("esper_key_failing", "1 if the last renewal, save, read or check failed; the log says why.", number(s.LastError != nil))
+	if !s.AcceptedAt.IsZero() {
+		gauge("esper_key_last_success_timestamp_seconds",
+			"When the server last told this process that it accepts the key, or made a new one; missing before that. The process asks once a day.", float64(s.AcceptedAt.Unix()))
+	}
+	metric(prometheus.CounterValue, "esper_key_log_records_dropped_total", "Records of the log that were dropped, because nobody read it.", float64(k.log.dropped.Load()))
 }
 
 func number(b bool) float64 {

@@ -59,7 +59,10 @@ func (a *app) execute(ctx context.Context, args []string, stdout io.Writer) int 
 	case errors.Is(err, context.Canceled) && a.ended.Load() != 0:
 		code = int(a.ended.Load())
 	}
-	if !errors.As(err, &own) || own.err != nil { // else the command has printed everything
+	switch {
+	case errors.As(err, &own) && own.err == nil: // the command has printed everything
+	case command.Name() == "check" && showState(command, stateUnknown, oneLine(err), "") == nil:
+	default:
 		a.tell(oneLine(err))
 	}
 	return code
@@ -124,9 +127,10 @@ func setting(name string) string { return tidy(os.Getenv(name)) }
 // app has what all commands share.
 type app struct {
 	environment, store string
-	readOnly           bool
+	readOnly, existing bool   // the command makes no store: it has to be there
 	via                string // how the key is renewed
 	storeName          string // what the store calls itself, once it is open
+	file               string // of a SQLite database
 	began              bool   // Cobra accepted the arguments, and the command runs
 
 	warn func(text string) // is called with each warning of the store
@@ -148,6 +152,7 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 		return nil, usage("no tenant is given: set %s to the tenant's name, or use --environment", environmentVariable)
 	}
 	a.catchSignals()
+	a.existing = initial.IsZero()
 	store, err := a.openStore(a.store)
 	if err != nil {
 		return nil, err
@@ -166,7 +171,12 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	}
 	options = append(options, renew.WithClientOptions(a.client()...), renew.WithInitialToken(initial))
 	defer during(c, "reading "+a.storeName, openTime)()
-	return renew.Open(c.Context(), a.environment, store, options...)
+	source, err := renew.Open(c.Context(), a.environment, store, options...)
+	a.storeName = fmt.Sprint(store) // a SQLite database knows its file by now
+	if err != nil && a.file != "" {
+		err = ofFile(a.file, err)
+	}
+	return source, err
 }
 
 // closeStore closes the connections to a database.

@@ -34,8 +34,9 @@ Stores, for --store or ESPER_KEY_STORE:
 
 A database on another machine is reached with TLS, or not at all. Its
 certificate is checked with ?sslmode=verify-full, or with ?ssl-ca=FILE, which
-has the authorities; ?sslmode=disable sends the key in plain text. ?socket=
-is the socket of a database on this machine.
+has the authorities; ?sslmode=disable sends the key in plain text. The modes are
+` + tlsModes + `. ?socket= is
+the socket of a database on this machine.
 
 In a SQL store, ?table= chooses the table (else esper_keys), and ?name= the row
 (else default), so that one table can hold several keys. In a Secret, ?key=
@@ -43,8 +44,9 @@ chooses the entry (else key.json). ?context= chooses the context of the
 KUBECONFIG.
 
 Exit codes: 0 success; 1 failure, try again; 2 wrong usage; 3 the key is lost,
-refused or missing, or cannot be renewed, and a person has to act. check uses
-the codes of monitoring plugins, and exec those of env(1).`
+refused or missing, or cannot be renewed, and a person has to act; 130 it was
+ended by Ctrl-C, 143 by SIGTERM, and so on: 128 and the number of the signal.
+check uses the codes of monitoring plugins, and exec those of env(1).`
 
 const rootExample = `  export ESPER_ENVIRONMENT=foo
   export ESPER_KEY_STORE=file:///var/lib/esper-key/key.json

@@ -61,7 +61,7 @@ func (a *app) run() *cobra.Command {
 	c.Flags().StringVar(&f.onRenew, "on-renew", "", "the `program` to start after each new key")
 	c.Flags().StringVar(&f.tokenFile, "write-token", "", "the `file` to write the key to")
 	oneOf(c, &f.tokenMode, "write-token-mode", "", "the `mode` of that file; with 0640,\nits group can read it", "0600", "0640")
-	c.Flags().StringVar(&f.listen, "listen", "", "the `address` for metrics and health,\nsuch as :9464")
+	c.Flags().Func("listen", "the `address` for metrics and health,\nsuch as :9464", f.address)
 	oneOf(c, &f.logFormat, "log-format", "", "the `form` of the log: text or\njson", "text", "json")
 	return c
 }

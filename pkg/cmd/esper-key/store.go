@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -27,7 +28,7 @@ import (
 	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
-// openStore opens the store that a URL names. If the command only reads, it makes no file and no table. No error repeats
+// openStore opens the store that a URL names. Unless a key is given, nothing is made. No error repeats
 // the URL, which may hold a password.
 func (a *app) openStore(address string) (renew.Store, error) {
 	if address == "" {
@@ -123,16 +124,19 @@ func (a *app) sqliteStore(u *url.URL, query url.Values) (renew.Store, error) {
 		return nil, err
 	}
 	file := keyfile.Database(path)
-	err = file.Inspect(context.Background(), a.readOnly)
+	if _, err = os.Stat(path); !a.existing || !errors.Is(err, fs.ErrNotExist) {
+		err = file.Inspect(context.Background(), a.readOnly)
+	}
 	for _, text := range file.Warnings() { // what Inspect has mended is no matter to renew.Open any more
 		a.warn(text)
 	}
-	if a.readOnly && errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s does not exist; `esper-key adopt` makes it", renew.ErrNoKey, path)
 	}
 	if err != nil {
 		return nil, err
 	}
+	a.file = path
 	settings := "_pragma=busy_timeout(10000)&_pragma=synchronous(extra)&" // extra: see package sqlstore
 	if a.readOnly {
 		settings += "mode=ro"
@@ -145,10 +149,23 @@ func (a *app) sqliteStore(u *url.URL, query url.Values) (renew.Store, error) {
 		return nil, usage("the URL of the SQLite store cannot be used")
 	}
 	store, err := a.sqlStore(db, sqlstore.SQLite, row)
-	if err == nil && !a.readOnly { // nobody else makes the table in a file; if this fails, renew.Open says that the table is missing
+	if err == nil && !a.existing { // nobody else makes the table in a file; if this fails, renew.Open says that the table is missing
 		_, _ = db.ExecContext(context.Background(), sqlstore.Schema(sqlstore.SQLite, row...))
 	}
 	return store, err
+}
+
+// ofFile makes an error about opening a SQLite database name the file, and say what to do.
+func ofFile(path string, err error) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "no such table"):
+		return fmt.Errorf("%w: %s has no table for it; `esper-key adopt` makes it", renew.ErrNoKey, path)
+	case strings.Contains(text, "file is not a database"):
+		return fmt.Errorf("%s is no SQLite database; the store's URL has to name one, or a file that does not exist yet", path)
+	case !strings.Contains(text, path):
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return err
 }
 
 func secretStore(u *url.URL, query url.Values) (renew.Store, error) {

@@ -64,6 +64,9 @@ func (p parameters) open(a *app, c connect, d sqlstore.Dialect, address string) 
 	return onServer{store, address}, nil
 }
 
+// The modes of TLS, as --help and errors list them. The words of other clients are known too.
+const tlsModes = "disable, prefer, require, verify-ca and verify-full"
+
 // takeParameters removes the parameters from a URL's query. The clients of the databases have several names for each about
 // TLS, and several values.
 func takeParameters(u *url.URL, query url.Values) (p parameters, err error) {
@@ -90,7 +93,7 @@ func takeParameters(u *url.URL, query url.Values) (p parameters, err error) {
 		case ca:
 			p.ca = value
 		case !ok:
-			return p, usage("the parameter %s of the store's URL is none of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return p, usage("the value of %s in the store's URL is not known; write sslmode=, and one of %s", name, tlsModes)
 		case p.mode != "" && p.mode != mode:
 			return p, usage("two parameters of the store's URL disagree about TLS; keep one, such as sslmode=verify-full")
 		default:

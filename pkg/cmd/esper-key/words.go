@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,12 +28,24 @@ func inWords(text string) string {
 		"keep RenewalError.Body, which is what arrived, and ask TokenInfo whether", "the store keeps what arrived; `esper-key check` tells whether",
 		"ask TokenInfo whether", "`esper-key check` tells whether",
 		"compare EnterpriseID and DeveloperAppID with what TokenInfo says", "`esper-key show` tells its enterprise and its app",
+		"the initial key: ", "",
 		"TokenInfo: ", "asking about the key: ", "RenewToken: ", "renewing the key: ",
 		"ListPersonalAccessTokens: ", "asking for the personal access tokens: ", "RenewPersonalAccessToken: ", "renewing the personal access token: ",
 		"strconv.ParseBool: ", "",
 	).Replace(text)
 	const ofGo = `\b(With[A-Z]|(Source|Client|Retry|RenewalError|os)\.[A-Z]|TokenInfo\b|RenewToken\b|\w+PersonalAccessToken)`
-	return regexp.MustCompile(` ?\([^()]*`+ofGo+`[^()]*\)|[;,] [^;:,]*`+ofGo+`[^;:]*`).ReplaceAllString(text, "")
+	return once(regexp.MustCompile(` ?\([^()]*`+ofGo+`[^()]*\)|[;,] [^;:,]*`+ofGo+`[^;:]*`).ReplaceAllString(text, ""))
+}
+
+// once leaves out a clause that has been said: two errors in one text may advise the same.
+func once(text string) string {
+	var said []string
+	for clause := range strings.SplitSeq(text, "; ") {
+		if !slices.Contains(said, clause) {
+			said = append(said, clause)
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // oneLine returns the text of an error for a person, on one line.
