@@ -67,9 +67,7 @@ func TestViolations(t *testing.T) {
 		says          string // the answer
 		want          string
 	}{
-		{"GET " + tokens, "", 405, "", "GET " + tokens + ": the path lacks its trailing slash"},
 		{"PUT " + token + "/", `{"expiry_at": -1}`, 404, "", "PUT /api" + tokens + "/…/: there is no such path"},
-		{"GET " + token, "", 405, "", "GET " + byID + ": the path does not have this method"},
 		{"GET /v1/../v1/token-info/", "", 404, "", "GET /api/v1/…/v1/token-info/: there is no such path"},
 		{"PUT " + token, `{"expiry_at": "` + canary + `"}`, 400, wholeNumber, "PUT " + byID + ": the body's /expiry_at breaks the schema's type"},
 		{"PUT " + token, `{"expiry_at": null}`, 400, required, "PUT " + byID + ": the body's /expiry_at breaks the schema's nullable"},
@@ -77,7 +75,6 @@ func TestViolations(t *testing.T) {
 		{"PUT " + token, canary, 400, noObject, "PUT " + byID + ": the body cannot be read"},
 		{"PUT " + token, `["` + canary + `"]`, 400, noObject, "PUT " + byID + ": the body breaks the schema's type"},
 		{"PUT " + token, "", 400, noObject, "PUT " + byID + ": the body is missing"},
-		{"GET /v1/token-info", "", 405, "", "GET /v1/token-info: the path lacks its trailing slash"},
 		{"POST " + renew + "?access_token=" + query, "", 405, "", "POST " + template + ": the path lacks its trailing slash"},
 		{"GET " + renew + "/?access_token=" + query, "", 405, "", "GET " + template + "/: the path does not have this method"},
 		{"POST /v1/token-info/", "", 405, "", "POST /v1/token-info/: the path does not have this method"},

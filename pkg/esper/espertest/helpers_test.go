@@ -18,6 +18,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // reply is what a client sees of an answer.
 type reply struct {
 	status int
@@ -31,9 +38,7 @@ type reply struct {
 func send(t *testing.T, method, target, key, body string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if body == "" {
 		req.Body = http.NoBody
 	}
@@ -132,12 +137,10 @@ func wantTime(t *testing.T, v any, d time.Duration) {
 	}
 }
 
-func clientOf(t *testing.T, s *espertest.Server, options ...esper.Option) *esper.Client {
+func clientOf(t *testing.T, s *espertest.Server, environment string, options ...esper.Option) *esper.Client {
 	t.Helper()
-	client, err := esper.New(s.URL, esper.APIKey(s.Token()), options...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, err := esper.New(environment, esper.APIKey(s.Token()), options...)
+	must(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }

@@ -34,9 +34,7 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile("../../../api/conformance/scenarios.json")
-	if err = errors.Join(err, json.Unmarshal(text, &scenarios)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(err, json.Unmarshal(text, &scenarios)))
 	date, number := regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"`), regexp.MustCompile(`"expiry_at":1\d{9},`)
 	tried := map[string]bool{}
 	for _, scenario := range scenarios {
@@ -158,10 +156,8 @@ func TestPersonalAccessTokens(t *testing.T) {
 	s := espertest.NewServer(t)
 	list := func() []esper.PersonalAccessToken {
 		t.Helper()
-		list, err := clientOf(t, s).ListPersonalAccessTokens(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		list, err := clientOf(t, s, s.URL).ListPersonalAccessTokens(t.Context())
+		must(t, err)
 		return list
 	}
 	first := s.Token()
@@ -175,7 +171,7 @@ func TestPersonalAccessTokens(t *testing.T) {
 	if again := list(); again[0].ID != old[0].ID || again[0].Token.Reveal() != renewed || again[1].Token.Reveal() != second {
 		t.Errorf("after renewToken: %+v", again)
 	}
-	token, err := clientOf(t, s).RenewPersonalAccessToken(t.Context(), string(old[0].ID), time.Now().Add(time.Hour).Unix())
+	token, err := clientOf(t, s, s.URL).RenewPersonalAccessToken(t.Context(), string(old[0].ID), time.Now().Add(time.Hour).Unix())
 	if err != nil || token.Token.Reveal() != s.Token() || token.ID != old[0].ID {
 		t.Fatalf("%+v, %v", token, err)
 	}
@@ -268,9 +264,7 @@ func TestRequests(t *testing.T) {
 
 func TestListenerAndClose(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	s := espertest.New(espertest.WithListener(l))
 	if s.URL != "http://"+l.Addr().String()+"/api" {
 		t.Errorf("URL = %q, listener is on %v", s.URL, l.Addr())
@@ -278,9 +272,7 @@ func TestListenerAndClose(t *testing.T) {
 	want(t, info(t, s, s.Token()), 200)
 	// Close waits neither for a request whose body never ends, nor for a delay.
 	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = conn.Close() }()
 	_, _ = io.WriteString(conn, "POST /api/v1/token-info/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
 	s.Fail(-1, espertest.Fault{Delay: time.Hour})
