@@ -51,7 +51,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (address string), open func(addr
 		child(t, open)
 		return
 	}
-	run(t, patience, func(t *testing.T) opener {
+	run(t, func(t *testing.T) opener {
 		address := fresh(t)
 		return func() (renew.Store, error) { return open(address) }
 	}, checks(opts)...)
@@ -63,7 +63,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (address string), open func(addr
 // RunInProcess makes those checks of [Run] that need no other process, for stores such as [renew.Memory]. Each call of
 // fresh returns an empty store.
 func RunInProcess(t *testing.T, fresh func(t *testing.T) renew.Store, opts ...Option) {
-	run(t, patience, func(t *testing.T) opener {
+	run(t, func(t *testing.T) opener {
 		s := fresh(t)
 		return func() (renew.Store, error) { return s, nil }
 	}, checks(opts)...)
@@ -105,12 +105,12 @@ func checks(opts []Option) []check {
 	}
 }
 
-func run(t *testing.T, patience time.Duration, fresh func(t *testing.T) opener, checks ...check) {
+func run(t *testing.T, fresh func(t *testing.T) opener, checks ...check) {
 	for _, check := range checks {
 		t.Run(check.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			h := &harness{t: t, ctx: ctx, patience: patience, opener: fresh(t)}
+			h := &harness{t: t, ctx: ctx, opener: fresh(t)}
 			h.within(func() { check.run(h) })
 			h.over.Store(true)
 		})
@@ -119,11 +119,10 @@ func run(t *testing.T, patience time.Duration, fresh func(t *testing.T) opener, 
 
 // harness runs one check.
 type harness struct {
-	t        *testing.T
-	ctx      context.Context // ends after patience
-	patience time.Duration
-	opener   opener
-	over     atomic.Bool // the check has ended: failures after that are not reported
+	t      *testing.T
+	ctx    context.Context // ends after patience
+	opener opener
+	over   atomic.Bool // the check has ended: failures after that are not reported
 }
 
 // stop is the value with which failNow panics, to end the goroutine of a failed check. t.FailNow may be called only in
@@ -151,9 +150,9 @@ func (h *harness) within(f func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(h.patience + time.Second):
+	case <-time.After(patience + time.Second):
 		if !h.over.Swap(true) {
-			h.t.Errorf("the check did not end within %v; does the store ignore its context?", h.patience)
+			h.t.Errorf("the check did not end within %v; does the store ignore its context?", patience)
 		}
 	}
 }
