@@ -122,50 +122,44 @@ func saved(t *testing.T) (renew.Store, *fakeDB, string) {
 	return s, f, version
 }
 
-// TestRepeated has writes take effect and then return an error. Save must find out that they took effect.
-func TestRepeated(t *testing.T) {
-	for name, err := range map[string]error{
-		"database/sql repeats it":   driver.ErrBadConn,
-		"the connection is cut":     io.ErrUnexpectedEOF,
-		"the server says deadlock":  coded("40P01"),
-		"the driver knows no rows":  errors.New("no rows affected"),
-		"the server gives up later": context.DeadlineExceeded,
+// TestOutcome has writes fail, after they took effect or before. Save finds out which.
+func TestOutcome(t *testing.T) {
+	full, away := errors.New("no space left on device"), errors.New("connection refused")
+	for name, test := range map[string]struct {
+		first               bool // there is no row yet
+		after, before, read error
+		now                 string // the version that another process has saved meanwhile
+		want                error  // the error that is to be told, or nil
+	}{
+		"database/sql repeats it":         {after: driver.ErrBadConn},
+		"the connection is cut":           {after: io.ErrUnexpectedEOF},
+		"the server says deadlock":        {after: coded("40P01")},
+		"the driver knows no rows":        {after: errors.New("no rows affected")},
+		"the server gives up later":       {after: context.DeadlineExceeded},
+		"database/sql repeats the first":  {after: driver.ErrBadConn, first: true},
+		"the connection is cut, at first": {after: io.ErrUnexpectedEOF, first: true},
+		"it fails":                        {before: full, want: full},
+		"it fails, and the read too":      {before: full, read: away, want: away},
+		"it fails, and another one saved": {before: full, now: "another's", want: renew.ErrConflict},
 	} {
 		s, f, version := saved(t)
-		f.after = times(1, err)
-		got, saveErr := s.Save(t.Context(), []byte("second"), version)
-		if saveErr != nil || got != f.version || string(f.document) != "second" {
-			t.Errorf("%s: Save returned %q, %v, and the row has %q with %q", name, got, saveErr, f.version, f.document)
+		if test.first {
+			f.version, version = "", ""
 		}
-		if err == driver.ErrBadConn && f.writes < 2 { //nolint:errorlint // the map's own value, which nothing wraps
-			t.Errorf("%s: database/sql sent the statement only once, so the test proves nothing", name)
+		f.version = cmp.Or(test.now, f.version)
+		f.after, f.before, f.read = times(1, test.after), times(always, test.before), times(1, test.read)
+		got, err := s.Save(t.Context(), []byte("second"), version)
+		switch {
+		case test.want == nil:
+			if err != nil || got != f.version || string(f.document) != "second" {
+				t.Errorf("%s: Save returned %q, %v, and the row has %q with %q", name, got, err, f.version, f.document)
+			}
+		case err == nil, !strings.Contains(err.Error(), test.want.Error()), errors.Is(err, renew.ErrConflict) != errors.Is(test.want, renew.ErrConflict):
+			t.Errorf("%s: Save returned %v, want %v", name, err, test.want)
 		}
-		// The same for the save that creates the row.
-		f.version, f.after = "", times(1, err)
-		if got, saveErr = s.Save(t.Context(), []byte("third"), ""); saveErr != nil || got != f.version {
-			t.Errorf("%s, without a row: Save returned %q, %v, and the row has %q", name, got, saveErr, f.version)
+		if repeated := errors.Is(test.after, driver.ErrBadConn); test.want != nil && f.writes != 1 || repeated && f.writes < 2 {
+			t.Errorf("%s: the statement was sent %d times; only database/sql repeats it, or Save if other sessions are in the way", name, f.writes)
 		}
-	}
-}
-
-// TestNotDone has writes fail without taking effect.
-func TestNotDone(t *testing.T) {
-	s, f, version := saved(t)
-	broken := errors.New("no space left on device")
-	f.before = times(always, broken)
-	if _, err := s.Save(t.Context(), []byte("second"), version); err == nil || !strings.Contains(err.Error(), broken.Error()) || errors.Is(err, renew.ErrConflict) {
-		t.Errorf("a statement that fails: %v", err)
-	}
-	if f.writes != 1 {
-		t.Errorf("Save sent a statement %d times, want once: its error was not about other sessions", f.writes)
-	}
-	f.read = times(1, errors.New("connection refused"))
-	if _, err := s.Save(t.Context(), []byte("second"), version); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("the write and the read both fail: %v", err)
-	}
-	f.version = "another's"
-	if _, err := s.Save(t.Context(), []byte("second"), version); !errors.Is(err, renew.ErrConflict) {
-		t.Errorf("a statement that fails after another process has saved: %v", err)
 	}
 }
 
@@ -243,14 +237,6 @@ func TestArguments(t *testing.T) {
 	if _, err := New(db, SQLite, nil, WithName(long[1:]), WithTable("a.b")); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestSchema(t *testing.T) {
-	for d, want := range map[Dialect]string{PostgreSQL: ` "o""ps"."Keys?" (`, MySQL: " `o\"ps`.`Keys?` (", SQLite: ` "o""ps"."Keys?" (`} {
-		if got := Schema(d, WithTable(`o"ps.Keys?`), nil); !strings.Contains(got, want) || strings.Contains(got, "esper_keys") || !strings.Contains(Schema(d), " esper_keys (") {
-			t.Errorf("dialect %d: %s", d, got)
-		}
-	}
 	if got := Schema(0) + Schema(SQLite+1); got != "" {
 		t.Errorf("the schema of no dialect: %q", got)
 	}
@@ -276,25 +262,19 @@ func TestNoSecrets(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "22P02") {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err), fmt.Sprintf("%q", err)} {
-			for form, secret := range map[string]string{
-				"raw": canary[:20], "hex": hex.EncodeToString([]byte(canary[:10])),
-				"Go":     strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}"),
-				"base64": base64.StdEncoding.EncodeToString([]byte(canary))[:20],
-			} {
-				if strings.Contains(strings.ToLower(printed), strings.ToLower(secret)) {
-					t.Errorf("%s: the error holds the key (%s): %s", name, form, printed)
-				}
+		printed := fmt.Sprintf("%v %+v %#v %q, after %q", err, err, err, err, f.statements)
+		for form, secret := range map[string]string{
+			"raw": canary[:20], "hex": hex.EncodeToString([]byte(canary[:10])),
+			"Go":     strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}"),
+			"base64": base64.StdEncoding.EncodeToString([]byte(canary))[:20],
+		} {
+			if strings.Contains(strings.ToLower(printed), strings.ToLower(secret)) {
+				t.Errorf("%s: the error, or a statement, holds the key (%s): %s", name, form, printed)
 			}
 		}
 		var own *rowError
 		if errors.As(err, &own) {
 			t.Errorf("%s: errors.As finds the driver's error, whose fields quote the row", name)
-		}
-		for _, statement := range f.statements {
-			if strings.Contains(statement, canary) {
-				t.Errorf("%s: a statement holds the key: %s", name, statement)
-			}
 		}
 	}
 }
@@ -316,13 +296,13 @@ func TestAdvice(t *testing.T) {
 		want      string
 		permanent bool
 	}{
-		"PostgreSQL, no table":     {PostgreSQL, coded("42P01"), nil, "", `CREATE TABLE IF NOT EXISTS "my""keys" ( name text`, true},
-		"PostgreSQL, no right":     {PostgreSQL, nil, coded("42501"), "", `SELECT, INSERT and UPDATE on "my""keys"`, true},
+		"PostgreSQL, no table":     {PostgreSQL, coded("42P01"), nil, "", `CREATE TABLE IF NOT EXISTS "o'ps"."my""Keys?" ( name text`, true},
+		"PostgreSQL, no right":     {PostgreSQL, nil, coded("42501"), "", `SELECT, INSERT and UPDATE on "o'ps"."my""Keys?"`, true},
 		"PostgreSQL, only reads":   {PostgreSQL, nil, coded("25006"), "", "primary", false},
-		"MySQL, no table":          {MySQL, errors.New("Error 1146 (42S02): Table 'ops.x' doesn't exist"), nil, "", "CREATE TABLE IF NOT EXISTS `my\"keys` ( name varbinary", true},
+		"MySQL, no table":          {MySQL, errors.New("Error 1146 (42S02): Table 'ops.x' doesn't exist"), nil, "", "CREATE TABLE IF NOT EXISTS `o'ps`.`my\"Keys?` ( name varbinary", true},
 		"MySQL, no right":          {MySQL, nil, errors.New("Error 1142 (42000): UPDATE command denied to user"), "", "grant", true},
 		"MySQL, only reads":        {MySQL, nil, errors.New("Error 1290 (HY000): The server is running with --read-only"), "", "primary", false},
-		"SQLite, no table":         {SQLite, errors.New("SQL logic error: no such table: x (1)"), nil, "", `CREATE TABLE IF NOT EXISTS "my""keys" ( name text NOT NULL`, true},
+		"SQLite, no table":         {SQLite, errors.New("SQL logic error: no such table: x (1)"), nil, "", `CREATE TABLE IF NOT EXISTS "my""Keys?" ( name text NOT NULL`, true},
 		"SQLite, another's table":  {SQLite, errors.New("no such column: k.version"), nil, "", `CREATE TABLE`, true},
 		"SQLite, hot journal":      {SQLite, errors.New("attempt to write a readonly database (776)"), nil, "", "a save was interrupted", false},
 		"SQLite, not readable":     {SQLite, errors.New("unable to open database file (14)"), nil, "", "able to read the file", true},
@@ -332,7 +312,11 @@ func TestAdvice(t *testing.T) {
 		"SQLite, a killed program": {SQLite, nil, nil, "journal", "journal_mode=DELETE", true},
 		"SQLite, only reads":       {SQLite, nil, errors.New("attempt to write a readonly database (8)"), "", "to write it and in its folder", true},
 	} {
-		s, f := fake(t, test.dialect, WithTable(`my"keys`))
+		table := `my"Keys?`
+		if test.dialect != SQLite {
+			table = "o'ps." + table
+		}
+		s, f := fake(t, test.dialect, WithTable(table))
 		f.unfit, f.read, f.before = test.unfit, times(always, test.read), times(always, test.write)
 		_, err := renew.Open(t.Context(), server.URL, s, renew.WithInitialToken(esper.NewSecret(server.Token())))
 		if err == nil {
