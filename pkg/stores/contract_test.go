@@ -3,14 +3,10 @@
 package stores
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/esper/renew/storetest"
 )
 
@@ -84,32 +80,4 @@ func TestEtcd(t *testing.T) {
 		args := get(t, "Kubernetes").services[0].args
 		return strings.Join([]string{"etcd", args[1+slices.Index(args, "--listen-client-urls")], newName()}, "\t")
 	}, open, storetest.MaxDocument(1<<20))
-}
-
-// TestLocked: while another session locks the row, a call ends with its context. It works once the row is free.
-func TestLocked(t *testing.T) {
-	on(t, databases+" SQLite", func(t *testing.T, e *engine) {
-		store := storeAt(t, e.fresh(t))
-		version, err := store.Save(t.Context(), []byte("first"), "")
-		must(t, err)
-		tx, err := e.db(t).BeginTx(t.Context(), nil)
-		must(t, err)
-		_, err = tx.ExecContext(t.Context(), "UPDATE esper_keys SET document = document")
-		must(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
-		began := time.Now()
-		_, err = store.Save(ctx, []byte("second"), version)
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second {
-			t.Errorf("Save of a row that another session has locked: %v after %v", err, took)
-		}
-		must(t, tx.Rollback())
-		// A conflict is fine here: the save that ended with its context may have taken effect.
-		if _, err = store.Save(t.Context(), []byte("second"), version); err != nil && !errors.Is(err, renew.ErrConflict) {
-			t.Errorf("Save afterwards: %v", err)
-		}
-		if document, _ := load(t, store); string(document) != "second" {
-			t.Errorf("Load afterwards: %q", document)
-		}
-	})
 }

@@ -138,8 +138,10 @@ func (e *engine) start(t testing.TB) {
 func newService(t *testing.T) (s *service, port string) {
 	t.Helper()
 	folder := newFolder(t)
-	give(t, folder)
 	certificates(t, folder)
+	if os.Getuid() == 0 {
+		must(t, exec.CommandContext(t.Context(), "chown", "-R", fmt.Sprintf("%d:%d", nobody, nobody), folder).Run())
+	}
 	return &service{folder: folder, stop: syscall.SIGTERM}, freePort(t)
 }
 
@@ -321,14 +323,6 @@ func newFolder(t testing.TB) string {
 
 // nobody is the user as whom an engine runs that refuses to run as root, if the tests run as root.
 const nobody = 65534
-
-// give gives a file to that user.
-func give(t testing.TB, path string) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		must(t, os.Chown(path, nobody, nobody))
-	}
-}
 
 // launch starts the process. The kernel kills it when the thread ends that started it (Pdeathsig), even because this
 // process is killed. So that thread does nothing else until the process has ended.

@@ -57,11 +57,26 @@ func ruled(policies ...string) []string {
 
 // TestRefusals has engines refuse what esper-key asks for. The error has the engine's reason, and says what to do: it names
 // a Role only if a Role would help. It comes within 15 seconds, quotes no key, and comes before a renewal is sent.
+// Beside these are the rights and the URLs that are enough.
 func TestRefusals(t *testing.T) {
 	refused := func(engines, situation, at string, before []string, account, args, want string) {
 		t.Run(situation, func(t *testing.T) {
 			on(t, engines, func(t *testing.T, e *engine) { refuse(t, e, refusal{situation, at, before, account, args, want}) })
 		})
+	}
+	for _, row := range []struct{ engines, url string }{
+		{"MariaDB MySQL", "mysql://secretive@$listens/mysql?name=$name"}, // with MYSQL_PWD
+		{"MariaDB MySQL", "mysql://secretive:a%20word@$listens/mysql?name=$name"},
+		{"MariaDB MySQL", "mysql://root@/mysql?name=$name&socket=$socket"},
+		{"MariaDB MySQL", "mysql://root@localhost/mysql?name=$name&socket=$socket"},
+		{"MariaDB MySQL", "mysql://tlsonly@$listens/mysql?name=$name"},
+		{"PostgreSQL", "postgres://tlsonly@$listens/postgres?name=$name"},
+		{"PostgreSQL", "postgres://esper@/postgres?name=$name&socket=$socket"},
+		{"PostgreSQL", "postgres://esper@localhost/postgres?name=$name&socket=$socket"},
+		{"PostgreSQL PgBouncer", "postgres://$listens/postgres?sslmode=disable&name=$name"}, // with PGUSER, as the driver reads it
+		{"Standby", "postgres://esper@$listens,$primary/postgres?sslmode=disable&target_session_attrs=read-write&name=$name"},
+	} {
+		refused(row.engines, row.url, row.url, []string{"adopt"}, "", "renew --now", "")
 	}
 	const at, needs = "table=$plain&name=$row", "SELECT, INSERT and UPDATE on $table"
 	namespace := func(name string) string {
@@ -80,7 +95,7 @@ func TestRefusals(t *testing.T) {
 	const finalizer, path = "{apiVersion: v1, kind: Secret, metadata: {name: $name, finalizers: [example.com/hold]}}", "/api/v1/namespaces/"
 	const quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: no-secrets}, spec: {hard: {count/secrets: 0}}, " +
 		"status: {hard: {count/secrets: 0}, used: {count/secrets: 0}}}"
-	refused(databases, "a wrong password, on a server without TLS", "", nil, "secretive", "show",
+	refused(databases, "a wrong password, on a server without TLS", "", nil, "secretive:wrong", "show",
 		"check the user's name and password, and whether the server wants TLS from this user")
 	refused(databases, "an account that has to use TLS, without TLS", "sslmode=disable", nil, "tlsonly", "show",
 		"whether the server wants TLS from this user")
@@ -158,20 +173,40 @@ func refuse(t *testing.T, e *engine, row refusal) {
 	schema := sqlstore.Schema(dialects()[e.kind], sqlstore.WithTable(table))
 	_, quoted, _ := strings.Cut(schema, " EXISTS ")
 	quoted, _, _ = strings.Cut(quoted, " (\n")
-	oddName := url.QueryEscape("the fleet's \"key\" ` ? $1")
-	values := map[string]string{"name": name, "table": quoted, "plain": url.QueryEscape(table), "row": oddName}
+	values := map[string]string{
+		"name": name, "table": quoted, "plain": url.QueryEscape(table), "row": url.QueryEscape("the fleet's \"key\" ` ? $1"),
+		"listens": e.listens, "socket": e.socket, "primary": "",
+	}
+	if e.name == "Standby" {
+		values["primary"] = get(t, "PostgreSQL").listens
+	}
 	fill := func(text string) string { return os.Expand(text, func(value string) string { return values[value] }) }
 	through := e
-	if row.account == "secretive" { // the driver then tries with TLS, and without
+	switch {
+	case strings.HasSuffix(row.situation, "without TLS"): // the driver may try with TLS, and then without
 		through = e.via(relayTo(t, e.listens, withoutTLS(e)).listens)
+	case row.situation == "says nothing":
+		silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
+		must(t, err)
+		t.Cleanup(func() { _ = silent.Close() })
+		through = e.via(silent.Addr().String())
+	case row.situation == "says 429 Retry-After":
+		busy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "30")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}))
+		t.Cleanup(busy.Close)
+		through = e.via(busy.Listener.Addr().String())
 	}
 	run := func(account, args string) (printed string, code int) {
-		account = cmp.Or(account, e.root)
-		at, env := through.url(account, fill(row.at)), []string(nil)
-		if inKubernetes {
-			at, env = "kubernetes://"+row.at+"/"+name, []string{kubeconfig(t, e, account)}
-		} else if account == "secretive" {
-			env = []string{"PGPASSWORD=wrong", "MYSQL_PWD=wrong"}
+		at, env := fill(row.at), []string{"PGUSER=esper"}
+		switch account = cmp.Or(account, e.root); {
+		case inKubernetes:
+			at, env = "kubernetes://"+row.at+"/"+name, []string{kubeconfig(t, through, account)}
+		case !strings.Contains(at, "://"):
+			at = through.url(account, at)
+		case strings.Contains(at, "secretive@"):
+			env = []string{"MYSQL_PWD=a word"}
 		}
 		return esperKey(t, server, at, env, strings.Fields(args)...)
 	}
@@ -183,6 +218,11 @@ func refuse(t *testing.T, e *engine, row refusal) {
 			}
 		case text == "CREATE TABLE":
 			e.execute(t, schema)
+		case text == "lock": // until the test ends
+			tx, err := e.db(t).BeginTx(t.Context(), nil)
+			must(t, err)
+			_, err = tx.ExecContext(t.Context(), "UPDATE esper_keys SET document = document")
+			must(t, err)
 		case !inKubernetes:
 			e.execute(t, fill(text))
 		case text[0] == '/':
@@ -203,6 +243,8 @@ func refuse(t *testing.T, e *engine, row refusal) {
 			return err != nil
 		})
 	}
+	_, err := program() // which takes its time
+	must(t, err)
 	began := time.Now()
 	printed, code := run(row.account, row.args)
 	took := time.Since(began)
@@ -213,10 +255,7 @@ func refuse(t *testing.T, e *engine, row refusal) {
 		return
 	}
 	printed = printed[strings.LastIndex(printed, "\n")+1:] // after a warning
-	want, names := fill(row.want), " on "+through.listens+": "
-	if inKubernetes {
-		names = name
-	}
+	want, names := fill(row.want), cmp.Or(map[string]string{"kubernetes": name, "sqlite": e.socket}[e.kind], " on "+through.listens+": ")
 	roles := inKubernetes && strings.Contains(printed, "role") != strings.Contains(want, "role")
 	if code != 1 || took > patience || roles || !strings.Contains(printed, want) || !strings.Contains(printed, names) ||
 		strings.Contains(printed, "refused TLS") {
@@ -236,33 +275,22 @@ func refuse(t *testing.T, e *engine, row refusal) {
 	}
 }
 
-// TestPatience has esper-key ask a server that says nothing, and an API server that answers 429 to each request. It
-// gives up after 15 seconds, and says which store it is.
+// TestPatience has esper-key ask a server that says nothing, an API server that answers 429 to each request, and a database
+// in which another session has locked the row. It gives up after 15 seconds, and says which store it is.
 func TestPatience(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
-	must(t, err)
-	t.Cleanup(func() { _ = silent.Close() })
-	busy := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "30")
-		w.WriteHeader(http.StatusTooManyRequests)
-	}))
-	t.Cleanup(busy.Close)
-	_, err = program() // which takes its time
-	must(t, err)
 	for _, row := range []struct {
-		name, kind string
-		at         net.Addr
+		engines string
 		refusal
 	}{
-		{"PostgreSQL", "pgx", silent.Addr(), refusal{situation: "says nothing", want: "took too long"}},
-		{"MySQL", "mysql", silent.Addr(), refusal{situation: "says nothing", want: "took too long"}},
-		{"Kubernetes", "kubernetes", silent.Addr(), refusal{situation: "says nothing", at: "fleet", want: "timeout"}},
-		{"Kubernetes", "kubernetes", busy.Listener.Addr(), refusal{situation: "says 429 Retry-After", at: "fleet", want: "429 Too Many Requests"}},
+		{databases, refusal{situation: "says nothing", args: "show", want: "took too long"}},
+		{"Kubernetes", refusal{situation: "says nothing", at: "fleet", args: "show", want: "timeout"}},
+		{"Kubernetes", refusal{situation: "says 429 Retry-After", at: "fleet", args: "show", want: "429 Too Many Requests"}},
+		{databases, refusal{"another session has locked the row", "name=$name", []string{"adopt", "lock"}, "", "renew --now", "took too long"}},
+		{"SQLite", refusal{"another session has locked the row", "name=$name", []string{"adopt", "lock"}, "", "renew --now", "locked"}},
 	} {
-		t.Run(row.name+" "+row.situation, func(t *testing.T) {
+		t.Run(row.situation, func(t *testing.T) {
 			t.Parallel()
-			row.args = "show"
-			refuse(t, &engine{name: row.name, kind: row.kind, root: "somebody", listens: row.at.String()}, row.refusal)
+			on(t, row.engines, func(t *testing.T, e *engine) { refuse(t, e, row.refusal) })
 		})
 	}
 }
@@ -322,44 +350,4 @@ func (e *engine) url(account, parameters string) string {
 		return "mysql://" + account + "@" + e.listens + "/mysql?" + parameters
 	}
 	return "sqlite://" + e.socket + "?" + parameters
-}
-
-// TestURLs gives esper-key the URL of a row or a Secret in each engine, in each way in which it can be written.
-func TestURLs(t *testing.T) {
-	on(t, stores+" PgBouncer Standby", func(t *testing.T, e *engine) {
-		server, name := newServer(t), newName()
-		key := "name=" + name
-		socket := key + "&socket=" + e.socket
-		type given struct{ url, env string }
-		var urls []given
-		switch e.name {
-		case "SQLite":
-			urls = []given{{e.url("", key), ""}}
-		case "Kubernetes":
-			urls = []given{{"kubernetes://fleet/" + name, kubeconfig(t, e, e.root)}}
-		case "Standby": // and the primary, which the driver finds
-			both := e.via(e.listens + "," + get(t, "PostgreSQL").listens)
-			urls = []given{{both.url(e.root, "sslmode=disable&target_session_attrs=read-write&"+key), ""}}
-		case "MariaDB", "MySQL":
-			urls = []given{
-				{e.url("secretive", key), "MYSQL_PWD=a word"},
-				{e.url("secretive:a%20word", key), ""},
-				{e.via("").url(e.root, socket), ""},
-				{e.via("localhost").url(e.root, socket), ""},
-			}
-		case "PostgreSQL":
-			urls = []given{{e.via("").url("esper", socket), ""}, {e.via("localhost").url("esper", socket), ""}}
-			fallthrough
-		default: // as the driver reads it
-			urls = append(urls, given{"postgres://" + e.listens + "/postgres?sslmode=disable&" + key, "PGUSER=esper"})
-		}
-		for _, at := range urls {
-			for _, command := range []string{"adopt", "renew --now", "token", "show", "check"} { // a second adopt changes nothing
-				printed, code := esperKey(t, server, at.url, []string{at.env}, strings.Fields(command)...)
-				if code != 0 || command == "token" && printed != server.Token() {
-					t.Errorf("%s, %s: %d, %s", at.url, command, code, printed)
-				}
-			}
-		}
-	})
 }
