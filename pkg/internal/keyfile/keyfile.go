@@ -124,27 +124,21 @@ func (p place) forEngine(readOnly bool) error {
 // It looks until it sees the same twice. Meanwhile a save may have ended, and Load must not return older content than
 // it did before; or a link may lead to another file, as the kubelet changes it for a mounted Secret.
 func (s *Store) Load(ctx context.Context) (document []byte, version string, err error) {
-	target, content, err := s.look(ctx)
-	for err == nil {
-		before, version := target, versionOf(content)
-		target, content, err = s.look(ctx)
-		if err == nil && target == before && versionOf(content) == version {
-			return bytes.TrimPrefix(content, []byte("\ufeff")), version, nil // without the mark that some editors write
+	for seen := ""; ; {
+		p, err := find(s.path)
+		if err == nil {
+			document, _, err = p.current(ctx)
 		}
+		if err != nil {
+			return nil, "", explain(s.path, true, err)
+		}
+		version = versionOf(document)
+		if now := p.target + "\x00" + version; now != seen {
+			seen = now
+			continue
+		}
+		return bytes.TrimPrefix(document, []byte("\ufeff")), version, nil // without the mark that some editors write
 	}
-	return nil, "", explain(s.path, true, err)
-}
-
-// look returns the path of the file, and its content.
-func (s *Store) look(ctx context.Context) (target string, content []byte, err error) {
-	var p place
-	if err = ctx.Err(); err == nil {
-		p, err = find(s.path)
-	}
-	if err == nil {
-		content, _, err = p.current(ctx)
-	}
-	return p.target, content, err
 }
 
 // Save replaces the content if its version is still version. ErrConflict may also mean that somebody has removed the
@@ -157,9 +151,6 @@ func (s *Store) Save(ctx context.Context, document []byte, version string) (newV
 }
 
 func (s *Store) save(ctx context.Context, document []byte, version string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	p, err := s.prepare()
 	if err != nil {
 		return err

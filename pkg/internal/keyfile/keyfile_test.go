@@ -115,30 +115,27 @@ func TestCrashes(t *testing.T) {
 
 func put(path, content string) { _ = os.WriteFile(path, []byte(content), 0o600) }
 
-// Of savers that begin a store at once, one makes the folder, and none fails. No save undoes another. Meanwhile Load never
-// returns an older document than it returned before.
+// Of savers that begin a store at once, one makes the folder, and none fails. Meanwhile Load never returns an older
+// document than it returned before. Package storetest shows that no save undoes another.
 func TestAtOnce(t *testing.T) {
-	for range 20 {
+	for range 10 {
 		path := fresh(t).path
 		var savers, readers sync.WaitGroup
 		ctx, done := context.WithCancel(t.Context())
-		for range 3 {
+		for range 4 {
 			readers.Go(func() {
-				for s, last := New(path, false), ""; ctx.Err() == nil; {
-					got, _, err := s.Load(t.Context())
-					if err != nil || len(got) < len(last) {
-						t.Errorf("after %q Load returned %q, %v", last, got, err)
-						return
+				for last := 0; ctx.Err() == nil && !t.Failed(); {
+					got, _, err := New(path, false).Load(t.Context())
+					if err != nil || len(got) < last {
+						t.Errorf("after %d bytes Load returned %q, %v", last, got, err)
 					}
-					last = string(got)
+					last = len(got)
 				}
 			})
-		}
-		for range 8 {
 			savers.Go(func() {
-				for s, err := New(path, false), ErrConflict; errors.Is(err, ErrConflict); {
-					got, version, _ := s.Load(t.Context())
-					if _, err = s.Save(t.Context(), append(got, 'x'), version); err != nil && !errors.Is(err, ErrConflict) {
+				for range 2 {
+					got, version, _ := New(path, false).Load(t.Context())
+					if _, err := New(path, false).Save(t.Context(), append(got, 'x'), version); err != nil && !errors.Is(err, ErrConflict) {
 						t.Error(err)
 					}
 				}
@@ -147,7 +144,6 @@ func TestAtOnce(t *testing.T) {
 		savers.Wait()
 		done()
 		readers.Wait()
-		wantLoad(t, New(path, false), "xxxxxxxx")
 	}
 }
 
@@ -163,9 +159,6 @@ func TestLoadReads(t *testing.T) {
 	put(s.path, string(bytes.Repeat([]byte("x"), maxFile+1)))
 	_, _, err := s.Load(t.Context())
 	wantError(t, s, err, true, "larger than any key document")
-	folder := New(filepath.Dir(s.path), false)
-	_, _, err = folder.Load(t.Context())
-	wantError(t, folder, err, true, "it is a folder")
 	below := New(filepath.Join(s.path, "key.json"), false)
 	_, err = below.Save(t.Context(), []byte("x"), "")
 	if err == nil || strings.Contains(err.Error(), "\n") {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,8 +16,8 @@ import (
 )
 
 // The users of these tests: the service for which root acts (64101), a program that reads (64103), and an attacker
-// (64104). The service and the reader are in the group 64102. No machine has them.
-const service, reader, readers = 64101, 64103, 64102
+// (64104). The service and the reader are in the group 64102. No machine has them. In the container, the service is root.
+const service, reader, readers, container = 64101, 64103, 64102, -1
 
 func must(t *testing.T, errs ...error) {
 	t.Helper()
@@ -30,8 +29,8 @@ func must(t *testing.T, errs ...error) {
 // ground is a folder above which only root can write, which no folder for temporary files is.
 const ground = "/srv/x/"
 
-// lay makes ground anew, and in it folders (PATH/ OWNER MODE), files (PATH OWNER MODE) and links (PATH>TARGET OWNER),
-// one a line. OWNER is USER:GROUP, or one number for both.
+// lay makes ground anew, and in it folders (PATH/ OWNER MODE), files (PATH OWNER MODE), links (PATH>TARGET OWNER) and
+// volumes (PATH/ volume MODE), one a line. OWNER is USER:GROUP, or one number for both. PATH alone mounts a file by itself.
 func lay(t *testing.T, there string) {
 	t.Helper()
 	if os.Geteuid() != 0 || os.Getenv("ESPER_TEST_MOUNTS") != "private" {
@@ -42,9 +41,11 @@ func lay(t *testing.T, there string) {
 	program, err := os.ReadFile(os.Args[0])
 	must(t, err, os.WriteFile("/srv/program", program, 0o755), os.Mkdir(ground, 0o755))
 	shell(t, there, `while read -r path owner mode || [ -n "$path" ]; do
-		case $path in
+		case $path,$owner in
+		*,) mount --bind "$path" "$path" && continue ;;
+		*,volume) mkdir "$path" && mount -t tmpfs -o "mode=$mode" volume "$path" && continue ;;
 		*">"*) ln -s "$PWD/${path#*>}" "${path%>*}" ;;
-		*/) mkdir "$path" ;;
+		*/,*) mkdir "$path" ;;
 		*) printf x >"$path" ;;
 		esac
 		chown -h "${owner%:*}:${owner#*:}" "${path%>*}"
@@ -73,15 +74,13 @@ func shell(t *testing.T, input, script string) string {
 // as runs TestRole in a process of another user, and returns its warnings and its error.
 func as(t *testing.T, user int, role, path string) string {
 	t.Helper()
-	who := syscall.Credential{Uid: uint32(user), Gid: uint32(user), Groups: []uint32{readers}}
-	return start(t, &syscall.SysProcAttr{Credential: &who}, role, path)
-}
-
-func start(t *testing.T, attributes *syscall.SysProcAttr, role, path string) string {
-	t.Helper()
 	c := exec.CommandContext(t.Context(), "/srv/program", "-test.run=^TestRole$")
 	c.Env = []string{"KEYFILE_ROLE=" + role, "KEYFILE_PATH=" + path}
-	c.Dir, c.SysProcAttr = "/", attributes
+	c.Dir, c.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user), Groups: []uint32{readers}}}
+	if user == container {
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: service, Size: 1}}
+		c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Credential: &syscall.Credential{}}
+	}
 	out, err := c.CombinedOutput()
 	text, _, passed := strings.Cut(string(out), "PASS\n")
 	if err != nil || !passed {
@@ -90,7 +89,7 @@ func start(t *testing.T, attributes *syscall.SysProcAttr, role, path string) str
 	return strings.TrimSpace(text)
 }
 
-// TestRole is the main program of the processes that start starts. It prints its warnings and its error.
+// TestRole is the main program of the processes that as starts. It prints its warnings and its error.
 func TestRole(t *testing.T) {
 	role, path := os.Getenv("KEYFILE_ROLE"), os.Getenv("KEYFILE_PATH")
 	if role == "" {
@@ -110,7 +109,7 @@ func TestRole(t *testing.T) {
 		err = s.Inspect(t.Context(), strings.HasPrefix(role, "read"))
 	}
 	for _, warning := range s.Warnings() {
-		fmt.Println(warning)
+		fmt.Println("warning:", strings.TrimPrefix(warning, path+": "))
 	}
 	if err != nil {
 		e := (*Error)(nil)
@@ -134,7 +133,7 @@ func TestOwners(t *testing.T) {
 		path  string
 		user  int
 		role  string
-		want  string // what the error says; there is none if this is empty
+		want  string // what the error or the warning says; there is none if this is empty
 		after string // what lies there then, among others; what lay there before if this is empty
 	}{
 		"another's file in a sticky folder":             {"tmp/ 0 01777\ntmp/key 64104 0644", "tmp/key", 0, "save, open", "it belongs to another user (64104)", ""},
@@ -162,15 +161,27 @@ func TestOwners(t *testing.T) {
 		"a program of its group":  {kept, "service/key", reader, "load", "", kept},
 		"root's link":             {kept + "link>service/key 0", "link", 0, "save", "", kept},
 		"a link of the service's": {kept + "home/ 64101 0755\nhome/link>service/key 64101", "home/link", 0, "save", "", kept},
+		"a group that is not its": {"service/ 64101 0755\nservice/key 64101:64999 0640", "service/key", service, "save", "warning: it could not be given to its group (64999) again", "service/key 64101 0600\n"},
 		"another's next file":     {"tmp/ 0 01777\n" + planted + " 64104 0644", "tmp/key", service, "save", "", "tmp/key 64101 0600\ntmp/key.lock 64101 0600\n" + planted + " 64104 0644\n"},
+
+		"a file that is mounted by itself":  {kept + "service/key\n", "service/key", service, all + ", read the database", "mount its folder", ""},
+		"a reader of such a file":           {kept + "service/key\n", "service/key", reader, "read", "warning: " + mountedAlone, ""},
+		"root in everybody's volume":        {"all/ volume 0777\nall/key 64101 0600", "all/key", 0, "save", replace, ""},
+		"the service in everybody's volume": {"all/ volume 0777\nall/key 64101 0600", "all/key", service, "save", "a folder of its own below it", ""},
+		"a folder of its own there":         {"all/ volume 0777", "all/own/key", service, "save", "", "all/own/ 64101 0700\nall/own/key 64101 0600\n"},
+		"root's own folder there":           {"all/ volume 0777", "all/own/key", 0, "save", "warning: " + replace, "all/own/ 0 0700\nall/own/key 0 0600\n"},
+		"root's own folder in a sticky one": {"tmp/ volume 01777", "tmp/own/key", 0, "save", "", "tmp/own/ 0 0700\ntmp/own/key 0 0600\n"},
+		"the service's folder there":        {"tmp/ volume 01777\ntmp/own/ 64101 0700", "tmp/own/key", 0, "save", replace, ""},
+		"the service's link there":          {"tmp/ volume 01777\ntmp/own/ 64101 0700\ntmp/key>tmp/own/key 64101", "tmp/key", 0, "save", replace, ""},
+		"a folder of nobody in a container": {"hers/ 64104 0755\nhers/own/ 64101 0700", "hers/own/key", container, "save", "warning: the folder /srv/x/hers belongs to a user whom this container does not know", "hers/own/key 64101 0600\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lay(t, row.there)
 			before := tree(t)
 			for role := range strings.SplitSeq(row.role, ", ") {
 				got := as(t, row.user, role, ground+row.path)
-				refused := strings.Contains(got, "permanent true")
-				if !strings.Contains(got, row.want) || refused != (row.want != "") || refused == (got == "") {
+				refused, warned := strings.Contains(got, "permanent true"), strings.Contains(row.want, "warning")
+				if !strings.Contains(got, row.want) || (got == "") != (row.want == "") || refused == (warned || row.want == "") {
 					t.Errorf("%s: %q\nwant %q", role, got, row.want)
 				}
 				if advice := strings.Contains(got, "StateDirectory="); advice != (name == "root's folder") {
@@ -181,68 +192,5 @@ func TestOwners(t *testing.T) {
 				t.Errorf("it became\n%s\nwant\n%s", after, cmp.Or(row.after, before))
 			}
 		})
-	}
-}
-
-// TestMounts mounts a file by itself, and makes volumes as the kubelet does. What a mount does to a command is in the
-// tests of esper-key.
-func TestMounts(t *testing.T) {
-	lay(t, "service/ 64101 0755\nservice/key 64101 0600\nvolume/ 0 0755\n")
-	path, before := ground+"service/key", tree(t)
-	must(t, unix.Mount(path, path, "", unix.MS_BIND, ""))
-	for role, want := range map[string]string{
-		"save": "mount its folder", "open": "mount its folder",
-		"open the database": "mount its folder", "read the database": "mount its folder",
-		"read": "nor seen when another process replaces it", // a warning
-	} {
-		got := as(t, service, role, path)
-		if !strings.Contains(got, want) || strings.Contains(got, "permanent true") != (role != "read") {
-			t.Errorf("%s of a file that is mounted by itself: %q", role, got)
-		}
-	}
-	if after := tree(t); after != before {
-		t.Errorf("left behind: %s", after)
-	}
-	must(t, unix.Mount("volume", ground+"volume", "tmpfs", 0, "mode=0777"))
-	// Nothing but the key lies in the volume, but it is no folder of the key's own.
-	must(t, os.WriteFile(ground+"volume/key", nil, 0o600), os.Chown(ground+"volume/key", service, service))
-	for _, row := range []struct {
-		user       int
-		path, want string
-		refused    bool
-	}{
-		{0, "key", "others could replace the file", true},
-		{service, "key", "a folder of its own below it", true},
-		{service, "own/key", "", false},
-		{0, "roots/key", "as the volume lets them", false}, // a warning
-	} {
-		got := as(t, row.user, "save", ground+"volume/"+row.path)
-		refused := strings.Contains(got, "permanent true")
-		if !strings.Contains(got, row.want) || refused != row.refused || (got == "") != (row.want == "") {
-			t.Errorf("user %d at %s in a volume of everybody's: %q", row.user, row.path, got)
-		}
-	}
-	// In a sticky one, such as /tmp or /dev/shm, nobody else removes a folder of root's, but anybody could have made another.
-	link := ground + "volume/link"
-	must(t, os.Chmod(ground+"volume", 0o777|fs.ModeSticky), os.Symlink("own/other", link), os.Lchown(link, service, service))
-	for path, want := range map[string]string{"roots/key": "", "own/key": "others could replace the file", "link": "others could replace the file"} {
-		got := as(t, 0, "save", ground+"volume/"+path)
-		if !strings.Contains(got, want) || strings.Contains(got, "permanent true") != (want != "") || (got == "") != (want == "") {
-			t.Errorf("root at %s in a sticky volume: %q", path, got)
-		}
-	}
-}
-
-// In a user namespace, such as a container without root, the owner of a folder may be unknown. That is a warning.
-func TestNamespace(t *testing.T) {
-	lay(t, "theirs/ 64104 0755\ntheirs/service/ 64101 0700\n")
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: service, Size: 1}}
-	got := start(t, &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Credential: &syscall.Credential{},
-	}, "save", ground+"theirs/service/key")
-	after := tree(t)
-	if !strings.Contains(got, "a user whom this container does not know") || !strings.Contains(after, "key 64101 0600") ||
-		strings.Contains(got, "permanent") {
-		t.Errorf("%s, %s", got, after)
 	}
 }

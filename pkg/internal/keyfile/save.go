@@ -25,7 +25,10 @@ const (
 // current returns the content of the file. If a save has written the content that is to replace it, but has ended before
 // the rename, current returns that content, and the path where it lies.
 func (p place) current(ctx context.Context) (content []byte, finished string, err error) {
-	if content, err = read(ctx, p.target); err != nil {
+	if err = ctx.Err(); err == nil {
+		content, err = read(ctx, p.target)
+	}
+	if err != nil {
 		return nil, "", err
 	}
 	for _, path := range p.nexts() {

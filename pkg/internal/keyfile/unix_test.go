@@ -85,27 +85,6 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// watched calls look whenever somebody asks for the owner.
-type watched struct {
-	fs.FileInfo
-	look func()
-}
-
-func (w watched) Sys() any { w.look(); return w.FileInfo.Sys() }
-
-// A new file is for its owner alone from the beginning: who opened it before its mode is set could read the key later.
-func TestModeAtFirst(t *testing.T) {
-	s := fresh(t)
-	save(t, s, "x")
-	defer syscall.Umask(syscall.Umask(0))
-	p, path, first := at(t, s), s.path+".new", fs.FileMode(0)
-	p.file = watched{p.file, func() { first |= mode(t, path) }}
-	made, err := p.create(path, ours, nil)
-	if err := errors.Join(made.Close(), err); err != nil || first != 0o600 || mode(t, path) != ours {
-		t.Errorf("%v; the mode is %#o before it is set, and then %#o", err, first, mode(t, path))
-	}
-}
-
 // A folder in which other users could replace the file, or put a journal beside that of a database, is refused. But at
 // each start of a pod with fsGroup, the kubelet gives all of the volume to the group: a folder of its own, in which
 // nothing else lies, is narrowed again by the first look at it.
