@@ -209,6 +209,22 @@ func leafTexts(v any, to []string) []string {
 	return to
 }
 
+// Without its explanation, each difference is reported. They are of every kind that is compared.
+func TestUpstreamWantsExplanations(t *testing.T) {
+	rows, _ := deviations(t)
+	spec := tree(t)
+	for i, p := range vendor(t).Places {
+		for j, d := range p.Differences {
+			u := vendor(t)
+			u.Places[i].Differences = slices.Delete(u.Places[i].Differences, j, j+1)
+			problems, _ := compare(u, rows, spec)
+			if text := strings.Join(problems, "\n"); !strings.Contains(text, "the vendor has") && !strings.Contains(text, "the sources differ") {
+				t.Errorf("%s, %s%s: it is not reported", d.ID, p.Under, d.At)
+			}
+		}
+	}
+}
+
 // TestDeviationsPointIntoTheSpec: each row of DEVIATIONS.md has an id of its own, a place of its own that exists in the
 // spec, and all six cells filled. A row that is only a precaution is in the table of those, and no other is.
 func TestDeviationsPointIntoTheSpec(t *testing.T) {
