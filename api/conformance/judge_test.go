@@ -12,8 +12,8 @@ import (
 	"github.com/esper-go/esper-go/api"
 )
 
-// TestJudge judges answers of programs that have a fault, as hardly any of the clients in RESULTS.md has. What those show
-// is judged in TestConformance.
+// TestJudge judges answers of programs with faults that hardly any of the clients in RESULTS.md has. TestConformance
+// shows how the others are judged.
 func TestJudge(t *testing.T) {
 	all := loadScenarios(t)
 	const right = `"id": 571, "user": "bindya", "enterprise": "f44373cb-1800-43c6-aab3-c81f8b1f435c",
