@@ -63,24 +63,6 @@ func (f contextSource) TokenContext(ctx context.Context) (*oauth2.Token, error) 
 
 var errSource = errors.New("the vault is sealed")
 
-// Each attempt asks the source once, and an error of the source is returned as it is.
-func TestSource(t *testing.T) {
-	p := newProbe(t, answers(http.StatusTooManyRequests, "", ""))
-	asked := 0
-	c := clientOf(t, p.URL, sourceFunc(func() (*oauth2.Token, error) {
-		if asked++; asked%4 == 0 {
-			return nil, errSource
-		}
-		return &oauth2.Token{AccessToken: fmt.Sprint("key-", asked)}, nil
-	}), quickRetry(9))
-	_, err := c.TokenInfo(t.Context())
-	equal(t, "TokenInfo", err, errSource)
-	_, err = c.RenewToken(t.Context(), renewal("old"))
-	equal(t, "RenewToken", outcomeOf(err), esper.OutcomeNotRenewed)
-	equal(t, "RenewToken", errors.Unwrap(err), errSource)
-	equal(t, "keys of the requests", p.keys(), "key-1 key-2 key-3 key-5 key-6 key-7")
-}
-
 // knows starts a server that accepts only key. A gateway in front of it refuses the key gateway-key.
 func knows(t *testing.T, key string) *probe {
 	return newProbe(t, func(w http.ResponseWriter, r *http.Request) {
@@ -221,6 +203,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
+// Each attempt asks the source for the key once. The waits between attempts have full jitter.
 func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 	for name, tt := range map[string]struct {
 		retry        esper.Retry
@@ -237,9 +220,14 @@ func TestTokenInfo_WaitsHaveFullJitter(t *testing.T) {
 			shares := make([][]float64, tt.attempts-1) // of the bound, for each wait
 			for range 200 {
 				server, asked := scripted(raw(503, ""))
-				_, err := clientFor(t, memory, oldKey, server, esper.WithRetry(tt.retry)).TokenInfo(t.Context())
-				if !errors.Is(err, esper.ErrServer) || len(*asked) != tt.attempts {
-					t.Fatalf("%s: %d attempts, %v", name, len(*asked), err)
+				keys := 0
+				source := sourceFunc(func() (*oauth2.Token, error) {
+					keys++
+					return &oauth2.Token{AccessToken: oldKey}, nil
+				})
+				_, err := clientOf(t, memory, source, server, esper.WithRetry(tt.retry)).TokenInfo(t.Context())
+				if !errors.Is(err, esper.ErrServer) || len(*asked) != tt.attempts || keys != tt.attempts {
+					t.Fatalf("%s: %d attempts with %d keys, %v", name, len(*asked), keys, err)
 				}
 				for n := range shares {
 					wait, bound := (*asked)[n+1].Sub((*asked)[n]), min(tt.first<<n, tt.limit)

@@ -32,33 +32,24 @@ const thirdOperation = `paths:
                 $ref: '#/components/schemas/TokenInfoV1'
 `
 
-// callThird is a program that calls the new operation, and prints what the server sees.
+// callThird is a program that calls the new operation.
 const callThird = `package main
 
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
+	"os"
 
 	"github.com/esper-go/esper-go/gen"
 	"github.com/esper-go/esper-go/pkg/esper"
 )
 
 func main() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token := r.URL.Query().Get("access_token")
-		fmt.Printf("server %s %s %q %q\n", r.Method, r.URL.Path, r.Header.Get("Authorization"), token)
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, "{\"id\": 570, \"enterprise\": \"e\"}")
-	}))
-	defer server.Close()
-	ctx := context.Background()
-	// An error ends the program with a nil pointer.
-	client, _ := esper.New(server.URL+"/api", esper.APIKey("third-key"))
-	resp, _ := client.Generated().GetProbe(ctx, "7", &gen.GetProbeParams{AccessToken: "third-token"})
+	client, _ := esper.New(os.Args[1], esper.APIKey("third-key"))
+	params := &gen.GetProbeParams{AccessToken: "third-token"}
+	resp, _ := client.Generated().GetProbe(context.Background(), "7", params)
 	probe, _ := gen.ParseGetProbeResponse(resp)
-	fmt.Println("probe", probe.StatusCode(), probe.JSON200.ID)
+	fmt.Println(probe.StatusCode(), probe.JSON200.ID) // after an error, a nil pointer ends the program
 }
 `
 
@@ -94,8 +85,11 @@ func TestRegenerateWithThirdOperation(t *testing.T) {
 		return string(out)
 	}
 	run("make", "generate")
-	const want = `server GET /api/v0/probe/7/ "Bearer third-key" "third-token"` + "\nprobe 200 570\n"
-	equal(t, "the new operation", run("go", "run", "./third"), want)
+	p := newProbe(t, nil)
+	equal(t, "the new operation", run("go", "run", "./third", p.URL+"/api"), "200 570\n")
+	r := p.arrivals()[0]
+	const want = "GET /api/v0/probe/7/?access_token=third-token third-key"
+	equal(t, "its request", r.Method+" "+r.RequestURI+" "+p.keys(), want)
 }
 
 // Each link of a page leads to a file, and a link with the name of a test leads to the file with that test.

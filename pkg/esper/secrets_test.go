@@ -44,6 +44,7 @@ func TestSecretsStayOutOfEverything(t *testing.T) {
 			"message, 200":  "HTTP/1.1 200 OK" + end + `{"message":` + string(quoted) + `}`,
 			"detail":        "HTTP/1.1 403 No" + end + `{"detail":"no ` + echo + ` here"}`,
 			"errors":        "HTTP/1.1 400 No" + end + `{"errors":["a",` + string(quoted) + `],"status":` + string(quoted) + `}`,
+			"error names":   "HTTP/1.1 400 No" + end + `{"errors":{` + string(quoted) + `:1},` + string(quoted) + `:[1]}`,
 			"error objects": "HTTP/1.1 500 No" + end + `{"errors":[{"a":` + string(quoted) + `}],"message":1}`,
 			"html":          "HTTP/1.1 502 No\r\nContent-Type: text/html" + end + "<html>" + echo,
 			"new key":       "HTTP/1.1 201 No\r\nX-Request-Id: " + unknown + end + `{"token":"` + unknown + `"`,
