@@ -24,24 +24,19 @@ import (
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
+	"github.com/esper-go/esper-go/pkg/internal/processes"
 )
 
-// start starts `esper-key run`, and waits until it answers at the address of --listen.
+// start starts `esper-key run`, and waits until it answers at the address of --listen. It is asked on one connection,
+// which is there when descriptors run out.
 func (o *operator) start(args ...string) *process {
-	o.t.Helper()
-	return o.startWith(nil, args...)
-}
-
-// startWith starts `esper-key run` with a file in place of the log. It is asked on one connection, which is there when
-// descriptors run out.
-func (o *operator) startWith(log io.Writer, args ...string) *process {
 	o.t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	must(o.t, err)
 	address := free.Addr().String()
 	must(o.t, free.Close())
 	cmd := o.command(append([]string{"run", "--listen", strings.TrimPrefix(address, "127.0.0.1")}, args...)...)
-	cmd.Stderr = log
+	cmd.Stderr = o.log
 	p := o.begin(cmd)
 	p.address, p.client = address, &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
 	eventually(o.t, "/healthz answers", func() bool { return p.get("/healthz") == "ok\n" })
@@ -128,7 +123,7 @@ cp token seen; test $(wc -l <calls) -gt 1`)
 	if got, want := read(o.at("calls")), "0 "+o.store+" "+o.server.URL+"\n"; got != want+want {
 		t.Errorf("the program was given %q, want two calls without arguments", got)
 	}
-	if env := read(o.at("environment")); strings.Contains(env, keyVariable) || holds(env, first) || holds(env, o.server.Token()) {
+	if env := read(o.at("environment")); strings.Contains(env, keyVariable) || processes.Holds(env, first) || processes.Holds(env, o.server.Token()) {
 		t.Errorf("a key is in the environment of the program: %s", env)
 	}
 	metrics := p.get("/metrics")
@@ -276,11 +271,10 @@ func TestHealth(t *testing.T) {
 				test.before(o)
 			}
 			told := o.systemd(400*time.Millisecond, test.deaf)
-			var log io.Writer
 			if test.log != nil {
-				log = test.log()
+				o.log = test.log()
 			}
-			p := o.startWith(log, "--write-token", o.at("token"))
+			p := o.start("--write-token", o.at("token"))
 			if test.then != nil {
 				test.then(p)
 			}
