@@ -182,7 +182,7 @@ func TestTLS(t *testing.T) {
 			{far, "ssl-mode=VERIFY_IDENTITY&sslrootcert=FILES/ca.pem", "not 0.0.0.0", "", 1}, // the certificate names another host
 			{far, "sslrootcert=FILES/missing.pem", "FILES/missing.pem: no such file", "", 1}, // it may come later
 			{far, "ssl-ca=FILES/not.pem", "FILES/not.pem has no certificate", "", 1},
-			{far, "useSSL=perhaps", "the parameter useSSL of the store's URL is none of 0, 1, false, true", "", 2},
+			{far, "useSSL=perhaps", "the value of useSSL in the store's URL is not known", "", 2},
 			{far, "sslmode=require&tls=false", "disagree about TLS", "", 2},
 		} {
 			for parameters := range strings.SplitSeq(row.alike, " ") {

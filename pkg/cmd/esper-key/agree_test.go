@@ -20,6 +20,7 @@ import (
 
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
+	"github.com/esper-go/esper-go/pkg/internal/keyfile"
 )
 
 // here runs a command in this process, with the server in memory, so that both have the clock of a bubble.
@@ -112,6 +113,17 @@ func TestAdoptInterrupted(t *testing.T) {
 			t.Error("the key is not stored")
 		}
 	})
+}
+
+// TestFIFO: a FIFO in place of the file of --write-token is an error, and delays nothing.
+func TestFIFO(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "token")
+	must(t, syscall.Mkfifo(path, 0o600))
+	d := &delivery{file: keyfile.New(path, false), warn: func(string) {}}
+	if err := d.write(t.Context(), "fake-key"); err == nil {
+		t.Error("a FIFO is taken for a file")
+	}
 }
 
 // TestAgreement: within one poll of run, which is a minute, run and the other commands say the same of a key, whatever

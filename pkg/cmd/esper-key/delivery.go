@@ -87,7 +87,10 @@ func (d *delivery) write(ctx context.Context, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, lastTime)
 	defer cancel()
 	content, version, err := d.file.Load(ctx)
-	if placed, readErr := os.ReadFile(d.file.String()); err == nil && (string(content) != key || readErr != nil || string(placed) != key) {
+	if err == nil && string(content) == key {
+		content, _ = os.ReadFile(d.file.String()) // none, if it cannot be read
+	}
+	if err == nil && string(content) != key {
 		_, err = d.file.Save(ctx, []byte(key), version)
 	}
 	for _, text := range d.file.Warnings() {

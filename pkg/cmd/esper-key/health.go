@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -30,12 +31,10 @@ const (
 // address reads the value of --listen.
 func (f *runFlags) address(value string) error {
 	host, port, err := net.SplitHostPort(value)
-	if err != nil && value != "" {
+	if err != nil {
 		return errors.New("it has to be an address with a port, such as :9464 or 127.0.0.1:9464")
 	}
-	if f.listen = value; host == "" && err == nil {
-		f.listen = net.JoinHostPort("127.0.0.1", port)
-	}
+	f.listen = net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
 	return nil
 }
 
@@ -82,29 +81,20 @@ func (k *keeper) makeMetrics() {
 	for _, result := range []string{"renewed", "adopted", "failed"} {
 		k.renewals.WithLabelValues(result)
 	}
-	k.delivered = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "esper_key_delivered", Help: "0 if the file of --write-token does not hold the key in use, or the program of --on-renew has not succeeded for it.",
-	})
-	k.delivered.Set(1)
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "esper_key_build_info", Help: "Always 1; the labels have the versions of esper-key and of Go.",
-		ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
-	})
-	build.Set(1)
 	k.registry = prometheus.NewRegistry()
-	k.registry.MustRegister(k.renewals, k.delivered, build, k)
+	k.registry.MustRegister(k.renewals, k)
 }
 
 // Describe does nothing: one of the metrics that Collect tells may be missing.
 func (k *keeper) Describe(chan<- *prometheus.Desc) {}
 
-// Collect tells the metrics of the key's state.
+// Collect tells the metrics that show what is so now.
 func (k *keeper) Collect(all chan<- prometheus.Metric) {
 	s := k.source.Status()
-	metric := func(kind prometheus.ValueType, name, help string, value float64) {
-		all <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), kind, value)
+	metric := func(kind prometheus.ValueType, labels prometheus.Labels, name, help string, value float64) {
+		all <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), kind, value)
 	}
-	gauge := func(name, help string, value float64) { metric(prometheus.GaugeValue, name, help, value) }
+	gauge := func(name, help string, value float64) { metric(prometheus.GaugeValue, nil, name, help, value) }
 	gauge("esper_key_seconds_to_end", "Seconds until the key in use ends; negative after its end.", time.Until(s.ExpiresAt).Seconds())
 	gauge("esper_key_age_seconds", "Seconds since the key in use was made.", time.Since(s.IssuedAt).Seconds())
 	gauge("esper_key_lost", "1 if the server refuses the key and the store has no other: a person has to adopt one.", number(s.Lost))
@@ -114,7 +104,10 @@ func (k *keeper) Collect(all chan<- prometheus.Metric) {
 		gauge("esper_key_last_success_timestamp_seconds",
 			"When the server last told this process that it accepts the key, or made a new one; missing before that. The process asks once a day.", float64(s.AcceptedAt.Unix()))
 	}
-	metric(prometheus.CounterValue, "esper_key_log_records_dropped_total", "Records of the log that were dropped, because nobody read it.", float64(k.log.dropped.Load()))
+	gauge("esper_key_delivered", "0 if the file of --write-token does not hold the key in use, or the program of --on-renew has not succeeded for it.", number(!k.undelivered.Load()))
+	metric(prometheus.GaugeValue, prometheus.Labels{"version": version(), "goversion": runtime.Version()},
+		"esper_key_build_info", "Always 1; the labels have the versions of esper-key and of Go.", 1)
+	metric(prometheus.CounterValue, nil, "esper_key_log_records_dropped_total", "Records of the log that were dropped, because nobody read it.", float64(k.log.dropped.Load()))
 }
 
 func number(b bool) float64 {

@@ -157,20 +157,17 @@ func (a *app) open(c *cobra.Command, initial esper.Secret, options ...renew.Opti
 	if err != nil {
 		return nil, err
 	}
-	a.storeName = fmt.Sprint(store)
 	options = append([]renew.Option{renew.WithLogger(slog.New(warnings{slog.DiscardHandler, a.warn}))}, options...)
 	if a.readOnly {
 		options = append(options, renew.ReadOnly())
 	}
-	switch a.via = tidy(a.via); a.via {
-	case viaRenewToken:
-	case viaToken:
+	if a.via = tidy(a.via); a.via == viaToken {
 		options = append(options, renew.WithPersonalAccessTokens())
-	default:
+	} else if a.via != viaRenewToken {
 		return nil, usage("--via or %s is neither %s nor %s", viaVariable, viaRenewToken, viaToken)
 	}
 	options = append(options, renew.WithClientOptions(a.client()...), renew.WithInitialToken(initial))
-	defer during(c, "reading "+a.storeName, openTime)()
+	defer during(c, "reading "+fmt.Sprint(store), openTime)()
 	source, err := renew.Open(c.Context(), a.environment, store, options...)
 	a.storeName = fmt.Sprint(store) // a SQLite database knows its file by now
 	if err != nil && a.file != "" {

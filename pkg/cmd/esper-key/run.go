@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 )
 
@@ -74,9 +74,9 @@ type keeper struct {
 	source   *renew.Source
 	changed  chan struct{} // something happened to the key; holds one
 
-	registry  *prometheus.Registry
-	renewals  *prometheus.CounterVec
-	delivered prometheus.Gauge
+	registry    *prometheus.Registry
+	renewals    *prometheus.CounterVec
+	undelivered atomic.Bool
 }
 
 func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
@@ -87,11 +87,9 @@ func (a *app) keep(c *cobra.Command, f runFlags) (err error) {
 	if k.delivery, err = newDelivery(ctx, f, a); err != nil {
 		return err
 	}
-	var initial esper.Secret
-	if f.keyFile != "" { // it may be empty or gone: after the first start the key is in the store
-		if initial, err = keyIn(f.keyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	initial, err := keyIn(f.keyFile) // it may be empty or gone: after the first start the key is in the store
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	k.makeMetrics()
 	k.notify = newNotifier(k.log)
@@ -161,7 +159,7 @@ func (k *keeper) deliver(ctx, lasting context.Context) {
 		if err != nil {
 			k.log.Error("the key in use is not delivered; while esper-key runs, it tries again within a minute", slog.Any("error", err))
 		}
-		k.delivered.Set(number(err == nil))
+		k.undelivered.Store(err != nil)
 		if ended {
 			return
 		}

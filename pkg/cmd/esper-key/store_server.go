@@ -76,27 +76,27 @@ func takeParameters(u *url.URL, query url.Values) (p parameters, err error) {
 	}
 	word := func(text string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(text)) }
 	modes := map[string]string{
-		"disable": "disable", "disabled": "disable", "allow": "prefer", "prefer": "prefer", "preferred": "prefer",
-		"require": "require", "required": "require", "verifyca": "verify-ca", "verifyfull": "verify-full", "verifyidentity": "verify-full",
+		"disable": "disable", "disabled": "disable", "false": "disable", "0": "disable",
+		"allow": "prefer", "prefer": "prefer", "preferred": "prefer",
+		"require": "require", "required": "require", "skipverify": "require", "true": "require", "1": "require",
+		"verifyca": "verify-ca", "verifyfull": "verify-full", "verifyidentity": "verify-full",
 	}
-	switches := map[string]string{"true": "require", "1": "require", "false": "disable", "0": "disable"}
-	ofDriver := map[string]string{"true": "verify-full", "1": "verify-full", "false": "disable", "0": "disable", "skipverify": "require", "preferred": "prefer"}
 	for name := range maps.Clone(query) {
-		known := map[string]map[string]string{"sslmode": modes, "usessl": switches, "ssl": switches, "tls": ofDriver}[word(name)]
-		ca := word(name) == "sslca" || word(name) == "sslrootcert"
-		if known == nil && !ca {
-			continue
-		}
-		value := take(query, name)
-		mode, ok := known[word(value)]
-		switch {
-		case ca:
-			p.ca = value
-		case !ok:
-			return p, usage("the value of %s in the store's URL is not known; write sslmode=, and one of %s", name, tlsModes)
-		case p.mode != "" && p.mode != mode:
-			return p, usage("two parameters of the store's URL disagree about TLS; keep one, such as sslmode=verify-full")
-		default:
+		switch word(name) {
+		case "sslca", "sslrootcert":
+			p.ca = take(query, name)
+		case "sslmode", "usessl", "ssl", "tls":
+			value := word(take(query, name))
+			mode, ok := modes[value]
+			if word(name) == "tls" && (value == "true" || value == "1") {
+				mode = "verify-full" // as go-sql-driver/mysql means it
+			}
+			switch {
+			case !ok:
+				return p, usage("the value of %s in the store's URL is not known; write sslmode=, and one of %s", name, tlsModes)
+			case p.mode != "" && p.mode != mode:
+				return p, usage("two parameters of the store's URL disagree about TLS; keep one, such as sslmode=verify-full")
+			}
 			p.mode = mode
 		}
 	}
