@@ -24,16 +24,11 @@ var textKeys = map[string]bool{"description": true, "summary": true, "example": 
 // are compared by themselves, and all else where it is used.
 func declared(doc map[string]any, named map[string]bool) map[string]any {
 	root := maps.Clone(doc)
-	components, schemas := map[string]any{}, map[string]any{}
+	schemas := map[string]any{}
 	for name := range named {
-		if schema := at(doc, "/components/schemas/"+name); schema != nil {
-			schemas[name] = schema
-		}
+		schemas[name] = at(doc, "/components/schemas/"+name)
 	}
-	if schemes := at(doc, "/components/securitySchemes"); schemes != nil {
-		components["securitySchemes"] = schemes
-	}
-	components["schemas"], root["components"] = schemas, components
+	root["components"] = map[string]any{"schemas": schemas, "securitySchemes": at(doc, "/components/securitySchemes")}
 	delete(root, "info")
 	delete(root, "tags")
 	return plain(doc, root, named, false).(map[string]any)
@@ -60,9 +55,6 @@ func plain(doc, node any, named map[string]bool, names bool) any {
 						parameter, _ := plain(doc, item, named, false).(map[string]any)
 						name, value = fmt.Sprint(parameter["name"]), parameter
 						delete(parameter, "name")
-						if set[name] != nil { // the name occurs twice, in two places of a request
-							name += " in " + fmt.Sprint(parameter["in"])
-						}
 					}
 					set[name] = value
 				}

@@ -64,7 +64,7 @@ func findClients(t *testing.T) (found []*client) {
 			one := c
 			one.Generate = strings.ReplaceAll(c.Generate, "openapi.yaml", c.spec)
 			if c.spec == vendorSpec {
-				one.Operations = vendorOperations()
+				one.Operations = []string{"getTokenInfo", "renewToken"} // the others have no id there
 			}
 			found = append(found, &one)
 		}
@@ -177,12 +177,8 @@ func run(t *testing.T, folder, input string, args ...string) string {
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(folder, ".venv", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%q: %v\n%s", args, err, tail(out))
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		t.Fatalf("%q: %v\n%s", args, err, strings.Join(lines[max(0, len(lines)-60):], "\n"))
 	}
 	return string(out)
-}
-
-func tail(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }

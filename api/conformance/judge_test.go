@@ -38,7 +38,7 @@ func TestJudge(t *testing.T) {
 		{limited, `{"status": 429, "error": {"errors": ["Request was throttled."], "message": "Wait a moment and try again.", "status": "429"}}`, 1, "no Retry-After"},
 		{limited, `{"status": 429, "retry_after": "2", "value": {}}`, 1, "it is shown as a success"},
 		{none, `{"status": 0, "failure": "reset"}`, 2, "the renewal is sent 2 times"},
-		{none, `{"status": 0, "failure": "no such operation"}`, 0, "the renewal is not sent"},
+		{none, `{"status": 0, "failure": "no such operation"}`, 0, "the renewal is sent 0 times"},
 		{none, `{"status": 201, "value": {"token": "example-new-key"}}`, 1, "it is shown as a success"},
 	} {
 		s := all[slices.IndexFunc(all, func(s scenario) bool { return s.Name == tc.scenario && s.operation != "renewPersonalAccessToken" })]

@@ -56,13 +56,9 @@ func (c *client) start(t *testing.T) *program {
 // ask sends a command, and waits a minute for the answer, since a JVM may have to start first. After an error, the caller
 // has to kill the program.
 func (p *program) ask(c command) (reply, error) {
-	line, err := json.Marshal(c)
-	if err != nil {
-		return reply{}, err
-	}
 	timer := time.AfterFunc(time.Minute, p.kill)
 	defer timer.Stop()
-	if _, err := p.stdin.Write(append(line, '\n')); err != nil {
+	if err := json.NewEncoder(p.stdin).Encode(c); err != nil {
 		return reply{}, fmt.Errorf("the program does not read: %w", err)
 	}
 	if !p.lines.Scan() {

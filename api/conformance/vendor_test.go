@@ -17,9 +17,6 @@ import (
 // facts in ../upstream.json.
 const vendorSpec = "vendor.yaml"
 
-// vendorOperations returns the operations that have an id in vendorSpec.
-func vendorOperations() []string { return []string{"getTokenInfo", "renewToken"} }
-
 func writeVendorSpec(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile("../upstream.json")
