@@ -228,7 +228,7 @@ var badEnvironments = map[string][]string{
 	"use https": {
 		"http://foo-api.esper.cloud/" + misplaced, "http://localhost.evil.example", "http://evil.localhost",
 		"http://0x7f000001", "http://0.0.0.0", "http://128.0.0.1", "http://192.168.0.1:8080", "http://[::]",
-		"http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example",
+		"http://[::ffff:10.0.0.1]", "http://[fe80::1]", "HTTP://esper.example", "http://127.evil.example",
 	},
 }
 

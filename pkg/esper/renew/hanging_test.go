@@ -41,7 +41,7 @@ func TestRunAndCloseEnd(t *testing.T) {
 		"nothing", load, save, untilRunEnds, "Load, deaf", "Save, deaf", "the log", "OnChange",
 		"the server is silent", "the server dribbles", "a login page", "all of it",
 	} {
-		for _, moment := range []string{"idle", "before a renewal", "during a renewal", "unsaved"} {
+		for _, moment := range []string{"idle", "before a renewal", "during a renewal", "during a renewal by a caller", "unsaved"} {
 			for _, signal := range []bool{false, true} { // the context of Run ends first
 				synctest.Test(t, func(t *testing.T) {
 					var began atomic.Bool
@@ -101,6 +101,9 @@ func TestRunAndCloseEnd(t *testing.T) {
 						began.Store(true)
 						time.Sleep(3 * time.Second)
 					default:
+						if strings.HasSuffix(moment, "by a caller") {
+							go func() { _ = source.Renew(t.Context()) }()
+						}
 						for server.counted("renew") == 0 {
 							time.Sleep(time.Second)
 						}
@@ -112,6 +115,9 @@ func TestRunAndCloseEnd(t *testing.T) {
 					begun, most := time.Now(), map[bool]time.Duration{true: 20 * time.Second, false: 2 * time.Minute}[name == "nothing"]
 					judge := func(what string, err error) {
 						saved := stored(t, store.Store).Key == source.now.Load().state.Doc.Key
+						if name == "nothing" && strings.HasPrefix(moment, "during") && stored(t, store.Store).Key != key("key-1") {
+							t.Errorf("%s, %v: %s did not wait for the renewal", moment, signal, what)
+						}
 						late := name == untilRunEnds && signal && what == "Close" // the store works again
 						if saved != (err == nil) || !saved && (late || !errors.Is(err, ErrNotSaved)) {
 							t.Errorf("%s hangs, %s, %v: the key is saved: %v; %s: %v", name, moment, signal, saved, what, err)
@@ -256,7 +262,8 @@ func TestQueue(t *testing.T) {
 // A log handler and a function of WithOnChange may use the source: they do not wait for the renewal that they are
 // told of, and a failure that they cause is not told. The function may call Close while another Close waits for it.
 func TestCallbacksMayUseTheSource(t *testing.T) {
-	for name, until := range map[string]time.Duration{"with time left": 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute, "the server fails": 81 * day} {
+	const calm = "with time left"
+	for name, until := range map[string]time.Duration{calm: 80 * day, "in the last minutes": 90*day - 4*time.Minute, "ended": 90*day + time.Minute, "the server fails": 81 * day} {
 		synctest.Test(t, func(t *testing.T) {
 			server := newStub(90 * day)
 			var own atomic.Pointer[Source]
@@ -294,8 +301,11 @@ func TestCallbacksMayUseTheSource(t *testing.T) {
 			if records.Load() == 0 || changes.Load() == 0 || changes.Load() > 3 {
 				t.Errorf("%s: the functions were not called, or too often: %d logs, %d changes", name, records.Load(), changes.Load())
 			}
+			if name != calm {
+				return
+			}
 			ends.Store(true)
-			_ = source.Renew(t.Context())
+			must(t, source.Renew(t.Context()), name)
 			if err := source.Close(); err != nil || !ended.Load() {
 				t.Errorf("%s: Close: %v; the function that called it too has returned: %v", name, err, ended.Load())
 			}

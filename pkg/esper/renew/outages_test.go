@@ -106,6 +106,7 @@ func TestLost(t *testing.T) {
 		"the answer never arrives":  {handled(resets), ", begun at ", false, "operator"},
 		"the answer cannot be read": {handled(says(201, "no JSON")), "is kept there", true, "operator"},
 		"revoked":                   {nil, "perhaps it was revoked", true, stubFirst},
+		"revoked, given again":      {nil, "perhaps it was revoked", true, "key-1"},
 		"revoked, accepted again":   {nil, "perhaps it was revoked", false, "key-1"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -163,6 +164,9 @@ func TestLost(t *testing.T) {
 			switch {
 			case test.adopted:
 				must(t, source.Adopt(t.Context(), key(test.want)), name)
+				if d := stored(t, store); d.Key != key(test.want) || !d.RefusedAt.IsZero() || !d.LostAt.IsZero() {
+					t.Errorf("%s: Adopt leaves a loss: %+v", name, d)
+				}
 			case test.want == "operator":
 				put(t, store, living(test.want, 90*day))
 			}

@@ -53,16 +53,21 @@ func (s *Source) Run(ctx context.Context) error {
 	return s.settle()
 }
 
-// settle saves what came from the server and is in this process alone, and waits until all is told.
+// settle waits for a turn that is under way, saves what came from the server and is in this process alone, and waits
+// until all is told.
 func (s *Source) settle() error {
 	defer s.tell.wait()
-	ended, stop := context.WithCancel(context.Background())
-	stop()
 	limit, cancel := s.hurried(context.Background(), true)
 	defer cancel()
+	if v, busy := s.look(); v.closed && busy != nil {
+		<-busy // it ends in time
+	} else if busy != nil {
+		wait(limit, busy) // a caller has begun it
+	}
 	if s.now.Load().state.Unsaved() {
 		if busy, err := s.reserve(limit, true); err == nil {
-			s.turn(ended, ended, policy.Turn{}, busy)
+			cancel() // the turn begins nothing more
+			s.turn(limit, limit, policy.Turn{}, busy)
 		}
 	}
 	return s.notSaved(s.now.Load())
@@ -207,10 +212,8 @@ func (s *Source) Check(ctx context.Context) error {
 		return err
 	case v.state.Lost():
 		return s.lost(v)
-	case v.failed == nil:
-		return ctx.Err() // if ctx has ended, the answer may be missing
 	default:
-		return v.failed
+		return cmp.Or(v.failed, ctx.Err()) // if ctx has ended, the answer may be missing
 	}
 }
 
@@ -225,9 +228,6 @@ func (s *Source) Close() error {
 	}
 	close(s.closing)
 	s.hurry()
-	if _, busy := s.look(); busy != nil {
-		<-busy
-	}
 	err := s.settle()
 	for _, c := range []*esper.Client{s.client, s.brief, s.shared} {
 		c.CloseIdleConnections()
