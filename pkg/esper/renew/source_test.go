@@ -98,31 +98,6 @@ func TestOneCallerWaits(t *testing.T) {
 	})
 }
 
-// If callers have less time than the server needs, a question that one of them began is finished for the next.
-func TestImpatientCallers(t *testing.T) {
-	for _, until := range []time.Duration{80 * day, 90*day - 4*time.Minute} {
-		synctest.Test(t, func(t *testing.T) {
-			server, store := newStub(90*day), Memory()
-			put(t, store, inDoubt())
-			source := opened(t, server, store)
-			server.fault = func(c call) (*http.Response, error) { time.Sleep(500 * time.Millisecond); return c.act(), nil }
-			time.Sleep(until)
-			for range 5 {
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-				if _, err := source.TokenContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-					t.Error(err)
-				}
-				cancel()
-				time.Sleep(time.Second)
-			}
-			wantKey(t, source, "key-1")
-			if n := server.counted("renew"); n != 1 {
-				t.Errorf("%d renewals, want 1", n)
-			}
-		})
-	}
-}
-
 // A call that ends before the server or the store answers returns the error of its context at once, and not nil. That says
 // nothing to the next call.
 func TestGivenUp(t *testing.T) {
