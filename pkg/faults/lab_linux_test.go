@@ -178,13 +178,14 @@ type visit struct {
 	net.Conn
 	lab      *lab
 	accepted time.Time
-	renews   *keeper // the machine, once its renewal has arrived
+	renews   *keeper // the machine, once its renewal has arrived and until it is answered
 }
 
 func (v *visit) Read(b []byte) (int, error) {
 	n, err := v.Conn.Read(b)
 	if r, bad := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:n]))); bad == nil && r.Method == http.MethodPost {
 		l := v.lab
+		l.acting.Add(1)
 		address, _, _ := net.SplitHostPort(v.RemoteAddr().String())
 		v.renews = l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
 		l.mu.Lock()
@@ -200,11 +201,14 @@ func (v *visit) Read(b []byte) (int, error) {
 }
 
 func (v *visit) Write(b []byte) (int, error) {
-	if v.renews == nil {
+	h := v.renews
+	if h == nil {
 		return v.Conn.Write(b)
 	}
-	v.lab.happened(atAct, v.renews)
+	v.lab.happened(atAct, h)
 	n, err := v.Conn.Write(b)
-	go v.lab.happened(atAnswer, v.renews)
+	v.renews = nil
+	v.lab.acting.Add(-1)
+	go v.lab.happened(atAnswer, h)
 	return n, err
 }

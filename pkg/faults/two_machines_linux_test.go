@@ -57,6 +57,8 @@ type lab struct {
 
 	arrived, twice, lost int
 
+	acting atomic.Int64 // renewals that have arrived and are not answered
+
 	mu    sync.Mutex
 	posts []post // that arrived in this round
 	fault *trouble
@@ -220,9 +222,12 @@ func (l *lab) step() {
 	l.forward(4 * time.Second)
 }
 
-// forward puts the clocks forward, once the processes answer: a time limit of one that was just started, or waits for
-// a busy machine, must not be over before it has begun to work.
+// forward puts the clocks forward, once the server and the processes answer: the time limit of a renewal must not be over
+// because the machine of this test is busy, nor that of a process that was just started.
 func (l *lab) forward(d time.Duration) {
+	for l.acting.Load() > 0 {
+		<-time.After(10 * time.Millisecond)
+	}
 	for _, h := range l.hosts {
 		for over := time.Now().Add(time.Minute); !h.away.Load(); <-time.After(50 * time.Millisecond) {
 			if _, err := l.metrics(h); err == nil {
