@@ -209,7 +209,7 @@ explore: ## every order of events of renewing processes: two of them, then three
 mutations: ## change single lines of the policy, those of a list, and want the exploration to find each
 	$(GO) test -count=1 -tags mutations -run '^TestMutations$$' $(POLICY)
 
-mutations-all: ## the same, and with the mutations that a program makes (many minutes)
+mutations-all: ## the same, and with the mutations that a program makes (some six minutes)
 	$(GO) test -count=1 -timeout 6h -tags mutations -run '^TestMutations' $(POLICY)
 
 lives: ## 200 programs that are killed while they renew (some two minutes)
@@ -269,6 +269,6 @@ runbook-test: engines ## the same with a store in each engine (needs root)
 	cd pkg/stores && ESPER_KUBE_APISERVER=$(CURDIR)/$(KUBE_APISERVER) $(GO) test -count=1 -tags slow -run '^TestRunbook$$' .
 
 nightly: RENEWALS = 200
-nightly: STATES = 5000000
+nightly: STATES = 1000000
 nightly: FUZZTIME = 3m
 nightly: published reproducible explore mutations-all tokens machines sqlite-kills conformance-all fuzz ## what takes too long for each change
