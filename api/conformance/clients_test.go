@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,12 +37,13 @@ type client struct {
 	// Operations are the operations that the client has; not in client.json if it has all.
 	Operations []string `json:"operations"`
 
-	name   string // the name of the folder, and of the description if that is not openapi.yaml
-	dir    string
-	spec   string
-	work   string    // the copy of the folder in which the client is built
-	found  []finding // what the client got wrong; nil if it was not tried, empty if all is well
-	habits []finding // what it does by itself where no answer comes
+	name    string // the name of the folder, and of the description if that is not openapi.yaml
+	dir     string
+	spec    string
+	work    string    // the copy of the folder in which the client is built
+	program *program  // of the client, which runs
+	found   []finding // what the client got wrong; nil if it was not tried, empty if all is well
+	habits  []finding // what it does by itself where no answer comes
 }
 
 // findClients reads each client.json, and returns a client for each description that it names.
@@ -81,69 +83,75 @@ func (c *client) try(t *testing.T, scenarios []scenario) {
 		}
 	}
 	c.build(t)
-	p := c.start(t)
+	c.start(t)
 	found := []finding{}
 	for _, s := range scenarios {
 		if c.Operations != nil && !slices.Contains(c.Operations, s.operation) {
 			continue
 		}
 		t.Run(s.Name+" "+s.operation, func(t *testing.T) {
-			var got reply
-			arrived := 1
-			if s.Broken != "" {
-				got, arrived = c.provoke(t, &p, s, false)
-			} else {
-				got = c.answer(t, &p, s)
-			}
+			got, arrived := c.call(t, s, false)
 			if problem := s.judge(got, arrived); problem != "" {
 				t.Logf("%s; the client says %+v", problem, got)
 				found = append(found, finding{problem, s})
 			}
 			if s.Broken != "" {
 				if c.Once != "" && c.spec == c.Specs[0] {
-					_, arrived = c.provoke(t, &p, s, true)
+					_, arrived = c.call(t, s, true)
 				}
 				c.note(s, arrived)
 			}
 		})
 	}
-	p.end(t)
+	c.program.end(t)
 	c.found = found
 }
 
-// answer has the client call a server that answers as the scenario says, and returns what the client says.
-func (c *client) answer(t *testing.T, p **program, s scenario) reply {
+// call has the client call a server that answers as the scenario says, or whose connections break. It returns what the
+// client says and how many renewals arrived. With byItself, the program leaves its setting against repetition out.
+func (c *client) call(t *testing.T, s scenario, byItself bool) (got reply, arrived int) {
 	t.Helper()
-	server := espertest.NewServer(t, espertest.WithToken(s.Key)) // fails the test if a request breaks the description
-	if !s.Own {
-		header := http.Header{}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	if s.Broken != "reset" {
+		l = politely{l}
+	}
+	// This fails the test if a request breaks the description.
+	server := espertest.NewServer(t, espertest.WithListener(l), espertest.WithToken(s.Key))
+	cmd := command{
+		Operation: s.operation, URL: server.URL, Key: server.Token(), EnterpriseID: server.EnterpriseID,
+		DeveloperAppID: server.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt, Timeout: timeout, ByItself: byItself,
+	}
+	fault := espertest.Fault{Reset: espertest.BeforeHeader}
+	switch s.Broken {
+	case "":
+		fault = espertest.Fault{Status: s.Answer.Status, Header: http.Header{}, Body: s.answer()}
 		for name, value := range map[string]string{"Retry-After": s.Answer.RetryAfter, "Content-Type": s.Answer.Type} {
 			if value != "" {
-				header.Set(name, value)
+				fault.Header.Set(name, value)
 			}
 		}
-		server.Fail(-1, espertest.Fault{Status: s.Answer.Status, Header: header, Body: s.answer()})
+	case "kept":
+		cmd.InfoFirst = true // the connection is kept after that
+	case "cut":
+		fault = espertest.Fault{Body: `{"id":571,"token":"example-new-key"}`, Reset: espertest.InBody}
+	case "late":
+		fault, cmd.Timeout = espertest.Fault{Delay: time.Hour}, soon
 	}
-	return c.ask(t, p, commandFor(s, server))
-}
-
-func commandFor(s scenario, server *espertest.Server) command {
-	return command{
-		Operation: s.operation, URL: server.URL, Key: server.Token(), EnterpriseID: server.EnterpriseID,
-		DeveloperAppID: server.DeveloperAppID, TokenID: tokenID, ExpiryAt: expiryAt, Timeout: timeout,
+	if !s.Own {
+		server.FailOperation(s.operation, -1, fault)
 	}
-}
-
-// ask has the program make a call. If it fails, its failure is the answer, and it is started anew.
-func (c *client) ask(t *testing.T, p **program, cmd command) reply {
-	t.Helper()
-	got, err := (*p).ask(cmd)
-	if err != nil {
-		(*p).kill()
-		*p = c.start(t)
+	if got, err = c.program.ask(cmd); err != nil { // the failure is the answer
+		c.program.kill()
+		c.start(t)
 		got = reply{Failure: err.Error()}
 	}
-	return got
+	for _, r := range server.Requests() {
+		if r.Method != http.MethodGet {
+			arrived++
+		}
+	}
+	return got, arrived
 }
 
 // build generates and builds the client in a copy of its folder. Files of an earlier build stay there, for tools that

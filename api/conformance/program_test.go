@@ -41,16 +41,16 @@ type program struct {
 	lines *bufio.Scanner // the output of the program
 }
 
-func (c *client) start(t *testing.T) *program {
+// start starts the program. It ends with its input, and so with the tests at the latest.
+func (c *client) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), c.Run[0], c.Run[1:]...)
-	cmd.Dir, cmd.Stderr, cmd.WaitDelay = c.work, os.Stderr, time.Second
+	cmd := exec.Command(c.Run[0], c.Run[1:]...)
+	cmd.Dir, cmd.Stderr = c.work, os.Stderr
 	stdin, inErr := cmd.StdinPipe()
 	stdout, outErr := cmd.StdoutPipe()
 	must(t, errors.Join(inErr, outErr, cmd.Start()))
-	p := &program{cmd, stdin, bufio.NewScanner(stdout)}
-	p.lines.Buffer(nil, 1<<20)
-	return p
+	c.program = &program{cmd, stdin, bufio.NewScanner(stdout)}
+	c.program.lines.Buffer(nil, 1<<20)
 }
 
 // ask sends a command, and waits a minute for the answer, since a JVM may have to start first. After an error, the caller
