@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"os/exec"
@@ -71,81 +72,67 @@ func folderOf(t *testing.T, path string, user int) {
 // TestRootStores runs the command as root and as the user of a service. Its store, or its file of --write-token, is a file
 // that root has mounted, restored or opened to others. `make files-root` runs it as root, in mounts of its own.
 func TestRootStores(t *testing.T) {
+	steps := []struct {
+		before string // what root does; $0 is the folder
+		user   int    // who then renews the key, or only reads it if this is the reader
+		code   int
+		text   string // in what the command says
+	}{
+		{"", 0, 0, ""}, // root begins, then the service starts
+		{"", service, 0, ""},
+		// A reader gets advice for readers, and then the key, on a read-only mount too.
+		{"chmod 0700 $0", reader, exitFailed, "let this user join their group"},
+		{"chmod 0750 $0", reader, exitFailed, "let this user join their group"},
+		{"chown 64101:64102 $0/key; chmod 0640 $0/key", reader, 0, ""},
+		{"mount --bind $0 $0; mount -o remount,bind,ro $0", reader, 0, ""},
+		{"", service, exitFailed, "mounted read-only"},
+		// A file that is mounted by itself, as in two containers, is refused.
+		{"umount $0; mount --bind $0/key $0/key", service, exitFailed, "mount its folder"},
+		{"umount $0/key", service, 0, ""},
+		// Root has restored the file.
+		{"chown 0:0 $0/key; chmod 0600 $0/key", service, exitFailed, "chown 64101"},
+		{"", 0, 0, ""},
+		{"chown 64101:64102 $0/key", service, 0, ""},
+		// Others can replace the file, or put a journal beside it.
+		{"touch $0/another; chmod 0777 $0", service, exitFailed, "others could replace the file"},
+		{"chmod 0750 $0", service, 0, ""},
+	}
 	for _, kind := range []string{"file", "sqlite", "write-token"} {
 		o, told := asRoot(t)
 		folder := "/srv/" + kind
-		path := folder + "/key"
-		o.store = kind + "://" + path
 		folderOf(t, folder, service)
-		as := func(user, want int, text string, args ...string) {
-			t.Helper()
-			renewed := o.posts()
-			p := o.as(user, told, args...)
-			if p.code != want || !strings.Contains(p.stdout+p.stderr, text) || strings.Contains(p.stderr, "primary") || want != 0 && o.posts() > renewed {
-				t.Errorf("%s: %q as %d: exit code %d, %d renewals, %s%s\nwant %d, %q", kind, args, user, p.code, o.posts()-renewed, p.stdout, p.stderr, want, text)
-			}
-		}
-		write := func(user, want int, text string) {
-			t.Helper()
-			as(user, want, text, "renew", "--now")
-		}
-		read := func(want int, text string) {
-			t.Helper()
-			as(reader, want, text, "token", "--read-only")
-			if want != 0 {
-				as(reader, want, text, "show")
-				as(reader, stateUnknown, text, "check")
-			}
-		}
+		o.store = kind + "://" + folder + "/key"
 		if kind == "write-token" {
 			folderOf(t, "/srv/keys", service)
 			o.store = "file:///srv/keys/key"
-			write = func(user, want int, text string) {
-				t.Helper()
-				as(service, 0, "", "renew", "--now") // so that the file does not hold the key
-				as(user, want, text, "run", "--write-token", path)
-				if data, err := os.ReadFile(path); err != nil || (string(data) == o.server.Token()) != (want == 0) {
-					t.Errorf("the file has the key: %v, %v", string(data) == o.server.Token(), err)
+		}
+		o.as(0, told, "adopt").wants(0)
+		for _, step := range steps {
+			out, err := exec.CommandContext(t.Context(), "sh", "-euc", step.before, folder).CombinedOutput()
+			must(t, err, string(out))
+			commands, codes := []string{"renew --now"}, map[string]int{}
+			switch {
+			case kind == "write-token" && step.user == reader:
+				continue
+			case kind == "write-token":
+				o.as(service, told, "renew", "--now").wants(0) // so that the file does not hold the key
+				commands[0] = "run --write-token " + folder + "/key"
+			case step.user == reader && step.code == 0:
+				commands, step.text = []string{"token --read-only"}, o.server.Token()
+			case step.user == reader:
+				commands, codes["check"] = []string{"token --read-only", "show", "check"}, stateUnknown
+			}
+			for _, command := range commands {
+				renewed := o.posts()
+				p, want := o.as(step.user, told, strings.Fields(command)...), cmp.Or(codes[command], step.code)
+				if said := p.stdout + p.stderr; p.code != want || !strings.Contains(said, step.text) || strings.Contains(said, "primary") || want != 0 && o.posts() > renewed {
+					t.Errorf("%s, %s: %q as %d: exit code %d, %d renewals, %s\nwant %d, %q", kind, step.before, command, step.user, p.code, o.posts()-renewed, said, want, step.text)
 				}
 			}
-			read = func(int, string) {}
+			if kind == "write-token" && (read(folder+"/key") == o.server.Token()) != (step.code == 0) {
+				t.Errorf("%s: the file has the key: %t", step.before, step.code != 0)
+			}
 		}
-
-		// Root begins, then the service starts.
-		as(0, 0, "", "adopt")
-		write(0, 0, "")
-		write(service, 0, "")
-		// A reader gets advice for readers, and then the key, on a read-only mount too.
-		for _, perm := range []os.FileMode{0o700, 0o750} {
-			must(t, os.Chmod(folder, perm))
-			read(exitFailed, "let this user join their group")
-		}
-		must(t, os.Chown(path, service, members))
-		must(t, os.Chmod(path, 0o640))
-		read(0, o.server.Token())
-		must(t, syscall.Mount(folder, folder, "", syscall.MS_BIND, ""))
-		must(t, syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-		read(0, o.server.Token())
-		write(service, exitFailed, "mounted read-only")
-		must(t, syscall.Unmount(folder, 0))
-		// A file that is mounted by itself, as in two containers, is refused.
-		must(t, syscall.Mount(path, path, "", syscall.MS_BIND, ""))
-		write(service, exitFailed, "mount its folder")
-		must(t, syscall.Unmount(path, 0))
-		write(service, 0, "")
-		// Root has restored the file.
-		must(t, os.Chown(path, 0, 0))
-		must(t, os.Chmod(path, 0o600))
-		write(service, exitFailed, "chown 64101")
-		as(0, 0, "", "check")
-		must(t, os.Chown(path, service, members))
-		write(service, 0, "")
-		// Others can replace the file, or put a journal beside it.
-		must(t, os.WriteFile(filepath.Join(folder, "another"), nil, 0o600))
-		must(t, os.Chmod(folder, 0o777))
-		write(service, exitFailed, "others could replace the file")
-		must(t, os.Chmod(folder, 0o750))
-		as(service, 0, "", "check")
 	}
 }
 
