@@ -139,17 +139,13 @@ func TestPackage(t *testing.T) {
 	release := strings.TrimSpace(do(t, "bash", "-c", ". /etc/os-release; echo $VERSION_CODENAME"))
 	do(t, "debootstrap", "--variant=minbase", "--include=sudo,curl", release, root)
 	in := func(args ...string) string { t.Helper(); return do(t, append([]string{"chroot", root}, args...)...) }
-	dpkg := func(action, version string) {
+	install := func(version string) {
 		t.Helper()
-		if version == "" {
-			in("dpkg", action, "esper-key")
-			return
-		}
 		name := "esper-key_" + version + "_" + runtime.GOARCH + ".deb"
 		do(t, "install", "-m", "600", filepath.Join(folder, name), filepath.Join(root, "tmp", name))
-		in("dpkg", action, "/tmp/"+name)
+		in("dpkg", "--install", "/tmp/"+name)
 	}
-	dpkg("--install", "0.1.0")
+	install("0.1.0")
 	for name, text := range map[string]string{
 		"usr/bin/esper-key": "", "usr/share/bash-completion/completions/esper-key": "", "usr/lib/systemd/system/esper-key-renew.timer": "",
 		"usr/lib/sysusers.d/esper-key.conf": "", "etc/esper-key/api-key": "", "etc/esper-key/environment": "",
@@ -171,7 +167,7 @@ func TestPackage(t *testing.T) {
 	settings := read(filepath.Join(root, "etc/esper-key/environment"))
 	o.input(o.server.Token(), "adopt").wants(0)
 	write(t, filepath.Join(root, "etc/esper-key/api-key"), o.server.Token())
-	dpkg("--install", "0.1.1")
+	install("0.1.1")
 	o.token()
 	o.run("renew", "--now").wants(0)
 	o.token()
@@ -179,7 +175,7 @@ func TestPackage(t *testing.T) {
 		if got := read(filepath.Join(root, "etc/esper-key/environment")); got != settings {
 			t.Errorf("before %s the settings are %q, want %q", action, got, settings)
 		}
-		dpkg(action, "")
+		in("dpkg", action, "esper-key")
 		if !strings.Contains(read(o.path()), o.server.Token()) || read(filepath.Join(root, "etc/esper-key/api-key")) == "" {
 			t.Errorf("%s has removed a key", action)
 		}

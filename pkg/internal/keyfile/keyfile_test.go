@@ -11,6 +11,13 @@ import (
 	"testing"
 )
 
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func fresh(t *testing.T) *Store {
 	t.Helper()
 	return New(filepath.Join(t.TempDir(), "data", "esper", "key.json"), false)
@@ -20,9 +27,7 @@ func fresh(t *testing.T) *Store {
 func at(t *testing.T, s *Store) place {
 	t.Helper()
 	p, err := find(s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return p
 }
 
@@ -33,9 +38,7 @@ func save(t *testing.T, s *Store, document string) {
 	if err == nil {
 		_, err = s.Save(t.Context(), []byte(document), version)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
 func wantLoad(t *testing.T, s *Store, want string) {

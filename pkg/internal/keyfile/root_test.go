@@ -19,13 +19,6 @@ import (
 // (64104). The service and the reader are in the group 64102. No machine has them. In the container, the service is root.
 const service, reader, readers, container = 64101, 64103, 64102, -1
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // ground is a folder above which only root can write, which no folder for temporary files is.
 const ground = "/srv/x/"
 

@@ -20,9 +20,7 @@ import (
 func mode(t *testing.T, path string) fs.FileMode {
 	t.Helper()
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return info.Mode().Perm()
 }
 
@@ -64,9 +62,7 @@ func TestModes(t *testing.T) {
 		if got, in := mode(t, s.path), mode(t, filepath.Dir(s.path)); got != file || in != folder {
 			t.Errorf("%+v: %#o in %#o, want %#o in %#o", row, got, in, file, folder)
 		}
-		if err := os.Chmod(s.path, row.was); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(s.path, row.was))
 		if err := s.Inspect(t.Context(), true); err != nil || len(s.Warnings()) > 0 {
 			t.Errorf("%+v: a reader: %v, or a warning", row, err)
 		}
@@ -111,9 +107,7 @@ func TestFolders(t *testing.T) {
 		if theirs {
 			put(filepath.Join(folder, "theirs"), "")
 		}
-		if err := os.Chmod(folder, was); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(folder, was))
 		if err := s.Inspect(t.Context(), true); err != nil || mode(t, folder) != was.Perm() {
 			t.Errorf("%v: a reader, who changes nothing: %v, %#o", was, err, mode(t, folder))
 		}
@@ -156,9 +150,7 @@ func TestTypes(t *testing.T) {
 	} {
 		folder := t.TempDir()
 		s := New(filepath.Join(folder, "key"), false)
-		if err := row.place(s.path); err != nil {
-			t.Fatal(err)
-		}
+		must(t, row.place(s.path))
 		_, _, loadErr := s.Load(t.Context())
 		_, saveErr := s.Save(t.Context(), []byte("x"), "")
 		databaseErr := Database(s.path).Inspect(t.Context(), false)
@@ -169,9 +161,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s: left behind %v", name, left)
 		}
 		s = New(filepath.Join(folder, "other"), false)
-		if err := row.place(at(t, s).lockName()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, row.place(at(t, s).lockName()))
 		_, err := s.Save(t.Context(), []byte("x"), "")
 		wantError(t, s, err, true, "its lock", "other.lock", "remove the lock")
 	}
@@ -185,9 +175,7 @@ func TestLock(t *testing.T) {
 	_, version, _ := s.Load(t.Context())
 	p := at(t, s)
 	held, err := p.lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer held.Close() //nolint:errcheck // it is empty
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -218,9 +206,7 @@ func TestKubeletSwaps(t *testing.T) {
 		}
 	}
 	swap(0)
-	if err := os.Symlink("..data/key.json", filepath.Join(volume, "key.json")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Symlink("..data/key.json", filepath.Join(volume, "key.json")))
 	ctx, done := context.WithCancel(t.Context())
 	var swapping sync.WaitGroup
 	swapping.Go(func() {
