@@ -4,7 +4,6 @@ package stores
 
 import (
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -25,12 +24,8 @@ import (
 // TestProcessesRenewOnce has twenty processes renew one key at the same time, fifty times. One process sends the
 // renewal, and the others take over the new key. In each round one process is killed, and a new one takes its place.
 func TestProcessesRenewOnce(t *testing.T) {
-	const rounds = 50
+	const rounds, number = 50, 20
 	on(t, stores+" PgBouncer", func(t *testing.T, e *engine) {
-		number := 20
-		if e.name == "PgBouncer" {
-			number = 8
-		}
 		server := newServer(t)
 		address := e.fresh(t)
 		all := startAll(t, server, address, number)
@@ -58,7 +53,7 @@ func TestProcessesRenewOnce(t *testing.T) {
 				t.Fatalf("round %d, a new process: %s", round, answer)
 			}
 		}
-		report(e, fmt.Sprintf("%d processes, 50 rounds, one killed in each", number), rounds, rounds, longest)
+		report(e, "20 processes, 50 rounds, one killed in each", rounds, rounds, longest)
 	})
 }
 

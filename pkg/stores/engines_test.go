@@ -197,15 +197,8 @@ func (e *engine) fresh(*testing.T) string { return e.at(newName()) }
 var pools sync.Map
 
 func pooled[T any](dsn string, connect func() (T, error)) (T, error) {
-	if known, ok := pools.Load(dsn); ok {
-		return known.(T), nil
-	}
-	client, err := connect() // which makes no connection yet
-	if err != nil {
-		return client, err
-	}
-	known, _ := pools.LoadOrStore(dsn, client)
-	return known.(T), nil
+	once, _ := pools.LoadOrStore(dsn, sync.OnceValues(connect)) // which makes no connection yet
+	return once.(func() (T, error))()
 }
 
 func database(kind, dsn string) (*sql.DB, error) {
@@ -376,11 +369,7 @@ func (s *service) start(t testing.TB) {
 // end asks the process to end, and waits until it has.
 func (s *service) end() {
 	_ = s.cmd.Process.Signal(s.stop)
-	select {
-	case <-s.ended:
-	case <-time.After(startTime):
-		s.kill()
-	}
+	<-s.ended
 }
 
 // kill sends SIGKILL to the process and its children, and waits until all have ended: each has the pipe for what it
@@ -393,14 +382,11 @@ func (s *service) kill() {
 }
 
 func (s *service) runs() bool {
-	if s.ended == nil {
-		return false
-	}
 	select {
 	case <-s.ended:
 		return false
 	default:
-		return true
+		return s.ended != nil
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	kube "k8s.io/client-go/kubernetes"
@@ -152,31 +150,6 @@ func read(t *testing.T, file string) string {
 	data, err := os.ReadFile(file)
 	must(t, err)
 	return string(data)
-}
-
-// TestSecret renews a key in a Secret that has other data too.
-func TestSecret(t *testing.T) {
-	e, server, ctx := get(t, "Kubernetes"), newServer(t), t.Context()
-	secrets := clients(t, e, e.root).CoreV1().Secrets("fleet")
-	e.apply(t, "fleet", `{apiVersion: v1, kind: Secret, type: example.com/own, stringData: {password: another's}, metadata: {name: shared,
-		labels: {team: fleet}, annotations: {note: kept}, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: "1", controller: true}]}}`)
-	was, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
-	must(t, err)
-	p := startAll(t, server, e.at("shared"), 1)[0]
-	// Somebody changes a label between two saves. The same document then has another version.
-	_, err = secrets.Patch(ctx, "shared", types.MergePatchType, []byte(`{"metadata": {"labels": {"team": "operations"}}}`), metav1.PatchOptions{})
-	must(t, err)
-	was.Labels["team"] = "operations"
-	if answer := p.Ask("renew"); answer != "key "+server.Token() || processes.Posts(server) != 1 {
-		t.Fatalf("after %d renewals, want one: %s", processes.Posts(server), answer)
-	}
-	is, err := secrets.Get(ctx, "shared", metav1.GetOptions{})
-	must(t, err)
-	is.ResourceVersion, is.ManagedFields = was.ResourceVersion, was.ManagedFields
-	delete(is.Data, "key.json")
-	if !reflect.DeepEqual(is, was) {
-		t.Errorf("a save changed something else in the Secret: %v, was %v", is.ObjectMeta, was.ObjectMeta)
-	}
 }
 
 const manifests = "../examples/deploy/kubernetes/"

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew/sqlstore"
@@ -119,6 +118,8 @@ func TestRefusals(t *testing.T) {
 	refused("PostgreSQL", "row-level security without a policy for INSERT", at, ruled("SELECT USING (true)"), "owner", "adopt",
 		"grant the database user "+needs+", and if the table has row-level security, a policy that allows them")
 	refused("Standby", "it is a standby", "", nil, "", "show", "connect to the primary")
+	refused("MariaDB", "read_only is set", "", []string{"SET GLOBAL read_only = 1"}, "", "show", "connect to the primary")
+	refused("MariaDB", "read_only is no longer set", "name=$name", []string{"SET GLOBAL read_only = 0"}, "", "adopt", "")
 
 	refused("Kubernetes", "a Secret with a finalizer is being deleted", "fleet",
 		[]string{"adopt", finalizer, path + "fleet/secrets/$name"}, "", "renew --now",
@@ -132,9 +133,6 @@ func TestRefusals(t *testing.T) {
 	refused("Kubernetes", "the namespace is terminating", "leaving", []string{namespace("leaving"), path + "leaving"}, "", "adopt",
 		"unable to create new content in namespace leaving because it is being terminated")
 	refused("Kubernetes", "a quota is used up", "limited", []string{namespace("limited"), quota}, "", "adopt", "exceeded quota: no-secrets")
-	refused("Kubernetes", "an admission policy quotes the key, and the one before", "guarded",
-		[]string{namespace("guarded"), "adopt", policy}, "", "renew --now",
-		"ValidatingAdmissionPolicy 'guarded' with binding 'guarded' denied request: was … is …")
 	refused("Kubernetes", "no right", "fleet", nil, "nobody", "token --read-only",
 		`cannot get resource "secrets" in API group "" in the namespace "fleet"; the role needs get`)
 	refused("Kubernetes", "an unknown account", "fleet", nil, "stranger", "token", "the API server does not know the account's token")
@@ -143,26 +141,6 @@ func TestRefusals(t *testing.T) {
 	refused("Kubernetes", "no Secret, and a role that may make none", "fleet", []string{role("get, update")}, "reader", "adopt",
 		"after which the role needs only get and update")
 }
-
-// policy refuses every change of a Secret in the namespace guarded, with a message that quotes the key, as it was and as it
-// would be.
-const policy = `
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {name: guarded}
-spec:
-  failurePolicy: Fail
-  matchConstraints:
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: guarded}}
-    resourceRules: [{apiGroups: [""], apiVersions: [v1], resources: [secrets], operations: [UPDATE]}]
-  validations:
-    - {expression: "false", messageExpression: '"was " + string(oldObject.data["key.json"]) + ", is " + string(object.data["key.json"])'}
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {name: guarded}
-spec: {policyName: guarded, validationActions: [Deny]}
-`
 
 // refuse brings a situation about, and looks at what esper-key says. In the texts of a refusal, $name is a new name, $table
 // a table of that name in SQL, $plain the same table and $row an unusual name of a row in a URL.
@@ -233,15 +211,6 @@ func refuse(t *testing.T, e *engine, row refusal) {
 	}
 	if inKubernetes && row.account == "reader" {
 		until(t, "the API server has noticed the role", func() bool { return strings.Contains(rights(t, e, row.account, row.at), name) })
-	}
-	if row.at == "guarded" {
-		secrets := clients(t, e, e.root).CoreV1().Secrets(row.at)
-		secret, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
-		must(t, err)
-		until(t, "the API server has noticed the policy", func() bool {
-			_, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
-			return err != nil
-		})
 	}
 	_, err := program() // which takes its time
 	must(t, err)

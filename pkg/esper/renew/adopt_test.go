@@ -153,8 +153,9 @@ func TestReadOnly(t *testing.T) {
 func TestRenewNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, store, source := fresh(t)
-		if err := source.Renew(t.Context()); err != nil || stored(t, store).Key != key("key-1") {
-			t.Fatal(err)
+		saves := store.counted("Save")
+		if err := source.Renew(t.Context()); err != nil || stored(t, store).Key != key("key-1") || store.counted("Save") != saves+2 {
+			t.Fatalf("%v, and %d saves, want one that notes the attempt and one of the new key", err, store.counted("Save")-saves)
 		}
 		own := esper.RenewRequest{EnterpriseID: stubEnterprise, DeveloperAppID: stubApp}
 		renewed, err := source.Client().RenewToken(t.Context(), own)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func (f *fakeAPI) Get(context.Context, string, metav1.GetOptions) (*corev1.Secre
 }
 
 func (f *fakeAPI) Update(_ context.Context, s *corev1.Secret, _ metav1.UpdateOptions) (*corev1.Secret, error) {
+	f.secret = *s
 	return s, f.write
 }
 
@@ -104,17 +106,28 @@ func TestNoSecrets(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "admission webhook denied") && !strings.Contains(err.Error(), "403 Forbidden") {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, printed := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-			for _, secret := range []string{canary, encode(document), encode([]byte(canary)), encode([]byte(stored))} {
-				if strings.Contains(printed, secret[:20]) {
-					t.Errorf("%s: the error holds the key: %s", name, printed)
-				}
+		printed := fmt.Sprintf("%v %+v %#v", err, err, err)
+		for _, secret := range []string{canary, encode(document), encode([]byte(canary)), encode([]byte(stored))} {
+			if strings.Contains(printed, secret[:20]) {
+				t.Errorf("%s: the error holds the key: %s", name, printed)
 			}
 		}
 		var own *apierrors.StatusError
 		if errors.As(err, &own) {
 			t.Errorf("%s: errors.As finds the API's error, whose message quotes the Secret", name)
 		}
+	}
+}
+
+// TestRest saves to a Secret that has more than the document. Nothing else in it changes.
+func TestRest(t *testing.T) {
+	s, api := on(nil, nil)
+	api.secret.Type, api.secret.Data["password"] = "example.com/own", []byte("another's")
+	api.secret.Labels, api.secret.OwnerReferences = map[string]string{"team": "fleet"}, []metav1.OwnerReference{{Name: "owner"}}
+	want := api.secret.DeepCopy()
+	want.Data["key.json"] = []byte("next")
+	if _, err := s.Save(t.Context(), []byte("next"), "7"); err != nil || !reflect.DeepEqual(&api.secret, want) {
+		t.Errorf("Save made of the Secret %v, %v, want %v", api.secret, err, want)
 	}
 }
 
