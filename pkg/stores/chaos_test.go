@@ -137,10 +137,10 @@ func example(t *testing.T, program, address, env string) {
 func TestChild(*testing.T) { processes.Main(open) }
 
 // newServer starts a fake Esper server that also answers the calls to processes.Devices.
-func newServer(t *testing.T, opts ...espertest.Option) *espertest.Server {
+func newServer(t *testing.T) *espertest.Server {
 	t.Helper()
 	fine := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	return espertest.NewServer(t, append(opts, espertest.WithHandler("GET "+processes.Devices, fine))...)
+	return espertest.NewServer(t, espertest.WithHandler("GET "+processes.Devices, fine))
 }
 
 // fault is something that happens between the processes and the engine, or to the engine, and ends.
@@ -179,21 +179,6 @@ func trouble() []fault {
 	}
 }
 
-// commit has PostgreSQL end while it commits the save of a new key: the commit waits for a standby that does not exist.
-func commit() fault {
-	return fault{name: "engine ends in the middle of COMMIT", begin: func(t *testing.T, e *engine) {
-		e.execute(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
-		eventually(t, func() error {
-			var wait string
-			return e.db(t).QueryRowContext(t.Context(), "SELECT wait_event FROM pg_stat_activity WHERE wait_event = 'SyncRep'").Scan(&wait)
-		})
-		e.server().end()
-	}, end: func(t *testing.T, e *engine) {
-		e.start(t)
-		e.execute(t, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
-	}, lasts: time.Second}
-}
-
 // The moments at which a fault begins.
 const (
 	atJournal = "before the attempt is noted in the store"
@@ -218,9 +203,6 @@ func TestChaos(t *testing.T) {
 			for _, moment := range moments {
 				t.Run(f.name+", "+moment, func(t *testing.T) { befall(t, e, f, moment) })
 			}
-		}
-		if e.name == "PostgreSQL" {
-			t.Run("the server ends in the middle of COMMIT", func(t *testing.T) { befall(t, e, commit(), atSave) })
 		}
 		t.Run("killed after a save", func(t *testing.T) { confirmedIsKept(t, e) })
 	})

@@ -65,10 +65,10 @@ func on(t *testing.T, names string, test func(t *testing.T, e *engine)) {
 }
 
 // started has the engines that tests asked for. TestMain stops them.
-var started struct {
+var started = struct {
 	mu  sync.Mutex
 	all map[string]*engine
-}
+}{all: make(map[string]*engine)}
 
 // get returns a running engine, which it starts if need be. In a process that storetest started, get starts nothing,
 // and the engine has only its name.
@@ -82,9 +82,6 @@ func get(t *testing.T, name string) *engine {
 	}
 	started.mu.Lock()
 	defer started.mu.Unlock()
-	if started.all == nil {
-		started.all = make(map[string]*engine)
-	}
 	e := started.all[name]
 	if e == nil {
 		e = map[string]func(*testing.T) *engine{
@@ -275,9 +272,7 @@ func until(t testing.TB, what string, is func() bool) {
 func load(t *testing.T, store renew.Store) (document []byte, version string) {
 	t.Helper()
 	eventually(t, func() (err error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		document, version, err = store.Load(ctx)
+		document, version, err = store.Load(t.Context())
 		return err
 	})
 	return document, version
@@ -405,21 +400,20 @@ func (s *service) signal(sig syscall.Signal) {
 	}
 }
 
-var givenPorts sync.Map
+var lastPort atomic.Int64 // of those that freePort gives
 
 // freePort returns a port of the loopback interface on which nobody listens, and which it has not returned before. It
 // returns no port that the system gives to outgoing connections (from 16000 on gVisor, from 32768 on Linux): a
 // connection could take such a port while the engine that listens there is killed.
 func freePort(t testing.TB) string {
 	t.Helper()
-	const lowest, highest = 10_000, 16_000
-	for range 100 {
-		port := strconv.Itoa(lowest + rand.N(highest-lowest))
-		if _, given := givenPorts.LoadOrStore(port, true); !given {
-			if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-				must(t, l.Close())
-				return port
-			}
+	const lowest, number = 10_000, 6_000
+	lastPort.CompareAndSwap(0, rand.Int64N(number))
+	for range number {
+		port := strconv.FormatInt(lowest+lastPort.Add(1)%number, 10)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			must(t, l.Close())
+			return port
 		}
 	}
 	t.Fatal("no port is free")

@@ -101,14 +101,10 @@ func (e *engine) apply(t *testing.T, namespace, manifests string) {
 		must(t, err)
 		kind, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
 		var api dynamic.ResourceInterface = admin.Resource(kind).Namespace(namespace)
-		if o.GetKind() == "Namespace" || strings.HasPrefix(o.GetKind(), "Validating") {
+		if o.GetKind() == "Namespace" {
 			api = admin.Resource(kind)
 		}
-		options := metav1.ApplyOptions{FieldManager: "test", Force: true}
-		_, err := api.Apply(t.Context(), o.GetName(), &o, options)
-		if err == nil && o.Object["status"] != nil {
-			_, err = api.ApplyStatus(t.Context(), o.GetName(), &o, options)
-		}
+		_, err := api.Apply(t.Context(), o.GetName(), &o, metav1.ApplyOptions{FieldManager: "test", Force: true})
 		must(t, err)
 	}
 }

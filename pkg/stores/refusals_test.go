@@ -78,9 +78,6 @@ func TestRefusals(t *testing.T) {
 		refused(row.engines, row.url, row.url, []string{"adopt"}, "", "renew --now", "")
 	}
 	const at, needs = "table=$plain&name=$row", "SELECT, INSERT and UPDATE on $table"
-	namespace := func(name string) string {
-		return "{apiVersion: v1, kind: Namespace, metadata: {name: " + name + "}}"
-	}
 	secret := func(rest string) string {
 		return "{apiVersion: v1, kind: Secret, metadata: {name: $name}, " + rest + "}"
 	}
@@ -92,8 +89,7 @@ func TestRefusals(t *testing.T) {
 			"roleRef: {apiGroup: " + group + ", kind: Role, name: $name}, subjects: [{kind: User, name: reader}]}"
 	}
 	const finalizer, path = "{apiVersion: v1, kind: Secret, metadata: {name: $name, finalizers: [example.com/hold]}}", "/api/v1/namespaces/"
-	const quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: no-secrets}, spec: {hard: {count/secrets: 0}}, " +
-		"status: {hard: {count/secrets: 0}, used: {count/secrets: 0}}}"
+	const leaving = "{apiVersion: v1, kind: Namespace, metadata: {name: leaving}}"
 	refused(databases, "a wrong password, on a server without TLS", "", nil, "secretive:wrong", "show",
 		"check the user's name and password, and whether the server wants TLS from this user")
 	refused(databases, "an account that has to use TLS, without TLS", "sslmode=disable", nil, "tlsonly", "show",
@@ -104,7 +100,6 @@ func TestRefusals(t *testing.T) {
 	refused(databases, "an empty table, and the rights of a nobody", at, []string{"CREATE TABLE"}, "nobody", "adopt",
 		"SELECT and, to renew, INSERT and UPDATE on $table")
 	refused(databases, "an empty table, and the rights of a reader", at, odd("reader", "SELECT"), "reader", "adopt", needs)
-	refused(databases, "an empty table, and the rights of a writer", at, odd("writer", "SELECT, UPDATE"), "writer", "adopt", needs)
 	refused(databases, "an empty table, and all rights", at, odd("owner", "SELECT, INSERT, UPDATE"), "owner", "adopt", "")
 	refused(databases, "a row, and the rights of a writer", at, append(odd("writer", "SELECT, UPDATE"), "adopt"), "writer", "renew --now", "")
 	refused(databases, "a row, and the rights of a reader", at, append(odd("reader", "SELECT"), "adopt"), "reader", "token --read-only", "")
@@ -130,9 +125,8 @@ func TestRefusals(t *testing.T) {
 		[]string{secret("stringData: {other: " + strings.Repeat("x", corev1.MaxSecretSize-100) + "}")}, "", "adopt",
 		"the API server allows 1048576")
 	refused("Kubernetes", "there is no such namespace", "missing", nil, "", "adopt", "create the namespace")
-	refused("Kubernetes", "the namespace is terminating", "leaving", []string{namespace("leaving"), path + "leaving"}, "", "adopt",
+	refused("Kubernetes", "the namespace is terminating", "leaving", []string{leaving, path + "leaving"}, "", "adopt",
 		"unable to create new content in namespace leaving because it is being terminated")
-	refused("Kubernetes", "a quota is used up", "limited", []string{namespace("limited"), quota}, "", "adopt", "exceeded quota: no-secrets")
 	refused("Kubernetes", "no right", "fleet", nil, "nobody", "token --read-only",
 		`cannot get resource "secrets" in API group "" in the namespace "fleet"; the role needs get`)
 	refused("Kubernetes", "an unknown account", "fleet", nil, "stranger", "token", "the API server does not know the account's token")

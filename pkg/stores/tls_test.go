@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
@@ -142,12 +142,11 @@ func certificates(t testing.TB, folder string) {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)
 	server.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	own, _ := server.TLS.Certificates[0].PrivateKey.(crypto.Signer)
+	key, err := x509.MarshalPKCS8PrivateKey(own)
 	must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	stranger, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	stranger, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
 	must(t, err)
 	for name, block := range map[string]*pem.Block{
 		"ca.pem": {Type: "CERTIFICATE", Bytes: server.Certificate().Raw}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
