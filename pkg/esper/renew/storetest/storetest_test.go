@@ -74,6 +74,7 @@ func TestSuiteCatches(t *testing.T) {
 		"keeps the slice":         "NoAliasing",
 		"hands out its own":       "NoAliasing",
 		"late cancel":             "Cancelled",
+		"wrong error":             "Cancelled",
 		"a Go map":                "ProcessesCount",
 		"a file in place":         "ProcessKilled",
 	} {
@@ -123,6 +124,8 @@ func (s *store) Load(ctx context.Context) ([]byte, string, error) {
 	s.calls++
 	version := s.current()
 	switch {
+	case ctx.Err() != nil && s.fault == "wrong error":
+		return nil, "", errors.New("cannot load")
 	case ctx.Err() != nil && s.fault != "late cancel":
 		return nil, "", ctx.Err()
 	case s.document == nil && s.fault == "empty, not nil":
