@@ -267,6 +267,7 @@ func TestUsage(t *testing.T) {
 	}
 	const modes = "disable, prefer, require, verify-ca and verify-full"
 	o.run("token", "--store", "postgres://h/db?sslmode=verifyfully").wants(exitUsage, modes)
+	o.run("token", "--store", "mysql://h/db?sslmode=require&tls=false").wants(exitUsage, "disagree about TLS")
 	o.run("--help").wants(0, modes, "130", "143")
 	o.run("token", "--store", o.store+" \n", "--environment", o.server.URL+"\r").wants(0)
 	o.env = []string{environmentVariable + "=\ufeff" + o.server.URL + " \r", viaVariable + "=renew-token\r", storeVariable + "=\t" + o.store}
