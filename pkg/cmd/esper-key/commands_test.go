@@ -359,10 +359,14 @@ func TestNoDatabase(t *testing.T) {
 	o.store = "sqlite://" + root(filepath.ToSlash(o.at("good")))
 	o.input(o.server.Token(), "adopt").wants(0, "in "+o.at("good"))
 	o.run("show").wants(0, "in "+o.at("good"))
-	for name, text := range map[string]string{"none/keys": "does not exist; `esper-key adopt` makes it", "good?table=x": "`esper-key adopt` makes it", "text": "is no SQLite database; "} {
+	write(t, o.at("half"), read(o.at("good"))[:5000])
+	for name, text := range map[string]string{
+		"none/keys": "does not exist; `esper-key adopt` makes it", "good?table=x": "`esper-key adopt` makes it",
+		"text": "is no SQLite database; ", "half": "malformed",
+	} {
 		o.store = "sqlite://" + root(filepath.ToSlash(o.at(name)))
 		file, _, _ := strings.Cut(o.at(name), "?")
-		code := map[bool]int{true: exitFailed, false: exitPerson}[name == "text"]
+		code := map[bool]int{true: exitFailed, false: exitPerson}[name == "text" || name == "half"]
 		for _, command := range []string{"show", "token", "token --read-only", "renew", "renew --now", "run"} {
 			p := o.run(strings.Fields(command)...).wants(code, text, file).prints("")
 			if strings.Count(p.stderr, file) != 1 || exists(o.at("none")) {

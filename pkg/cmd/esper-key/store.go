@@ -124,7 +124,7 @@ func (a *app) sqliteStore(u *url.URL, query url.Values) (renew.Store, error) {
 		return nil, err
 	}
 	file := keyfile.Database(path)
-	if _, err = os.Stat(path); !a.existing || !errors.Is(err, fs.ErrNotExist) {
+	if _, err = os.Stat(path); !a.existing || !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the operator names it
 		err = file.Inspect(context.Background(), a.readOnly)
 	}
 	for _, text := range file.Warnings() { // what Inspect has mended is no matter to renew.Open any more
