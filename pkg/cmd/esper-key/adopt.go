@@ -192,21 +192,19 @@ func (a *app) show() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer func() { _ = source.Close() }() // a read-only source has nothing to save
 			defer during(c, "asking Esper about the key", askTime)()
 			d, err := a.describe(c.Context(), source)
-			if err == nil {
-				d.Renewable = d.ways(c.Context(), source)
+			if err != nil {
+				return err
 			}
-			switch {
-			case err != nil:
-			case form == "json":
+			d.Renewable = d.ways(c.Context(), source)
+			if form == "json" {
 				out := json.NewEncoder(c.OutOrStdout())
 				out.SetIndent("", "  ")
-				err = out.Encode(d)
-			default:
-				err = show(c, d.lines()...)
+				return out.Encode(d)
 			}
-			return errors.Join(err, source.Close())
+			return show(c, d.lines()...)
 		},
 	}
 	oneOf(c, &form, "output", "o", "`form` of the output: text or json", "text", "json")

@@ -167,19 +167,17 @@ func (a *app) renew() *cobra.Command {
 		Use: "renew", Short: "Renew the key if it is due, or now: for cron", Long: renewHelp,
 		Example: "  17 4 * * * esper-key renew        # as a line of a crontab\n  esper-key renew --now",
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx := c.Context()
 			source, err := a.open(c, esper.Secret{})
 			if err != nil {
 				return err
 			}
 			before := source.Status()
 			defer during(c, "renewing the key", renewTime)()
+			renewed := source.RenewIfDue
 			if now {
-				err = source.Renew(ctx)
-			} else {
-				err = source.RenewIfDue(ctx)
+				renewed = source.Renew
 			}
-			if err = errors.Join(err, source.Close()); err != nil {
+			if err := errors.Join(renewed(c.Context()), source.Close()); err != nil {
 				return err
 			}
 			status, text := source.Status(), "The key is not due; it "
