@@ -173,9 +173,6 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
-	if left, _ := filepath.Glob(o.at(".token*")); len(left) > 0 {
-		t.Errorf("temporary files are left: %q", left)
-	}
 	p.get("/metrics")
 	p.signal(syscall.SIGTERM).end().wants(0)
 }

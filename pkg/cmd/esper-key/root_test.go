@@ -173,12 +173,10 @@ func TestRootFilter(t *testing.T) {
 // allowed returns the numbers of the system calls that a unit's filter allows.
 func allowed(t *testing.T, unit string) (numbers []string) {
 	t.Helper()
-	text, err := os.ReadFile(unit)
-	must(t, err)
-	header, err := os.ReadFile("/usr/include/" + map[string]string{"amd64": "x86_64-linux-gnu/asm/unistd_64.h", "arm64": "asm-generic/unistd.h"}[runtime.GOARCH])
-	must(t, err)
+	text := read(unit)
+	header := read("/usr/include/" + map[string]string{"amd64": "x86_64-linux-gnu/asm/unistd_64.h", "arm64": "asm-generic/unistd.h"}[runtime.GOARCH])
 	calls := callsOf(t, "@default")
-	for _, line := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.*)$`).FindAllStringSubmatch(string(text), -1) {
+	for _, line := range regexp.MustCompile(`(?m)^SystemCallFilter=(~?)(.*)$`).FindAllStringSubmatch(text, -1) {
 		for name := range strings.FieldsSeq(line[2]) {
 			for call := range callsOf(t, name) {
 				if calls[call] = true; line[1] == "~" && !callsOf(t, "@default")[call] {
@@ -187,12 +185,12 @@ func allowed(t *testing.T, unit string) (numbers []string) {
 			}
 		}
 	}
-	for _, found := range regexp.MustCompile(`#define __NR_(\w+)\s+(\d+)`).FindAllStringSubmatch(string(header), -1) {
+	for _, found := range regexp.MustCompile(`#define __NR_(\w+)\s+(\d+)`).FindAllStringSubmatch(header, -1) {
 		if calls[found[1]] {
 			numbers = append(numbers, found[2])
 		}
 	}
-	if !strings.Contains(string(text), "\nSystemCallErrorNumber=EPERM\n") || calls["fchown"] || len(numbers) < 100 {
+	if !strings.Contains(text, "\nSystemCallErrorNumber=EPERM\n") || calls["fchown"] || len(numbers) < 100 {
 		t.Fatalf("%s allows fchown, or %d system calls, or kills a process that makes another", unit, len(numbers))
 	}
 	return numbers
