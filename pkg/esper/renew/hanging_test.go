@@ -318,6 +318,11 @@ func TestContextEnds(t *testing.T) {
 	for _, after := range []time.Duration{0, 500 * time.Millisecond, 2 * time.Second} {
 		for name, call := range map[string]func(s *Source, ctx context.Context) error{
 			"RenewIfDue": (*Source).RenewIfDue, "Renew": (*Source).Renew, "Run": (*Source).Run,
+			"Close": func(s *Source, ctx context.Context) error {
+				go func() { _ = s.Renew(context.WithoutCancel(ctx)) }()
+				<-ctx.Done()
+				return s.Close()
+			},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				server, store, source := advisory(t, nil)
@@ -325,11 +330,11 @@ func TestContextEnds(t *testing.T) {
 				cancel()
 				must(t, source.Run(ctx))
 				time.Sleep(stopTime - 5*time.Second)
-				store.set(func(_ context.Context, method, _ string) error {
+				store.set(func(ctx context.Context, method, _ string) error {
 					if method == "Load" {
 						time.Sleep(time.Second)
 					}
-					return nil
+					return ctx.Err()
 				})
 				server.fault = hang(20 * time.Second)
 				ctx, cancel = context.WithTimeout(t.Context(), after)
@@ -337,7 +342,8 @@ func TestContextEnds(t *testing.T) {
 				begun := time.Now()
 				err := call(source, ctx)
 				posts, took := server.counted("renew"), time.Since(begun)
-				if renewed := posts == 1; name != "Run" && (err == nil) != renewed || name == "Run" && err != nil {
+				waits := name == "Run" || name == "Close"
+				if renewed := posts == 1; !waits && (err == nil) != renewed || waits && err != nil {
 					t.Errorf("%s, whose context ends after %v: %d renewals, and %v", name, after, posts, err)
 				}
 				if after < time.Second && (posts != 0 || took > time.Second) || after > time.Second && (posts != 1 || took != 21*time.Second || stored(t, store).Key != key("key-1")) {

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,12 +117,7 @@ func (s *Source) TokenContext(ctx context.Context) (*oauth2.Token, error) {
 	return s.slow(orBackground(ctx))
 }
 
-func orBackground(ctx context.Context) context.Context {
-	if ctx == nil {
-		return context.Background()
-	}
-	return ctx
-}
+func orBackground(ctx context.Context) context.Context { return cmp.Or(ctx, context.Background()) }
 
 const patience = 10 * time.Second // how long a call waits for a renewal while the key is valid
 

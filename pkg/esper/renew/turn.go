@@ -21,7 +21,7 @@ const (
 	compareAgain = 10 * time.Second       // the shortest time from a comparison with another key that failed to the next
 	saveAgain    = 100 * time.Millisecond // the pause after a failed save of a new key
 	stopTime     = 105 * time.Second      // how long turns may go on after Close, or after the end of Run's context
-	leastStop    = 3 * time.Second        // the same for Close if Run has used up stopTime
+	leastStop    = 3 * time.Second        // the same for Close, and after a renewal, if stopTime is over
 )
 
 // turn carries out what the policy decides until the turn ends, and returns the last action with what had happened. Once
@@ -57,6 +57,9 @@ func (s *Source) turn(ctx, stop context.Context, t policy.Turn, busy chan struct
 		}
 		o := s.do(act, last, state, t, now)
 		cancel()
+		if last == policy.Post && s.now.Load().closed {
+			s.hurry() // the time of a Run that ended long ago may be over: a new key has leastStop at least
+		}
 		if o.Err && free && ctx.Err() != nil {
 			last, t.Stop = policy.Rest, true // the caller gave it up, which is not a failure
 		}
