@@ -357,8 +357,8 @@ func TestNoDatabase(t *testing.T) {
 	o := newOperator(t)
 	write(t, o.at("text"), strings.Repeat("no database\n", 100))
 	o.store = "sqlite://" + root(filepath.ToSlash(o.at("good")))
-	o.input(o.server.Token(), "adopt").wants(0, "in "+o.at("good"))
-	o.run("show").wants(0, "in "+o.at("good"))
+	o.input(o.server.Token(), "adopt").wants(0, o.at("good"))
+	o.run("show").wants(0, o.at("good"))
 	write(t, o.at("half"), read(o.at("good"))[:5000])
 	for name, text := range map[string]string{
 		"none/keys": "does not exist; `esper-key adopt` makes it", "good?table=x": "`esper-key adopt` makes it",
