@@ -21,6 +21,15 @@ func (c *client) row() string {
 	return fmt.Sprintf("| %s | %s | %s | %s |\n", c.Language, c.Title, c.from(), listed(c.found, "all well"))
 }
 
+// repeats is the line of RESULTS.md about what the client does by itself, and about the setting against it.
+func (c *client) repeats() string {
+	setting := "none is needed"
+	if c.Once != "" {
+		setting = "`" + c.Once + "`"
+	}
+	return "| " + c.Language + " | " + c.Title + " | " + listed(c.habits, "once") + " | " + setting + " |\n"
+}
+
 // listed returns each problem, and the scenarios in which the client has it.
 func listed(found []finding, none string) string {
 	var problems []string

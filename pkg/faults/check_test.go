@@ -130,9 +130,6 @@ func watchLeaks(t *testing.T) {
 
 // descriptors counts the open files and connections of this process; 0 on a system without /proc.
 func descriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
+	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)
 }

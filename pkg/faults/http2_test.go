@@ -78,12 +78,8 @@ func overHTTP2(handled bool, requests int32, m misbehaviour) func(s *stage) {
 
 // serveHTTP2 calls request for each stream that the client opens, until it returns false.
 func serveHTTP2(conn net.Conn, request func(f *http2.Framer, stream uint32) bool) {
-	preface := make([]byte, len(http2.ClientPreface))
-	if _, err := io.ReadFull(conn, preface); err != nil {
-		return
-	}
 	f := http2.NewFramer(conn, conn)
-	if f.WriteSettings() != nil {
+	if _, err := io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface))); err != nil || f.WriteSettings() != nil {
 		return
 	}
 	for {

@@ -70,7 +70,7 @@ func listen(t *testing.T, address string) net.Listener {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
 	must(err)
-	t.Cleanup(func() { _ = l.Close() })
+	context.AfterFunc(t.Context(), func() { _ = l.Close() })
 	return l
 }
 
@@ -92,10 +92,7 @@ func each(t *testing.T, l net.Listener, serve func(net.Conn)) {
 			})
 		}
 	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		group.Wait()
-	})
+	t.Cleanup(group.Wait)
 }
 
 // to returns a dialer that always dials address.
