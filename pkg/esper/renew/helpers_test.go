@@ -435,13 +435,6 @@ func begunAttempt(ago time.Duration) policy.Attempt {
 	return policy.Attempt{ID: "other.1", Host: "elsewhere", PID: 1, Begun: begun, Until: begun.Add(90 * time.Second)}
 }
 
-// inDoubt returns the document of a key with an attempt of an hour ago, whose outcome is unknown.
-func inDoubt() policy.Document {
-	d := living(stubFirst, 90*day)
-	d.Attempt = begunAttempt(time.Hour)
-	return d
-}
-
 // replaced puts a new key into server and store, as another process would that has renewed the key.
 func replaced(t *testing.T, server *stub, store Store) {
 	t.Helper()

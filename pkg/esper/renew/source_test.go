@@ -116,7 +116,9 @@ func TestGivenUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const limit = 900 * time.Millisecond
 			server, store := newStub(90*day), newFaulty()
-			put(t, store, inDoubt())
+			d := living(stubFirst, 90*day)
+			d.Attempt = begunAttempt(time.Hour) // whose outcome is unknown
+			put(t, store, d)
 			source := opened(t, server, store)
 			if test.slow == "the store" {
 				store.set(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
