@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -95,6 +96,7 @@ func TestPrinters(t *testing.T) {
 			"a source": source, "a source by value": &struct{ S *Source }{source}, "a store": store.Store, "the store's content": store.Store.(*memory).content,
 			"a transport": source.Transport(nil), "a client": source.Client(), "a status": source.Status(), "a document": stored(t, store), "the state": source.now.Load().state,
 			"an option": []Option{WithInitialToken(key(canary))}, "the settings": source.settings,
+			"an error of a store": source.storeError("reading", net.UnknownNetworkError(canary)), // of which %#v shows all
 		}
 		for name, v := range values {
 			checkPrinted(t, name, v)

@@ -2,6 +2,7 @@ package renew
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/ways"
 )
@@ -34,11 +35,12 @@ var (
 	ErrClosed = errors.New("renew: the source is closed")
 )
 
-// worded is an error with another text than the error that it wraps.
+// worded is an error with another text than the error that it wraps, which %#v would print too without Format.
 type worded struct {
 	text string
 	err  error
 }
 
-func (e *worded) Error() string { return e.text }
-func (e *worded) Unwrap() error { return e.err }
+func (e *worded) Error() string              { return e.text }
+func (e *worded) Unwrap() error              { return e.err }
+func (e *worded) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, e.text) }

@@ -169,8 +169,7 @@ func (s *Source) slow(ctx context.Context) (*oauth2.Token, error) {
 // isDue reports whether the time for the next turn, at, has come. If it is farther off than policy.Poll, the clock was
 // set back, and a turn is due as well.
 func isDue(at, now time.Time) bool {
-	d := at.Sub(now)
-	return d <= 0 || d > policy.Poll
+	return !at.After(now) || at.Sub(now) > policy.Poll
 }
 
 func (s *Source) look() (v *snapshot, busy <-chan struct{}) {
