@@ -170,7 +170,7 @@ func TestSQLiteKilled(t *testing.T) {
 	defer closeStore()
 	_, err = store.Save(t.Context(), make([]byte, 50_000), "")
 	must(t, err)
-	var confirmed, reads atomic.Int64 // confirmed is the length of a document
+	var confirmed atomic.Int64 // the length of a document
 	look := func() (interrupted bool) {
 		least := confirmed.Load()
 		reader, closeReader, err := openAt(at, true)
@@ -187,7 +187,7 @@ func TestSQLiteKilled(t *testing.T) {
 	var reading sync.WaitGroup
 	for range 2 {
 		reading.Go(func() {
-			for ; done.Err() == nil && !t.Failed(); reads.Add(1) {
+			for done.Err() == nil && !t.Failed() {
 				look()
 				time.Sleep(time.Millisecond) // so that the others come round
 			}
@@ -219,7 +219,7 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 	stop()
 	reading.Wait()
-	if t.Logf("%d kills, %d in the middle of a save; %d bytes, %d reads", n, hot, confirmed.Load(), reads.Load()); hot == 0 || reads.Load() < int64(kills) {
-		t.Error("no program was killed in the middle of a save, or nobody read")
+	if t.Logf("%d kills, %d in the middle of a save, which a reader met", n, hot); hot == 0 {
+		t.Error("no program was killed in the middle of a save")
 	}
 }
