@@ -49,7 +49,7 @@ func TestTenant(t *testing.T) {
 	}
 	fake.FailOperation("renewToken", 1, espertest.Fault{Status: 201, Body: "unreadable answer"})
 	for n := range 2 { // the second time, the file exists
-		got, err = quickstart(t, true, out)
+		_, err = quickstart(t, true, out)
 		if kept, _ := os.ReadFile(out); err == nil || string(kept) != "unreadable answer" || len(fake.Requests()) != 3+n {
 			t.Errorf("%v, and the file has %q after %d requests", err, kept, len(fake.Requests()))
 		}
