@@ -67,7 +67,7 @@ func startAll(t *testing.T, server *espertest.Server, address string, number int
 	for i, c := range all {
 		answer := c.Hear()
 		for over := time.Now().Add(startTime); strings.HasPrefix(answer, "error") && time.Now().Before(over); <-time.After(100 * time.Millisecond) {
-			answer = c.Ask("open " + server.Token()) // a test beside this one may have killed the engine
+			answer = c.Ask("open " + server.Token()) // a test before this one may have killed the engine
 		}
 		if answer != "key "+server.Token() {
 			t.Fatalf("process %d: %s", i, answer)
@@ -158,6 +158,7 @@ func network() []fault {
 	slow, nothing := way{delay: 700 * time.Millisecond}, way{broken: true, silent: true}
 	return []fault{
 		{name: "connections cut, none accepted", cut: true, lasts: seconds},
+		{name: "primary gone for two minutes", cut: true, lasts: 2 * time.Minute},
 		{name: "nothing gets to the engine", to: nothing, lasts: seconds},
 		{name: "nothing comes from the engine", from: nothing, lasts: seconds},
 		{name: "each way takes 0.7 s more", to: slow, from: slow, lasts: seconds},
@@ -188,7 +189,8 @@ const (
 
 var moments = []string{atJournal, atPost, atSave}
 
-// TestChaos brings about each fault at each moment of a renewal, on each engine.
+// TestChaos brings about each fault at each moment of a renewal, on each engine. Faults of the network come to tests beside
+// each other, and those of the engine itself after them, one by one.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	on(t, servers, func(t *testing.T, e *engine) {
@@ -205,17 +207,6 @@ func TestChaos(t *testing.T) {
 			}
 		}
 		t.Run("killed after a save", func(t *testing.T) { confirmedIsKept(t, e) })
-	})
-}
-
-// TestPrimaryGone stops the engine for two minutes.
-func TestPrimaryGone(t *testing.T) {
-	t.Parallel()
-	gone := fault{name: "primary gone for two minutes", cut: true, lasts: 2 * time.Minute}
-	on(t, servers, func(t *testing.T, e *engine) {
-		for _, moment := range moments {
-			t.Run(moment, func(t *testing.T) { t.Parallel(); befall(t, e, gone, moment) })
-		}
 	})
 }
 
