@@ -178,7 +178,7 @@ type visit struct {
 	net.Conn
 	lab      *lab
 	accepted time.Time
-	renews   *keeper // the machine, once its renewal has arrived and until it is answered
+	renews   atomic.Pointer[keeper] // the machine, once its renewal has arrived and until it is answered
 }
 
 func (v *visit) Read(b []byte) (int, error) {
@@ -187,12 +187,13 @@ func (v *visit) Read(b []byte) (int, error) {
 		l := v.lab
 		l.acting.Add(1)
 		address, _, _ := net.SplitHostPort(v.RemoteAddr().String())
-		v.renews = l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
+		h := l.hosts[slices.IndexFunc(l.hosts[:], func(h *keeper) bool { return h.address() == address })]
+		v.renews.Store(h)
 		l.mu.Lock()
-		l.posts = append(l.posts, post{v.renews, r.URL.Query().Get("access_token"), time.Now(), v.accepted})
+		l.posts = append(l.posts, post{h, r.URL.Query().Get("access_token"), time.Now(), v.accepted})
 		acts := l.fault.acts
 		l.mu.Unlock()
-		l.happened(atArrival, v.renews)
+		l.happened(atArrival, h)
 		for range acts {
 			_ = syscall.Nanosleep(&syscall.Timespec{Nsec: 1e6}, nil) // by the kernel's clock
 		}
@@ -201,14 +202,24 @@ func (v *visit) Read(b []byte) (int, error) {
 }
 
 func (v *visit) Write(b []byte) (int, error) {
-	h := v.renews
+	h := v.renews.Load()
 	if h == nil {
 		return v.Conn.Write(b)
 	}
 	v.lab.happened(atAct, h)
 	n, err := v.Conn.Write(b)
-	v.renews = nil
-	v.lab.acting.Add(-1)
+	v.answered()
 	go v.lab.happened(atAnswer, h)
 	return n, err
+}
+
+func (v *visit) Close() error {
+	v.answered() // or never: the client has gone
+	return v.Conn.Close()
+}
+
+func (v *visit) answered() {
+	if v.renews.Swap(nil) != nil {
+		v.lab.acting.Add(-1)
+	}
 }
