@@ -253,38 +253,43 @@ func TestFailedChecksDelayNothing(t *testing.T) {
 	})
 }
 
-// If the server refuses the key and the store cannot be read, both are told. What a store quotes is hidden: the key in
-// use, one that was set aside, and any text of the shape of a key, such as the one before.
+// If the server refuses the key and the store cannot be read, both are told, also of a key that is lost. What a store
+// quotes is hidden: the key in use, one that was set aside, and any text of the shape of a key, such as the one before.
 func TestBothErrorsAreTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
-		const aside = "set-aside" // has not the shape of a key
-		var log records
-		server, store := newStub(90*day), newFaulty()
-		d := living(now, 90*day)
-		d.SetAside = key(aside)
-		put(t, store, d)
-		source := opened(t, server, store, log.option())
-		store.set(func(context.Context, string, string) error {
-			return fmt.Errorf("trigger: old row %s: %w", before, errDisk)
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const before, now = "Another6Before5Another6Before5Another6", "Made7Up8Key9InUse0Made7Up8Key9InUse0"
+			const aside = "set-aside" // has not the shape of a key
+			var log records
+			server, store := newStub(90*day), newFaulty()
+			d := living(now, 90*day)
+			d.SetAside = key(aside)
+			if lost {
+				d.RefusedAt, d.LostAt = d.IssuedAt, d.IssuedAt
+			}
+			put(t, store, d)
+			source := openAt(t, "foo", store, instead(t, server), log.option())
+			store.set(func(context.Context, string, string) error {
+				return fmt.Errorf("trigger: old row %s: %w", before, errDisk)
+			})
+			err := source.Check(t.Context())
+			for what, err := range map[string]error{"Check": err, "Status": source.Status().LastError} {
+				if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) || errors.Is(err, ErrKeyLost) != lost ||
+					!strings.Contains(err.Error(), "trigger: old row") || strings.Contains(err.Error(), before) {
+					t.Errorf("%v, %s: %v, want what the server says and what the store says, without the old key", lost, what, err)
+				}
+			}
+			for _, quoted := range []string{now, aside} {
+				store.set(func(context.Context, string, string) error { return errors.New("webhook: " + quoted) })
+				if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), quoted) {
+					t.Errorf("%v: a store that quotes the key: %v", lost, err)
+				}
+			}
+			source.tell.wait()
+			if text := log.String(); strings.Contains(text, before) || strings.Contains(text, now) || !strings.Contains(text, "old row") {
+				t.Errorf("%v: the log: %s", lost, text)
+			}
+			store.set(nil)
 		})
-		err := source.Check(t.Context())
-		for what, err := range map[string]error{"Check": err, "Status": source.Status().LastError} {
-			if !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, errDisk) ||
-				!strings.Contains(err.Error(), "trigger: old row") || strings.Contains(err.Error(), before) {
-				t.Errorf("%s: %v, want what the server says and what the store says, without the old key", what, err)
-			}
-		}
-		for _, quoted := range []string{now, aside} {
-			store.set(func(context.Context, string, string) error { return errors.New("webhook: " + quoted) })
-			if err := source.Check(t.Context()); err == nil || strings.Contains(err.Error(), quoted) {
-				t.Errorf("a store that quotes the key: %v", err)
-			}
-		}
-		source.tell.wait()
-		if text := log.String(); strings.Contains(text, before) || strings.Contains(text, now) || !strings.Contains(text, "old row") {
-			t.Errorf("the log: %s", text)
-		}
-		store.set(nil)
-	})
+	}
 }

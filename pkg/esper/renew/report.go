@@ -134,7 +134,8 @@ func (s *Source) lost(v *snapshot) error {
 		about += "; perhaps it was revoked, or another machine renewed it and keeps the new key in a store of its own"
 	}
 	lost, err := fmt.Errorf("%w: %s; make a new key in the Esper Console and adopt it (Source.Adopt, esper-key adopt)", ErrKeyLost, about), v.failed
-	if err == nil || errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, esper.ErrForbidden) { // the text has said so
+	refused, store := errors.Is(err, esper.ErrUnauthorized) || errors.Is(err, esper.ErrForbidden), (*worded)(nil)
+	if err == nil || refused && !errors.As(err, &store) { // the text has said so
 		return &worded{lost.Error(), errors.Join(lost, cmp.Or(err, esper.ErrUnauthorized))}
 	}
 	return fmt.Errorf("%w: %w", lost, err)

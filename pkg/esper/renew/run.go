@@ -207,14 +207,7 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 func (s *Source) Check(ctx context.Context) error {
 	ctx = orBackground(ctx)
 	_, _, err := s.run(ctx, policy.Turn{Ask: policy.AskLast})
-	switch v := s.now.Load(); {
-	case err != nil:
-		return err
-	case v.state.Lost():
-		return s.lost(v)
-	default:
-		return cmp.Or(v.failed, ctx.Err()) // if ctx has ended, the answer may be missing
-	}
+	return cmp.Or(err, s.Status().LastError, ctx.Err()) // if ctx has ended, the answer may be missing
 }
 
 // Close ends [Source.Run], waits for a renewal or a save that is under way, two minutes at most, together with Run, and
