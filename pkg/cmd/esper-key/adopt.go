@@ -72,7 +72,11 @@ func (a *app) adoptKey(c *cobra.Command, file string) error {
 	if codeOf(err) == exitUsage {
 		return err
 	}
-	return fmt.Errorf("the key from %s was not adopted, and the store was not changed: %w", from, err)
+	unchanged := ", and the store was not changed"
+	if strings.Contains(err.Error(), "writing ") { // the store may have done, or may yet do, what it did not confirm
+		unchanged = ""
+	}
+	return fmt.Errorf("the key from %s was not adopted%s: %w", from, unchanged, err)
 }
 
 // tellAdopted prints what is known of a key that has just been stored.

@@ -56,14 +56,10 @@ func (a *app) check() *cobra.Command {
 			if !end.IsZero() {
 				data = fmt.Sprintf(" | seconds_to_end=%ds;%d:;%d:", time.Until(end)/time.Second, warn/time.Second, critical/time.Second)
 			}
-			err := showState(c, code, message, data)
-			switch {
-			case err != nil:
+			if err := showState(c, code, message, data); err != nil {
 				return &failure{stateUnknown, err}
-			case code != stateOK:
-				return &failure{code, nil}
 			}
-			return nil
+			return &failure{code, nil}
 		},
 	}
 	duration(c, &warn, "warn", "10d", "", "WARNING if the key ends within this `time`")

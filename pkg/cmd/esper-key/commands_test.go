@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,6 +359,8 @@ func TestNoDatabase(t *testing.T) {
 	o.store = "sqlite://" + root(filepath.ToSlash(o.at("good")))
 	o.input(o.server.Token(), "adopt").wants(0, o.at("good"))
 	o.run("show").wants(0, o.at("good"))
+	o.run("show", "--environment", "a/b").wants(exitUsage, "esper-key: invalid argument").lacks(o.at("good")) // it is not about the file
+	o.input("another-key", "adopt", "--store", o.store+"?name=other").wants(exitPerson, "not changed: asking about the key: 401")
 	write(t, o.at("half"), read(o.at("good"))[:5000])
 	for name, text := range map[string]string{
 		"none/keys": "does not exist; `esper-key adopt` makes it", "good?table=x": "`esper-key adopt` makes it",
@@ -393,6 +396,24 @@ func TestCheckSecret(t *testing.T) {
 			t.Errorf("%q and %q, want one line with all of it", p.stdout, p.stderr)
 		}
 	}
+}
+
+// TestAdoptUncertain: a cluster fails once it may have stored the key. adopt does not say that nothing was stored.
+func TestAdoptUncertain(t *testing.T) {
+	t.Parallel()
+	var stored atomic.Bool
+	cluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stored.CompareAndSwap(false, r.Method == http.MethodPost)
+		w.WriteHeader(map[bool]int{true: http.StatusInternalServerError, false: http.StatusNotFound}[stored.Load()])
+	}))
+	t.Cleanup(cluster.Close)
+	o := newOperator(t)
+	o.env = []string{"KUBECONFIG=" + kubeconfig(t, cluster.URL)}
+	p := o.input(o.server.Token(), "adopt", "--store", "kubernetes://n/s").wants(exitFailed, "the key from standard input", "writing the Secret")
+	if !stored.Load() {
+		t.Error("nothing was written")
+	}
+	p.lacks("the store was not changed")
 }
 
 // kubeconfig returns the settings for a cluster.

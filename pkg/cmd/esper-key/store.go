@@ -155,14 +155,14 @@ func (a *app) sqliteStore(u *url.URL, query url.Values) (renew.Store, error) {
 	return store, err
 }
 
-// ofFile makes an error about opening a SQLite database name the file, and say what to do.
+// ofFile makes an error about a SQLite database name the file, and say what to do.
 func ofFile(path string, err error) error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "no such table"):
 		return fmt.Errorf("%w: %s has no table for it; `esper-key adopt` makes it", renew.ErrNoKey, path)
 	case strings.Contains(text, "file is not a database"):
 		return fmt.Errorf("%s is no SQLite database; the store's URL has to name one, or a file that does not exist yet", path)
-	case !strings.Contains(text, path):
+	case strings.Contains(text, " the row ") && !strings.Contains(text, path): // else the error is not about the database
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return err
