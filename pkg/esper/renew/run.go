@@ -121,11 +121,11 @@ func (s *Source) Renew(ctx context.Context) error {
 
 // until runs turns until no process is renewing the key any more.
 func (s *Source) until(ctx context.Context, want policy.Turn) error {
-	key, force := s.now.Load().state.Doc.Key, want.Force
+	key, force, refusal := s.now.Load().state.Doc.Key, want.Force, error(nil)
 	for n := 0; ; n++ {
 		last, ended, err := s.run(ctx, want)
 		if err != nil {
-			return err
+			return both(refusal, err)
 		}
 		v, now := s.now.Load(), time.Now()
 		want.Force = force && v.state.Doc.Key == key
@@ -134,6 +134,7 @@ func (s *Source) until(ctx context.Context, want policy.Turn) error {
 		case last == policy.Rest && v.state.Busy(now) && ctx.Err() == nil && (want.Force || v.state.Due(now)):
 			await(ctx, n)
 		case !force && !v.state.Lost() && refused.After(now) && ctx.Err() == nil:
+			refusal = v.failed
 			pause(ctx, refused.Sub(now)) // a refusal was noted: is the next one the second?
 		case v.state.Lost():
 			return s.lost(v)

@@ -117,7 +117,7 @@ func (s *Source) storeName() string {
 	return "the store"
 }
 
-// both returns two errors, of the server and of the store, in one, on one line.
+// both returns two errors, such as those of the server and of the store, in one, on one line.
 func both(first, second error) error {
 	switch {
 	case first == nil:

@@ -1,6 +1,7 @@
 package renew
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/renew/internal/policy"
 )
 
@@ -257,10 +259,15 @@ func TestDailyJob(t *testing.T) {
 			}
 			server.fault = test.fault
 			for n := range 80 {
+				source := opened(t, server, store)
 				if n > 0 && n == test.lostOn {
 					server.revoke()
+					short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					if err := source.RenewIfDue(short); !errors.Is(err, esper.ErrUnauthorized) || !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("%s: with less than the minute until the second refusal: %v, want both reasons", name, err)
+					}
 				}
-				source := opened(t, server, store)
 				begun, err := time.Now(), source.RenewIfDue(t.Context())
 				d, lost := stored(t, store), test.lostOn > 0 && n >= test.lostOn
 				if lost != (err != nil) || lost != errors.Is(err, ErrKeyLost) || time.Since(begun) > 90*time.Second || d.EnterpriseID != stubEnterprise || d.ExpiresAt.IsZero() {
