@@ -3,9 +3,13 @@
 package stores
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/esper-go/esper-go/pkg/esper/renew/storetest"
 )
@@ -67,4 +71,44 @@ func TestEtcd(t *testing.T) {
 		args := get(t, "Kubernetes").services[0].args
 		return strings.Join([]string{"etcd", args[1+slices.Index(args, "--listen-client-urls")], newName()}, "\t")
 	}, open, storetest.MaxDocument(1<<20))
+}
+
+// TestGivenUp has saves wait for another session that has locked the row, and those of PostgreSQL also for a standby that
+// is away. A save ends with its context, and the store works afterwards.
+func TestGivenUp(t *testing.T) {
+	on(t, databases+" SQLite", func(t *testing.T, e *engine) {
+		name := newName()
+		store := storeAt(t, e.at(name))
+		save := func(limit time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			_, version := load(t, store)
+			_, err := store.Save(ctx, []byte("x"), version)
+			return err
+		}
+		must(t, save(startTime))
+		tx := e.lock(t, name)
+		if err := save(time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a save of a row that another session has locked: %v", err)
+		}
+		must(t, tx.Rollback())
+		eventually(t, func() error { return save(startTime) })
+		if e.name == "PostgreSQL" {
+			e.execute(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+			waits := func() bool { return errors.Is(save(time.Second), context.DeadlineExceeded) }
+			until(t, "a save waits for the standby", waits)
+			e.execute(t, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+			eventually(t, func() error { return save(startTime) })
+		}
+	})
+}
+
+// lock has another session lock a row, until the test ends or rolls that back.
+func (e *engine) lock(t *testing.T, name string) *sql.Tx {
+	t.Helper()
+	tx, err := e.db(t).BeginTx(t.Context(), nil)
+	must(t, err)
+	_, err = tx.ExecContext(t.Context(), "UPDATE esper_keys SET document = document WHERE name = '"+name+"'")
+	must(t, err)
+	return tx
 }

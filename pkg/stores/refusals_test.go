@@ -191,10 +191,7 @@ func refuse(t *testing.T, e *engine, row refusal) {
 		case text == "CREATE TABLE":
 			e.execute(t, schema)
 		case text == "lock": // until the test ends
-			tx, err := e.db(t).BeginTx(t.Context(), nil)
-			must(t, err)
-			_, err = tx.ExecContext(t.Context(), "UPDATE esper_keys SET document = document")
-			must(t, err)
+			e.lock(t, name)
 		case !inKubernetes:
 			e.execute(t, fill(text))
 		case text[0] == '/':
