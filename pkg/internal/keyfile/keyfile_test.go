@@ -125,6 +125,7 @@ func TestAtOnce(t *testing.T) {
 		path := fresh(t).path
 		var savers, readers sync.WaitGroup
 		ctx, done := context.WithCancel(t.Context())
+		begin := make(chan struct{})
 		for range 4 {
 			readers.Go(func() {
 				for last := 0; ctx.Err() == nil && !t.Failed(); {
@@ -136,6 +137,7 @@ func TestAtOnce(t *testing.T) {
 				}
 			})
 			savers.Go(func() {
+				<-begin
 				for range 2 {
 					got, version, _ := New(path, false).Load(t.Context())
 					if _, err := New(path, false).Save(t.Context(), append(got, 'x'), version); err != nil && !errors.Is(err, ErrConflict) {
@@ -144,6 +146,7 @@ func TestAtOnce(t *testing.T) {
 				}
 			})
 		}
+		close(begin)
 		savers.Wait()
 		done()
 		readers.Wait()
