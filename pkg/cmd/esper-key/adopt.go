@@ -58,13 +58,7 @@ func (a *app) adoptKey(c *cobra.Command, file string) error {
 	source, err := a.open(c, key)
 	if err == nil {
 		defer during(c, "asking Esper about the key, and storing it", renewTime)()
-		err = source.Adopt(c.Context(), key)
-		if errors.Is(err, context.Canceled) { // by a signal that came when open had stored the key
-			if token, _ := source.TokenContext(c.Context()); token != nil && token.AccessToken == key.Reveal() {
-				err = nil
-			}
-		}
-		if err == nil {
+		if err = source.Adopt(c.Context(), key); err == nil {
 			return errors.Join(a.tellAdopted(c, source, key, from), source.Close())
 		}
 		err = errors.Join(err, source.Close())

@@ -168,11 +168,12 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 	case err != nil:
 		return fmt.Errorf("renew: the key to adopt: %w", err)
 	}
-	if _, _, err := s.run(ctx, policy.Turn{}); err != nil {
+	_, _, err := s.run(ctx, policy.Turn{})
+	d := s.now.Load().state.Doc
+	if err != nil && (d.Key != key || errors.Is(err, ErrClosed)) {
 		return err
 	}
-	d := s.now.Load().state.Doc
-	if d.Key == key && d.RefusedAt.IsZero() {
+	if d.Key == key && d.RefusedAt.IsZero() { // also if ctx has ended: Open may have stored the key
 		return nil
 	}
 	if d.Key == key || d.Replaced(key) {
@@ -188,10 +189,9 @@ func (s *Source) Adopt(ctx context.Context, key esper.Secret) error {
 		}
 	}
 	given, err := s.given(ctx, key)
-	if err != nil {
-		return err
+	if err == nil {
+		_, _, err = s.run(ctx, policy.Turn{Given: given})
 	}
-	_, _, err = s.run(ctx, policy.Turn{Given: given})
 	switch v := s.now.Load(); {
 	case err != nil:
 		return err
