@@ -31,10 +31,7 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 		s.take(t, next, now, o.Random)
 	case d.Key.IsZero(), ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted), // ours replaces nothing, or an old copy;
 		s.Fresh, t.Said == Accepted && ours.setAside(d) == ours: // or another key, as ours is nowhere else, or was accepted
-		s.Stored = d
-		if next := ours.setAside(d); next != ours {
-			s.Doc, s.AsideWait = next, time.Time{}
-		}
+		s.replace(t, d, now)
 	default:
 		s.withdraw(t)
 		t.Other = d
@@ -78,6 +75,17 @@ func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	s.notice(now, base.Attempt, ours.Attempt)
 }
 
+// replace makes Doc the one that is to replace d, which the store has. If d has Doc's key set aside, the note of an attempt
+// with that key may be gone.
+func (s *State) replace(t *Turn, d Document, now time.Time) {
+	s.Stored, s.Doc, s.AsideWait = d, s.Doc.setAside(d), time.Time{}
+	if slices.Contains(d.Aside(), s.Doc.Key.Reveal()) {
+		s.withdraw(t)
+		s.Doc = s.Doc.unsure(now)
+		s.notice(now)
+	}
+}
+
 // compared takes in the server's answer to the question whether another key works: the key in the store, or one of
 // those that are set aside.
 func (s *State) compared(t *Turn, o Outcome, now time.Time) {
@@ -101,7 +109,7 @@ func (s *State) compared(t *Turn, o Outcome, now time.Time) {
 	case !stored:
 		s.asideRefused(t, o)
 	case t.Said == Accepted: // ours replaces the other one
-		s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}
+		s.replace(t, other, now)
 		t.Other, t.Aside = Document{}, 0
 	default: // the server has refused both, and the stored one stays
 		s.Stored, other.LostAt = other, time.Time{}

@@ -70,6 +70,33 @@ func TestEndsMove(t *testing.T) {
 	}
 }
 
+// A key that another process has set aside comes back into use. The document that had the note of its attempt is gone, so a
+// renewal of it may be under way.
+func TestComesBack(t *testing.T) {
+	k1 := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	k2 := k1.successor(documentFor("k2", start.AddDate(0, 0, 90)))
+	other := documentFor("k3", start.AddDate(0, 0, 90)).Begun("three")
+	for how, evolve := range map[string]func(Turn) State{
+		"compared": func(turn Turn) State {
+			turn.Other = other.setAside(k2)
+			s, _ := Evolve(New(State{}, k2, start, 0), turn, Compare, Outcome{Refused: true, Began: start}, start)
+			return s
+		},
+		"loaded": func(turn Turn) State {
+			turn.Begun = Attempt{ID: "ours"}
+			s, turn := Evolve(New(State{}, k2, start, 0), turn, Load, Outcome{Doc: k1.setAside(k2), Began: start}, start)
+			if turn.Begun != (Attempt{}) {
+				t.Error("an attempt goes on beside the one that may be under way")
+			}
+			return s
+		},
+	} {
+		if s := evolve(Turn{Read: true, Said: Accepted}); s.Doc.Key != k2.Key || !s.Busy(start) || s.Doc.Attempt.ID == "" {
+			t.Errorf("%s: the key may be renewed at once", how)
+		}
+	}
+}
+
 // What is read changes each time, as behind a load balancer with a replica that hangs, and nothing can be saved. The turn
 // ends all the same.
 func TestStoreDiffers(t *testing.T) {

@@ -44,9 +44,9 @@ var mutations = []struct{ name, file, old, mutant string }{
 	{"a dead key replaces one that a person gave again", "loaded.go", "ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted)", "ours.after(d)"},
 	{"an old copy is taken", "loaded.go", ", ours.after(d) && (d.Lineage == ours.Lineage || t.Said == Accepted)", ""},
 	{"another history is taken without asking", "loaded.go", "\t\tt.Other = d\n", "\t\ts.Stored = d\n\t\ts.take(t, d, now, o.Random)\n"},
-	{"an emptied store is not refilled", "loaded.go", "\t\ts.Stored = d\n\t\tif", "\t\tif"},
+	{"an emptied store is not refilled", "loaded.go", "s.Stored, s.Doc, s.AsideWait = d, s.Doc.setAside(d), time.Time{}", "s.Doc, s.AsideWait = s.Doc.setAside(d), time.Time{}"},
 	{"a comparison goes on with what the store held before", "loaded.go", "\tt.Read, t.Other = true, Document{}\n", "\tt.Read = true\n"},
-	{"what is replaced is not set aside", "loaded.go", "s.Stored, s.Doc, s.AsideWait = other, s.Doc.setAside(other), time.Time{}", "s.Stored, s.AsideWait = other, time.Time{}"},
+	{"what is replaced is not set aside", "loaded.go", "s.Stored, s.Doc, s.AsideWait = d, s.Doc.setAside(d), time.Time{}", "s.Stored, s.AsideWait = d, time.Time{}"},
 	{"both are refused, and ours is dropped", "loaded.go", "s.take(t, other.setAside(s.Doc), now, o.Random)", "s.take(t, other, now, o.Random)"},
 	{"a key set aside is dropped after one refusal", "loaded.go", "\tcase o.Began.Before(s.AsideWait):\n", "\tcase false:\n"},
 	{"a key set aside is renewed at once", "loaded.go", ".unsure(o.Began)", ""},
@@ -111,6 +111,7 @@ var equivalent = []struct{ mutation, reason string }{
 	// The model leaves it out, and other tests show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
 	{"loaded: without next = d.setAside(ours)", "TestSibling shows it, and the rules are content with the newest key"},
+	{"replace: without s.Doc = s.Doc.unsure(now)", "TestComesBack shows it, and the exploration with three processes"},
 	{"updated: without next.SetAside = wire.Secret{}", "TestSaveFails shows it: a key that was dropped is set aside again, and asked about again"},
 	{"updated: without next.Answer = wire.Secret{}", "TestSaveFails shows it, and the model has one answer"},
 	{"compared: without s.AsideWorks = works && slices.Contains(s.Doc.Aside(), ours)", "TestEndsMove shows it, and in the model no end moves"},
@@ -275,7 +276,7 @@ func TestMutationsMade(t *testing.T) {
 	program := build(t, map[string]string{
 		"policy.go": m.file(t, "policy.go", "Decide", "losable"),
 		"evolve.go": m.file(t, "evolve.go", "saved", "probed", "accepted", "posted"),
-		"loaded.go": m.file(t, "loaded.go", "loaded", "updated", "compared", "asideRefused"),
+		"loaded.go": m.file(t, "loaded.go", "loaded", "updated", "replace", "compared", "asideRefused"),
 		"mutant.go": `package policy
 
 import (
