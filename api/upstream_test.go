@@ -209,12 +209,8 @@ func leafTexts(v any, to []string) []string {
 func TestUpstreamWantsExplanations(t *testing.T) {
 	rows, _ := deviations(t)
 	wantReported := func(u upstream, spec map[string]any, what string) {
-		t.Helper()
 		problems, _ := compare(u, rows, spec)
-		reported := func(problem string) bool {
-			return strings.Contains(problem, "the vendor has") || strings.Contains(problem, "the sources differ")
-		}
-		if !slices.ContainsFunc(problems, reported) {
+		if !slices.ContainsFunc(problems, regexp.MustCompile("the vendor has|the sources differ").MatchString) {
 			t.Errorf("%s: it is not reported", what)
 		}
 	}
@@ -226,12 +222,11 @@ func TestUpstreamWantsExplanations(t *testing.T) {
 		}
 	}
 	for place, value := range map[string]any{
-		"/paths/~1v1~1token-info~1/get/deprecated":                   true,
-		"/components/securitySchemes/apiKey/scheme":                  "basic",
-		"/components/parameters/AccessToken/in":                      "header", // behind a reference
-		"/components/schemas/TokenInfoV1/properties/expires_on/type": "integer",
-		"/components/schemas/TokenRenewV0/properties/id/x-types":     []any{"string"},
-		"/components/schemas/ScopeList/items/type":                   "integer",
+		"/paths/~1v1~1token-info~1/get/deprecated":               true,
+		"/components/securitySchemes/apiKey/scheme":              "basic",
+		"/components/parameters/AccessToken/in":                  "header", // behind a reference
+		"/components/schemas/TokenRenewV0/properties/id/x-types": []any{"string"},
+		"/components/schemas/ScopeList/items/type":               "integer",
 	} {
 		spec := tree(t)
 		put(spec, place, value)
