@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,12 +21,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
+	"golang.org/x/sys/unix"
 )
 
 // start starts `esper-key run`, and waits until it answers at the address of --listen. It is asked on one connection,
@@ -348,7 +349,11 @@ func TestLogQueue(t *testing.T) {
 // TestHalfSentRequests sends the beginnings of many requests: run goes on answering, with little memory.
 func TestHalfSentRequests(t *testing.T) {
 	t.Parallel()
-	const requests, atOnce, mostMemory = 10_000, 500, 40 << 10 // in KiB
+	const requests, atOnce = 10_000, 500
+	mostMemory := 40 << 10 // in KiB
+	if info, _ := debug.ReadBuildInfo(); slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		mostMemory *= 8 // which the race detector takes
+	}
 	o := adopted(t)
 	s := o.start()
 	dialer := net.Dialer{Timeout: 100 * time.Millisecond}
