@@ -21,11 +21,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/esper-go/esper-go/pkg/esper"
 	"github.com/esper-go/esper-go/pkg/esper/espertest"
 	"github.com/esper-go/esper-go/pkg/esper/renew"
 	"github.com/esper-go/esper-go/pkg/internal/processes"
-	"golang.org/x/sys/unix"
 )
 
 // start starts `esper-key run`, and waits until it answers at the address of --listen. It is asked on one connection,
