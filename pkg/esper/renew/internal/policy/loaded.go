@@ -45,6 +45,9 @@ func (s *State) loaded(t *Turn, o Outcome, now time.Time) {
 // counts. What came from the server stays.
 func (s *State) updated(t *Turn, o Outcome, now time.Time) {
 	base, ours, added, next := s.Stored, s.Doc, s.Doc, o.Doc
+	if base.Key != ours.Key {
+		base = Document{} // an old copy, or another key, lay in the store meanwhile
+	}
 	switch {
 	case next.SetAside == base.SetAside:
 		next.SetAside = wire.Secret{} // ours are added

@@ -70,6 +70,19 @@ func TestEndsMove(t *testing.T) {
 	}
 }
 
+// What another process notes of the key counts, also if an old copy with the same note lay in the store before.
+func TestNotedAfterAnOldCopy(t *testing.T) {
+	k1 := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	k1.RefusedAt = start
+	k2 := k1.successor(documentFor("k2", start.AddDate(0, 0, 90)))
+	noted := k2
+	noted.RefusedAt = start
+	s, turn := Evolve(New(State{}, k2, start, 0), Turn{}, Load, Outcome{Doc: k1}, start)
+	if s, _ = Evolve(s, turn, Load, Outcome{Doc: noted}, start); s.Doc != noted {
+		t.Errorf("the document is %+v, want %+v", s.Doc, noted)
+	}
+}
+
 // A key that another process has set aside comes back into use. The document that had the note of its attempt is gone, so a
 // renewal of it may be under way.
 func TestComesBack(t *testing.T) {

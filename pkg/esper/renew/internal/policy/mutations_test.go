@@ -111,6 +111,7 @@ var equivalent = []struct{ mutation, reason string }{
 	// The model leaves it out, and other tests show it.
 	{"Decide: case begun before case begun && !now.Before(s.Mandatory()) && s.Proven", "a renewal without a store is allowed, and not required"},
 	{"loaded: without next = d.setAside(ours)", "TestSibling shows it, and the rules are content with the newest key"},
+	{"updated: without base = Document{}", "TestNotedAfterAnOldCopy shows it, and the exploration with three processes"},
 	{"replace: without s.Doc = s.Doc.unsure(now)", "TestComesBack shows it, and the exploration with three processes"},
 	{"updated: without next.SetAside = wire.Secret{}", "TestSaveFails shows it: a key that was dropped is set aside again, and asked about again"},
 	{"updated: without next.Answer = wire.Secret{}", "TestSaveFails shows it, and the model has one answer"},
