@@ -86,26 +86,14 @@ func TestNotedAfterAnOldCopy(t *testing.T) {
 // A key that another process has set aside comes back into use. The document that had the note of its attempt is gone, so a
 // renewal of it may be under way.
 func TestComesBack(t *testing.T) {
-	k1 := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one")
+	k1, other := documentFor("k1", start.AddDate(0, 0, 90)).Begun("one"), documentFor("k3", start.AddDate(0, 0, 90)).Begun("three")
 	k2 := k1.successor(documentFor("k2", start.AddDate(0, 0, 90)))
-	other := documentFor("k3", start.AddDate(0, 0, 90)).Begun("three")
-	for how, evolve := range map[string]func(Turn) State{
-		"compared": func(turn Turn) State {
-			turn.Other = other.setAside(k2)
-			s, _ := Evolve(New(State{}, k2, start, 0), turn, Compare, Outcome{Refused: true, Began: start}, start)
-			return s
-		},
-		"loaded": func(turn Turn) State {
-			turn.Begun = Attempt{ID: "ours"}
-			s, turn := Evolve(New(State{}, k2, start, 0), turn, Load, Outcome{Doc: k1.setAside(k2), Began: start}, start)
-			if turn.Begun != (Attempt{}) {
-				t.Error("an attempt goes on beside the one that may be under way")
-			}
-			return s
-		},
-	} {
-		if s := evolve(Turn{Read: true, Said: Accepted}); s.Doc.Key != k2.Key || !s.Busy(start) || s.Doc.Attempt.ID == "" {
-			t.Errorf("%s: the key may be renewed at once", how)
+	s, accepted := New(State{}, k2, start, 0), Turn{Read: true, Said: Accepted, Begun: Attempt{ID: "ours"}}
+	loaded, begun := Evolve(s, accepted, Load, Outcome{Doc: k1.setAside(k2)}, start)
+	compared, _ := Evolve(s, Turn{Said: Accepted, Other: other.setAside(k2)}, Compare, Outcome{Refused: true, Began: start}, start)
+	for _, s := range []State{loaded, compared} {
+		if s.Doc.Key != k2.Key || !s.Busy(start) || s.Doc.Attempt.ID == "" || begun.Begun.ID != "" {
+			t.Errorf("the key may be renewed at once: %+v, %+v", s, begun)
 		}
 	}
 }
