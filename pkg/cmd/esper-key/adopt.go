@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -251,18 +252,31 @@ func askForKey(to io.Writer) (esper.Secret, error) {
 			os.Exit(codeOfSignal(s))
 		}
 	}()
+	var stopped ctrlC
 	terminal := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{os.Stdin, to}, "")
+	}{io.TeeReader(os.Stdin, &stopped), to}, "")
 	// Ctrl-C and Ctrl-D end the question without an answer. Any other error comes with what was typed, if anything.
 	text, _ := terminal.ReadPassword("API key (nothing is shown): ")
 	_ = term.Restore(fd, before)
 	_, _ = fmt.Fprintln(to)
 	if text = tidy(text); text == "" {
-		return esper.Secret{}, usage("no key was typed, and none was stored")
+		code := exitUsage
+		if stopped {
+			code = codeOfSignal(os.Interrupt)
+		}
+		return esper.Secret{}, &failure{code, errors.New("no key was typed, and none was stored")}
 	}
 	return esper.NewSecret(text), nil
+}
+
+// ctrlC finds out whether Ctrl-C is typed, which a terminal in raw mode hands on as a character.
+type ctrlC bool
+
+func (c *ctrlC) Write(typed []byte) (int, error) {
+	*c = *c || ctrlC(bytes.ContainsRune(typed, '\x03'))
+	return len(typed), nil
 }
 
 // keyIn reads the key in a file; none from an empty one.

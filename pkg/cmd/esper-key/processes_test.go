@@ -192,8 +192,11 @@ func TestAdoptOnATerminal(t *testing.T) {
 			o.remember(shown)
 		}
 	}
-	for _, typed := range []string{"\x03", "\x04", "\n"} { // Ctrl-C and Ctrl-D end adopt too
-		shows(typed, "no key was typed", "adopt")
+	for typed, code := range map[string]int{"\x03": 130, "\x04": exitUsage, "\n": exitUsage} { // Ctrl-C and Ctrl-D end adopt too
+		cmd := o.command("adopt")
+		if shown := o.onTerminal(cmd, "API key", typed); !strings.Contains(shown, "no key was typed") || cmd.ProcessState.ExitCode() != code {
+			t.Errorf("after %q, adopt ends with %v: %s", typed, cmd.ProcessState, shown)
+		}
 	}
 	if exists(o.path()) {
 		t.Error("adopt has stored a key that nobody typed")
